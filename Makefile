@@ -1,0 +1,43 @@
+# Everything runs from a fresh clone with nothing but python3 (3.11 or newer, with venv) and make.
+# .venv is built from the hashed lock, and built again only when the lock or pyproject.toml changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help try test run lint lock clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "python3 3.11 or newer, with venv, is needed; PYTHON=... names another" >&2; exit 1; }
+	@echo "building .venv from requirements-dev.txt ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  --require-hashes --only-binary :all: -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-index --no-build-isolation --editable .
+	@touch $(READY)
+
+try: $(READY) ## the bot on a pretend Slack and ModelsLab, on this machine
+	@$(BIN)/python -m bot try $(ARGS)
+
+test: $(READY) ## the whole test suite, with branch coverage
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+run: $(READY) ## the bot, with the settings of the environment and .env
+	@$(BIN)/python -m bot run
+
+lint: $(READY) ## ruff, mypy, the manifest
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean: ## remove what was built
+	rm -rf .venv .coverage* htmlcov build dist

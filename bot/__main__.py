@@ -1,0 +1,92 @@
+"""The command line: run (the default), try, manifest. Reads the environment, and ends with an exit code."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from io import StringIO
+
+from bot import __version__, logs, manifest, settings
+from bot.errors import CannotStart, SettingsError
+
+EXIT_CANNOT_START = 1
+EXIT_SETTINGS = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    command: int = options.command(options)
+    return command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reload-model-bot", description="A Slack slash command that reloads an idle ModelsLab model."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command=_run)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    run = commands.add_parser("run", help="run the bot, with the settings of the environment and .env (the default)")
+    run.set_defaults(command=_run)
+    tryout = commands.add_parser("try", help="run the bot on a pretend Slack and ModelsLab on this machine")
+    tryout.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
+    tryout.set_defaults(command=_try)
+    printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
+    printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's address, as in https://bot.example.com")
+    printed.set_defaults(command=_manifest)
+    return parser
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 600:  # noqa: PLR2004 - ten minutes are more than anyone waits at a terminal
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 600")
+    return value
+
+
+def _https(text: str) -> str:
+    if not text.startswith("https://") or len(text) <= len("https://"):
+        raise argparse.ArgumentTypeError(f"{text} does not begin with https://, which Slack asks for")
+    return text.rstrip("/")
+
+
+def _run(_options: argparse.Namespace) -> int:
+    try:
+        config = settings.load(settings.environment(), terminal=sys.stderr.isatty())
+    except SettingsError as error:
+        _complain("\n- ".join(("The settings are not fit to start with:", *error.faults)))
+        return EXIT_SETTINGS
+    logs.configure(config.log_level, config.log_format, config.secrets)
+    from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
+
+    try:
+        asyncio.run(service.run(config))
+    except CannotStart as error:
+        _complain(f"reload-model-bot cannot start: {error}")
+        return EXIT_CANNOT_START
+    return 0
+
+
+def _try(options: argparse.Namespace) -> int:
+    from bot.tryout.terminal import tryout  # noqa: PLC0415 - of no use to a bot that runs
+
+    logs.configure("CRITICAL", "console", ())  # what fails there is meant to, and is seen in the conversation
+    try:
+        return asyncio.run(tryout(seconds=options.seconds, stdin=sys.stdin or StringIO(), stdout=sys.stdout))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _manifest(options: argparse.Namespace) -> int:
+    sys.stdout.write(manifest.text(options.url))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Delivers a message: in the channel, else through a response_url, else as a DM. Knows nothing of why or when.
+
+What Slack says when it does not take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+
+from bot.errors import CannotPostHere, PostAgain, PostFailed
+from bot.messages import Message
+from bot.reload import Watcher, Work
+from bot.slack_api import TOKEN_FAULTS, SlackApi
+from bot.text import bounded
+from bot.waiting import retry_after
+
+POST_SECONDS = 10
+"""One attempt at one way of delivery."""
+
+CHANNEL_SECONDS = 1.0
+"""Between two messages in one channel: https://docs.slack.dev/apis/web-api/rate-limits#rate-limits__limits-when-posting-messages"""
+
+_THREAD_FAULTS = frozenset({"thread_not_found", "message_not_found", "cannot_reply_to_message"})
+_TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
+
+_PLAIN_LIMIT = 3500
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a message got there: ts where it can be edited and threaded, responder whose response_url carried it."""
+
+    ts: str = ""
+    responder: int | None = None
+
+
+class Announcer:
+    """Posts to Slack with the bot's token, and to response_urls without."""
+
+    def __init__(self, slack: SlackApi, session: aiohttp.ClientSession) -> None:
+        self._slack = slack
+        self._session = session
+
+    async def announce(self, work: Work, message: Message, *, thread: bool = False) -> Delivery:
+        """Tell a step's channel, by the first way that works there; thread: below its status message, and broadcast.
+
+        Raises CannotPostHere where no way leads into the channel, PostAgain where one may later.
+        """
+        channel = work.step.channel_id
+        try:
+            return Delivery(ts=await self._post(channel, message, work.status_ts if thread else ""))
+        except PostFailed as failed:
+            if not isinstance(failed, CannotPostHere) and failed.code not in TOKEN_FAULTS:
+                raise
+            delivery = await self._respond_for(work, message)
+            if delivery is None:
+                raise
+            return delivery
+
+    async def direct(self, user_id: str, message: Message) -> None:
+        """Send a person a DM. Raises CannotPostHere, PostAgain."""
+        opened = await self._slack.call("conversations.open", users=user_id)
+        channel = opened.get("channel")
+        if not isinstance(channel, dict) or not isinstance(channel.get("id"), str):
+            raise PostAgain("no_channel_opened")
+        await self._post(channel["id"], message, "")
+
+    async def edit(self, channel_id: str, ts: str, message: Message) -> None:
+        """Change a message that the bot posted. Raises CannotPostHere, PostAgain."""
+        await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
+
+    async def _post(self, channel_id: str, message: Message, thread_ts: str) -> str:
+        """Post, with less where Slack does not take all of it: without the thread, without the blocks."""
+        fields: dict[str, object] = {"text": message.text, "blocks": message.blocks}
+        if thread_ts:
+            fields |= {"thread_ts": thread_ts, "reply_broadcast": True}
+        try:
+            answer = await self._post_fields(channel_id, fields)
+        except CannotPostHere as failed:
+            if thread_ts and failed.code in _THREAD_FAULTS:
+                return await self._post(channel_id, message, "")
+            if failed.code not in _TOO_LONG:
+                raise
+            answer = await self._post_fields(channel_id, {"text": bounded(message.text, _PLAIN_LIMIT)})
+        return str(answer.get("ts", ""))
+
+    async def _post_fields(self, channel_id: str, fields: Mapping[str, object]) -> Mapping[str, object]:
+        return await self._slack.call(
+            "chat.postMessage", channel=channel_id, unfurl_links=False, unfurl_media=False, **fields
+        )
+
+    # --- response_url -------------------------------------------------------------------------------
+
+    async def _respond_for(self, work: Work, message: Message) -> Delivery | None:
+        """Use the response_url of somebody who asked in the channel, the newest first; None where none works."""
+        for watcher in sorted(work.askers, key=lambda asker: asker.asked_at, reverse=True):
+            if watcher.can_respond(work.now) and await self._respond(watcher, message):
+                return Delivery(responder=watcher.id)
+        return None
+
+    async def _respond(self, watcher: Watcher, message: Message) -> bool:
+        """Whether the response_url took the message. Raises PostAgain where it may later.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        body = {
+            "response_type": "in_channel",
+            "text": message.text,
+            "blocks": message.blocks,
+            "replace_original": False,
+        }
+        try:
+            async with self._session.post(
+                watcher.response_url,
+                json=body,
+                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                answer = await response.content.read(1000)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise PostAgain(f"response_url_{type(error).__name__}") from None
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise PostAgain("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise PostAgain(f"response_url_{response.status}")
+        return response.ok and b'"ok":false' not in answer.replace(b" ", b"")
+
+
+class Pacer:
+    """Keeps the messages of each channel about a second apart, by handing out turns; no channel waits for another."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """clock is monotonic, in seconds."""
+        self._clock = clock
+        self._free_at: dict[str, float] = {}
+        self._turns: dict[int, float] = {}
+
+    def wait(self, step_id: int, channel_id: str) -> float:
+        """Seconds until it is this step's turn in the channel; 0 takes the turn."""
+        now = self._clock()
+        turn = self._turns.pop(step_id, None)
+        if turn is None:
+            turn = max(self._free_at.get(channel_id, now), now)
+            self._free_at[channel_id] = turn + CHANNEL_SECONDS
+        if turn <= now:
+            self._forget(now)
+            return 0.0
+        self._turns[step_id] = turn
+        return turn - now
+
+    def hold(self, channel_id: str, seconds: float) -> None:
+        """Slack has limited the channel for so long."""
+        self._free_at[channel_id] = max(self._free_at.get(channel_id, 0.0), self._clock() + seconds)
+
+    def _forget(self, now: float) -> None:
+        """Keep what is remembered as small as what is going on."""
+        if len(self._free_at) > _REMEMBERED:
+            self._free_at = {channel: at for channel, at in self._free_at.items() if at > now}
+        if len(self._turns) > _REMEMBERED:
+            self._turns = {step: at for step, at in self._turns.items() if at > now - _TURN_SECONDS}
+
+
+_REMEMBERED = 5000
+_TURN_SECONDS = 60.0

@@ -1,0 +1,362 @@
+"""One database thread: what arrives together shares one transaction and one commit. Knows nothing of the tables.
+
+SQLite or PostgreSQL by URL. On SQLite one process owns the file, by a lock beside it, and time comes from a
+clock that is handed in; on PostgreSQL time comes from the database. All times are seconds since the epoch (UTC).
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, Double, cast, create_engine, extract, func, literal, make_url, select
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from bot.errors import CannotStart, StoreAway
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """What an operation gets: the connection, and the time by the store's clock."""
+
+    def __init__(self, connection: Connection, clock: Callable[[], float] | None) -> None:
+        """clock is None where the database tells the time."""
+        self.connection = connection
+        self._clock = clock
+
+    @cached_property
+    def now(self) -> float:
+        """The time of this transaction."""
+        if self._clock is not None:
+            return self._clock()
+        return float(self.connection.execute(select(_DATABASE_TIME)).scalar_one())
+
+    @property
+    def now_sql(self) -> ColumnElement[float]:
+        """The time as an expression, for a statement that should not cost a second one."""
+        return literal(self._clock()) if self._clock is not None else _DATABASE_TIME
+
+
+_DATABASE_TIME: ColumnElement[float] = cast(extract("epoch", func.clock_timestamp()), Double)
+
+Operation = Callable[[Transaction], T]
+"""What to do in a transaction. It may be run again, so it must keep nothing outside of it."""
+
+LOCK_WAIT = 15.0
+"""Seconds to wait for another process to let go of an SQLite file."""
+
+_LARGEST_GROUP = 256
+_COMMIT_GRACE = 0.6
+"""Seconds that an abandoned operation gets to end a commit that has begun."""
+
+# A statement that takes longer than this is taken for a database that is away. In milliseconds, libpq's unit:
+# https://www.postgresql.org/docs/current/runtime-config-client.html and .../libpq-connect.html
+_POSTGRES: dict[str, str | int | None] = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "application_name": "reload-model",
+    "options": "-c statement_timeout=5000 -c lock_timeout=1500 -c idle_in_transaction_session_timeout=10000",
+}
+_SQLITE_BUSY = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One operation on its way through the thread; perform keeps its result. It is WAITING → committing | abandoned."""
+
+    perform: Callable[[Transaction], None]
+    reads: bool
+    future: asyncio.Future[None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    abandoned: bool = False
+    committing: bool = False
+    error: BaseException | None = None
+
+    def abandon(self) -> bool:
+        """Give up on the operation; False where its commit has begun, so that it can no longer be stopped."""
+        with self.lock:
+            self.abandoned = not self.committing
+            return self.abandoned
+
+    def commit(self) -> bool:
+        """Whether the operation may be committed; from then on it cannot be abandoned."""
+        with self.lock:
+            self.committing = not self.abandoned
+            return self.committing
+
+    def settle(self) -> None:
+        """In the event loop: hand the outcome to whoever waits for it."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(None)
+
+
+class InDoubt(StoreAway):
+    """The commit had begun and its outcome is not known."""
+
+
+class Database:
+    """Runs operations in transactions, from one thread, on one connection that is made again when it breaks."""
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        """clock gives the time on SQLite, in seconds since the epoch."""
+        self._url = url
+        self._clock = clock
+        self.sqlite = url.startswith("sqlite:")
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock_file: IO[bytes] | None = None
+        self._closed = False
+        self.fault = "not connected yet"
+        """Why the last operation did not get through to the database, or nothing."""
+
+    async def start(self) -> None:
+        """Take hold of the SQLite file and start the thread. Raises CannotStart where another process has it."""
+        if self.sqlite:
+            await self._own_file()
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread after the operations that wait, and let go of the file."""
+        self._closed = True
+        if self._thread.ident is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join, 2.0)
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    async def run(self, operation: Operation[T], *, within: float | None = None, reads: bool = False) -> T:
+        """Run one operation and return its result once it is committed.
+
+        within bounds the wait, in seconds: then StoreAway means that nothing was or will be committed, and
+        InDoubt that nobody can tell. An operation that only reads gets no transaction of its own.
+        """
+        if self._closed or self._loop is None:
+            raise StoreAway("the database is closed")
+        results: list[T] = []
+
+        def perform(tx: Transaction) -> None:
+            results[:] = [operation(tx)]
+
+        job = _Job(perform, reads, self._loop.create_future())
+        self._jobs.put(job)
+        await asyncio.wait([job.future], timeout=within)
+        if not job.future.done() and job.abandon():
+            raise StoreAway(f"no answer within {within:g} s")
+        await asyncio.wait([job.future], timeout=_COMMIT_GRACE)
+        if not job.future.done():
+            raise InDoubt("the commit has not ended")
+        job.future.result()
+        return results[0]
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group = [job, *self._waiting()]
+            self._run_group(group)
+            self._settle(group)
+        self._disconnect()
+
+    def _waiting(self) -> list[_Job]:
+        """The jobs that have gathered while the last group ran; the end of all jobs is left for later."""
+        group: list[_Job] = []
+        with suppress(queue.Empty):
+            while len(group) < _LARGEST_GROUP:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    self._jobs.put(None)
+                    break
+                group.append(job)
+        return group
+
+    def _settle(self, group: Sequence[_Job]) -> None:
+        def settle() -> None:
+            for job in group:
+                job.settle()
+
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            group[0].future.get_loop().call_soon_threadsafe(settle)
+
+    def _run_group(self, group: Sequence[_Job]) -> None:
+        """Run all in one transaction; where one of them fails, each in its own, so that none spoils another."""
+        wanted = [job for job in group if not job.abandoned]
+        try:
+            self._transact(wanted)
+        except StoreAway as away:
+            for job in wanted:
+                job.error = away
+        except Exception as error:  # noqa: BLE001 - whatever an operation raises goes to its caller
+            if len(wanted) == 1:
+                wanted[0].error = error
+            else:
+                for job in wanted:
+                    self._run_group([job])
+
+    def _transact(self, jobs: Sequence[_Job]) -> None:
+        committing = False
+        try:
+            connection = self._connected()
+            try:
+                if all(job.reads for job in jobs):
+                    self._perform(connection, jobs)
+                    connection.rollback()
+                    return
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
+                self._perform(connection, jobs)
+                _begin_commit(jobs)
+                committing = True
+                connection.commit()
+            except BaseException:
+                self._undo(connection)
+                raise
+        except _AbandonedError:
+            for job in jobs:
+                job.committing = False
+            self._run_group(jobs)
+        except DBAPIError as error:
+            if _of_one_operation(error, jobs):
+                raise
+            raise self._away(error, committing=committing) from error
+        self.fault = ""
+
+    def _perform(self, connection: Connection, jobs: Sequence[_Job]) -> None:
+        transaction = Transaction(connection, self._clock if self.sqlite else None)
+        for job in jobs:
+            job.perform(transaction)
+
+    def _undo(self, connection: Connection) -> None:
+        """End the transaction; a connection that cannot even do that is not used again."""
+        try:
+            connection.rollback()
+            broken = connection.invalidated
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is made
+            broken = True
+        if broken:
+            self._disconnect()
+
+    def _away(self, error: DBAPIError, *, committing: bool) -> StoreAway:
+        self.fault = type(error.orig).__name__ if error.orig is not None else type(error).__name__
+        detail = str(error.orig).splitlines()[0] if error.orig is not None and str(error.orig) else self.fault
+        log.warning("database_away", error=self.fault, detail=detail)
+        return InDoubt(detail) if committing and not self.sqlite else StoreAway(detail)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            if self._engine is None:
+                self._engine = _engine(self._url)
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.invalidate()
+                connection.close()
+
+    # --- one process owns an SQLite file ------------------------------------------------------------
+
+    async def _own_file(self) -> None:
+        """flock(2): the kernel lets go of it when the process dies, however it dies."""
+        path = Path(f"{make_url(self._url).database}.lock")
+        try:
+            self._lock_file = path.open("ab")  # noqa: ASYNC230 - a local file, once at start
+        except OSError as error:
+            raise CannotStart(
+                f"DATABASE_URL: cannot write {path} ({error.strerror}): make the folder, owned by uid {os.getuid()}"
+            ) from error
+        for _ in range(round(LOCK_WAIT / 0.1)):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            await asyncio.sleep(0.1)
+        raise CannotStart(
+            f"DATABASE_URL: another process holds {path}: an SQLite file serves one process; "
+            "stop the other, or use postgresql:// for several"
+        )
+
+
+class _AbandonedError(Exception):
+    """Somebody gave up waiting while the transaction ran."""
+
+
+def _of_one_operation(error: DBAPIError, jobs: Sequence[_Job]) -> bool:
+    """Whether the fault lies with an operation and not with the database: a constraint, or a deadlock of many.
+
+    https://www.postgresql.org/docs/current/errcodes-appendix.html (40P01: deadlock_detected)
+    """
+    deadlock = getattr(error.orig, "sqlstate", None) == "40P01"
+    return isinstance(error, IntegrityError) or (deadlock and len(jobs) > 1)
+
+
+def _begin_commit(jobs: Sequence[_Job]) -> None:
+    """From here on nobody can give up. Raises _AbandonedError where somebody has."""
+    if sum(job.commit() for job in jobs) < len(jobs):
+        raise _AbandonedError
+
+
+class _EngineOptions(TypedDict):
+    isolation_level: Literal["AUTOCOMMIT"]
+    poolclass: type[NullPool]
+
+
+_ENGINE = _EngineOptions(isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+
+def _engine(url: str) -> Engine:
+    """An engine in autocommit, in which _transact says BEGIN itself; the driver is this program's business."""
+    if url.startswith("sqlite:"):
+        return create_engine("sqlite://", creator=partial(_sqlite, url), **_ENGINE)
+    return create_engine("postgresql+psycopg://", creator=partial(_postgres, url), **_ENGINE)
+
+
+def _sqlite(url: str) -> sqlite3.Connection:
+    """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
+
+    https://www.sqlite.org/wal.html#performance_considerations
+    """
+    parts = make_url(url)
+    connection = sqlite3.connect(
+        str(parts.database), timeout=_SQLITE_BUSY, isolation_level=None, check_same_thread=False
+    )
+    level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
+    for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _postgres(url: str) -> "psycopg.Connection":
+    """Connect as libpq reads the URL; what the URL itself says wins over what stands here."""
+    import psycopg  # noqa: PLC0415 - an extra, and 20 ms that SQLite need not pay
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - as above
+
+    given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    return psycopg.connect(make_conninfo("", **{**_POSTGRES, **given}))

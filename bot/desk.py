@@ -1,0 +1,387 @@
+"""The one loop: it claims what is due, takes its next step, and records what came of it.
+
+A reload's life is rows (bot.store); whatever is to be done next for it is a step, and each kind of step is one
+method below. A retry is the same row with a later due time. Knows nothing of Slack's payloads, HTTP or SQL.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+
+from bot import messages
+from bot.announcer import Announcer, Pacer
+from bot.database import InDoubt
+from bot.errors import (
+    CallAgain,
+    CallFailed,
+    CallRefused,
+    CannotPostHere,
+    Failure,
+    LeaseLost,
+    NotRecorded,
+    PostAgain,
+    PostFailed,
+    StoreAway,
+)
+from bot.messages import Message
+from bot.modelslab import ModelsLab
+from bot.reload import AWAY_LATE, LATE, Entry, StepKind, Watcher, Work
+from bot.store import Ask, Asked, Store
+from bot.waiting import CALL_GIVE_UP, CRASHES_GIVE_UP, POST_GIVE_UP, call_wait, out_of_time, post_wait
+
+RENEW_SECONDS = 3.0
+"""Between two renewals of the leases in hand; a lease lasts 10 s."""
+
+LOOK_SECONDS = 1.0
+"""The longest that the loop sleeps: other replicas' rows do not wake it."""
+
+CONTENDED_SECONDS = 0.05
+"""Until the loop looks again for a step that was due but is in another replica's hands just now."""
+
+POSTS_AT_ONCE = 64
+
+STOP_SECONDS = 6.0
+"""What steps in hand get to end when the desk stops; Docker kills 10 s after its signal."""
+
+PRUNE_SECONDS = 600.0
+
+STORE_RETRY_SECONDS = 0.5
+
+_CALLS = (StepKind.CALL,)
+_POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.STATUS, StepKind.CLOSE)
+_COMFORTS_TRIED = 5
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Takes what people ask for, and carries every reload to its end."""
+
+    def __init__(
+        self,
+        store: Store,
+        modelslab: ModelsLab,
+        announcer: Announcer,
+        *,
+        reload_seconds: float,
+        concurrency: int,
+        history_days: int,
+    ) -> None:
+        """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once."""
+        self._store = store
+        self._modelslab = modelslab
+        self._announcer = announcer
+        self._pacer = Pacer(monotonic)
+        self.reload_seconds = reload_seconds
+        self._history_days = history_days
+        self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE}
+        self._in_hand: dict[asyncio.Task[None], Work] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._due = asyncio.Event()
+        self._stopping = False
+        self._opened_at = 0.0
+        self.turned_at = 0.0
+        """When the loop turned last, by the monotonic clock; 0 before it has."""
+        self._steps: dict[StepKind, Callable[[Work], Awaitable[None]]] = {
+            StepKind.CALL: self._call,
+            StepKind.STATUS: self._status,
+            StepKind.FOLLOW_UP: self._follow_up,
+            StepKind.DIRECT: self._direct,
+            StepKind.CLOSE: self._close,
+        }
+
+    # --- what people ask for ------------------------------------------------------------------------
+
+    async def ask(self, ask: Ask) -> Asked:
+        """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded."""
+        try:
+            asked = await self._store.ask(ask)
+        except StoreAway as away:
+            log.warning("ask_not_recorded", user=ask.user_id, model=ask.model_id, error=str(away))
+            if isinstance(away, InDoubt):
+                self._keep(self._withdraw(ask))
+            raise NotRecorded from away
+        self.wake()
+        return asked
+
+    async def in_flight(self, limit: int = 20) -> tuple[list[Entry], int]:
+        """The reloads that have not ended, and how many there are. Raises StoreAway."""
+        return await self._store.in_flight(limit)
+
+    async def history(self, limit: int = 10) -> list[Entry]:
+        """The reloads that have ended, the last first. Raises StoreAway."""
+        return await self._store.history(limit)
+
+    async def _withdraw(self, ask: Ask) -> None:
+        """Make true what its person was told, that nothing was started, as soon as the database answers."""
+        withdrawn = await _until_stored(lambda: self._store.withdraw(ask.trigger_id))
+        log.info("ask_withdrawn", user=ask.user_id, model=ask.model_id, withdrawn=withdrawn)
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    async def run(self, opened_at: float) -> None:
+        """Turn until stopped, in a store opened at that time. The database going away only slows the loop down."""
+        self._opened_at = opened_at
+        self._keep(self._renew())
+        self._keep(self._prune())
+        while not self._stopping:
+            self.turned_at = monotonic()
+            self._due.clear()
+            try:
+                wait = await self._turn()
+            except StoreAway:
+                wait = LOOK_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), wait)
+
+    async def _turn(self) -> float:
+        """Begin what is due, as far as hands are free; return the seconds until something else is."""
+        while kinds := [kind for group in self._slots for kind in group if self._free(group)]:
+            due_in = await self._store.next_due(kinds)
+            if due_in is None or due_in > 0:
+                return LOOK_SECONDS if due_in is None else min(due_in, LOOK_SECONDS)
+            if not await self._claim():
+                return CONTENDED_SECONDS
+        return LOOK_SECONDS
+
+    async def _claim(self) -> int:
+        """Claim and begin as many due steps as there are hands; returns how many."""
+        begun = 0
+        for group in self._slots:
+            if free := self._free(group):
+                for work in await self._store.claim(group, free):
+                    self._begin(work)
+                    begun += 1
+        return begun
+
+    def _free(self, group: Sequence[StepKind]) -> int:
+        return self._slots[tuple(group)] - sum(work.step.kind in group for work in self._in_hand.values())
+
+    def _begin(self, work: Work) -> None:
+        task = asyncio.create_task(self._take(work))
+        self._in_hand[task] = work
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._in_hand[task]
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be due: look now."""
+        self._due.set()
+
+    async def _renew(self) -> None:
+        """Keep the leases of what is in hand, for as long as this process lives."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._in_hand:
+                with suppress(StoreAway):
+                    await self._store.renew([work.step for work in self._in_hand.values()])
+
+    async def _prune(self) -> None:
+        """Forget what ended long ago."""
+        while True:
+            with suppress(StoreAway):
+                if pruned := await self._store.prune(self._history_days):
+                    log.info("history_pruned", reloads=pruned)
+                    continue
+            await asyncio.sleep(PRUNE_SECONDS)
+
+    def _keep(self, coroutine: Awaitable[None]) -> None:
+        """Run beside the loop, with a reference: asyncio holds tasks weakly."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Take nothing new, give what is in hand STOP_SECONDS, break off the rest and let go of it."""
+        self._stopping = True
+        self.wake()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=STOP_SECONDS)
+        left = [*self._in_hand, *self._tasks]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    # --- one step -----------------------------------------------------------------------------------
+
+    async def _take(self, work: Work) -> None:
+        """Take a step, whatever comes of it: it never holds up another, and never ends the loop."""
+        step = work.step
+        with structlog.contextvars.bound_contextvars(
+            reload=work.reload.id, model=work.reload.model_id, step=step.kind.value, channel=step.channel_id
+        ):
+            try:
+                await self._steps[step.kind](work)
+            except LeaseLost:
+                log.warning("lease_lost")
+            except asyncio.CancelledError:
+                await self._let_go(work)
+                raise
+            except Exception:
+                log.exception("step_crashed", crashes=step.crashes + 1)
+                with suppress(LeaseLost):
+                    await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
+
+    async def _let_go(self, work: Work) -> None:
+        """Broken off by a stop: another process may take the step at once. What a call in hand did is unknown."""
+        log.info("step_broken_off")
+        with suppress(StoreAway, LeaseLost, TimeoutError):
+            unknown = work.step.kind is StepKind.CALL
+            await asyncio.wait_for(self._store.postponed(work.step, 0.0, unknown=unknown), 1.0)
+
+    async def _call(self, work: Work) -> None:
+        """Ask ModelsLab for the reload."""
+        step = work.step
+        if step.crashes >= CRASHES_GIVE_UP:
+            await self._fail(work, CallRefused(Failure.INTERNAL, unknown=True))
+            return
+        try:
+            await self._modelslab.reload(work.reload.model_id)
+        except CallAgain as failed:
+            wait = call_wait(step.attempts, failed.wait)
+            if out_of_time(step, work.now, wait, CALL_GIVE_UP):
+                await self._fail(work, failed)
+            else:
+                log.warning("call_failed", why=failed.failure.name, said=failed.said, again_in=wait)
+                unknown = failed.unknown
+                await _until_stored(lambda: self._store.again(step, wait, unknown=unknown))
+        except CallRefused as refused:
+            await self._fail(work, refused)
+        else:
+            await _until_stored(lambda: self._store.accepted(step, self.reload_seconds))
+            log.info("call_accepted")
+
+    async def _fail(self, work: Work, failed: CallFailed) -> None:
+        log.error("reload_failed", why=failed.failure.name, said=failed.said, unknown=failed.unknown)
+        await _until_stored(lambda: self._store.failed(work.step, failed.failure, failed.said, unknown=failed.unknown))
+
+    async def _status(self, work: Work) -> None:
+        """Say in the channel that the reload is on its way: a comfort, which never comes after the follow-up."""
+        step, reload = work.step, work.reload
+        left = (reload.ready_at or 0.0) - work.now
+        if left <= 0 or step.crashes >= CRASHES_GIVE_UP:
+            await _until_stored(lambda: self._store.dropped(step))
+        elif not await self._waits_its_turn(work):
+            try:
+                message = messages.status(reload, work.askers, work.watchers[0])
+                delivery = await self._announcer.announce(work, message)
+            except PostFailed as failed:
+                await self._comfort_failed(work, failed, left)
+            else:
+                await _until_stored(lambda: self._store.status_posted(step, delivery.ts, delivery.responder))
+                log.info("status_posted")
+
+    async def _comfort_failed(self, work: Work, failed: PostFailed, left: float) -> None:
+        """A status message or its last edit was not taken: try again while it is of use, left seconds from now."""
+        step = work.step
+        wait = self._wait(work, failed)
+        if isinstance(failed, PostAgain) and wait < left and step.attempts < _COMFORTS_TRIED:
+            await _until_stored(lambda: self._store.again(step, wait))
+        else:
+            log.warning("comfort_dropped", code=failed.code)
+            await _until_stored(lambda: self._store.dropped(step))
+
+    async def _follow_up(self, work: Work) -> None:
+        """Tell everyone who asked in one channel how it ended. Whom this does not reach gets a DM."""
+        step = work.step
+        audience = messages.audible(work.audience)
+        if not audience:
+            await _until_stored(lambda: self._store.told(step, [], None))
+        elif step.crashes >= CRASHES_GIVE_UP:
+            await self._give_up(work, "crashes")
+        elif not await self._waits_its_turn(work):
+            try:
+                delivery = await self._announcer.announce(work, self._ending(work, audience), thread=True)
+            except CannotPostHere as failed:
+                log.warning("no_way_into_channel", code=failed.code)
+                await _until_stored(lambda: self._store.told(step, [], None))
+            except PostAgain as failed:
+                await self._promise_failed(work, failed)
+            else:
+                told = [watcher.id for watcher in audience]
+                await _until_stored(lambda: self._store.told(step, told, delivery.responder))
+                log.info("follow_up_posted", told=len(told), late=self._lateness(work))
+
+    async def _direct(self, work: Work) -> None:
+        """Tell one person how it ended, in a DM: the last way there is."""
+        step = work.step
+        audience = work.audience
+        if not audience:
+            await _until_stored(lambda: self._store.told(step, [], None))
+        elif step.crashes >= CRASHES_GIVE_UP:
+            await self._give_up(work, "crashes")
+        else:
+            try:
+                await self._announcer.direct(audience[0].user_id, self._ending(work, audience))
+            except CannotPostHere as failed:
+                await self._give_up(work, failed.code)
+            except PostAgain as failed:
+                await self._promise_failed(work, failed)
+            else:
+                await _until_stored(lambda: self._store.told(step, [audience[0].id], None))
+                log.info("direct_posted", user=audience[0].user_id, late=self._lateness(work))
+
+    async def _promise_failed(self, work: Work, failed: PostAgain) -> None:
+        """What was promised was not taken this time."""
+        wait = self._wait(work, failed)
+        if out_of_time(work.step, work.now, wait, POST_GIVE_UP):
+            await self._give_up(work, failed.code)
+        else:
+            log.warning("post_failed", code=failed.code, again_in=wait)
+            await _until_stored(lambda: self._store.again(work.step, wait))
+
+    async def _give_up(self, work: Work, code: str) -> None:
+        log.error("undeliverable", code=code, users=[watcher.user_id for watcher in work.audience])
+        await _until_stored(lambda: self._store.undeliverable(work.step))
+
+    async def _close(self, work: Work) -> None:
+        """Let the status message say that it is over. Editing it twice changes nothing."""
+        try:
+            message = messages.closed(work.reload, work.askers)
+            await self._announcer.edit(work.step.channel_id, work.status_ts, message)
+        except PostFailed as failed:
+            await self._comfort_failed(work, failed, POST_GIVE_UP)
+        else:
+            await _until_stored(lambda: self._store.dropped(work.step))
+
+    def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
+        if work.reload.failure is not None:
+            return messages.failure(work.reload, audience)
+        due_while_away = (work.reload.ready_at or 0.0) < self._opened_at
+        late = self._lateness(work) > (AWAY_LATE if due_while_away else LATE)
+        return messages.follow_up(work.reload, audience, late=late)
+
+    def _lateness(self, work: Work) -> float:
+        """Seconds since the reload should have been ready; 0 for one that failed."""
+        return 0.0 if work.reload.failure else round(work.now - (work.reload.ready_at or work.now), 3)
+
+    async def _waits_its_turn(self, work: Work) -> bool:
+        """Whether the channel has had a message so lately that this one was put off."""
+        wait = self._pacer.wait(work.step.id, work.step.channel_id)
+        if wait > 0:
+            await _until_stored(lambda: self._store.postponed(work.step, wait))
+        return wait > 0
+
+    def _wait(self, work: Work, failed: PostFailed) -> float:
+        """Seconds until a post is tried again; a limit that Slack set holds for the channel, not for others."""
+        asked = failed.wait if isinstance(failed, PostAgain) else None
+        if asked is not None:
+            self._pacer.hold(work.step.channel_id, asked)
+        return post_wait(work.step.attempts, asked)
+
+
+async def _until_stored(operation: Callable[[], Awaitable[T]]) -> T:
+    """Run an operation of the store until the database takes it, however long it is away."""
+    while True:
+        try:
+            return await operation()
+        except StoreAway:
+            await asyncio.sleep(STORE_RETRY_SECONDS)

@@ -1,0 +1,159 @@
+"""The client of ModelsLab's Reload Model API. Knows nothing of who asked, or of when to ask again.
+
+What is known of the service, and what must not be assumed, is in its documentation:
+https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import aiohttp
+
+from bot.errors import CallAgain, CallRefused, Failure
+from bot.messages import SAID_LIMIT
+from bot.text import harmless
+from bot.waiting import retry_after
+
+PATH = "/api/v6/images/model_reload"
+
+ATTEMPT_SECONDS = 15.0
+"""One attempt, from the first packet to the last byte read."""
+
+ANSWER_LIMIT = 64 * 1024
+"""Bytes of an answer that are read."""
+
+RATE_LIMIT_WAIT = 30.0
+"""Seconds to wait where a rate limit names none: the figure in ModelsLab's own messages."""
+
+_ACCEPTED = ("success", "processing")
+
+# Parts of ModelsLab's documented messages, lower case. They only choose between sentences, and tell the rate
+# limit that comes with a status of 200; nothing else is decided by text.
+_HINTS: Mapping[str, Failure] = {
+    "rate limit": Failure.RATE_LIMIT,
+    "queued requests": Failure.RATE_LIMIT,
+    "invalid api key": Failure.KEY,
+    "api key required": Failure.KEY,
+    "insufficient credits": Failure.CREDITS,
+    "premium subscription": Failure.PLAN,
+    "model not found": Failure.UNKNOWN_MODEL,
+    "model id not found": Failure.UNKNOWN_MODEL,
+}
+
+_BY_STATUS: Mapping[int, Failure] = {
+    HTTPStatus.UNAUTHORIZED: Failure.KEY,
+    HTTPStatus.PAYMENT_REQUIRED: Failure.CREDITS,
+    HTTPStatus.FORBIDDEN: Failure.PLAN,
+    HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
+}
+
+# The request may have been carried out behind a gateway that gave up on it.
+_OUTCOME_UNKNOWN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+class ModelsLab:
+    """Asks for reloads, one POST each."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
+        """url is the service's base without a trailing slash; redact takes secrets out of what the service says."""
+        self._session = session
+        self._url = url + PATH
+        self._key = key
+        self._redact = redact
+
+    async def reload(self, model_id: str) -> None:
+        """Return once ModelsLab has accepted the reload. Raises CallRefused or CallAgain, which say why not."""
+        try:
+            async with self._session.post(
+                self._url,
+                json={"key": self._key, "model_id": model_id},
+                headers={"Accept-Encoding": "identity"},  # so that what is read is what is counted
+                timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                body = await _read(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise CallAgain(Failure.NO_ANSWER, _kind(error)) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise CallAgain(Failure.NO_ANSWER, _kind(error), unknown=True) from None
+        self._judge(response, body)
+
+    def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> None:
+        """Return for an acceptance, raise for all else: the body decides whatever the HTTP status says."""
+        fields = _fields(body)
+        status = str(fields.get("status", "")).lower()
+        if _is_success(response.status) and status in _ACCEPTED:
+            return
+        raw = _flatten([fields.get("message", fields.get("messege")), fields.get("tip"), fields.get("tips")])
+        said = harmless(self._redact(raw[: ANSWER_LIMIT // 8]), SAID_LIMIT)
+        failure = _failure(response.status, raw.lower(), sense=bool(status))
+        unknown = response.status in _OUTCOME_UNKNOWN or (failure is Failure.NO_SENSE and _is_success(response.status))
+        if failure is Failure.RATE_LIMIT:
+            raise CallAgain(failure, said, wait=_wait(fields, response.headers))
+        if failure is Failure.DOWN:
+            raise CallAgain(failure, said or f"HTTP {response.status}", unknown=unknown)
+        raise CallRefused(failure, said or f"HTTP {response.status}", unknown=unknown)
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """At most ANSWER_LIMIT bytes of the body: leaving the rest unread closes the connection."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            break
+    return bytes(body[:ANSWER_LIMIT])
+
+
+def _fields(body: bytes) -> Mapping[str, object]:
+    """The JSON object in the body, or an empty one for anything else."""
+    try:
+        value = json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _flatten(value: object) -> str:
+    """The texts in a string, a list, or an object of lists, in order, on one line."""
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, dict):
+            waiting[:0] = item.values()
+        elif isinstance(item, list):
+            waiting[:0] = item
+        elif item is not None:
+            texts.append(str(item))
+    return " ".join(texts)
+
+
+def _failure(status: int, text: str, *, sense: bool) -> Failure:
+    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return Failure.DOWN
+    hinted = next((failure for hint, failure in _HINTS.items() if hint in text), None)
+    return _BY_STATUS.get(status) or hinted or (Failure.REFUSED if sense else Failure.NO_SENSE)
+
+
+def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float:
+    """Seconds to wait: the body's retry_after, else the Retry-After header, else RATE_LIMIT_WAIT."""
+    for value in (fields.get("retry_after"), headers.get("Retry-After")):
+        if (seconds := retry_after(value)) is not None:
+            return seconds
+    return RATE_LIMIT_WAIT
+
+
+def _kind(error: Exception) -> str:
+    """What broke, in a word or two: an exception's own text may hold addresses and more."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "no connection"
+    return "no answer in time" if isinstance(error, TimeoutError) else "the connection broke"

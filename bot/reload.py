@@ -1,0 +1,140 @@
+"""A reload, its states, and the rules between them. Pure: knows nothing of Slack, HTTP, SQL or the clock.
+
+    REQUESTED ──accepted──► ACCEPTED ──due──► TELLING ──told──► DONE
+        └─────refused, given up────────────────►┘
+
+All times are seconds since the Unix epoch (UTC).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.errors import Failure
+
+LATE = 5.0
+AWAY_LATE = 1.0
+"""Seconds after which a follow-up says that it is late: in general, and where it was due before this process began."""
+
+RESPONSE_URL_SECONDS = 1800.0
+RESPONSE_URL_USES = 5
+"""https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
+
+
+class State(StrEnum):
+    """Where a reload stands."""
+
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    TELLING = "telling"
+    DONE = "done"
+
+
+IN_FLIGHT = (State.REQUESTED, State.ACCEPTED)
+"""While a reload is in one of these, whoever asks for its model joins it."""
+
+
+class StepKind(StrEnum):
+    """What is to be done next for a reload."""
+
+    CALL = "call"
+    STATUS = "status"
+    FOLLOW_UP = "follow_up"
+    DIRECT = "direct"
+    CLOSE = "close"
+
+
+RANKS = {StepKind.FOLLOW_UP: 0, StepKind.DIRECT: 1, StepKind.CALL: 2, StepKind.STATUS: 3, StepKind.CLOSE: 4}
+"""Of the steps that are due, the lowest rank goes first: what was promised before what is a comfort."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """One reload of one model; failure is None unless ModelsLab did not accept it."""
+
+    id: str
+    model_id: str
+    state: State
+    asked_at: float
+    accepted_at: float | None = None
+    ready_at: float | None = None
+    ended_at: float | None = None
+    failure: Failure | None = None
+    said: str = ""
+    unknown: bool = False
+    undeliverable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """One person's asking for a reload, in one channel; told_at is when its end was told to them."""
+
+    id: int
+    reload_id: str
+    user_id: str
+    channel_id: str
+    asked_at: float
+    response_url: str = ""
+    response_uses: int = 0
+    told_at: float | None = None
+
+    def can_respond(self, now: float) -> bool:
+        """Whether this person's response_url should still carry a message."""
+        fresh = now - self.asked_at < RESPONSE_URL_SECONDS
+        return bool(self.response_url) and fresh and self.response_uses < RESPONSE_URL_USES
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next thing to do for a reload, as claimed: claims tells this claim from any other of the same step.
+
+    attempts counts the tries that ended in a recorded failure, crashes those that ended in none.
+    """
+
+    id: int
+    reload_id: str
+    kind: StepKind
+    channel_id: str
+    watcher_id: int | None
+    tried_at: float
+    claims: int
+    attempts: int
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed step with all that it takes to do it, as of now (by the store's clock)."""
+
+    step: Step
+    reload: Reload
+    watchers: Sequence[Watcher]
+    status_ts: str
+    now: float
+
+    @property
+    def audience(self) -> list[Watcher]:
+        """Those whom this step is to tell: the step's own watcher, or all who asked in its channel."""
+        return [
+            watcher
+            for watcher in self.watchers
+            if watcher.told_at is None
+            and (watcher.id == self.step.watcher_id or (not self.step.watcher_id and self._here(watcher)))
+        ]
+
+    def _here(self, watcher: Watcher) -> bool:
+        return watcher.channel_id == self.step.channel_id
+
+    @property
+    def askers(self) -> list[Watcher]:
+        """All who asked in the step's channel, told or not."""
+        return [watcher for watcher in self.watchers if self._here(watcher)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A reload in a list, with who asked for it first and how many asked in all."""
+
+    reload: Reload
+    first: Watcher
+    askers: int

@@ -1,0 +1,165 @@
+"""The tables, and how a database of an earlier version becomes one of this. Knows nothing of what is done with rows.
+
+All times are seconds since the Unix epoch (UTC), as double precision: the same on SQLite and PostgreSQL.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from bot.errors import CannotStart
+from bot.reload import IN_FLIGHT
+
+metadata = MetaData()
+
+# An INTEGER primary key is SQLite's own row number: https://www.sqlite.org/lang_createtable.html#rowid
+_Id = BigInteger().with_variant(Integer, "sqlite")
+_OF_RELOAD = "reload.id"
+
+
+class VersionColumns(TypedColumns):
+    """The version of the schema, in one row."""
+
+    version: Named[int]
+
+
+class ReloadColumns(TypedColumns):
+    """One reload of one model; failure is the name of a bot.errors.Failure."""
+
+    id: Named[str] = Column(Text, primary_key=True)
+    model_id: Named[str] = Column(Text)
+    state: Named[str] = Column(Text)
+    asked_at: Named[float] = Column(Double)
+    accepted_at: Named[float | None] = Column(Double)
+    ready_at: Named[float | None] = Column(Double)
+    ended_at: Named[float | None] = Column(Double)
+    failure: Named[str | None] = Column(Text)
+    said: Named[str] = Column(Text)
+    unknown: Named[bool]
+    undeliverable: Named[bool]
+
+    __row_pos__: tuple[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
+
+
+class WatcherColumns(TypedColumns):
+    """One person's asking for a reload, from one invocation (trigger_id) in one channel."""
+
+    id: Named[int] = Column(_Id, primary_key=True)
+    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), index=True)
+    trigger_id: Named[str] = Column(Text, unique=True)
+    user_id: Named[str] = Column(Text)
+    channel_id: Named[str] = Column(Text)
+    asked_at: Named[float] = Column(Double)
+    response_url: Named[str] = Column(Text)
+    response_uses: Named[int] = Column(Integer)
+    told_at: Named[float | None] = Column(Double)
+
+    __row_pos__: tuple[int, str, str, str, str, float, str, int, float | None]
+
+
+class PlaceColumns(TypedColumns):
+    """A channel that a reload concerns, once it has been accepted or has failed; status_ts is its status message."""
+
+    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), primary_key=True)
+    channel_id: Named[str] = Column(Text, primary_key=True)
+    status_ts: Named[str] = Column(Text)
+
+
+class StepColumns(TypedColumns):
+    """The next thing to do for a reload.
+
+    due_at is when anybody may take it: while somebody has it (lease_owner), the end of their lease.
+    """
+
+    id: Named[int] = Column(_Id, primary_key=True)
+    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), index=True)
+    kind: Named[str] = Column(Text)
+    rank: Named[int] = Column(Integer)
+    channel_id: Named[str] = Column(Text)
+    watcher_id: Named[int | None] = Column(_Id)
+    due_at: Named[float] = Column(Double, index=True)
+    tried_at: Named[float | None] = Column(Double)
+    lease_owner: Named[str | None] = Column(Text)
+    claims: Named[int] = Column(Integer)
+    attempts: Named[int] = Column(Integer)
+    crashes: Named[int] = Column(Integer)
+
+    __row_pos__: tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
+
+
+version = Table("schema_version", metadata, VersionColumns)
+reload = Table("reload", metadata, ReloadColumns)
+watcher = Table("watcher", metadata, WatcherColumns)
+place = Table("place", metadata, PlaceColumns)
+step = Table("step", metadata, StepColumns)
+
+in_flight = reload.c.state.in_(IN_FLIGHT)
+"""The condition of the index below; a statement that relies on the index says it in the same words."""
+
+# One reload of a model is in flight at a time: the database says so, whoever asks and from whichever replica.
+Index(
+    "one_in_flight",
+    reload.c.model_id,
+    unique=True,
+    sqlite_where=in_flight,
+    postgresql_where=in_flight,
+)
+Index("by_asked_at", reload.c.asked_at)
+
+
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create,)
+"""The n-th brings a database from version n to n + 1."""
+
+VERSION = len(MIGRATIONS)
+
+_LOCK = 0x72656C6F6164  # "reload": any number that no other program of the database takes
+
+
+def migrate(connection: Connection) -> int:
+    """Bring the database to VERSION, inside the caller's transaction, and return the version found.
+
+    Replicas that start together take turns. Raises CannotStart for a database made by a later version.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    found = _found(connection)
+    if found > VERSION:
+        raise CannotStart(
+            f"DATABASE_URL: the database has schema version {found}, and this program knows {VERSION}: "
+            "run the newer program, or give another database"
+        )
+    for step_up in MIGRATIONS[found:]:
+        step_up(connection)
+    if found < VERSION:
+        connection.execute(
+            update(version).values(version=VERSION) if found else insert(version).values(version=VERSION)
+        )
+    return found
+
+
+def _found(connection: Connection) -> int:
+    if not inspect(connection).has_table(version.name):
+        return 0
+    return connection.execute(select(version.c.version)).scalar_one()

@@ -1,0 +1,252 @@
+"""The whole bot: builds the parts from Settings, starts and stops them in order. Decides nothing else."""
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from time import monotonic
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from aiohttp import web
+from slack_bolt.async_app import AsyncApp
+
+from bot import __version__
+from bot.allowlist import Allowlist, Home
+from bot.announcer import Announcer
+from bot.clock import SteadyClock
+from bot.database import Database
+from bot.desk import Desk
+from bot.errors import CannotStart, PostFailed, StoreAway
+from bot.logs import Redactor
+from bot.manifest import EVENTS_PATH
+from bot.modelslab import ModelsLab
+from bot.settings import Settings, is_loopback
+from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, SlackApi, quiet
+from bot.slack_app import Listener, build, dispatch
+from bot.socket_mode import SocketMode
+from bot.store import Store
+from bot.web import SlackDoor, WebServer
+
+RETRY_SECONDS = 3.0
+"""Between two attempts to reach what is away at the start."""
+
+STUCK_SECONDS = 15.0
+"""After which a loop that has not turned is said to be stuck."""
+
+EXIT_SECONDS = 7.5
+"""After which stopping is over, whatever still hangs: Docker kills 10 s after its signal."""
+
+_SLACK_HOSTS = ("slack.com", "slack-gov.com")
+
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    """One process of the bot."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = AsyncExitStack()
+        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels)
+        self._database = Database(settings.database_url, SteadyClock())
+        self._store = Store(self._database, owner=secrets.token_hex(8))
+        self._web = WebServer(settings.host, settings.port)
+        self._stopping = False
+
+    @property
+    def port(self) -> int:
+        """The port that the HTTP face listens on."""
+        return self._web.port
+
+    async def start(self) -> None:
+        """Start the parts in the order in which they need each other, and return when commands are taken.
+
+        What is away is waited for, and said to be away. Raises CannotStart for what waiting does not mend: then,
+        as ever, stop() ends what had been started.
+        """
+        settings = self._settings
+        self._at_stop(self._database.stop)
+        await self._database.start()
+        slack, desk = self._build()
+        app = build(slack.client, self._listener(desk), quiet("slack_bolt.app"))
+        socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
+        await self._listen(app, slack, desk, socket)
+        opened_at = await self._open()
+        self._at_stop(desk.stop)
+        loop = asyncio.create_task(desk.run(opened_at))
+        loop.add_done_callback(_say_if_broken)
+        self._allowlist.home = await self._who_am_i(slack)
+        if socket is not None:
+            await socket.connect()
+        log.info("ready", version=__version__, mode="socket" if socket else "http", port=self.port)
+
+    async def stop(self) -> None:
+        """Stop the parts, the last started first: Slack's connection, what is in hand, the port, the database."""
+        log.info("stopping")
+        self._stopping = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.aclose(), EXIT_SECONDS)
+        log.info("stopped")
+
+    def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
+        self._closing.push_async_callback(stop)
+
+    # --- building -----------------------------------------------------------------------------------
+
+    def _build(self) -> tuple[SlackApi, Desk]:
+        """Make what needs the running event loop."""
+        settings = self._settings
+        to_slack = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS), trust_env=True)
+        # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
+        to_modelslab = aiohttp.ClientSession(trust_env=True, auto_decompress=False)
+        self._at_stop(to_slack.close)
+        self._at_stop(to_modelslab.close)
+        slack = SlackApi(to_slack, settings.slack_bot_token, settings.slack_api_url)
+        redact = Redactor(settings.secrets)
+        desk = Desk(
+            self._store,
+            ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact),
+            Announcer(slack, to_slack),
+            reload_seconds=settings.reload_seconds,
+            concurrency=settings.modelslab_concurrency,
+            history_days=settings.history_days,
+        )
+        return slack, desk
+
+    def _listener(self, desk: Desk) -> Listener:
+        return Listener(self._allowlist, desk, _trusted_hosts(self._settings.slack_api_url))
+
+    async def _listen(self, app: AsyncApp, slack: SlackApi, desk: Desk, socket: SocketMode | None) -> None:
+        """Open the port. In Socket Mode Slack's events do not come this way, so there is no path for them."""
+        self._web.add_health("/healthz", self._health(desk))
+        self._web.add_health("/readyz", self._readiness(slack, socket))
+        if socket is None:
+            door = SlackDoor(self._settings.slack_signing_secret, _to_response(app))
+            self._web.app.router.add_post(EVENTS_PATH, door.handle)
+        self._at_stop(self._web.stop)
+        try:
+            await self._web.start()
+        except OSError as error:
+            raise CannotStart(f"PORT: cannot listen on {self.port} ({error.strerror}): give a free one") from error
+        if socket is not None:
+            self._at_stop(socket.close)
+
+    # --- reaching what is outside -------------------------------------------------------------------
+
+    async def _open(self) -> float:
+        """Make the tables ready, however long the database takes to come."""
+        while True:
+            try:
+                return await self._store.open()
+            except StoreAway as away:
+                if self._database.sqlite and "locked" not in str(away):
+                    raise CannotStart(f"DATABASE_URL: the SQLite file cannot be used: {away}") from away
+                log.warning("database_away", again_in=RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _who_am_i(self, slack: SlackApi) -> Home:
+        """Ask Slack whose token this is, however long it is away: https://docs.slack.dev/reference/methods/auth.test."""
+        while True:
+            try:
+                answer = await slack.call("auth.test")
+            except PostFailed as failed:
+                if failed.code in TOKEN_FAULTS:
+                    raise CannotStart(
+                        f"SLACK_BOT_TOKEN: Slack refuses it ({failed.code}): copy it again from the app's page, "
+                        "OAuth & Permissions"
+                    ) from failed
+                log.warning("slack_away", part="auth.test", code=failed.code, again_in=RETRY_SECONDS)
+            else:
+                home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+                log.info("signed_in", team=home.team_id, bot=str(answer.get("user_id") or ""))
+                return home
+            await asyncio.sleep(RETRY_SECONDS)
+
+    # --- health -------------------------------------------------------------------------------------
+
+    def _health(self, desk: Desk) -> Callable[[], Awaitable[Mapping[str, str]]]:
+        async def health() -> Mapping[str, str]:
+            """Whether the loop turns; before it has begun, that is for /readyz to say."""
+            still = monotonic() - desk.turned_at if desk.turned_at else 0.0
+            return {"loop": "ok" if still < STUCK_SECONDS else f"has not turned for {still:.0f} s"}
+
+        return health
+
+    def _readiness(self, slack: SlackApi, socket: SocketMode | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
+        async def readiness() -> Mapping[str, str]:
+            """Whether a command would be taken now."""
+            signed_in = self._allowlist.home is not None
+            connected = signed_in if socket is None else await socket.connected()
+            parts = {
+                "database": self._database.fault or "ok",
+                "slack": "ok" if connected else "not connected",
+                "token": slack.token_fault or ("ok" if signed_in else "not checked yet"),
+            }
+            return parts | ({"process": "stopping"} if self._stopping else {})
+
+        return readiness
+
+
+async def run(settings: Settings) -> None:
+    """Run the bot until SIGTERM or SIGINT. Raises CannotStart."""
+    service = Service(settings)
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    starting = asyncio.create_task(service.start())
+    stopping = asyncio.create_task(told_to_stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopping
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await service.stop()
+
+
+# --- between Bolt and the two ways in -------------------------------------------------------------------
+
+
+def _to_response(app: AsyncApp) -> Callable[[Mapping[str, object]], Awaitable[web.Response]]:
+    async def answer(body: Mapping[str, object]) -> web.Response:
+        response = await dispatch(app, body)
+        content_type = response.first_headers().get("content-type", "text/plain").partition(";")[0]
+        return web.Response(status=response.status, text=response.body, content_type=content_type)
+
+    return answer
+
+
+def _to_ack(app: AsyncApp) -> Callable[[Mapping[str, object]], Awaitable[dict[str, object] | None]]:
+    async def answer(body: Mapping[str, object]) -> dict[str, object] | None:
+        response = await dispatch(app, body)
+        content: object = json.loads(response.body) if response.body.startswith("{") else None
+        return content if isinstance(content, dict) else None
+
+    return answer
+
+
+def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
+    """A response_url is sent messages only on Slack's hosts, or on the configured API's."""
+    api = urlsplit(api_url)
+
+    def trusted(url: str) -> bool:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            return is_loopback(host) and is_loopback(api.hostname or "")
+        of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
+        return parts.scheme == "https" and (of_slack or host == api.hostname)
+
+    return trusted
+
+
+def _say_if_broken(task: asyncio.Task[None]) -> None:
+    """The loop ends only when it is stopped: anything else is an error of our own, and /healthz will tell."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("loop_broken", exc_info=error)

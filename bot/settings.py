@@ -1,0 +1,243 @@
+"""The environment (and a .env file) → Settings, or every fault at once. Knows nothing of what settings are for.
+
+A fault names the setting and its mend, and never the value of a secret.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from dotenv import dotenv_values
+
+from bot.errors import SettingsError
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("json", "console")
+
+_PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
+_CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
+_SEPARATORS = re.compile(r"[,\s]+")
+
+EVERYONE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that can be set, checked. Seconds and counts are as their names say; secrets are kept out of repr."""
+
+    slack_bot_token: str = field(repr=False)
+    slack_app_token: str = field(repr=False)
+    slack_signing_secret: str = field(repr=False)
+    slack_api_url: str
+    modelslab_api_key: str = field(repr=False)
+    modelslab_url: str
+    modelslab_concurrency: int
+    allowed_users: frozenset[str]
+    allowed_channels: tuple[str, ...]
+    reload_seconds: float
+    database_url: str = field(repr=False)
+    host: str
+    port: int
+    log_level: str
+    log_format: str
+    history_days: int
+
+    @property
+    def socket_mode(self) -> bool:
+        """Whether Slack is reached by Socket Mode, or else calls in by HTTP."""
+        return bool(self.slack_app_token)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that must never be shown."""
+        values = (self.slack_bot_token, self.slack_app_token, self.slack_signing_secret, self.modelslab_api_key)
+        password = _password(self.database_url)
+        return tuple(value for value in (*values, password) if value)
+
+
+def environment(dotenv: Path = Path(".env")) -> dict[str, str]:
+    """The process's environment, with what a .env file adds to it: the environment wins.
+
+    https://saurabh-kumar.com/python-dotenv/ (values without "=" are None, and left out)
+    """
+    written = {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
+    return {**written, **os.environ}
+
+
+def load(env: Mapping[str, str], *, terminal: bool = False) -> Settings:
+    """Read the settings from env; terminal is whether a person reads the log. Raises SettingsError with every fault."""
+    reader = _Reader(env)
+    settings = Settings(
+        slack_bot_token=reader.token("SLACK_BOT_TOKEN", "xoxb-", required=True),
+        slack_app_token=reader.token("SLACK_APP_TOKEN", "xapp-", required=False),
+        slack_signing_secret=reader.signing_secret(),
+        slack_api_url=reader.url("SLACK_API_URL", "https://slack.com/api/").rstrip("/") + "/",
+        modelslab_api_key=reader.secret("MODELSLAB_API_KEY", "copy it from ModelsLab's dashboard"),
+        modelslab_url=reader.url("MODELSLAB_URL", "https://modelslab.com").rstrip("/"),
+        modelslab_concurrency=int(reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100)),
+        allowed_users=reader.people("ALLOWED_USERS"),
+        allowed_channels=reader.channels("ALLOWED_CHANNELS"),
+        reload_seconds=reader.number("RELOAD_SECONDS", 120, 0, 86400, whole=False),
+        database_url=reader.database("DATABASE_URL", "sqlite:///reload-model.db"),
+        host=reader.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's port is opened by its engine
+        port=int(reader.number("PORT", 3000, 0, 65535)),
+        log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
+        log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
+        history_days=int(reader.number("HISTORY_DAYS", 90, 1, 36500)),
+    )
+    if reader.faults:
+        raise SettingsError(reader.faults)
+    return settings
+
+
+class _Reader:
+    """Reads one setting after another and gathers the faults."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.faults: list[str] = []
+
+    def get(self, name: str, default: str = "") -> str:
+        """The value without spaces around it; set to nothing counts as not set."""
+        return self._env.get(name, "").strip() or default
+
+    def secret(self, name: str, mend: str) -> str:
+        value = self.get(name)
+        if not value:
+            self.faults.append(f"{name} is not set: {mend}")
+        elif not value.isprintable() or not value.isascii():
+            self.faults.append(f"{name} holds characters that no key has: copy it again")
+        return value
+
+    def token(self, name: str, prefix: str, *, required: bool) -> str:
+        """A Slack token, whose prefix tells which (https://docs.slack.dev/authentication/tokens)."""
+        if not required and not self.get(name):
+            return ""
+        value = self.secret(name, f"it begins with {prefix} and stands in the Slack app's settings")
+        if value and not value.startswith(prefix):
+            self.faults.append(
+                f"{name} does not begin with {prefix}: copy the right token from the Slack app's settings"
+            )
+        return value
+
+    def signing_secret(self) -> str:
+        if self.get("SLACK_APP_TOKEN"):
+            return self.get("SLACK_SIGNING_SECRET")
+        mend = (
+            "set it for HTTP mode (Basic Information in the Slack app's settings), or SLACK_APP_TOKEN for Socket Mode"
+        )
+        return self.secret("SLACK_SIGNING_SECRET", mend)
+
+    def number(self, name: str, default: float, low: float, high: float, *, whole: bool = True) -> float:
+        text = self.get(name, str(default))
+        try:
+            value = float(int(text) if whole else float(text))
+        except (ValueError, OverflowError):
+            value = float("nan")
+        if not low <= value <= high:
+            kind = "a whole number" if whole else "a number"
+            self.faults.append(f"{name} is {_shown(text)}: give {kind} from {low:g} to {high:g}")
+            return default
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        text = self.get(name, default)
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        self.faults.append(f"{name} is {_shown(text)}: give one of {', '.join(choices)}")
+        return default
+
+    def people(self, name: str) -> frozenset[str]:
+        ids = self._list(name)
+        if not ids:
+            self.faults.append(
+                f"{name} is not set: give the Slack ids of those who may reload models, or * for everyone"
+            )
+        for wrong in ids:
+            if wrong != EVERYONE and not _PERSON.fullmatch(wrong):
+                self.faults.append(
+                    f"{name} has {_shown(wrong)}, which is no person's id: those look like U012AB3CD "
+                    "(in Slack: profile, ⋮, Copy member ID)"
+                )
+        return frozenset(ids)
+
+    def channels(self, name: str) -> tuple[str, ...]:
+        ids = self._list(name)
+        for wrong in ids:
+            if not _CHANNEL.fullmatch(wrong):
+                self.faults.append(
+                    f"{name} has {_shown(wrong)}, which is no channel's id: those look like C012AB3CD "
+                    "(in Slack: the channel's details, at the bottom)"
+                )
+        return tuple(dict.fromkeys(ids))
+
+    def _list(self, name: str) -> list[str]:
+        return [item for item in _SEPARATORS.split(self.get(name)) if item]
+
+    def url(self, name: str, default: str) -> str:
+        """The base of a service: https, or http where it stays on this machine."""
+        text = self.get(name, default)
+        parts = _split(text)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            self.faults.append(f"{name} is no http(s) URL: give one such as {default}")
+        elif parts.username or parts.password or parts.query or parts.fragment:
+            self.faults.append(f"{name} holds more than a host and a path: give one such as {default}")
+        elif parts.scheme == "http" and not is_loopback(parts.hostname):
+            self.faults.append(
+                f"{name} would send secrets unencrypted: use https:// (http:// is for this machine only)"
+            )
+        return text
+
+    def database(self, name: str, default: str) -> str:
+        text = self.get(name, default)
+        scheme = text.partition(":")[0]
+        if scheme not in ("sqlite", "postgresql", "postgres"):
+            self.faults.append(f"{name} names no database that is known: begin it with sqlite:/// or postgresql://")
+        elif scheme == "sqlite" and not _sqlite_path(text):
+            self.faults.append(f"{name} names no file: give one such as sqlite:////data/reload-model.db")
+        return text
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _sqlite_path(url: str) -> str:
+    path = url.removeprefix("sqlite://").partition("?")[0].removeprefix("/")
+    return "" if path == ":memory:" else path
+
+
+def _password(url: str) -> str:
+    """The password in a libpq URL, which may also stand among its parameters.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+    """
+    parts = _split(url)
+    if parts is None:
+        return ""
+    return unquote(parts.password or "") or parse_qs(parts.query).get("password", [""])[0]
+
+
+def _shown(text: str) -> str:
+    """A faulty value, unless somebody pasted a token where none belongs."""
+    return "a token" if "xox" in text or "xapp-" in text else repr(text[:40])

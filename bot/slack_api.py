@@ -1,0 +1,89 @@
+"""Calls of Slack's Web API, with every way in which they can fail translated to the error tree.
+
+https://docs.slack.dev/apis/web-api/using-the-web-api#errors
+"""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.errors import CannotPostHere, PostAgain, PostFailed
+from bot.waiting import retry_after
+
+CALL_SECONDS = 10
+"""One call, from the first packet to the last."""
+
+TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
+"""What Slack says of a token that is none, or none any more."""
+
+_PASSING = frozenset(
+    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
+
+
+def quiet(name: str, level: int = logging.ERROR) -> logging.Logger:
+    """A logger for a library: the SDK writes out every request for one whose own level is not set."""
+    logger = logging.getLogger(name)
+    logger.setLevel(level)
+    return logger
+
+
+class SlackApi:
+    """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
+
+    def __init__(self, session: aiohttp.ClientSession, token: str, base_url: str) -> None:
+        self.client = AsyncWebClient(
+            token=token,
+            base_url=base_url,
+            timeout=CALL_SECONDS,
+            session=session,
+            logger=quiet("slack_sdk.web"),
+            retry_handlers=[],
+        )
+        # The session minds the proxy variables, NO_PROXY among them, which the SDK would ignore.
+        self.client.proxy = None
+        self.token_fault = ""
+        """Why Slack refuses the bot's token, or nothing."""
+
+    async def call(self, method: str, **fields: object) -> Mapping[str, object]:
+        """Call a method with the bot's token. Raises PostAgain for what may pass, CannotPostHere for all else."""
+        try:
+            answer = await translated(self.client.api_call(method, json=fields))
+        except PostFailed as failed:
+            if failed.code in TOKEN_FAULTS:
+                self.token_fault = failed.code
+            raise
+        self.token_fault = ""
+        return answer
+
+
+async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
+    """The fields of the answer to an SDK call. Raises CannotPostHere, PostAgain."""
+    try:
+        response = await call
+    except SlackApiError as error:
+        raise _translate(error) from None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
+        raise PostAgain(type(error).__name__) from None
+    return response.data if isinstance(response.data, dict) else {}
+
+
+def _translate(error: SlackApiError) -> PostFailed:
+    """What Slack answered; where that was no JSON, the error carries the bare HTTP response instead."""
+    response: object = error.response
+    if not isinstance(response, AsyncSlackResponse) or not isinstance(response.data, dict):
+        return PostAgain("no_sense")
+    code = str(response.get("error", ""))
+    wait = retry_after(response.headers.get("Retry-After"))
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return PostAgain("ratelimited", wait)
+    if not code or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return PostAgain(f"http_{response.status_code}")
+    if code in _PASSING:
+        return PostAgain(code, wait)
+    return PostAgain(code) if code in TOKEN_FAULTS else CannotPostHere(code)

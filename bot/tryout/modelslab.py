@@ -1,0 +1,151 @@
+"""A ModelsLab on this machine, with its Reload Model endpoint only. Knows nothing of the bot but the key.
+
+What it answers is what ModelsLab documents, at https://docs.modelslab.com and in the ModelsLab/docs-v2 repository.
+"""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+
+from bot.tryout.answers import Answer, Exchange, Json, Raw
+from bot.tryout.bell import Bell
+from bot.tryout.loopback import Loopback
+from bot.tryout.wire import JsonObject, read_object, text_of
+
+
+def error(status: int, message: object, **fields: object) -> Json:
+    """Make an error as ModelsLab words it."""
+    return Json(status, {"status": "error", "message": message, **fields})
+
+
+ACCEPTED = Json(200, {"status": "success", "message": "Model is reloading"})
+SAME_REQUEST = error(
+    200,
+    "Rate limit exceeded",
+    tips="you are sending same request multiple times, spam filter is enabled, "
+    "please wait for 30 seconds and try again",
+)
+_BUSY = error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=3)
+_BROKEN = error(500, "Internal server error. Please try again.")
+_ERROR_PAGE = Raw(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
+
+
+@dataclass(frozen=True, slots=True)
+class Pretend:
+    """A model that misbehaves: how, in words for a person, and the answers in their order; the last one stays."""
+
+    what: str
+    answers: tuple[Answer, ...]
+
+
+PRETEND: Mapping[str, Pretend] = {
+    "no-such-model": Pretend("is not known to ModelsLab", (error(200, "Model not found: no-such-model"),)),
+    "bad-key": Pretend("meets a key that was revoked", (error(401, "Invalid API key"),)),
+    "no-credits": Pretend(
+        "costs more than there is",
+        (error(402, "Insufficient credits. Please add more credits to continue."),),
+    ),
+    "premium-only": Pretend("wants another plan", (error(403, "This feature requires a premium subscription"),)),
+    "busy": Pretend("meets a full queue, and is accepted 3 seconds later", (_BUSY, ACCEPTED)),
+    "broken": Pretend("meets two server errors, and is accepted then", (_BROKEN, _BROKEN, ACCEPTED)),
+    "html": Pretend("meets an error page of a proxy, and is accepted then", (_ERROR_PAGE, ACCEPTED)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadCall:
+    """One request to reload a model: `at` is in Unix seconds by the clock of the ModelsLab."""
+
+    model_id: str
+    key_ok: bool
+    at: float
+    body: JsonObject
+
+
+class TryoutModelsLab:
+    """A ModelsLab that is served on loopback.
+
+    With `spam_filter` set, a call for a model that is being called already is refused as the same request.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, spam_filter: bool = False) -> None:
+        self.key = f"key-{secrets.token_hex(16)}"
+        self.calls: list[ReloadCall] = []
+        self.in_flight_max = 0
+        self.spam_filter = spam_filter
+        self._clock = clock
+        self._bell = Bell()
+        self._answers = {name: list(pretend.answers) for name, pretend in PRETEND.items()}
+        self._in_flight: Counter[str] = Counter()
+        self._server = Loopback([web.post("/api/v6/images/model_reload", self._serve)])
+
+    async def start(self) -> None:
+        """Begin to listen; after a stop, at the same address and with everything still known."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Break off every connection and stop listening."""
+        await self._server.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base to which the path of the endpoint is joined."""
+        return f"http://{self._server.host}"
+
+    def answer(self, model_id: str, *answers: Answer) -> None:
+        """Answer calls for this model so, in this order; the last answer stays. Without any, accept them."""
+        self._answers[model_id] = list(answers)
+
+    async def wait_for_calls(self, n: int, *, within: float = 10.0) -> None:
+        """Wait until n calls have come in all. Raises TimeoutError."""
+        await self._bell.until(
+            lambda: len(self.calls) >= n, within, lambda: f"calls came for {[c.model_id for c in self.calls]}"
+        )
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        body = read_object(await request.read()) or {}
+        model_id, key_ok = text_of(body.get("model_id")), body.get("key") == self.key
+        self.calls.append(ReloadCall(model_id, key_ok, self._clock(), body))
+        self._in_flight[model_id] += 1
+        self.in_flight_max = max(self.in_flight_max, self._in_flight.total())
+        self._bell.ring()
+        try:
+            return await self._answer(body, model_id, request)
+        finally:
+            self._in_flight[model_id] -= 1
+
+    async def _answer(self, body: JsonObject, model_id: str, request: web.Request) -> web.StreamResponse:
+        async def accept() -> web.StreamResponse:
+            return await ACCEPTED.send(exchange)
+
+        exchange = Exchange(request, accept)
+        return await (self._fault(body, request.content_type) or self._next(model_id)).send(exchange)
+
+    def _fault(self, body: JsonObject, content_type: str) -> Answer | None:
+        """Find what is wrong with a request in itself."""
+        if content_type != "application/json" or not text_of(body.get("model_id")):
+            return error(400, "model_id is required")
+        unknown = sorted(body.keys() - {"key", "model_id"})
+        if unknown:
+            return error(400, {name: [f"The {name} field is unknown."] for name in unknown})
+        if body.get("key") != self.key:
+            return error(401, "Invalid API key" if "key" in body else "API key required")
+        return None
+
+    def _next(self, model_id: str) -> Answer:
+        if self.spam_filter and self._in_flight[model_id] > 1:
+            return SAME_REQUEST
+        answers = self._answers.get(model_id) or [ACCEPTED]
+        return answers.pop(0) if len(answers) > 1 else answers[0]

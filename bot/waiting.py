@@ -1,0 +1,49 @@
+"""How long until something is tried again, and when no more. Pure, but that an HTTP date is held against the clock."""
+
+import math
+from email.utils import parsedate_to_datetime
+from time import time
+
+from bot.reload import Step
+
+CALL_GIVE_UP = 600.0
+"""Seconds from the first call of ModelsLab to the last."""
+
+POST_GIVE_UP = 1500.0
+"""Seconds from the first attempt at a message to the last."""
+
+CRASHES_GIVE_UP = 8
+"""How often one step may end in an error of our own, or in the death of its process."""
+
+
+def call_wait(attempts: int, asked: float | None) -> float:
+    """Seconds until ModelsLab is asked again: what it asked for, else 2 doubling to 30."""
+    return max(asked, 1.0) if asked is not None else min(2.0 * 2.0 ** min(attempts, 10), 30.0)
+
+
+def post_wait(attempts: int, asked: float | None) -> float:
+    """Seconds until a message is tried again: what Slack asked for, else 1 doubling to 60."""
+    return max(asked, 1.0) if asked is not None else min(2.0 ** min(attempts, 10), 60.0)
+
+
+def out_of_time(step: Step, now: float, wait: float, limit: float) -> bool:
+    """Whether another try after wait seconds would come later than limit seconds after the first."""
+    return now + wait - step.tried_at > limit
+
+
+def retry_after(value: object) -> float | None:
+    """Seconds, from a number or an HTTP date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return _seconds_until(str(value))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        return max(parsedate_to_datetime(date).timestamp() - time(), 0.0)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,150 @@
+"""The HTTP face: /slack/events in HTTP mode, behind its own checks, and the health of the process in both modes.
+
+Bolt answers much that is malformed with a 500, and logs the body of a request whose signature is wrong
+(https://github.com/slackapi/bolt-python): so whatever reaches it from here has been verified and read.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from time import time
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from slack_sdk.signature import SignatureVerifier
+
+from bot import payload
+from bot.errors import Malformed
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of a request's body; Slack's are a few KiB."""
+
+BODY_SECONDS = 5.0
+"""How long a body may take to arrive."""
+
+STOP_SECONDS = 1.0
+"""What requests in hand get to end when the server stops."""
+
+STALE_SECONDS = 300
+"""https://docs.slack.dev/authentication/verifying-requests-from-slack"""
+
+_FORM = "application/x-www-form-urlencoded"
+
+Dispatch = Callable[[Mapping[str, object]], Awaitable[web.Response]]
+Health = Callable[[], Awaitable[Mapping[str, str]]]
+
+log = structlog.get_logger(__name__)
+
+
+class SlackDoor:
+    """Lets in what Slack signed, once read; answers everything else with a 4xx that shows nothing of it."""
+
+    def __init__(self, signing_secret: str, dispatch: Dispatch) -> None:
+        """dispatch answers a payload that has been verified and read."""
+        self._verifier = SignatureVerifier(signing_secret)
+        self._dispatch = dispatch
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one POST."""
+        try:
+            body = await _body(request)
+            if _is_ssl_check(body):
+                return web.Response()
+            self._verify(request.headers, body)
+            fields = payload.form(_form_body(request, body))
+            payload.slash_command(fields)
+        except web.HTTPException as refused:
+            log.warning("request_refused", status=refused.status, why=refused.reason)
+            raise
+        except Malformed as malformed:
+            log.warning("request_refused", status=400, why=str(malformed))
+            raise web.HTTPBadRequest(text="malformed request\n") from None
+        return await self._dispatch(fields)
+
+    def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Check the signature over the raw bytes. Raises HTTPUnauthorized."""
+        timestamp = headers.get("X-Slack-Request-Timestamp", "")
+        signature = headers.get("X-Slack-Signature", "")
+        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16 and signature.isascii()):  # noqa: PLR2004 - no time has 16 digits
+            raise _unauthorized("no timestamp and signature as Slack sends them")
+        if abs(time() - int(timestamp)) > STALE_SECONDS:
+            raise _unauthorized("the timestamp is stale")
+        if not self._verifier.is_valid(body, timestamp, signature):
+            raise _unauthorized("the signature does not fit")
+
+
+def _unauthorized(reason: str) -> web.HTTPUnauthorized:
+    return web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body, if it comes in time and is not too long: a length that is announced is refused before it is read."""
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, HttpProcessingError, OSError):
+        raise web.HTTPBadRequest(text="the body broke off\n") from None
+
+
+def _is_ssl_check(body: bytes) -> bool:
+    try:
+        return payload.is_ssl_check(payload.form(body))
+    except Malformed:
+        return False
+
+
+def _form_body(request: web.Request, body: bytes) -> bytes:
+    """The body, if it says that it is a form in UTF-8."""
+    if request.content_type != _FORM or (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise web.HTTPUnsupportedMediaType(text="a form in UTF-8 is wanted\n")
+    return body
+
+
+class WebServer:
+    """Listens on one port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self.port = port
+        """The port asked for; once started, the port in use."""
+        self.app = web.Application(client_max_size=BODY_LIMIT)
+        self._runner: web.AppRunner | None = None
+
+    def add_health(self, path: str, health: Health) -> None:
+        """Serve the state of the parts that health names: 200 when each says "ok", else 503."""
+
+        async def handle(_request: web.Request) -> web.Response:
+            parts = await health()
+            well = all(state == "ok" for state in parts.values())
+            status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+            return web.json_response({"status": "ok" if well else "unavailable", **parts}, status=status)
+
+        self.app.router.add_get(path, handle)
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the port cannot be had."""
+        # aiohttp logs what it cannot parse, bodies included: that is nobody's business.
+        silent = logging.getLogger("bot.web.silent")
+        silent.setLevel(logging.CRITICAL + 1)
+        self._runner = web.AppRunner(
+            self.app,
+            access_log=None,
+            logger=silent,
+            auto_decompress=False,  # what is signed is what was sent
+            shutdown_timeout=STOP_SECONDS,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Take no more connections, and let the requests in hand end."""
+        if self._runner is not None:
+            await self._runner.cleanup()

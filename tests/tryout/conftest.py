@@ -1,0 +1,52 @@
+"""Servers that run, and clients that talk to them as the bot does."""
+
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import TryoutSlack
+
+
+@pytest.fixture
+def now() -> list[float]:
+    """The time, in the one place where a test moves it."""
+    return [1_700_000_000.0]
+
+
+@pytest.fixture
+def clock(now: list[float]) -> Callable[[], float]:
+    """A clock that stands still unless it is moved."""
+    return lambda: now[0]
+
+
+@pytest.fixture
+async def slack(clock: Callable[[], float]) -> AsyncIterator[TryoutSlack]:
+    """A Slack with two channels and a person, which waits half a second for an ack."""
+    async with TryoutSlack(clock=clock, ack_seconds=0.5) as slack:
+        slack.add_channel("C0MODELS", "models")
+        slack.add_channel("C0OPS", "ops")
+        slack.add_user("U0ADA", "ada")
+        yield slack
+
+
+@pytest.fixture
+async def modelslab(clock: Callable[[], float]) -> AsyncIterator[TryoutModelsLab]:
+    """A ModelsLab that accepts everything."""
+    async with TryoutModelsLab(clock=clock) as modelslab:
+        yield modelslab
+
+
+@pytest.fixture
+def web(slack: TryoutSlack) -> AsyncWebClient:
+    """The client with which the bot calls the Web API, without its own retries."""
+    return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=5)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """Any HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session

@@ -1,0 +1,63 @@
+"""Lines of the tryout are read as people type them."""
+
+import pytest
+
+from bot.tryout.lines import Cast, Line, Person, Place, Remark, Say, Unclear, Wait, Word
+
+CAST = Cast(
+    people={"ada": Person("U0ADA", "models"), "ben": Person("U0BEN", "ops")},
+    channels={"models": "C0MODELS", "ops": "C0OPS"},
+)
+LAST = Place("ben", "models")
+
+
+@pytest.mark.parametrize(
+    ("line", "person", "channel", "text"),
+    [
+        ("ada: /reload-model sdxl", "ada", "models", "sdxl"),
+        ("ada #ops: /reload-model sdxl", "ada", "ops", "sdxl"),
+        ("ada#ops:/reload-model sdxl\n", "ada", "ops", "sdxl"),
+        ("ADA #OPS : /reload-model", "ada", "ops", ""),
+        ("ben: /reload-model two words", "ben", "ops", "two words"),
+        ("/reload-model status", "ben", "models", "status"),
+        ("  /reload-model sdxl  ", "ben", "models", "sdxl"),
+        ("#ops: /reload-model sdxl", "ben", "ops", "sdxl"),
+    ],
+)
+def test_somebody_says_something(line: str, person: str, channel: str, text: str) -> None:
+    """A name and a channel may be left out: the person's usual channel, or who and where it was last."""
+    assert CAST.read(line, LAST) == Say(Place(person, channel), text)
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("", Word.NOTHING),
+        (" \n", Word.NOTHING),
+        ("help", Word.HELP),
+        ("?", Word.HELP),
+        ("Exit", Word.END),
+        ("quit\n", Word.END),
+        ("wait 3", Wait(3.0)),
+        ("wait 0.5", Wait(0.5)),
+        ("# a comment", Remark("# a comment")),
+    ],
+)
+def test_words_to_the_tryout_itself(line: str, read: Line) -> None:
+    """Some lines are nobody's."""
+    assert CAST.read(line, LAST) == read
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("sdxl", "what is said here looks like ben: /reload-model sdxl (help tells more)"),
+        ("/reload-models sdxl", "what is said here looks like ben: /reload-model sdxl (help tells more)"),
+        ("ada: hello", "what is said here looks like ben: /reload-model sdxl (help tells more)"),
+        ("zed: /reload-model sdxl", "nobody here is called zed: there are ada, ben"),
+        ("ada #zoo: /reload-model sdxl", "there is no #zoo here: there are #models, #ops"),
+    ],
+)
+def test_what_is_not_understood(line: str, why: str) -> None:
+    """The reason says what would be understood."""
+    assert CAST.read(line, LAST) == Unclear(why)
