@@ -39,5 +39,15 @@ lint: $(READY) ## ruff, mypy, the manifest
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --no-header pyproject.toml
+
+lock: ## the three locks anew (needs uv)
+	$(COMPILE) --upgrade --extra postgres -o requirements.txt
+	$(COMPILE) --upgrade --extra postgres --group dev --constraint requirements.txt -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --group build --constraint requirements-dev.txt -o requirements-build.txt
+
 clean: ## remove what was built
 	rm -rf .venv .coverage* htmlcov build dist
