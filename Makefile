@@ -34,10 +34,13 @@ test: $(READY) ## the whole test suite, with branch coverage
 run: $(READY) ## the bot, with the settings of the environment and .env
 	@$(BIN)/python -m bot run
 
-lint: $(READY) ## ruff, mypy, the manifest
+lint: $(READY) ## style, types, the manifest, the deployment files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/check-jsonschema --schemafile tests/data/slack-manifest.schema.2.0.0.json manifest.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
 
 # Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -2,8 +2,11 @@
 
 import argparse
 import asyncio
+import re
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import StringIO
 
 from bot import __version__, logs, manifest, settings
@@ -44,15 +47,15 @@ def _complain(text: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 600:  # noqa: PLR2004 - ten minutes are more than anyone waits at a terminal
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 600")
-    return value
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 600:  # noqa: PLR2004 - ten minutes are more than anyone waits at a terminal
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 600")
 
 
 def _https(text: str) -> str:
-    if not text.startswith("https://") or len(text) <= len("https://"):
-        raise argparse.ArgumentTypeError(f"{text} does not begin with https://, which Slack asks for")
+    if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"{text} is no https:// address, which Slack asks for")
     return text.rstrip("/")
 
 
@@ -63,12 +66,14 @@ def _run(_options: argparse.Namespace) -> int:
         _complain("\n- ".join(("The settings are not fit to start with:", *error.faults)))
         return EXIT_SETTINGS
     logs.configure(config.log_level, config.log_format, config.secrets)
+    # The first process of a container ignores a signal that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
 
     try:
         asyncio.run(service.run(config))
     except CannotStart as error:
-        _complain(f"reload-model-bot cannot start: {error}")
+        _complain(logs.Redactor(config.secrets)(f"reload-model-bot cannot start: {error}"))
         return EXIT_CANNOT_START
     return 0
 

@@ -3,6 +3,7 @@
 What Slack says when it does not take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,8 +14,7 @@ from bot.errors import CannotPostHere, PostAgain, PostFailed
 from bot.messages import Message
 from bot.reload import Watcher, Work
 from bot.slack_api import TOKEN_FAULTS, SlackApi
-from bot.text import bounded
-from bot.waiting import retry_after
+from bot.waiting import ASKED_LIMIT, retry_after
 
 POST_SECONDS = 10
 """One attempt at one way of delivery."""
@@ -22,10 +22,16 @@ POST_SECONDS = 10
 CHANNEL_SECONDS = 1.0
 """Between two messages in one channel: https://docs.slack.dev/apis/web-api/rate-limits#rate-limits__limits-when-posting-messages"""
 
-_THREAD_FAULTS = frozenset({"thread_not_found", "message_not_found", "cannot_reply_to_message"})
+_THREAD_FAULTS = frozenset(
+    {
+        "thread_not_found",
+        "message_not_found",
+        "cannot_reply_to_message",
+        "restricted_action_thread_locked",
+        "restricted_action_non_threadable_channel",
+    }
+)
 _TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
-
-_PLAIN_LIMIT = 3500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Announcer:
                 return await self._post(channel_id, message, "")
             if failed.code not in _TOO_LONG:
                 raise
-            answer = await self._post_fields(channel_id, {"text": bounded(message.text, _PLAIN_LIMIT)})
+            answer = await self._post_fields(channel_id, {"text": message.text})
         return str(answer.get("ts", ""))
 
     async def _post_fields(self, channel_id: str, fields: Mapping[str, object]) -> Mapping[str, object]:
@@ -118,14 +124,22 @@ class Announcer:
                 timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
                 allow_redirects=False,
             ) as response:
-                answer = await response.content.read(1000)
+                answer = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise PostAgain(f"response_url_{type(error).__name__}") from None
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise PostAgain("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise PostAgain(f"response_url_{response.status}")
-        return response.ok and b'"ok":false' not in answer.replace(b" ", b"")
+        return response.status < HTTPStatus.MULTIPLE_CHOICES and b'"ok":false' not in answer.replace(b" ", b"")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The whole answer, or as much of it as matters."""
+    try:
+        return await response.content.readexactly(1000)
+    except asyncio.IncompleteReadError as all_of_it:
+        return all_of_it.partial
 
 
 class Pacer:
@@ -151,8 +165,9 @@ class Pacer:
         return turn - now
 
     def hold(self, channel_id: str, seconds: float) -> None:
-        """Slack has limited the channel for so long."""
-        self._free_at[channel_id] = max(self._free_at.get(channel_id, 0.0), self._clock() + seconds)
+        """Slack has limited the channel for so long, within reason."""
+        until = self._clock() + min(seconds, ASKED_LIMIT)
+        self._free_at[channel_id] = max(self._free_at.get(channel_id, until), until)
 
     def _forget(self, now: float) -> None:
         """Keep what is remembered as small as what is going on."""

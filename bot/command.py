@@ -14,23 +14,13 @@ MAX_ID = 128
 MODEL_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._\-:/+@]{{0,{MAX_ID - 1}}}", re.ASCII)
 
 # What phones, word processors and chat clients put around a word: every kind of space, the non-breaking ones
-# (https://www.unicode.org/reports/tr14/#GL) and the zero-width ones among them.
-_SPACES = "\t\r\n" + "".join(c for c in map(chr, range(0x3001)) if unicodedata.category(c) == "Zs")
-_AROUND = _SPACES + "\N{WORD JOINER}\N{ZERO WIDTH NO-BREAK SPACE}"
+# (https://www.unicode.org/reports/tr14/#GL) among them, and what has no width: joiners, marks of direction.
+_LOW = [chr(point) for point in range(0x3001)]
+_SPACES = "".join(c for c in _LOW if c.isspace())
+_AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
 
-_QUOTES = {
-    "`": "`",
-    '"': '"',
-    "'": "'",
-    "\u201c": "\u201d",
-    "\u201d": "\u201d",
-    "\u201e": "\u201c\u201d",
-    "\u2018": "\u2019",
-    "\u2019": "\u2019",
-    "\u201a": "\u2018\u2019",
-    "\u00ab": "\u00bb",
-    "\u2039": "\u203a",
-}
+# Whatever quote goes with whatever other of its kind: languages differ, and so do people's keyboards.
+_QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
 
 class Word(StrEnum):
@@ -72,7 +62,7 @@ def parse(text: str) -> Command:
 def _unquoted(text: str) -> tuple[str, bool]:
     """Take the quotes off, one pair after another, and say whether there were any."""
     quoted = False
-    while len(text) > 1 and text[-1] in _QUOTES.get(text[0], ""):
+    while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
     return text, quoted
 

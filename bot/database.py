@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar
 import structlog
 from sqlalchemy import ColumnElement, Connection, Double, cast, create_engine, extract, func, literal, make_url, select
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from bot.errors import CannotStart, StoreAway
@@ -76,6 +76,11 @@ _POSTGRES: dict[str, str | int | None] = {
     "options": "-c statement_timeout=5000 -c lock_timeout=1500 -c idle_in_transaction_session_timeout=10000",
 }
 _SQLITE_BUSY = 1.0
+
+# A read that turns into a write fails at once with "database is locked"; what replicas do to each other is thought
+# out for READ COMMITTED, whatever a server's default is.
+_BEGIN_SQLITE = "BEGIN IMMEDIATE"
+_BEGIN_POSTGRES = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 log = structlog.get_logger(__name__)
 
@@ -167,14 +172,22 @@ class Database:
 
         job = _Job(perform, reads, self._loop.create_future())
         self._jobs.put(job)
+        try:
+            await self._answered(job, within)
+        finally:
+            job.future.cancel()  # where nobody waits any more: else asyncio complains of an error not looked at
+        return results[0]
+
+    async def _answered(self, job: _Job, within: float | None) -> None:
         await asyncio.wait([job.future], timeout=within)
         if not job.future.done() and job.abandon():
+            self.fault = "no answer"
             raise StoreAway(f"no answer within {within:g} s")
         await asyncio.wait([job.future], timeout=_COMMIT_GRACE)
         if not job.future.done():
+            self.fault = "no answer"
             raise InDoubt("the commit has not ended")
         job.future.result()
-        return results[0]
 
     # --- the thread ---------------------------------------------------------------------------------
 
@@ -208,6 +221,8 @@ class Database:
     def _run_group(self, group: Sequence[_Job]) -> None:
         """Run all in one transaction; where one of them fails, each in its own, so that none spoils another."""
         wanted = [job for job in group if not job.abandoned]
+        if not wanted:
+            return
         try:
             self._transact(wanted)
         except StoreAway as away:
@@ -228,12 +243,12 @@ class Database:
                 if all(job.reads for job in jobs):
                     self._perform(connection, jobs)
                     connection.rollback()
-                    return
-                connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
-                self._perform(connection, jobs)
-                _begin_commit(jobs)
-                committing = True
-                connection.commit()
+                else:
+                    connection.exec_driver_sql(_BEGIN_SQLITE if self.sqlite else _BEGIN_POSTGRES)
+                    self._perform(connection, jobs)
+                    _begin_commit(jobs)
+                    committing = True
+                    connection.commit()
             except BaseException:
                 self._undo(connection)
                 raise
@@ -245,7 +260,8 @@ class Database:
             if _of_one_operation(error, jobs):
                 raise
             raise self._away(error, committing=committing) from error
-        self.fault = ""
+        else:
+            self.fault = ""
 
     def _perform(self, connection: Connection, jobs: Sequence[_Job]) -> None:
         transaction = Transaction(connection, self._clock if self.sqlite else None)
@@ -263,8 +279,9 @@ class Database:
             self._disconnect()
 
     def _away(self, error: DBAPIError, *, committing: bool) -> StoreAway:
-        self.fault = type(error.orig).__name__ if error.orig is not None else type(error).__name__
-        detail = str(error.orig).splitlines()[0] if error.orig is not None and str(error.orig) else self.fault
+        cause = error.orig or error
+        self.fault = type(cause).__name__
+        detail = (str(cause) or self.fault).splitlines()[0]
         log.warning("database_away", error=self.fault, detail=detail)
         return InDoubt(detail) if committing and not self.sqlite else StoreAway(detail)
 
@@ -309,12 +326,12 @@ class _AbandonedError(Exception):
 
 
 def _of_one_operation(error: DBAPIError, jobs: Sequence[_Job]) -> bool:
-    """Whether the fault lies with an operation and not with the database: a constraint, or a deadlock of many.
+    """Whether the fault lies with an operation and not with the database: a constraint, a value, a deadlock of many.
 
     https://www.postgresql.org/docs/current/errcodes-appendix.html (40P01: deadlock_detected)
     """
     deadlock = getattr(error.orig, "sqlstate", None) == "40P01"
-    return isinstance(error, IntegrityError) or (deadlock and len(jobs) > 1)
+    return isinstance(error, IntegrityError | DataError) or (deadlock and len(jobs) > 1)
 
 
 def _begin_commit(jobs: Sequence[_Job]) -> None:
@@ -348,8 +365,12 @@ def _sqlite(url: str) -> sqlite3.Connection:
         str(parts.database), timeout=_SQLITE_BUSY, isolation_level=None, check_same_thread=False
     )
     level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
-    for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

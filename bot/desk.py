@@ -83,6 +83,7 @@ class Desk:
         self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE}
         self._in_hand: dict[asyncio.Task[None], Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turning: asyncio.Task[None] | None = None
         self._due = asyncio.Event()
         self._stopping = False
         self._opened_at = 0.0
@@ -128,6 +129,7 @@ class Desk:
     async def run(self, opened_at: float) -> None:
         """Turn until stopped, in a store opened at that time. The database going away only slows the loop down."""
         self._opened_at = opened_at
+        self._turning = asyncio.current_task()
         self._keep(self._renew())
         self._keep(self._prune())
         while not self._stopping:
@@ -142,7 +144,7 @@ class Desk:
 
     async def _turn(self) -> float:
         """Begin what is due, as far as hands are free; return the seconds until something else is."""
-        while kinds := [kind for group in self._slots for kind in group if self._free(group)]:
+        while not self._stopping and (kinds := [kind for group in self._slots for kind in group if self._free(group)]):
             due_in = await self._store.next_due(kinds)
             if due_in is None or due_in > 0:
                 return LOOK_SECONDS if due_in is None else min(due_in, LOOK_SECONDS)
@@ -203,12 +205,20 @@ class Desk:
         """Take nothing new, give what is in hand STOP_SECONDS, break off the rest and let go of it."""
         self._stopping = True
         self.wake()
-        if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=STOP_SECONDS)
-        left = [*self._in_hand, *self._tasks]
+        # The loop may be claiming: what it claims is in hand only then.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while busy := self._busy():
+                    await asyncio.wait(busy)
+        left = [*self._busy(), *self._tasks]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+    def _busy(self) -> list[asyncio.Task[None]]:
+        """The loop, while it turns, and all that is in hand."""
+        turning = [] if self._turning is None or self._turning.done() else [self._turning]
+        return [*self._in_hand, *turning]
 
     # --- one step -----------------------------------------------------------------------------------
 

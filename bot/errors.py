@@ -79,9 +79,8 @@ class NotACommand(Declined):
         """Say what is wrong with text; meant is the command it resembles, model_id the id it also could be."""
         hint = f" Did you mean `/reload-model {meant}`?" if meant else ""
         if model_id:
-            hint += (
-                f" To reload a model of that name, quote it: {code(f'/reload-model {chr(34)}{model_id}{chr(34)}', 160)}"
-            )
+            quoted = code(f'/reload-model "{model_id}"', 160)
+            hint += f" To reload a model of that name, quote it: {quoted}."
         super().__init__(f"{code(text, 60)} {fault}.{hint} Nothing was started. `/reload-model help` tells more.")
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -26,11 +27,11 @@ _CHATTY = ("slack_sdk", "slack_bolt", "aiohttp", "asyncio")
 
 
 class Redactor:
-    """Takes secrets out of text, by value and by shape."""
+    """Takes secrets out of text, by value (as it is, and as Python or a URL writes it) and by shape."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        longest_first = sorted(filter(None, secrets), key=len, reverse=True)
-        values = "|".join(re.escape(secret) for secret in longest_first)
+        forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1], quote(secret, safe="")) if form}
+        values = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
         self._values = re.compile(values, re.IGNORECASE) if values else None
 
     def __call__(self, text: str) -> str:
@@ -48,7 +49,7 @@ class Redactor:
             return value
         if isinstance(value, Mapping):
             return {self(str(key)): self._clean(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | set | frozenset):
             return [self._clean(item) for item in value]
         return self(value if isinstance(value, str) else repr(value))
 
@@ -94,14 +95,11 @@ _SHARED: list[Processor] = [
 
 def _renderer(fmt: str, *, colors: bool) -> Processor:
     if fmt == "console":
-        return structlog.dev.ConsoleRenderer(colors=colors)
+        return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
     return structlog.processors.JSONRenderer(default=str)
 
 
 def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep a library's record to its one line: its tracebacks tell of its own insides, many times over."""
     event.pop("exc_info", None)
-    record = event.get("_record")
-    if record is not None:
-        record.exc_info = None
     return event

@@ -3,6 +3,7 @@
 The fallback text of every message says all that its blocks say: it is what notifications and screen readers get.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,8 @@ SECTION_LIMIT = 3000
 """Characters of one section: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
 
 MENTIONS_LIMIT = 400
+MENTIONS_CHARACTERS = 9000
 """People whom one message mentions, so that it stays below the 13,200 characters that Slack takes in blocks."""
-
 
 SAID_LIMIT = 200
 """Characters of ModelsLab's own words that are passed on."""
@@ -179,18 +180,30 @@ def mention(user_id: str) -> str:
 
 
 def audible(audience: Sequence[Watcher]) -> list[Watcher]:
-    """Those of the audience whom one message mentions: each person's every asking, up to MENTIONS_LIMIT people."""
-    people = list(dict.fromkeys(watcher.user_id for watcher in audience))[:MENTIONS_LIMIT]
-    return [watcher for watcher in audience if watcher.user_id in set(people)]
+    """Those of the audience whom one message mentions: each person's every asking, of as many people as fit."""
+    people: set[str] = set()
+    room = MENTIONS_CHARACTERS
+    for user_id in dict.fromkeys(watcher.user_id for watcher in audience):
+        room -= len(mention(user_id)) + 1
+        if room < 0 or len(people) == MENTIONS_LIMIT:
+            break
+        people.add(user_id)
+    return [watcher for watcher in audience if watcher.user_id in people]
 
 
 def _mentions(audience: Iterable[Watcher]) -> str:
     return " ".join(dict.fromkeys(mention(watcher.user_id) for watcher in audience))
 
 
+# A mention or a time in angle brackets and a piece of code are one word, whatever spaces they hold.
+_WORD = re.compile(r"(?:<[^>]*>|`[^`]*`|[^ ])+")
+
+
 def _parts(text: str, limit: int) -> Iterator[str]:
-    while len(text) > limit:
-        cut = text.rfind(" ", 0, limit)
-        yield text[:cut]
-        text = text[cut + 1 :]
-    yield text
+    part = ""
+    for word in _WORD.findall(text):
+        if part and len(part) + 1 + len(word) > limit:
+            yield part
+            part = ""
+        part = f"{part} {word}" if part else word
+    yield part

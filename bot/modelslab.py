@@ -20,6 +20,9 @@ PATH = "/api/v6/images/model_reload"
 ATTEMPT_SECONDS = 15.0
 """One attempt, from the first packet to the last byte read."""
 
+CONNECT_SECONDS = 5.0
+"""To make a connection; what fails by then was never asked."""
+
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
 
@@ -69,7 +72,7 @@ class ModelsLab:
                 self._url,
                 json={"key": self._key, "model_id": model_id},
                 headers={"Accept-Encoding": "identity"},  # so that what is read is what is counted
-                timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
                 body = await _read(response)
@@ -85,7 +88,7 @@ class ModelsLab:
         status = str(fields.get("status", "")).lower()
         if _is_success(response.status) and status in _ACCEPTED:
             return
-        raw = _flatten([fields.get("message", fields.get("messege")), fields.get("tip"), fields.get("tips")])
+        raw = _flatten([fields.get("message") or fields.get("messege"), fields.get("tip"), fields.get("tips")])
         said = harmless(self._redact(raw[: ANSWER_LIMIT // 8]), SAID_LIMIT)
         failure = _failure(response.status, raw.lower(), sense=bool(status))
         unknown = response.status in _OUTCOME_UNKNOWN or (failure is Failure.NO_SENSE and _is_success(response.status))
@@ -124,11 +127,11 @@ def _flatten(value: object) -> str:
     texts: list[str] = []
     waiting = [value]
     while waiting:
-        item = waiting.pop(0)
+        item = waiting.pop()
         if isinstance(item, dict):
-            waiting[:0] = item.values()
+            waiting.extend(reversed(item.values()))
         elif isinstance(item, list):
-            waiting[:0] = item
+            waiting.extend(reversed(item))
         elif item is not None:
             texts.append(str(item))
     return " ".join(texts)

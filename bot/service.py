@@ -18,7 +18,7 @@ from bot import __version__
 from bot.allowlist import Allowlist, Home
 from bot.announcer import Announcer
 from bot.clock import SteadyClock
-from bot.database import Database
+from bot.database import Database, Transaction
 from bot.desk import Desk
 from bot.errors import CannotStart, PostFailed, StoreAway
 from bot.logs import Redactor
@@ -36,6 +36,12 @@ RETRY_SECONDS = 3.0
 
 STUCK_SECONDS = 15.0
 """After which a loop that has not turned is said to be stuck."""
+
+PROBE_SECONDS = 1.0
+"""In which the database must take a transaction to be called well."""
+
+DRAIN_SECONDS = 2.0
+"""How long the port stays open in HTTP mode once the bot is told to stop, so that a balancer can see it go."""
 
 EXIT_SECONDS = 7.5
 """After which stopping is over, whatever still hangs: Docker kills 10 s after its signal."""
@@ -55,7 +61,7 @@ class Service:
         self._database = Database(settings.database_url, SteadyClock())
         self._store = Store(self._database, owner=secrets.token_hex(8))
         self._web = WebServer(settings.host, settings.port)
-        self._stopping = False
+        self._desk: Desk | None = None
 
     @property
     def port(self) -> int:
@@ -76,7 +82,7 @@ class Service:
         socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
-        self._at_stop(desk.stop)
+        self._desk = desk
         loop = asyncio.create_task(desk.run(opened_at))
         loop.add_done_callback(_say_if_broken)
         self._allowlist.home = await self._who_am_i(slack)
@@ -84,12 +90,19 @@ class Service:
             await socket.connect()
         log.info("ready", version=__version__, mode="socket" if socket else "http", port=self.port)
 
-    async def stop(self) -> None:
-        """Stop the parts, the last started first: Slack's connection, what is in hand, the port, the database."""
+    async def stop(self, *, drain: float = 0.0) -> None:
+        """Stop the parts, the last started first: what is in hand, Slack's connection, the port, the database.
+
+        For drain seconds at least the port still takes commands, and /readyz says that it is about to close: what
+        comes in then is committed as ever, and carried on by another replica or by the next start.
+        """
         log.info("stopping")
-        self._stopping = True
+        self._web.closing = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.aclose(), EXIT_SECONDS)
+            async with asyncio.timeout(EXIT_SECONDS):
+                if self._desk is not None:
+                    await asyncio.gather(self._desk.stop(), asyncio.sleep(drain))
+                await self._closing.aclose()
         log.info("stopped")
 
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
@@ -128,12 +141,12 @@ class Service:
             door = SlackDoor(self._settings.slack_signing_secret, _to_response(app))
             self._web.app.router.add_post(EVENTS_PATH, door.handle)
         self._at_stop(self._web.stop)
+        if socket is not None:
+            self._at_stop(socket.close)
         try:
             await self._web.start()
         except OSError as error:
             raise CannotStart(f"PORT: cannot listen on {self.port} ({error.strerror}): give a free one") from error
-        if socket is not None:
-            self._at_stop(socket.close)
 
     # --- reaching what is outside -------------------------------------------------------------------
 
@@ -182,13 +195,21 @@ class Service:
             signed_in = self._allowlist.home is not None
             connected = signed_in if socket is None else await socket.connected()
             parts = {
-                "database": self._database.fault or "ok",
+                "database": await self._database_state(),
                 "slack": "ok" if connected else "not connected",
                 "token": slack.token_fault or ("ok" if signed_in else "not checked yet"),
             }
-            return parts | ({"process": "stopping"} if self._stopping else {})
+            return parts | ({"process": "stopping"} if self._web.closing else {})
 
         return readiness
+
+    async def _database_state(self) -> str:
+        """Whether the database would take a command's row now: readers find an SQLite file well that is locked."""
+        try:
+            await self._database.run(_nothing, within=PROBE_SECONDS)
+        except StoreAway:
+            return self._database.fault or "away"
+        return "ok"
 
 
 async def run(settings: Settings) -> None:
@@ -207,7 +228,7 @@ async def run(settings: Settings) -> None:
     finally:
         starting.cancel()
         stopping.cancel()
-        await service.stop()
+        await service.stop(drain=0.0 if settings.socket_mode else DRAIN_SECONDS)
 
 
 # --- between Bolt and the two ways in -------------------------------------------------------------------
@@ -236,7 +257,10 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
     api = urlsplit(api_url)
 
     def trusted(url: str) -> bool:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         host = parts.hostname or ""
         if parts.scheme == "http":
             return is_loopback(host) and is_loopback(api.hostname or "")
@@ -244,6 +268,10 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
     return trusted
+
+
+def _nothing(_: Transaction) -> None:
+    """The smallest operation there is."""
 
 
 def _say_if_broken(task: asyncio.Task[None]) -> None:

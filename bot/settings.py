@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -55,17 +55,23 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
         values = (self.slack_bot_token, self.slack_app_token, self.slack_signing_secret, self.modelslab_api_key)
-        password = _password(self.database_url)
-        return tuple(value for value in (*values, password) if value)
+        return tuple(dict.fromkeys(value for value in (*values, *_passwords(self.database_url)) if value))
 
 
 def environment(dotenv: Path = Path(".env")) -> dict[str, str]:
-    """The process's environment, with what a .env file adds to it: the environment wins.
+    """The process's environment, with what a .env file adds to it: the environment wins. Raises SettingsError.
 
     https://saurabh-kumar.com/python-dotenv/ (values without "=" are None, and left out)
     """
-    written = {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
-    return {**written, **os.environ}
+    try:
+        values = dotenv_values(dotenv, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{dotenv} cannot be read ({_why(error)}): make it a readable text in UTF-8"]) from None
+    return {**{name: value for name, value in values.items() if value is not None}, **os.environ}
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
 
 
 def load(env: Mapping[str, str], *, terminal: bool = False) -> Settings:
@@ -185,7 +191,7 @@ class _Reader:
         parts = _split(text)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             self.faults.append(f"{name} is no http(s) URL: give one such as {default}")
-        elif parts.username or parts.password or parts.query or parts.fragment:
+        elif not text.isprintable() or any(mark in text for mark in " @?#"):
             self.faults.append(f"{name} holds more than a host and a path: give one such as {default}")
         elif parts.scheme == "http" and not is_loopback(parts.hostname):
             self.faults.append(
@@ -195,10 +201,9 @@ class _Reader:
 
     def database(self, name: str, default: str) -> str:
         text = self.get(name, default)
-        scheme = text.partition(":")[0]
-        if scheme not in ("sqlite", "postgresql", "postgres"):
+        if not text.startswith(("sqlite:///", "postgresql://", "postgres://")):
             self.faults.append(f"{name} names no database that is known: begin it with sqlite:/// or postgresql://")
-        elif scheme == "sqlite" and not _sqlite_path(text):
+        elif text.startswith("sqlite:") and not _sqlite_path(text):
             self.faults.append(f"{name} names no file: give one such as sqlite:////data/reload-model.db")
         return text
 
@@ -223,19 +228,26 @@ def is_loopback(host: str) -> bool:
 
 
 def _sqlite_path(url: str) -> str:
-    path = url.removeprefix("sqlite://").partition("?")[0].removeprefix("/")
+    path = url.removeprefix("sqlite:///").partition("?")[0]
     return "" if path == ":memory:" else path
 
 
-def _password(url: str) -> str:
-    """The password in a libpq URL, which may also stand among its parameters.
+# Up to the first @ as libpq reads it, and up to the last as whoever forgot to encode one means it. No URL parser
+# will do: a libpq URL may name several hosts, each with its port.
+_PASSWORDS = (
+    re.compile(r"^\w+://[^:/@]*:([^@]*)@"),
+    re.compile(r"^\w+://[^:/@]*:(.*)@"),
+    re.compile(r"[?&](?:ssl)?password=([^&]*)"),
+)
+
+
+def _passwords(url: str) -> list[str]:
+    """The passwords in a libpq URL, as they stand there and decoded; they may also stand among its parameters.
 
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
     """
-    parts = _split(url)
-    if parts is None:
-        return ""
-    return unquote(parts.password or "") or parse_qs(parts.query).get("password", [""])[0]
+    found = [match[1] for pattern in _PASSWORDS for match in pattern.finditer(url)]
+    return [*found, *map(unquote, found)]
 
 
 def _shown(text: str) -> str:

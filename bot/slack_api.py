@@ -21,6 +21,8 @@ CALL_SECONDS = 10
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 """What Slack says of a token that is none, or none any more."""
 
+_NO_SENSE = "no_sense"
+
 _PASSING = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
@@ -57,6 +59,8 @@ class SlackApi:
         except PostFailed as failed:
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
+            elif isinstance(failed, CannotPostHere):
+                self.token_fault = ""  # Slack looks at the token before all else
             raise
         self.token_fault = ""
         return answer
@@ -70,15 +74,19 @@ async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object
         raise _translate(error) from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
         raise PostAgain(type(error).__name__) from None
-    return response.data if isinstance(response.data, dict) else {}
+    except AttributeError:  # the SDK takes any answer with a status of 200 for an object
+        raise PostAgain(_NO_SENSE) from None
+    if not isinstance(response.data, dict):
+        raise PostAgain(_NO_SENSE)
+    return response.data
 
 
 def _translate(error: SlackApiError) -> PostFailed:
     """What Slack answered; where that was no JSON, the error carries the bare HTTP response instead."""
     response: object = error.response
     if not isinstance(response, AsyncSlackResponse) or not isinstance(response.data, dict):
-        return PostAgain("no_sense")
-    code = str(response.get("error", ""))
+        return PostAgain(_NO_SENSE)
+    code = str(response.get("error") or "")
     wait = retry_after(response.headers.get("Retry-After"))
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return PostAgain("ratelimited", wait)

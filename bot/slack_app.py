@@ -48,14 +48,16 @@ class Listener:
     async def _answer(self, invocation: SlashCommand) -> str:
         command = _parsed(invocation.text)
         if command is Word.HELP:
+            self._audit(invocation, command.value)
             return messages.HELP
         rule = self.allowlist.check(invocation.person)
         if isinstance(command, NotACommand):
             raise command
         if isinstance(command, ReloadModel):
             return await self._reload(invocation, command, rule)
+        listed = await self._list(command)
         self._audit(invocation, command.value, rule=rule)
-        return await self._list(command)
+        return listed
 
     async def _reload(self, invocation: SlashCommand, command: ReloadModel, rule: str) -> str:
         person, seconds = invocation.person, self.desk.reload_seconds

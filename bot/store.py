@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     func,
     insert,
     or_,
@@ -128,11 +129,10 @@ class Store:
 
     async def renew(self, steps: Iterable[Step]) -> None:
         """Lengthen the leases of steps in hand; one that was lost stays lost."""
-        held = or_(*(and_(step.c.id == item.id, step.c.claims == item.claims) for item in steps))
+        held = or_(false(), *map(self._held, steps))
 
         def operation(tx: Transaction) -> None:
-            mine = and_(held, step.c.lease_owner == self._owner)
-            tx.connection.execute(update(step).where(mine).values(due_at=tx.now + LEASE))
+            tx.connection.execute(update(step).where(held).values(due_at=tx.now + LEASE))
 
         await self._database.run(operation)
 
@@ -291,34 +291,33 @@ def _ask(ask: Ask, tx: Transaction) -> Asked:
         return Asked(reload_, asked, joined=False)
     if reload_.state is State.ACCEPTED:
         _open_place(tx, reload_, ask.channel_id)
-    return Asked(reload_, _watchers(tx, [reload_.id])[reload_.id][0], joined=True)
+    return Asked(reload_, _first_watcher(tx, reload_.id), joined=True)
 
 
 def _create_or_join(tx: Transaction, model_id: str) -> tuple[Reload, bool]:
     """The reload in flight of this model, and whether it was made just now.
 
-    The unique index decides. On PostgreSQL the one in the way may end before it is locked: then a new one is made.
+    The unique indexes decide. What is in the way may be an ended reload that has the same id, or, on PostgreSQL, one
+    that ends before it is locked: then a new one is tried again.
     """
-    new = Reload(new_reload_id(), model_id, State.REQUESTED, tx.now)
-    values = {
-        "id": new.id,
-        "model_id": model_id,
-        "state": new.state,
-        "asked_at": new.asked_at,
-        "said": "",
-        "unknown": False,
-        "undeliverable": False,
-    }
     found = select(reload).where(and_(reload.c.model_id == model_id, in_flight)).with_for_update()
     for _ in range(_TRIES):
-        unless_in_flight = _insert(tx, reload).on_conflict_do_nothing(
-            index_elements=[reload.c.model_id], index_where=in_flight
-        )
-        if tx.connection.execute(unless_in_flight.values(values).returning(reload.c.id)).first() is not None:
+        new = Reload(new_reload_id(), model_id, State.REQUESTED, tx.now)
+        values = {
+            "id": new.id,
+            "model_id": model_id,
+            "state": new.state,
+            "asked_at": new.asked_at,
+            "said": "",
+            "unknown": False,
+            "undeliverable": False,
+        }
+        unless_in_the_way = _insert(tx, reload).on_conflict_do_nothing().values(values).returning(reload.c.id)
+        if tx.connection.execute(unless_in_the_way).first() is not None:
             return new, True
         if (row := tx.connection.execute(found).first()) is not None:
             return _to_reload(row), False
-    raise StoreAway("reloads of this model come and go too fast")  # pragma: no cover - a race lost this often
+    raise StoreAway("reloads of this model come and go too fast")
 
 
 def _add_watcher(tx: Transaction, ask: Ask, reload_id: str) -> Watcher | None:
@@ -343,18 +342,18 @@ def _asked_before(tx: Transaction, trigger_id: str) -> Asked:
     mine = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == trigger_id)
     watcher_id, reload_id = tx.connection.execute(mine).one()
     row = tx.connection.execute(select(reload).where(reload.c.id == reload_id)).one()
-    first = _watchers(tx, [reload_id])[reload_id][0]
+    first = _first_watcher(tx, reload_id)
     return Asked(_to_reload(row), first, joined=first.id != watcher_id)
 
 
 def _withdraw(trigger_id: str, tx: Transaction) -> bool:
+    """Locked, the call cannot be claimed any more; and locked, the reload cannot be joined before it is gone."""
     mine = select(watcher.c.reload_id).where(watcher.c.trigger_id == trigger_id)
-    unclaimed = exists().where(and_(step.c.reload_id == reload.c.id, step.c.kind == StepKind.CALL, step.c.claims == 0))
-    row = tx.connection.execute(
-        select(reload.c.id).where(and_(reload.c.id.in_(mine), unclaimed)).with_for_update()
-    ).first()
+    unclaimed = and_(step.c.reload_id.in_(mine), step.c.kind == StepKind.CALL, step.c.claims == 0)
+    row = tx.connection.execute(select(step.c.reload_id).where(unclaimed).with_for_update()).first()
     if row is None:
         return False
+    _lock(tx, row[0])
     tx.connection.execute(delete(watcher).where(watcher.c.trigger_id == trigger_id))
     nobody = ~exists().where(watcher.c.reload_id == reload.c.id)
     tx.connection.execute(delete(reload).where(and_(reload.c.id == row[0], nobody)))
@@ -426,9 +425,15 @@ def _watchers(tx: Transaction, reload_ids: Collection[str]) -> defaultdict[str, 
     return found
 
 
+def _first_watcher(tx: Transaction, reload_id: str) -> Watcher:
+    query = select(watcher).where(watcher.c.reload_id == reload_id).order_by(watcher.c.id).limit(1)
+    return _to_watcher(tx.connection.execute(query).one())
+
+
 def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
+    """The rows with their watchers, but for those that another replica has deleted since they were read."""
     watchers = _watchers(tx, [row[0] for row in rows])
-    return [Entry(_to_reload(row), watchers[row[0]][0], len(watchers[row[0]])) for row in rows]
+    return [Entry(_to_reload(row), watchers[row[0]][0], len(watchers[row[0]])) for row in rows if watchers[row[0]]]
 
 
 def _channels(tx: Transaction, reload_id: str) -> list[str]:
@@ -494,10 +499,15 @@ def _count_response(tx: Transaction, watcher_id: int | None) -> None:
 
 def _finish(tx: Transaction, reload_id: str) -> None:
     """End the reload when everyone has been told. The lock makes replicas that end its last two steps take turns."""
-    tx.connection.execute(select(reload.c.id).where(reload.c.id == reload_id).with_for_update())
+    _lock(tx, reload_id)
     untold = exists().where(and_(step.c.reload_id == reload_id, step.c.kind.in_(_TELLING)))
     over = update(reload).where(and_(reload.c.id == reload_id, ~untold))
     tx.connection.execute(over.values(state=State.DONE, ended_at=tx.now))
+
+
+def _lock(tx: Transaction, reload_id: str) -> None:
+    """On PostgreSQL, make other replicas wait with the reload; SQLite has one writer anyway."""
+    tx.connection.execute(select(reload.c.id).where(reload.c.id == reload_id).with_for_update())
 
 
 def _set(tx: Transaction, reload_id: str, values: dict[str, object]) -> Reload:

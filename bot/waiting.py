@@ -12,6 +12,9 @@ CALL_GIVE_UP = 600.0
 POST_GIVE_UP = 1500.0
 """Seconds from the first attempt at a message to the last."""
 
+ASKED_LIMIT = 300.0
+"""Seconds up to which Slack is believed when it asks for a pause: an absurd figure must not silence a promise."""
+
 CRASHES_GIVE_UP = 8
 """How often one step may end in an error of our own, or in the death of its process."""
 
@@ -22,8 +25,8 @@ def call_wait(attempts: int, asked: float | None) -> float:
 
 
 def post_wait(attempts: int, asked: float | None) -> float:
-    """Seconds until a message is tried again: what Slack asked for, else 1 doubling to 60."""
-    return max(asked, 1.0) if asked is not None else min(2.0 ** min(attempts, 10), 60.0)
+    """Seconds until a message is tried again: what Slack asked for, within reason, else 1 doubling to 60."""
+    return min(max(asked, 1.0), ASKED_LIMIT) if asked is not None else min(2.0 ** min(attempts, 10), 60.0)
 
 
 def out_of_time(step: Step, now: float, wait: float, limit: float) -> bool:

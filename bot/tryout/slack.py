@@ -232,7 +232,7 @@ class TryoutSlack(Workspace):
         """
         form = self._invocation(text, user, channel, command) | fields
         if "response_url" not in form:
-            form["response_url"] = self._new_response_url(channel, user)
+            form["response_url"] = self.new_response_url(channel, user)
         ack = await self._deliver("slash_commands", dict(form), form, request_url)
         if ack.error or not (ack.text or ack.blocks):
             return ack
@@ -283,7 +283,7 @@ class TryoutSlack(Workspace):
         channel = self.channels.get(channel_id)
         return channel.name if channel is not None and not channel.private else "privategroup"
 
-    def _new_response_url(self, channel: str, user: str) -> str:
+    def new_response_url(self, channel: str, user: str) -> str:
         path = f"/commands/{self.team_id}/{next(self._numbers)}/{secrets.token_urlsafe()}"
         url = f"http://{self._server.host}{path}"
         self._response_urls[url] = _ResponseUrl(channel, user, self.clock())

@@ -1,0 +1,3 @@
+"""What every suite may ask for: see tests/postgres.py."""
+
+pytest_plugins = ["tests.postgres"]

