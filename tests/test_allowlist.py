@@ -1,0 +1,92 @@
+"""Who may reload models where is decided from ids alone, and nobody may until named."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.allowlist import Allowlist, Home, Person
+from bot.errors import Declined, NotAllowed, NotReady, OtherWorkspace, WrongChannel
+
+ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")
+BEN = replace(ADA, user_id="W0BEN")
+
+
+def allowlist(users: set[str], channels: tuple[str, ...] = (), home: Home | None = Home("T0HOME")) -> Allowlist:  # noqa: B008 - it cannot be changed
+    """An allowlist at home in a workspace."""
+    made = Allowlist(users, channels)
+    made.home = home
+    return made
+
+
+def refusal(made: Allowlist, person: Person) -> Declined:
+    """Why this person is refused."""
+    with pytest.raises(Declined) as raised:
+        made.check(person)
+    return raised.value
+
+
+def test_whoever_is_named_may() -> None:
+    """The rule that allows is returned, for the audit log."""
+    assert allowlist({"U0ADA", "W0BEN"}).check(BEN) == "W0BEN"
+
+
+def test_whoever_is_not_named_may_not_and_learns_their_id() -> None:
+    """The refusal names the id, to be pasted into the setting."""
+    refused = refusal(allowlist({"U0ADA"}), BEN)
+
+    assert isinstance(refused, NotAllowed)
+    assert "`W0BEN`, to `ALLOWED_USERS`" in refused.told
+
+
+@pytest.mark.parametrize("users", [set[str](), {""}, {"u0ada"}, {"U0ADA "}])
+def test_nobody_may_until_named_exactly(users: set[str]) -> None:
+    """An empty list allows nobody, and a near match is no match."""
+    assert isinstance(refusal(allowlist(users), ADA), NotAllowed)
+
+
+def test_everyone_of_the_workspace_may_where_the_star_stands() -> None:
+    """A person who is named besides is allowed by name."""
+    assert allowlist({"*"}).check(ADA) == "*"
+    assert allowlist({"*", "U0ADA"}).check(ADA) == "U0ADA"
+
+
+def test_people_of_other_workspaces_may_not() -> None:
+    """Slack Connect brings strangers into a channel, and the star is not for them."""
+    stranger = replace(ADA, team_id="T0AWAY")
+
+    assert isinstance(refusal(allowlist({"*", "U0ADA"}), stranger), OtherWorkspace)
+
+
+def test_an_organisation_is_one_home() -> None:
+    """On Enterprise Grid people ask from any workspace of the organisation."""
+    grid = allowlist({"U0ADA"}, home=Home("T0HOME", "E0ORG"))
+
+    assert grid.check(replace(ADA, team_id="T0OTHER", enterprise_id="E0ORG")) == "U0ADA"
+    assert grid.check(ADA) == "U0ADA"
+    assert isinstance(refusal(grid, replace(ADA, team_id="T0OTHER", enterprise_id="E0AWAY")), OtherWorkspace)
+
+
+def test_no_organisation_matches_no_organisation() -> None:
+    """Two workspaces without one are not of the same one."""
+    assert isinstance(refusal(allowlist({"*"}), replace(ADA, team_id="T0AWAY", enterprise_id="")), OtherWorkspace)
+    assert isinstance(refusal(allowlist({"*"}), replace(ADA, team_id="T0AWAY", enterprise_id="E0ORG")), OtherWorkspace)
+
+
+def test_a_channel_may_be_asked_for() -> None:
+    """With channels named, the command works in those; the refusal links to them."""
+    made = allowlist({"U0ADA"}, ("C0OPS", "C0LAB"))
+    refused = refusal(made, ADA)
+
+    assert isinstance(refused, WrongChannel)
+    assert "only in <#C0OPS>, <#C0LAB>." in refused.told
+    assert made.check(replace(ADA, channel_id="C0LAB")) == "U0ADA"
+
+
+def test_where_the_command_works_is_told_only_to_those_who_may() -> None:
+    """Somebody who is not allowed does not learn the channels."""
+    assert isinstance(refusal(allowlist({"U0ADA"}, ("C0OPS",)), BEN), NotAllowed)
+
+
+def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
+    """Without a home there are no strangers to tell from others."""
+    assert isinstance(refusal(allowlist({"*"}, home=None), ADA), NotReady)

@@ -1,0 +1,301 @@
+"""Logs are one line an event, tell what they should, and never a secret."""
+
+import json
+import logging
+import traceback
+from collections.abc import Iterator
+from io import StringIO
+from types import SimpleNamespace
+from typing import TypedDict
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.logs import REDACTED, Redactor, configure
+
+SECRET = "hunter2-secret"
+BACKSLASHED = "back\\slash'\"quoted"
+SECRETS = (SECRET, BACKSLASHED, "p@ss/word", "")
+
+formats = pytest.mark.parametrize("fmt", ["json", "console"])
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    """Leave logging as it was."""
+    loggers = [logging.getLogger(name) for name in ("", "slack_sdk", "slack_bolt", "aiohttp", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    handlers = loggers[0].handlers[:]
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+class Event(TypedDict, total=False):
+    """A line of the log, as far as the tests look at it."""
+
+    event: str
+    level: str
+    logger: str
+    timestamp: str
+    exception: str
+    reload: str
+    value: object
+
+
+def configured(fmt: str = "json", level: str = "INFO") -> StringIO:
+    """Set up logging, and return where it goes."""
+    stream = StringIO()
+    configure(level, fmt, SECRETS, stream)
+    return stream
+
+
+def events(stream: StringIO) -> list[Event]:
+    """The lines, each of which must be an object of its own."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def crash(secret: str) -> None:
+    """Fail with a secret in the error, and in its cause."""
+    raise KeyError(f"outer {secret}") from ValueError(f"inner {secret}")
+
+
+# --- the shape ------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_one_line_of_json() -> None:
+    """It says what, how grave, from where and when, with whatever was bound around it."""
+    stream = configured()
+    with structlog.contextvars.bound_contextvars(reload="r4x7"):
+        structlog.get_logger("bot.desk").warning("call_failed", value={"two\nlines": [1, 2.5, None, True]})
+    [event] = events(stream)
+
+    assert event.pop("timestamp", "").endswith("Z")
+    assert event == {
+        "event": "call_failed",
+        "level": "warning",
+        "logger": "bot.desk",
+        "reload": "r4x7",
+        "value": {"two\nlines": [1, 2.5, None, True]},
+    }
+
+
+def test_an_exception_is_on_the_line_of_its_event() -> None:
+    """With its traceback and its cause."""
+    stream = configured()
+    try:
+        crash("x")
+    except KeyError:
+        structlog.get_logger().exception("step_crashed")
+    [event] = events(stream)
+
+    assert "ValueError: inner x" in event["exception"]
+    assert event["exception"].splitlines()[-1] == "KeyError: 'outer x'"
+
+
+def test_a_person_at_a_terminal_reads_words() -> None:
+    """The console format is no JSON, and without a terminal it has no colours."""
+    stream = configured("console")
+    structlog.get_logger("bot.desk").info("ready", port=3000)
+
+    assert "[info     ] ready" in stream.getvalue()
+    assert "port=3000" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_terminal_gets_colours() -> None:
+    """Where there is one."""
+    stream = StringIO()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    configure("INFO", "console", (), stream)
+    structlog.get_logger().info("ready")
+
+    assert "\x1b[" in stream.getvalue()
+
+
+def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless they are told to go elsewhere."""
+    configure("INFO", "json", ())
+    structlog.get_logger().info("ready")
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert json.loads(err)["event"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"),
+    [
+        ("DEBUG", ["debug", "info", "warning", "error"]),
+        ("INFO", ["info", "warning", "error"]),
+        ("WARNING", ["warning", "error"]),
+        ("ERROR", ["error"]),
+    ],
+)
+def test_what_is_below_the_level_is_not_written(level: str, kept: list[str]) -> None:
+    """The level holds for the bot's own events and for libraries' alike."""
+    stream = configured(level=level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger(), name)("own")
+        getattr(logging.getLogger("some.library"), name)("theirs")
+
+    assert [event["level"] for event in events(stream)] == [name for name in kept for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", ["slack_sdk.rtm", "slack_bolt.AsyncApp", "aiohttp.access", "asyncio"])
+@pytest.mark.parametrize(("level", "kept"), [("DEBUG", ["warning", "error"]), ("ERROR", ["error"])])
+def test_chatty_libraries_are_heard_from_warning_on(name: str, level: str, kept: list[str]) -> None:
+    """What they say below that is of use only to whoever debugs them."""
+    stream = configured(level=level)
+    for method in ("debug", "info", "warning", "error"):
+        getattr(logging.getLogger(name), method)("said")
+
+    assert [event["level"] for event in events(stream)] == kept
+
+
+def test_configuring_again_replaces_what_was_there() -> None:
+    """No event is written twice."""
+    first, second = configured(), configured()
+    structlog.get_logger().info("ready")
+
+    assert (len(events(first)), len(events(second))) == (0, 1)
+
+
+# --- libraries ------------------------------------------------------------------------------------------
+
+
+def test_a_librarys_record_is_an_event_too() -> None:
+    """Its arguments are in its text, and lines within it stay on one."""
+    stream = configured()
+    logging.getLogger("aiohttp.client").warning("lost %s\nof %d", "connection", 7)
+    [event] = events(stream)
+
+    assert event.pop("timestamp", "").endswith("Z")
+    assert event == {"event": "lost connection\nof 7", "level": "warning", "logger": "aiohttp.client"}
+
+
+@formats
+def test_a_librarys_traceback_is_left_out(fmt: str) -> None:
+    """It tells of the library's insides, many times over."""
+    stream = configured(fmt)
+    try:
+        crash("x")
+    except KeyError:
+        logging.getLogger("slack_sdk").exception("broke")
+
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "Traceback" not in stream.getvalue()
+
+
+# --- secrets --------------------------------------------------------------------------------------------
+
+
+@formats
+@pytest.mark.parametrize(
+    "value",
+    [
+        SECRET,
+        SECRET.upper(),
+        f"Bearer {SECRET}, twice {SECRET}",
+        [SECRET],
+        (1, (SECRET,)),
+        {"deep": {"deeper": [{"deepest": SECRET}]}},
+        {SECRET: "as a key"},
+        {SECRET},
+        frozenset({BACKSLASHED}),
+        SECRET.encode(),
+        BACKSLASHED,
+        BACKSLASHED.encode(),
+        ValueError(BACKSLASHED),
+        KeyError(SECRET),
+        SimpleNamespace(password=SECRET, other=BACKSLASHED),
+        {"url": "https://x:p%40ss%2Fword@host"},
+    ],
+    ids=repr,
+)
+def test_a_secret_is_redacted_however_deep_it_lies(fmt: str, value: object) -> None:
+    """By its value: in keys, in bytes, in the repr of any object, and as a URL writes it."""
+    stream = configured(fmt)
+    structlog.get_logger().info("said", value=value)
+    written = stream.getvalue()
+
+    assert REDACTED in written
+    assert not [part for part in (SECRET, "HUNTER2", "slash", "p%40ss") if part in written]
+
+
+@formats
+def test_a_secret_in_an_events_own_words_is_redacted(fmt: str) -> None:
+    """Also in the text of the event, and in what is bound around it."""
+    stream = configured(fmt)
+    with structlog.contextvars.bound_contextvars(reload=SECRET):
+        structlog.get_logger().info(f"said {SECRET}")
+
+    assert stream.getvalue().count(REDACTED) == 2
+    assert SECRET not in stream.getvalue()
+
+
+@formats
+@pytest.mark.parametrize("secret", [SECRET, BACKSLASHED])
+def test_a_secret_in_a_traceback_is_redacted(fmt: str, secret: str) -> None:
+    """In the error itself and in its cause."""
+    stream = configured(fmt)
+    try:
+        crash(secret)
+    except KeyError as error:
+        assert "hunter2" in (shown := traceback.format_exc()) or "slash" in shown
+        structlog.get_logger().error("crashed", exc_info=error)
+
+    assert stream.getvalue().count(REDACTED) == 2
+    assert not [part for part in ("hunter2", "slash") if part in stream.getvalue()]
+
+
+@formats
+def test_a_secret_in_a_librarys_record_is_redacted(fmt: str) -> None:
+    """Libraries' records go the same way."""
+    stream = configured(fmt)
+    logging.getLogger("some.library").error("asked %s with %r", SECRET, {"token": BACKSLASHED})
+
+    assert stream.getvalue().count(REDACTED) == 2
+    assert not [part for part in ("hunter2", "slash") if part in stream.getvalue()]
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("token xoxb-123-456-abcDEF", "token [redacted]"),
+        ("xoxe.xoxb-1-abc", "xoxe.[redacted]"),
+        ("xapp-1-A0-1-abc; next", "[redacted]; next"),
+        (
+            "wss://wss-primary.slack.com/link/?ticket=a-b_c&app_id=1",
+            "wss://wss-primary.slack.com/link/?ticket=[redacted]&app_id=1",
+        ),
+        ("https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/[redacted]"),
+        ("https://hooks.slack.com/commands/T0/1/abc failed", "https://hooks.slack.com/[redacted] failed"),
+        ("http://127.0.0.1:3999/commands/T0/1/abc", "http://127.0.0.1:3999/commands/[redacted]"),
+        ("http://127.0.0.1:3999/actions/T0/1/abc", "http://127.0.0.1:3999/actions/[redacted]"),
+        ("boxer xoxo-free", "boxer [redacted]"),
+        ("sdxl in C0MODELS", "sdxl in C0MODELS"),
+    ],
+)
+def test_secrets_are_known_by_their_shape(text: str, redacted: str) -> None:
+    """Tokens, tickets and addresses that are keys, also where nobody has named them."""
+    assert Redactor()(text) == redacted
+
+
+def test_the_longest_secret_goes_first() -> None:
+    """A secret that begins with another leaves no tail."""
+    assert Redactor(["abc", "abc-def"])("abc-def abc") == f"{REDACTED} {REDACTED}"
+
+
+@given(st.text(min_size=1).filter(lambda secret: not set(secret) & set("[redacted]0")))
+def test_any_secret_is_found(secret: str) -> None:
+    """Whatever characters it has, as it is and in a repr."""
+    redact = Redactor([secret])
+
+    assert redact(f"0{secret}0{secret}0") == f"0{REDACTED}0{REDACTED}0"
+    assert redact(f"0{secret!r}0").strip("0'\"") == REDACTED

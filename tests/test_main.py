@@ -1,0 +1,301 @@
+"""The command line does what its help says, and ends with the exit code that tells how it went."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+import structlog
+
+from bot import __version__, manifest
+from bot.__main__ import main
+from bot.errors import CannotStart
+from bot.settings import Settings
+
+REQUIRED = {
+    "SLACK_BOT_TOKEN": "xoxb-secret-of-the-bot",
+    "SLACK_APP_TOKEN": "xapp-secret-of-the-app",
+    "MODELSLAB_API_KEY": "secret-of-modelslab",
+    "ALLOWED_USERS": "U0ADA",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment of which only a test's own settings are set, in a folder without a .env."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLACK_SIGNING_SECRET", "SLACK_API_URL", "MODELSLAB_URL", "DATABASE_URL", "PORT", "LOG_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    """Leave logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings of every bot that was run, none of which does anything."""
+    settings: list[Settings] = []
+
+    async def run(config: Settings) -> None:
+        settings.append(config)
+
+    monkeypatch.setattr("bot.service.run", run)
+    return settings
+
+
+def exits(arguments: list[str]) -> object:
+    """The exit code of arguments with which nothing is begun."""
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    return raised.value.code
+
+
+# --- run ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+def test_the_bot_is_run_with_its_settings(arguments: list[str], ran: list[Settings]) -> None:
+    """To run is the default; a bot that was told to stop ends with 0."""
+    assert main(arguments) == 0
+    assert [config.modelslab_api_key for config in ran] == ["secret-of-modelslab"]
+
+
+def test_the_arguments_are_those_of_the_process(ran: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called as a program, it reads its own arguments."""
+    monkeypatch.setattr(sys, "argv", ["reload-model-bot", "run"])
+
+    assert main() == 0
+    assert len(ran) == 1
+
+
+def test_settings_may_stand_in_a_file(ran: list[Settings], tmp_path: Path) -> None:
+    """A .env in the folder where the bot is started adds to the environment."""
+    (tmp_path / ".env").write_text("PORT=4000\nMODELSLAB_API_KEY=not this one\n")
+
+    assert main([]) == 0
+    assert [(config.port, config.modelslab_api_key) for config in ran] == [(4000, "secret-of-modelslab")]
+
+
+def test_faulty_settings_are_all_told_and_end_with_2(
+    ran: list[Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, a line each, without the value of a secret."""
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "secret-of-the-bot")
+    monkeypatch.setenv("PORT", "none")
+    monkeypatch.setenv("ALLOWED_USERS", "ada")
+    code = main([])
+    out, err = capsys.readouterr()
+
+    assert (code, out, ran) == (2, "", [])
+    assert err.splitlines()[0] == "The settings are not fit to start with:"
+    assert [line.split()[1] for line in err.splitlines()[1:]] == ["SLACK_BOT_TOKEN", "ALLOWED_USERS", "PORT"]
+    assert "secret" not in err
+
+
+def test_a_file_that_cannot_be_read_is_a_fault_of_the_settings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is told as one, and not as a traceback."""
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+
+    assert main([]) == 2
+    assert capsys.readouterr().err == (
+        "The settings are not fit to start with:\n"
+        "- .env cannot be read (it is not UTF-8): make it a readable text in UTF-8\n"
+    )
+
+
+def test_what_cannot_start_says_why_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, without a traceback, and without a secret that the reason may hold."""
+
+    async def run(config: Settings) -> None:
+        raise CannotStart(f"PORT: cannot listen, said {config.modelslab_api_key}")
+
+    monkeypatch.setattr("bot.service.run", run)
+    code = main([])
+
+    assert code == 1
+    assert capsys.readouterr().err == "reload-model-bot cannot start: PORT: cannot listen, said [redacted]\n"
+
+
+def test_logs_are_set_up_before_the_bot_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the format and level of the settings, on stderr, without secrets."""
+
+    async def run(config: Settings) -> None:
+        structlog.get_logger().info("not seen")
+        structlog.get_logger().warning("seen", value=config.slack_app_token)
+
+    monkeypatch.setattr("bot.service.run", run)
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    main([])
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert '"event": "seen"' in err
+    assert "secret" not in err
+    assert len(err.splitlines()) == 1
+
+
+# --- try ------------------------------------------------------------------------------------------------
+
+
+class Tryout:
+    """A tryout that keeps how it was called, and ends as it is told."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.stdin: TextIO | None = None
+        self.stdout: TextIO | None = None
+        self.code = 0
+        self.error: BaseException | None = None
+
+    async def __call__(self, *, seconds: float, stdin: TextIO, stdout: TextIO) -> int:
+        """Note what it was called with."""
+        self.seconds, self.stdin, self.stdout = seconds, stdin, stdout
+        if self.error is not None:
+            raise self.error
+        return self.code
+
+
+@pytest.fixture
+def tryout(monkeypatch: pytest.MonkeyPatch) -> Tryout:
+    """A tryout that takes no time."""
+    made = Tryout()
+    monkeypatch.setattr("bot.tryout.terminal.tryout", made)
+    return made
+
+
+def test_the_tryout_needs_no_settings(tryout: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets the terminal, and takes ten seconds a reload unless told otherwise."""
+    for name in REQUIRED:
+        monkeypatch.delenv(name)
+
+    assert main(["try"]) == 0
+    assert (tryout.seconds, tryout.stdin, tryout.stdout) == (10.0, sys.stdin, sys.stdout)
+
+
+def test_the_tryouts_end_is_the_programs(tryout: Tryout) -> None:
+    """Its exit code tells whether what was promised was posted."""
+    tryout.code = 1
+
+    assert main(["try", "--seconds", "0.5"]) == 1
+    assert tryout.seconds == 0.5
+
+
+def test_a_tryout_without_an_input_has_an_empty_one(tryout: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may be started with its input closed."""
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert main(["try"]) == 0
+    assert isinstance(tryout.stdin, io.StringIO)
+
+
+def test_a_tryout_may_be_interrupted(tryout: Tryout) -> None:
+    """Ctrl-C is a way to end, and shows no traceback."""
+    tryout.error = KeyboardInterrupt()
+
+    assert main(["try"]) == 130
+
+
+@pytest.mark.parametrize("seconds", ["-1", "601", "nan", "inf", "ten"])
+def test_a_tryout_takes_a_sensible_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """From none to ten minutes a reload."""
+    assert exits(["try", f"--seconds={seconds}"]) == 2
+    assert f"argument --seconds: {seconds} is not a number from 0 to 600" in capsys.readouterr().err
+
+
+# --- manifest, and the rest -----------------------------------------------------------------------------
+
+
+def test_the_manifest_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the file holds it, or for HTTP mode with the bot's address."""
+    assert main(["manifest"]) == 0
+    assert capsys.readouterr().out == manifest.text()
+
+
+@pytest.mark.parametrize("url", ["https://bot.example.com", "https://bot.example.com/"])
+def test_the_manifest_for_http_has_the_bots_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slash at its end is no matter."""
+    assert main(["manifest", "--url", url]) == 0
+    assert capsys.readouterr().out == manifest.text("https://bot.example.com")
+
+
+@pytest.mark.parametrize("url", ["https://bot.example.com:8443", "https://example.com/bots/reload-model"])
+def test_a_port_and_a_path_are_part_of_an_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bot may stand behind a proxy."""
+    assert main(["manifest", "--url", url]) == 0
+    assert f"      url: {url}/slack/events\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://bot.example.com",
+        "bot.example.com",
+        "https://",
+        "https:///",
+        "https://bot.example.com/?a=b",
+        "https://bot.example.com/ #",
+        "https://bot.example.com\nsettings: {}",
+        "https://user@bot.example.com",
+        "https://[::1]",
+    ],
+)
+def test_slack_calls_only_https(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another address would make a manifest that Slack refuses, or reads otherwise."""
+    assert exits(["manifest", "--url", url]) == 2
+    assert "is no https:// address, which Slack asks for" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing is begun."""
+    assert exits(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with what it does."""
+    assert exits(["--help"]) == 0
+    out = capsys.readouterr().out
+
+    assert [name for name in ("run ", "try ", "manifest ") if f"\n    {name}" not in out] == []
+
+
+def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """The known ones are named."""
+    assert exits(["reload"]) == 2
+    assert "invalid choice: 'reload'" in capsys.readouterr().err
+
+
+def test_it_is_a_module_that_runs() -> None:
+    """As `python -m bot` and as an installed program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "manifest"],
+        cwd=Path(__file__).parent.parent,
+        env=os.environ,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout.decode() == manifest.text()

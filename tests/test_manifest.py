@@ -1,0 +1,116 @@
+"""The Slack app's manifest asks for what the code uses, and for no more."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from ruamel.yaml import YAML
+
+from bot import manifest
+from bot.payload import COMMAND
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = Path(__file__).parent / "data" / "slack-manifest.schema.2.0.0.json"
+"""https://github.com/slackapi/manifest-schema, schemas/manifest.schema.2.0.0.json."""
+
+URL = "https://bot.example.com"
+
+# The bot scopes that each method wants, at https://docs.slack.dev/reference/methods. Posting in a public channel
+# that the bot has not joined takes chat:write.public besides.
+SCOPES = {
+    "auth.test": set[str](),
+    "chat.postMessage": {"chat:write", "chat:write.public"},
+    "chat.update": {"chat:write"},
+    "conversations.open": {"im:write"},
+}
+
+both = pytest.mark.parametrize("text", [manifest.text(), manifest.text(URL)], ids=["socket", "http"])
+
+
+def part(text: str, *path: str) -> object:
+    """What stands at this place in a manifest."""
+    found: object = YAML(typ="safe").load(text)
+    for name in path:
+        assert isinstance(found, dict)
+        found = found[name]
+    return found
+
+
+def methods_called() -> set[str]:
+    """Every method of the Web API that the bot's code calls with the bot's token."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "bot").glob("*.py")]
+    return {method for source in sources for method in re.findall(r"""slack\.call\(\s*["']([\w.]+)["']""", source)}
+
+
+def test_the_file_is_what_the_program_prints() -> None:
+    """manifest.yml is there to be pasted, and is never edited by hand."""
+    assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest.text()
+
+
+def test_over_http_the_command_and_nothing_else_differs() -> None:
+    """The HTTP variant names the address, and switches Socket Mode off."""
+    ours, theirs = manifest.text().splitlines(), manifest.text(URL).splitlines()
+
+    assert [line for line in theirs if line not in ours] == [
+        "      url: https://bot.example.com/slack/events",
+        "  socket_mode_enabled: false",
+    ]
+    assert [line for line in ours if line not in theirs] == ["  socket_mode_enabled: true"]
+
+
+@both
+def test_it_is_valid(text: str) -> None:
+    """Slack's own schema takes it."""
+    validator = Draft7Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    faults = [error.message for error in validator.iter_errors(part(text))]
+
+    assert faults == []
+
+
+@both
+def test_it_keeps_the_limits_that_the_schema_does_not_know(text: str) -> None:
+    """https://docs.slack.dev/reference/app-manifest states them."""
+    name = part(text, "display_information", "name")
+    description = part(text, "display_information", "description")
+    long_description = part(text, "display_information", "long_description")
+
+    assert len(str(name)) <= 35
+    assert len(str(description)) <= 140
+    assert 175 <= len(str(long_description)) <= 4000
+
+
+@both
+def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
+    """Every method that is called has its scopes, and no scope is without one: least scopes."""
+    used = {scope for method in methods_called() for scope in SCOPES[method]}
+
+    scopes = part(text, "oauth_config", "scopes", "bot")
+    assert isinstance(scopes, list)
+
+    assert methods_called() == set(SCOPES)
+    assert sorted(scopes) == sorted({"commands"} | used)
+    assert part(text, "oauth_config") == {"scopes": {"bot": scopes}}
+
+
+@both
+def test_it_names_the_command_that_the_code_answers(text: str) -> None:
+    """Unescaped, so that a model id that looks like a host name arrives as it was typed."""
+    commands = part(text, "features", "slash_commands")
+    assert isinstance(commands, list)
+    [command] = commands
+
+    assert command["command"] == COMMAND
+    assert re.fullmatch(r"/\S{1,31}", COMMAND)
+    assert command["should_escape"] is False
+
+
+@both
+def test_direct_messages_can_be_sent(text: str) -> None:
+    """They are the last way to reach somebody, and nobody has to answer one."""
+    assert part(text, "features", "app_home") == {
+        "home_tab_enabled": False,
+        "messages_tab_enabled": True,
+        "messages_tab_read_only_enabled": True,
+    }

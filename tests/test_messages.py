@@ -1,0 +1,287 @@
+"""What the bot says, in one voice: each message as people read it, within Slack's limits, with nothing to abuse."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block, SectionBlock
+
+from bot import messages
+from bot.command import MAX_ID, MODEL_ID
+from bot.errors import Failure
+from bot.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
+from bot.reload import Entry, Reload, State, Watcher
+from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
+
+ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
+FAILED = replace(RELOAD, state=State.TELLING, failure=Failure.REFUSED, said="no & never")
+DONE = replace(ACCEPTED, state=State.DONE, ended_at=NOON + 122)
+AT_1202 = "<!date^1700049720^{time}|12:02 UTC>"
+AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
+ASKED = "<!date^1700049600^{date_short_pretty} {time}|12:00 UTC>"
+
+# What Slack takes in the blocks of one message, as found in https://github.com/slackapi/bolt-js/issues/2509.
+BLOCKS_LIMIT = 13_200
+
+words = st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"]), max_size=300)
+
+
+def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, str]:
+    """Every message there is about a reload, by what it is."""
+    audience = [ADA_ASKED, BEN_ASKED]
+    failed = replace(reload, failure=Failure.REFUSED, said=said, unknown=True)
+    return {
+        "reloading": messages.reloading(reload, 120),
+        "joined": messages.joined(reload, ADA_ASKED, BEN, MODELS, 120),
+        "in_flight": messages.in_flight([Entry(reload, ADA_ASKED, 2)], 3, 120),
+        "history": messages.history([Entry(reload, ADA_ASKED, 1), Entry(failed, ADA_ASKED, 1)]),
+        "status": messages.status(reload, audience, ADA_ASKED).text,
+        "closed": messages.closed(reload, audience).text,
+        "follow_up": messages.follow_up(reload, audience, late=False).text,
+        "follow_up_late": messages.follow_up(reload, audience, late=True).text,
+        "failure": messages.failure(failed, audience).text,
+        "help": messages.HELP,
+    }
+
+
+# --- to whoever typed the command, privately ------------------------------------------------------------
+
+
+def test_the_ack_says_what_was_understood_and_what_happens_next() -> None:
+    """It carries the reload's short id, and a time in the reader's own zone."""
+    assert messages.reloading(RELOAD, 120) == (
+        f"Reloading `sdxl` (reload `r4x7`). It should be ready about {AT_1202}; I will mention you here then."
+    )
+
+
+def test_who_asked_first_is_named_to_those_who_could_see_it() -> None:
+    """In the same channel by mention, elsewhere as a colleague; oneself as you."""
+    rest = f" It should be ready about {AT_1202_01}; I will mention you here then."
+    already = "`sdxl` is being reloaded already (reload `r4x7`), asked for by"
+
+    assert messages.joined(ACCEPTED, ADA_ASKED, BEN, MODELS, 120) == f"{already} <@U0ADA>.{rest}"
+    assert messages.joined(ACCEPTED, ADA_ASKED, BEN, OPS, 120) == f"{already} a colleague.{rest}"
+    assert messages.joined(ACCEPTED, ADA_ASKED, "U0ADA", OPS, 120) == f"{already} you.{rest}"
+
+
+def test_before_modelslab_accepts_the_time_is_counted_from_the_asking() -> None:
+    """Afterwards it is what was recorded."""
+    assert messages.expected(RELOAD, 60) == NOON + 60
+    assert messages.expected(ACCEPTED, 60) == NOON + 121
+
+
+def test_status_lists_what_is_in_flight() -> None:
+    """Each with its model, id, asker, and how far it is."""
+    entries = [
+        Entry(RELOAD, ADA_ASKED, 1),
+        Entry(ACCEPTED, ADA_ASKED, 3),
+        Entry(FAILED, ADA_ASKED, 2),
+    ]
+
+    assert messages.in_flight(entries, 5, 120) == (
+        "Being reloaded: 5\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ModelsLab has not accepted it yet\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA> and 2 more, {ASKED} · should be ready about {AT_1202_01}\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA> and 1 more, {ASKED} · over, its askers are being told\n"
+        "… and 2 more"
+    )
+    assert "more" not in messages.in_flight(entries[:1], 1, 120)
+    assert messages.in_flight([], 0, 120) == "Nothing is being reloaded."
+
+
+def test_history_lists_what_has_ended() -> None:
+    """How each went, and whether somebody could not be told."""
+    entries = [
+        Entry(DONE, ADA_ASKED, 1),
+        Entry(replace(DONE, undeliverable=True), ADA_ASKED, 1),
+        Entry(replace(FAILED, undeliverable=True), ADA_ASKED, 1),
+    ]
+
+    assert messages.history(entries) == (
+        "The last reloads:\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01}\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01} (not everyone could be told)\n"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused (not everyone could be told)"
+    )
+    assert messages.history([]) == "Nothing has been reloaded yet."
+
+
+def test_twenty_reloads_of_the_longest_names_fit_in_one_answer() -> None:
+    """An ack's text is cut by Slack at 40,000 characters, and hard to read long before."""
+    entry = Entry(replace(ACCEPTED, model_id="m" * MAX_ID), watcher(user_id="U" * 64), 99)
+
+    assert len(messages.in_flight([entry] * 20, 99, 120)) < 8000
+
+
+# --- to the channel -------------------------------------------------------------------------------------
+
+
+def test_the_status_message_says_who_is_reloading_what() -> None:
+    """In its own channel the first asker is reloading it; in another one the first there waits for it."""
+    rest = f" · should be ready about {AT_1202_01} · reload `r4x7`"
+
+    assert messages.status(ACCEPTED, [ADA_ASKED, BEN_ASKED], ADA_ASKED).text == (f"<@U0ADA> is reloading `sdxl`{rest}")
+    assert messages.status(ACCEPTED, [BEN_ASKED], ADA_ASKED).text == (
+        f"<@U0BEN> waits for `sdxl`, which is being reloaded{rest}"
+    )
+
+
+def test_the_status_message_is_closed_in_the_end() -> None:
+    """It no longer reads as if something were going on."""
+    assert messages.closed(ACCEPTED, [ADA_ASKED, BEN_ASKED]).text == (
+        f"✓ `sdxl`, asked for by <@U0ADA> · expected ready {AT_1202_01} · reload `r4x7`"
+    )
+
+
+def test_the_follow_up_mentions_everyone_once() -> None:
+    """Whoever asked twice is mentioned once."""
+    audience = [ADA_ASKED, BEN_ASKED, watcher(3)]
+
+    assert messages.follow_up(ACCEPTED, audience, late=False).text == (
+        "<@U0ADA> <@U0BEN> `sdxl` should be ready now. (reload `r4x7`)"
+    )
+
+
+def test_a_late_follow_up_says_so() -> None:
+    """After the bot was down, the time it was due tells how late."""
+    assert messages.follow_up(ACCEPTED, [ADA_ASKED], late=True).text == (
+        f"<@U0ADA> `sdxl` should be ready now. This comes late: it was due {AT_1202_01}. (reload `r4x7`)"
+    )
+
+
+def test_a_failure_says_why_and_what_to_do() -> None:
+    """One sentence why, with ModelsLab's own words, escaped; then the mend."""
+    assert messages.failure(FAILED, [ADA_ASKED, BEN_ASKED]).text == (
+        "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused (`no &amp; never`). "
+        "If what it said does not tell what to do, ask ModelsLab's support. (reload `r4x7`)"
+    )
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_every_failure_reads_as_one_sentence(failure: Failure) -> None:
+    """Without words of ModelsLab's the sentence still ends."""
+    text = messages.failure(replace(FAILED, failure=failure, said=""), [ADA_ASKED]).text
+
+    assert text == f"<@U0ADA> `sdxl` was not reloaded: {failure.why}. {failure.mend} (reload `r4x7`)"
+
+
+def test_an_unknown_outcome_is_told() -> None:
+    """A request may be refused only because an earlier one worked: so it may already be reloading."""
+    text = messages.failure(replace(FAILED, unknown=True), [ADA_ASKED]).text
+
+    assert "was not reloaded: ModelsLab refused (`no &amp; never`). An earlier request got no clear answer, " in text
+    assert "the model may already be reloading: try it in a few minutes before you ask again. If what" in text
+
+
+def test_a_failure_of_unknown_cause_is_the_bots_own() -> None:
+    """A row without a cause blames nobody else."""
+    assert Failure.INTERNAL.why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
+
+
+def test_only_the_follow_up_says_now() -> None:
+    """ModelsLab confirms nothing, so these words mean that the time is up, and nothing else may say them."""
+    said = everything_said()
+
+    assert {name for name, text in said.items() if "should be ready now" in text} == {"follow_up", "follow_up_late"}
+    assert not [text for text in said.values() if " is ready" in text]
+
+
+@pytest.mark.parametrize(("name", "text"), everything_said().items())
+def test_the_voice_is_calm(name: str, text: str) -> None:
+    """No message shouts, and each about a reload carries its id."""
+    assert "!" not in re.sub(r"<!date", "", text)
+    assert ("r4x7" in text) is (name != "help")
+
+
+# --- limits ---------------------------------------------------------------------------------------------
+
+
+def sections(message: Message) -> list[str]:
+    """The texts of a message's blocks, once Slack's own SDK has found nothing wrong with them."""
+    texts: list[str] = []
+    for block in message.blocks:
+        parsed = Block.parse(dict(block))
+        assert isinstance(parsed, SectionBlock)
+        assert parsed.to_dict() == block
+        texts.append(block["text"]["text"])
+    return texts
+
+
+def long_failure(audience: list[Watcher], said: str) -> Message:
+    """The longest message there is."""
+    reload = replace(FAILED, model_id="m" * MAX_ID, said=said, failure=Failure.NO_ANSWER, unknown=True)
+    return messages.failure(reload, audience)
+
+
+@pytest.mark.parametrize("length", [9, 11, 25, 64])
+@pytest.mark.parametrize("said", ["", "&" * 500, "🐢" * 500, "a word " * 99])
+def test_a_message_to_a_crowd_keeps_slacks_limits(length: int, said: str) -> None:
+    """However many asked, with ids however long, each section and all of them together fit."""
+    crowd = [watcher(number, f"U{number:0{length - 1}d}") for number in range(1000)]
+    message = long_failure(messages.audible(crowd), said)
+
+    assert max(map(len, sections(message))) <= 3000
+    assert len(message.blocks) <= 50
+    assert len(json.dumps(message.blocks)) <= BLOCKS_LIMIT
+    assert len(message.text) <= 40_000
+
+
+def test_one_message_mentions_four_hundred_people_of_today() -> None:
+    """Ids have eleven characters; whoever asked in more than one way is one person."""
+    crowd = [watcher(number, f"U{number:010d}") for number in range(MENTIONS_LIMIT + 1)]
+    audience = messages.audible([*crowd, watcher(9000, "U0000000007"), watcher(9001, "U0000000400")])
+
+    assert audience == [*crowd[:MENTIONS_LIMIT], watcher(9000, "U0000000007")]
+
+
+def test_somebody_is_always_mentioned() -> None:
+    """Whatever the ids are like, those who are left over become fewer with every message."""
+    assert messages.audible([watcher(user_id="U" * 64)]) == [watcher(user_id="U" * 64)]
+    assert messages.audible([]) == []
+
+
+@given(said=words, ids=st.lists(st.from_regex(r"U[A-Z0-9]{1,63}", fullmatch=True), min_size=1, max_size=90))
+def test_the_fallback_text_says_all_that_the_blocks_say(said: str, ids: list[str]) -> None:
+    """Sections are the text, broken between words: no mention, time or piece of code is torn apart."""
+    message = long_failure([watcher(number, user) for number, user in enumerate(ids)], said)
+    texts = sections(message)
+
+    assert " ".join(texts).split() == message.text.split()
+    assert all(text.count("`") % 2 == 0 for text in texts)
+    assert all(text.count("<") == text.count(">") for text in texts)
+
+
+@pytest.mark.parametrize("shift", range(60))
+def test_a_time_is_never_torn_apart(shift: int) -> None:
+    """A time holds spaces; wherever a section ends, it does not end within one."""
+    crowd = [watcher(number, f"U{number:05d}") for number in range(289)]
+    last = watcher(999, "U" * (shift + 2))
+    texts = sections(messages.follow_up(ACCEPTED, [*crowd, last], late=True))
+
+    assert [text for text in texts if AT_1202_01 in text]
+
+
+# --- abuse ----------------------------------------------------------------------------------------------
+
+
+@given(model_id=st.from_regex(MODEL_ID, fullmatch=True), said=words)
+def test_nothing_from_outside_is_markup(model_id: str, said: str) -> None:
+    """Of all that could mention, link or format, only our own mentions and times are left."""
+    for text in everything_said(replace(ACCEPTED, model_id=model_id), said).values():
+        ours = re.compile(r"<@U0(ADA|BEN)>|<!date\^\d+\^(\{date_short_pretty\} )?\{time\}\|\d\d:\d\d UTC>")
+        rest = ours.sub("", text)
+
+        assert not {"<", ">"} & set(rest)
+        assert rest.count("`") % 2 == 0
+
+
+@given(words)
+def test_modelslabs_own_words_are_bounded_and_on_one_line(said: str) -> None:
+    """What a service answers may be long, and may hold what turns text around."""
+    text = messages.failure(replace(FAILED, said=said), [ADA_ASKED]).text
+
+    assert len(text.splitlines()) == 1
+    assert len(text) < 300 + SAID_LIMIT * len("&amp;")
