@@ -3,21 +3,15 @@
 What Slack says when it does not take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
-
-import aiohttp
 
 from bot.errors import CannotPostHere, PostAgain, PostFailed
 from bot.messages import Message
-from bot.reload import Watcher, Work
+from bot.reload import Work
 from bot.slack_api import TOKEN_FAULTS, SlackApi
-from bot.waiting import ASKED_LIMIT, retry_after
-
-POST_SECONDS = 10
-"""One attempt at one way of delivery."""
+from bot.waiting import ASKED_LIMIT
 
 CHANNEL_SECONDS = 1.0
 """Between two messages in one channel: https://docs.slack.dev/apis/web-api/rate-limits#rate-limits__limits-when-posting-messages"""
@@ -45,9 +39,8 @@ class Delivery:
 class Announcer:
     """Posts to Slack with the bot's token, and to response_urls without."""
 
-    def __init__(self, slack: SlackApi, session: aiohttp.ClientSession) -> None:
+    def __init__(self, slack: SlackApi) -> None:
         self._slack = slack
-        self._session = session
 
     async def announce(self, work: Work, message: Message, *, thread: bool = False) -> Delivery:
         """Tell a step's channel, by the first way that works there; thread: below its status message, and broadcast.
@@ -102,44 +95,11 @@ class Announcer:
     async def _respond_for(self, work: Work, message: Message) -> Delivery | None:
         """Use the response_url of somebody who asked in the channel, the newest first; None where none works."""
         for watcher in sorted(work.askers, key=lambda asker: asker.asked_at, reverse=True):
-            if watcher.can_respond(work.now) and await self._respond(watcher, message):
-                return Delivery(responder=watcher.id)
+            if watcher.can_respond(work.now):
+                with suppress(CannotPostHere):
+                    await self._slack.respond(watcher.response_url, text=message.text, blocks=message.blocks)
+                    return Delivery(responder=watcher.id)
         return None
-
-    async def _respond(self, watcher: Watcher, message: Message) -> bool:
-        """Whether the response_url took the message. Raises PostAgain where it may later.
-
-        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
-        """
-        body = {
-            "response_type": "in_channel",
-            "text": message.text,
-            "blocks": message.blocks,
-            "replace_original": False,
-        }
-        try:
-            async with self._session.post(
-                watcher.response_url,
-                json=body,
-                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
-                allow_redirects=False,
-            ) as response:
-                answer = await _beginning(response)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise PostAgain(f"response_url_{type(error).__name__}") from None
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise PostAgain("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise PostAgain(f"response_url_{response.status}")
-        return response.status < HTTPStatus.MULTIPLE_CHOICES and b'"ok":false' not in answer.replace(b" ", b"")
-
-
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The whole answer, or as much of it as matters."""
-    try:
-        return await response.content.readexactly(1000)
-    except asyncio.IncompleteReadError as all_of_it:
-        return all_of_it.partial
 
 
 class Pacer:

@@ -123,7 +123,7 @@ class Service:
         desk = Desk(
             self._store,
             ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact),
-            Announcer(slack, to_slack),
+            Announcer(slack),
             reload_seconds=settings.reload_seconds,
             concurrency=settings.modelslab_concurrency,
             history_days=settings.history_days,

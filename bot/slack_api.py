@@ -3,6 +3,7 @@
 https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
@@ -17,6 +18,9 @@ from bot.waiting import retry_after
 
 CALL_SECONDS = 10
 """One call, from the first packet to the last."""
+
+RESPOND_SECONDS = 10.0
+"""One use of a response_url, likewise."""
 
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 """What Slack says of a token that is none, or none any more."""
@@ -39,6 +43,7 @@ class SlackApi:
     """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
 
     def __init__(self, session: aiohttp.ClientSession, token: str, base_url: str) -> None:
+        self._session = session
         self.client = AsyncWebClient(
             token=token,
             base_url=base_url,
@@ -64,6 +69,34 @@ class SlackApi:
             raise
         self.token_fault = ""
         return answer
+
+    async def respond(self, response_url: str, **fields: object) -> None:
+        """Say something in the channel of a command, through the address that came with it, which needs no token.
+
+        Raises PostAgain for what may pass, CannotPostHere where the address is spent.
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        body = {"response_type": "in_channel", "replace_original": False, **fields}
+        try:
+            timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)
+            async with self._session.post(response_url, json=body, timeout=timeout, allow_redirects=False) as response:
+                answer = await _beginning(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise PostAgain(f"response_url_{type(error).__name__}") from None
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise PostAgain("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise PostAgain(f"response_url_{response.status}")
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES or b'"ok":false' in answer.replace(b" ", b""):
+            raise CannotPostHere("response_url_spent")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The whole answer, or as much of it as matters."""
+    try:
+        return await response.content.readexactly(1000)
+    except asyncio.IncompleteReadError as all_of_it:
+        return all_of_it.partial
 
 
 async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:

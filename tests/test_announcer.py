@@ -38,7 +38,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def announcer(slack: TryoutSlack, session: aiohttp.ClientSession) -> Announcer:
     """The announcer under test."""
-    return Announcer(SlackApi(session, slack.bot_token, slack.api_url), session)
+    return Announcer(SlackApi(session, slack.bot_token, slack.api_url))
 
 
 async def asker(slack: TryoutSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60) -> Watcher:
@@ -279,8 +279,8 @@ async def test_one_that_may_work_later_is_waited_for(
     wait: float | None,
 ) -> None:
     """Slack's outages and limits hold for every response_url alike."""
-    monkeypatch.setattr("bot.announcer.POST_SECONDS", 0.2)
     asked = await asker(slack)
+    monkeypatch.setattr("bot.slack_api.RESPOND_SECONDS", 0.2)
     slack.fail(RESPONSE_URL, answer)
     failed = await refusal(announcer, in_ops(asked, await asker(slack, 2, BEN)))
 
