@@ -114,21 +114,20 @@ class Work:
 
     @property
     def audience(self) -> list[Watcher]:
-        """Those whom this step is to tell: the step's own watcher, or all who asked in its channel."""
-        return [
-            watcher
-            for watcher in self.watchers
-            if watcher.told_at is None
-            and (watcher.id == self.step.watcher_id or (not self.step.watcher_id and self._here(watcher)))
-        ]
+        """Those whom this step is to tell: the step's own watcher, or all who asked in its channel.
 
-    def _here(self, watcher: Watcher) -> bool:
-        return watcher.channel_id == self.step.channel_id
+        A person who asked twice in the channel has two steps of their own there; the first tells them.
+        """
+        untold = [watcher for watcher in self.askers if watcher.told_at is None]
+        if self.step.watcher_id is None:
+            return untold
+        firsts = {watcher.user_id: watcher.id for watcher in reversed(self.askers)}
+        return [watcher for watcher in untold if watcher.id == self.step.watcher_id == firsts[watcher.user_id]]
 
     @property
     def askers(self) -> list[Watcher]:
         """All who asked in the step's channel, told or not."""
-        return [watcher for watcher in self.watchers if self._here(watcher)]
+        return [watcher for watcher in self.watchers if watcher.channel_id == self.step.channel_id]
 
 
 @dataclass(frozen=True, slots=True)

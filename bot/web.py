@@ -126,7 +126,17 @@ class WebServer:
         """Whether the port is about to close: then no connection is kept for another request."""
         self.app = web.Application(client_max_size=BODY_LIMIT)
         self.app.on_response_prepare.append(self._part)
-        self._runner: web.AppRunner | None = None
+        # aiohttp logs what it cannot parse, bodies included: that is nobody's business.
+        silent = logging.getLogger("bot.web.silent")
+        silent.setLevel(logging.CRITICAL + 1)
+        self._runner = web.AppRunner(
+            self.app,
+            access_log=None,
+            logger=silent,
+            auto_decompress=False,  # what is signed is what was sent
+            lingering_time=LINGER_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
 
     def add_health(self, path: str, health: Health) -> None:
         """Serve the state of the parts that health names: 200 when each says "ok", else 503."""
@@ -145,17 +155,6 @@ class WebServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port cannot be had."""
-        # aiohttp logs what it cannot parse, bodies included: that is nobody's business.
-        silent = logging.getLogger("bot.web.silent")
-        silent.setLevel(logging.CRITICAL + 1)
-        self._runner = web.AppRunner(
-            self.app,
-            access_log=None,
-            logger=silent,
-            auto_decompress=False,  # what is signed is what was sent
-            lingering_time=LINGER_SECONDS,
-            shutdown_timeout=STOP_SECONDS,
-        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self.port, reuse_address=True)
         await site.start()
@@ -163,5 +162,4 @@ class WebServer:
 
     async def stop(self) -> None:
         """Take no more connections, and let the requests in hand end."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._runner.cleanup()

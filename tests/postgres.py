@@ -29,6 +29,7 @@ class Postgres:
         self._url = url
         self._log = log
         self._numbers = count(1)
+        self._spare: list[str] = []
 
     def execute(self, statement: str, url: str = "") -> Sequence[TupleRow]:
         """Run one statement on a connection of its own, in the server's own database or that of url."""
@@ -37,18 +38,25 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def create(self) -> str:
-        """Create an empty database and return its URL, such as DATABASE_URL takes."""
+        """Make an empty database and return its URL, such as DATABASE_URL takes."""
+        if self._spare:
+            return self._spare.pop()
         name = f"test_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return self._url.replace("/postgres?", f"/{name}?")
 
     def drop(self, url: str) -> None:
-        """Drop a database, whoever is still connected to it."""
-        self.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+        """End a database, whoever is still connected to it: emptied, which is quicker than dropped and made anew."""
+        self.terminate(url)
+        self.execute(
+            f"ALTER DATABASE {_name(url)} RESET ALL; DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+            url,
+        )
+        self._spare.append(url)
 
     def terminate(self, url: str) -> int:
         """Break all connections to a database, and return how many there were."""
-        victims = f"FROM pg_stat_activity WHERE datname = '{_name(url)}' AND pid <> pg_backend_pid()"  # noqa: S608
+        victims = f"FROM pg_stat_activity WHERE datname = '{_name(url)}' AND pid <> pg_backend_pid()"
         return len(self.execute(f"SELECT pg_terminate_backend(pid, 5000) {victims}"))
 
     def log_statements(self, url: str) -> None:
@@ -92,7 +100,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """The URL of an empty database, which is dropped after the test, whoever is still connected."""
+    """The URL of an empty database, which ends with the test, whoever is still connected."""
     url = postgres.create()
     yield url
     postgres.drop(url)

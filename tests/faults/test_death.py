@@ -69,7 +69,7 @@ class World:
             desk = Desk(
                 store,
                 modelslab,
-                Announcer(slack, session),
+                Announcer(slack),
                 reload_seconds=0.1,
                 concurrency=4,
                 history_days=1,

@@ -1,0 +1,78 @@
+"""A house for each scenario, in both of Slack's modes unless a test names one."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import TryoutSlack
+from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, House
+
+
+@pytest.fixture(params=["socket", "http"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How Slack reaches the bot."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    """Leave logging as it was: the bot sets it up for its whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten what keeps a scenario waiting and is not its point."""
+    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.05)
+    monkeypatch.setattr("bot.desk.call_wait", lambda _attempts, _asked: 0.05)
+    monkeypatch.setattr("bot.desk.post_wait", lambda _attempts, _asked: 0.05)
+    monkeypatch.setattr("bot.desk.STOP_SECONDS", 0.5)
+    monkeypatch.setattr("bot.database._SQLITE_BUSY", 0.3)
+    monkeypatch.setattr("bot.web.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("bot.web.LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("bot.service.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("bot.socket_mode.RETRY_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[TryoutSlack]:
+    """A workspace with two channels that the bot is in, and four people."""
+    async with TryoutSlack() as slack:
+        slack.add_channel(MODELS, "models")
+        slack.add_channel(OPS, "ops")
+        for user in (ADA, BEN, CEM, EVE):
+            slack.add_user(user, user.lower())
+        yield slack
+
+
+@pytest.fixture
+async def modelslab() -> AsyncIterator[TryoutModelsLab]:
+    """A ModelsLab that accepts everything."""
+    async with TryoutModelsLab() as modelslab:
+        yield modelslab
+
+
+@pytest.fixture
+async def house(slack: TryoutSlack, modelslab: TryoutModelsLab, tmp_path: Path, mode: str) -> AsyncIterator[House]:
+    """A house in which the bot has not been started."""
+    house = House(slack, modelslab, tmp_path, mode)
+    yield house
+    await house.shut()
+    house.check()
+
+
+@pytest.fixture
+async def bot(house: House) -> House:
+    """A house in which the bot runs."""
+    await house.open()
+    return house

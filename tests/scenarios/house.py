@@ -1,0 +1,308 @@
+"""The house in which a scenario plays: a Slack, a ModelsLab, and the real bot between them, over real sockets."""
+
+import asyncio
+import io
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from bot import logs, settings
+from bot.service import Service
+from bot.tryout.answers import Answer, Exchange
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import Ack, TryoutSlack
+from bot.tryout.workspace import Message
+
+ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
+"""The first three may reload models, Eve may not."""
+
+MODELS, OPS = "C0MODELS", "C0OPS"
+
+READY = "should be ready now"
+FAILED = "was not reloaded"
+
+_RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
+_NEVER_LOGGED = ("command_stumbled", "step_crashed", "loop_broken")
+
+T = TypeVar("T")
+Record = Mapping[str, object]
+
+
+async def eventually(look: Callable[[], T], *, within: float = 10.0) -> T:
+    """Look again and again until there is something true to return. Raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+    """Ask again and again until the answer is something true. Raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not (found := await ask()):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Another answer, once the event is set."""
+
+    released: asyncio.Event
+    answer: Answer
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Wait, then answer."""
+        await self.released.wait()
+        return await self.answer.send(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptThenHang:
+    """What was asked is done, and the client never learns of it, for as long as it lives."""
+
+    accepted: asyncio.Event
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Proceed, then say nothing."""
+        await exchange.proceed()
+        self.accepted.set()
+        return await exchange.silence()
+
+
+class Log:
+    """What the bot logs, line by line."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self.stream.getvalue()
+
+    @property
+    def records(self) -> list[Record]:
+        """All of it, read."""
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def of(self, event: str) -> list[Record]:
+        """The records of one event."""
+        return [record for record in self.records if record["event"] == event]
+
+    async def wait_for(self, event: str, n: int = 1, *, within: float = 10.0) -> Record:
+        """Wait until an event has been logged n times, and return the last record. Raises TimeoutError."""
+        return (await eventually(lambda: found if len(found := self.of(event)) >= n else [], within=within))[-1]
+
+
+class House:
+    """All parts of one scenario. The bot runs from open() to shut()."""
+
+    def __init__(self, slack: TryoutSlack, modelslab: TryoutModelsLab, folder: Path, mode: str) -> None:
+        self.slack = slack
+        self.modelslab = modelslab
+        self.log = Log()
+        self.database = folder / "reload-model.db"
+        self.mode = mode
+        self.env = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_API_URL": slack.api_url,
+            "MODELSLAB_API_KEY": modelslab.key,
+            "MODELSLAB_URL": modelslab.url,
+            "ALLOWED_USERS": f"{ADA} {BEN} {CEM}",
+            "RELOAD_SECONDS": "0.2",
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+        }
+        if mode == "socket":
+            self.env["SLACK_APP_TOKEN"] = slack.app_token
+        else:
+            self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        self.mishaps = False
+        """Whether errors of the bot's own are what the scenario is about."""
+        self.service: Service | None = None
+        self.starting: asyncio.Task[None] | None = None
+
+    # --- the bot ------------------------------------------------------------------------------------
+
+    def begin(self, **env: str) -> "asyncio.Task[None]":
+        """Begin to start the bot, with these settings besides the usual ones."""
+        self.env |= env
+        config = settings.load(self.env)
+        logs.configure("DEBUG", "json", config.secrets, self.log.stream)
+        self.service = Service(config)
+        self.starting = asyncio.create_task(self.service.start())
+        return self.starting
+
+    async def open(self, **env: str) -> None:
+        """Start the bot, with these settings besides the usual ones. Raises CannotStart."""
+        await self.begin(**env)
+        if self.mode == "http":
+            self.slack.request_url = f"{self.url}/slack/events"
+
+    async def shut(self) -> None:
+        """Stop the bot."""
+        service, starting, self.service, self.starting = self.service, self.starting, None, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
+        if service is not None:
+            await service.stop()
+
+    async def reopen(self, **env: str) -> None:
+        """Stop the bot and start it again, as at a new version's roll-out."""
+        await self.shut()
+        await self.open(**env)
+
+    async def open_slowly(self) -> None:
+        """Start the bot anew with reloads that take long enough for people to join them."""
+        await self.reopen(RELOAD_SECONDS="0.6")
+
+    @property
+    def port(self) -> int:
+        """The port of the bot's HTTP face."""
+        assert self.service is not None
+        return self.service.port
+
+    @property
+    def url(self) -> str:
+        """The address of the bot's HTTP face."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def health(self, path: str) -> tuple[int, Mapping[str, str]]:
+        """Ask /healthz or /readyz."""
+        async with aiohttp.request("GET", f"{self.url}{path}") as response:
+            parts: Mapping[str, str] = await response.json()
+            return response.status, parts
+
+    async def wait_ready(self, status: int = 200, *, within: float = 10.0) -> Mapping[str, str]:
+        """Wait until /readyz answers so, and return the parts that it names."""
+
+        async def look() -> Mapping[str, str]:
+            found, parts = await self.health("/readyz")
+            return parts if found == status else {}
+
+        return await eventually_answered(look, within=within)
+
+    # --- what people do and see ---------------------------------------------------------------------
+
+    async def ask(self, text: str, user: str = ADA, channel: str = MODELS, **fields: str) -> Ack:
+        """Invoke the command, and expect that it is answered in time, privately."""
+        ack = await self.slack.command(text, user=user, channel=channel, **fields)
+        assert (ack.status, ack.error, ack.response_type) == (200, "", "ephemeral")
+        return ack
+
+    def said(self, *words: str, channel: str | None = None) -> list[Message]:
+        """What stands in a channel, or anywhere, with all of these words in it; acks are not among it."""
+        return [
+            message
+            for message in self.slack.messages
+            if message.via != "ack"
+            and channel in (None, message.channel)
+            and all(word in message.text for word in words)
+        ]
+
+    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 10.0) -> Message:
+        """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""
+        await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=within)
+        return self.said(*words, channel=channel)[-1]
+
+    async def wait_done(self, n: int = 1, *, within: float = 10.0) -> None:
+        """Wait until n reloads have ended, and nothing more is to be done for any."""
+        over = "SELECT (SELECT count(*) FROM step) = 0 AND (SELECT count(*) FROM reload WHERE state = 'done') >= ?"
+        await eventually(lambda: self.sql(over, n)[0][0], within=within)
+
+    async def wait_step(self, kind: str, *, within: float = 10.0) -> None:
+        """Wait until a step of this kind is in hand."""
+        held = "SELECT count(*) FROM step WHERE kind = ? AND lease_owner IS NOT NULL"
+        await eventually(lambda: self.sql(held, kind)[0][0], within=within)
+
+    # --- what is written down -----------------------------------------------------------------------
+
+    def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Run one statement on the database, beside the bot."""
+        with closing(sqlite3.connect(self.database, timeout=5, isolation_level=None)) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    async def wait_sql(self, statement: str) -> None:
+        """Wait until a statement finds something true. Raises TimeoutError."""
+        await eventually(lambda: any(row[0] for row in self.sql(statement)))
+
+    @property
+    def reloads(self) -> list[tuple[object, ...]]:
+        """Each reload's model, state, and why it failed."""
+        return self.sql("SELECT model_id, state, failure FROM reload ORDER BY asked_at")
+
+    # --- what holds in every scenario ---------------------------------------------------------------
+
+    def check(self) -> None:
+        """No secret shows anywhere, nothing went wrong inside, and only a follow-up says "now"."""
+        shown = "\n".join(text for message in self.slack.messages for text in (message.text, *message.edits))
+        for secret in (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret, self.modelslab.key):
+            assert secret not in self.log.text
+            assert secret not in shown
+        assert not re.search(r"/commands/T\w+/\d+/(?!\[)", self.log.text), "a response_url was logged"
+        assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
+        mishaps = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
+        assert self.mishaps == bool(mishaps), mishaps
+        for message in self.slack.messages:
+            assert not any(READY in text for text in message.edits)
+            if READY in message.text:
+                assert message.via in ("api", "dm", "response_url")
+            if message.via in ("api", "dm", "response_url"):
+                assert message.text == " ".join(_block_texts(message)), "the fallback text says what the blocks say"
+
+
+def _block_texts(message: Message) -> list[str]:
+    texts = [block["text"] for block in message.blocks]
+    return [str(text["text"]) for text in texts if isinstance(text, dict)] or [message.text]
+
+
+def reload_id(text: str) -> str:
+    """The reload's short id in an ack or a message."""
+    found = _RELOAD_ID.search(text)
+    assert found is not None, text
+    return found[1]
+
+
+def mentioned(text: str) -> list[str]:
+    """Whom a text mentions, in order."""
+    return re.findall(r"<@(\w+)>", text)
+
+
+async def exchange(port: int, *parts: bytes, within: float = 3.0) -> tuple[int, bytes]:
+    """Send raw bytes to a port, and return the status and the whole of what came back, up to the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(within):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            body = await reader.readexactly(int(length[1])) if length and not parts[0].startswith(b"HEAD") else b""
+    finally:
+        writer.close()
+    return int(head.split(b" ", 2)[1]), head + body
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So many."""
+        return time.monotonic() - self._began

@@ -1,0 +1,124 @@
+"""The bot as an operator runs it: a process of its own, with an environment, an output and an exit code."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.scenarios.house import House, Record, Stopwatch, eventually
+
+_PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
+
+
+class Process:
+    """One run of python -m bot; what it writes is gathered as it comes."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str) -> None:
+        self._folder = folder
+        self._env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(env)
+        self._arguments = arguments
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.stdout = self.stderr = ""
+
+    async def start(self, stdin: bytes | None = None) -> None:
+        """Start, with this for input; None is /dev/null."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot",
+            *self._arguments,
+            cwd=self._folder,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reading = asyncio.create_task(self._read(self._process))
+        if self._process.stdin is not None:
+            self._process.stdin.write(stdin or b"")
+            self._process.stdin.close()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        async def gather(stream: asyncio.StreamReader | None, name: str) -> None:
+            while stream is not None and (line := await stream.readline()):
+                setattr(self, name, getattr(self, name) + line.decode())
+
+        await asyncio.gather(gather(process.stdout, "stdout"), gather(process.stderr, "stderr"))
+
+    async def wait(self, *, within: float = 15.0) -> int:
+        """Wait for the end, and return the exit code."""
+        assert self._process is not None
+        assert self._reading is not None
+        async with asyncio.timeout(within):
+            code = await self._process.wait()
+            await self._reading
+        return code
+
+    async def run(self, stdin: bytes | None = None) -> int:
+        """Start, wait for the end, and return the exit code."""
+        await self.start(stdin)
+        return await self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """Kill it where it stands, if it still runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        await self.wait()
+
+    def of(self, event: str) -> list[Record]:
+        """The log records of one event."""
+        records: list[Record] = [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+        return [record for record in records if record["event"] == event]
+
+    async def ready(self) -> None:
+        """Wait until it says that it is ready."""
+        await eventually(lambda: self.of("ready"), within=15.0)
+
+
+class Machine:
+    """Where the bot runs: one database, and one process after another."""
+
+    def __init__(self, house: House, folder: Path) -> None:
+        self._house = house
+        self._folder = folder
+        self._env = house.env | {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "RELOAD_SECONDS": "1"}
+        self.runs: list[Process] = []
+
+    def process(self, *arguments: str, **env: str) -> Process:
+        """A process that has not been started, with these settings besides the usual ones."""
+        made = Process(self._folder, self._env | env, *arguments)
+        self.runs.append(made)
+        return made
+
+    async def boot(self, **env: str) -> Process:
+        """Start the bot, and wait until it is ready."""
+        booted = self.process(**env)
+        await booted.start()
+        await booted.ready()
+        if self._house.mode == "http":
+            self._house.slack.request_url = f"http://127.0.0.1:{booted.of('ready')[0]['port']}/slack/events"
+        return booted
+
+    async def end(self, process: Process, number: signal.Signals) -> tuple[int, float]:
+        """Send a signal that ends the process, and return its exit code and how many seconds it took."""
+        watch = Stopwatch()
+        process.signal(number)
+        return await process.wait(), watch.seconds
+
+    async def check(self) -> None:
+        """Kill what still runs; see that no secret was written anywhere."""
+        for run in self.runs:
+            await run.kill()
+            for secret in (self._house.slack.bot_token, self._house.slack.app_token, self._house.modelslab.key):
+                assert secret not in run.stdout + run.stderr
+            assert self._house.slack.signing_secret not in run.stdout + run.stderr
+            assert "Traceback" not in run.stdout + run.stderr

@@ -1,0 +1,319 @@
+"""The bot as a process: killed at any moment and started again, it forgets nothing that it acknowledged."""
+
+import asyncio
+import random
+import re
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.tryout.answers import Hang
+from bot.tryout.modelslab import ACCEPTED, error
+from bot.tryout.slack import Ack
+from tests.scenarios.house import (
+    ADA,
+    FAILED,
+    MODELS,
+    READY,
+    AcceptThenHang,
+    House,
+    eventually,
+    mentioned,
+    reload_id,
+)
+from tests.scenarios.process import Machine
+
+
+@pytest.fixture
+def mode() -> str:
+    """What is not marked otherwise runs in Socket Mode."""
+    return "socket"
+
+
+@pytest.fixture
+async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+    """A machine on which nothing runs yet."""
+    house.slack.ack_seconds = 2.0
+    machine = Machine(house, tmp_path)
+    yield machine
+    await machine.check()
+
+
+# --- kill -9 --------------------------------------------------------------------------------------------
+
+
+async def test_killed_before_the_call(house: House, machine: Machine) -> None:
+    """Killed after the ack, before ModelsLab has got the call, the bot makes it when it runs again."""
+    await house.modelslab.stop()
+    bot = await machine.boot()
+    ack = await house.ask("sdxl")
+    await eventually(lambda: bot.of("call_failed"))
+    await bot.kill()
+    await house.modelslab.start()
+    await machine.boot()
+    told = await house.wait_said(READY)
+
+    assert reload_id(ack.text) == reload_id(told.text)
+    assert len(house.modelslab.calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_killed_during_the_call(house: House, machine: Machine) -> None:
+    """Killed during the call, the bot makes it again at once, as its lease died with it."""
+    house.modelslab.answer("sdxl", Hang(), ACCEPTED)
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.modelslab.wait_for_calls(1)
+    await bot.kill()
+    await machine.boot()
+    await house.modelslab.wait_for_calls(2, within=2)
+
+    assert mentioned((await house.wait_said(READY)).text) == [ADA]
+
+
+async def test_killed_during_the_call_and_refused(house: House, machine: Machine) -> None:
+    """Where the call after a death is refused, the one before may have worked, and is said so."""
+    house.modelslab.answer("sdxl", Hang(), error(400, "This model is loading"))
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.modelslab.wait_for_calls(1)
+    await bot.kill()
+    await machine.boot()
+
+    assert "may already be reloading" in (await house.wait_said(FAILED)).text
+
+
+async def test_killed_after_the_acceptance(house: House, machine: Machine) -> None:
+    """Killed between status and follow-up, the bot asks for nothing again, and tells once."""
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.wait_said("is reloading")
+    await bot.kill()
+    await machine.boot()
+    await house.wait_done()
+
+    assert len(house.modelslab.calls) == 1
+    assert len(house.said(READY)) == 1
+    assert len(house.said()) == 2
+
+
+async def test_killed_before_slack_took_the_follow_up(house: House, machine: Machine) -> None:
+    """Killed while the follow-up is on its way, the bot posts it when it runs again, once."""
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.wait_said("is reloading")
+    house.slack.fail("chat.postMessage", Hang(), times=1)
+    await house.wait_step("follow_up")
+    await bot.kill()
+    await machine.boot()
+    await house.wait_done()
+
+    assert len(house.said(READY)) == 1
+
+
+async def test_killed_after_slack_took_the_follow_up(house: House, machine: Machine) -> None:
+    """Only a death between Slack's acceptance and the commit repeats a follow-up, and then with the same id."""
+    accepted = asyncio.Event()
+    bot = await machine.boot()
+    ack = await house.ask("sdxl")
+    await house.wait_said("is reloading")
+    house.slack.fail("chat.postMessage", AcceptThenHang(accepted), times=1)
+    await accepted.wait()
+    await bot.kill()
+    await machine.boot()
+    await house.wait_done()
+
+    assert [reload_id(ack.text)] * 2 == [reload_id(message.text) for message in house.said(READY)]
+    assert len(house.modelslab.calls) == 1
+
+
+async def test_killed_while_a_refusal_is_told(house: House, machine: Machine) -> None:
+    """A refusal is as sure to be told as a follow-up."""
+    house.slack.fail("chat.postMessage", Hang(), times=1)
+    bot = await machine.boot()
+    await house.ask("no-such-model")
+    await house.wait_step("follow_up")
+    await bot.kill()
+    await machine.boot()
+    await house.wait_done()
+
+    assert len(house.said(FAILED)) == 1
+    assert len(house.modelslab.calls) == 1
+
+
+async def test_killed_at_random(house: House, machine: Machine) -> None:
+    """Killed three times at random among 24 reloads, the bot tells everyone whom it had acknowledged."""
+    chance = random.Random(20)  # noqa: S311 - the same moments in every run
+    channels = [f"C0ROOM{number}" for number in range(8)]
+    for channel in channels:
+        house.slack.add_channel(channel, channel.lower())
+    acks: list[tuple[str, str, Ack]] = []
+
+    async def ask(model: str, channel: str) -> None:
+        await asyncio.sleep(chance.uniform(0.0, 0.8))
+        acks.append((model, channel, await house.slack.command(model, channel=channel)))
+
+    for round_ in range(3):
+        bot = await machine.boot()
+        asking = asyncio.gather(*(ask(f"model-{round_}-{n}", channel) for n, channel in enumerate(channels)))
+        await asyncio.sleep(chance.uniform(0.1, 1.2))
+        await bot.kill()
+        await asking
+    await machine.boot()
+    await house.slack.wait_until(lambda: all(_told(house, *ack) for ack in acks if not ack[2].error), within=20)
+    await house.wait_done(within=20)
+
+    promised = [model for model, _, ack in acks if not ack.error]
+    assert len(acks) == 24
+    assert len(promised) >= 12
+    assert max(Counter(call.model_id for call in house.modelslab.calls).values()) <= 4
+    assert len(house.said(READY)) <= len(house.reloads) + 3
+
+
+def _told(house: House, model: str, channel: str, ack: Ack) -> bool:
+    return bool(house.said(f"<@{ADA}>", f"`{model}`", reload_id(ack.text), READY, channel=channel))
+
+
+# --- SIGTERM --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("socket", signal.SIGTERM), ("http", signal.SIGTERM), ("socket", signal.SIGINT)]
+)
+async def test_told_to_stop(house: House, machine: Machine, number: signal.Signals) -> None:
+    """Told to stop, the bot ends with 0, and what it had acknowledged goes on at the next start."""
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.wait_said("is reloading")
+    code, seconds = await machine.end(bot, number)
+    await machine.boot()
+    await house.wait_done()
+
+    assert code == 0
+    assert seconds < 4.0
+    assert len(house.said(READY)) == 1
+    assert len(house.modelslab.calls) == 1
+
+
+async def test_told_to_stop_with_a_call_that_hangs(house: House, machine: Machine) -> None:
+    """With a call in hand that hangs, the bot ends within 8 seconds, with 0 and a free lease."""
+    house.modelslab.answer("sdxl", Hang(), ACCEPTED)
+    bot = await machine.boot()
+    await house.ask("sdxl")
+    await house.modelslab.wait_for_calls(1)
+    code, seconds = await machine.end(bot, signal.SIGTERM)
+
+    assert code == 0
+    assert seconds < 8.0
+    assert house.sql("SELECT lease_owner, crashes FROM step") == [(None, 0)]
+    await machine.boot()
+    await house.wait_said(READY)
+
+
+async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> None:
+    """Told to stop while it waits for Slack, the bot ends with 0 at once."""
+    await house.slack.stop()
+    bot = machine.process()
+    await bot.start()
+    await eventually(lambda: bot.of("slack_away"), within=15)
+    code, seconds = await machine.end(bot, signal.SIGTERM)
+
+    assert code == 0
+    assert seconds < 3.0
+
+
+# --- exit codes -----------------------------------------------------------------------------------------
+
+
+async def test_faulty_settings(house: House, machine: Machine) -> None:
+    """Faulty settings end the bot with 2, every fault on stderr with its mend, and no secret among them."""
+    bot = machine.process(
+        SLACK_BOT_TOKEN=house.slack.app_token,
+        SLACK_APP_TOKEN=house.slack.bot_token,
+        MODELSLAB_API_KEY="",
+        ALLOWED_USERS="ada",
+        ALLOWED_CHANNELS="#models",
+        PORT="http",
+        RELOAD_SECONDS="soon",
+        DATABASE_URL="mysql://u:secret@db/x",
+        MODELSLAB_URL="http://modelslab.com",
+        LOG_LEVEL="LOUD",
+    )
+
+    assert await bot.run() == 2
+    assert bot.stdout == ""
+    first, *faults = bot.stderr.splitlines()
+    assert first == "The settings are not fit to start with:"
+    names = [fault.removeprefix("- ").split(" ")[0] for fault in faults]
+    expected = {
+        *("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "MODELSLAB_API_KEY", "ALLOWED_USERS", "ALLOWED_CHANNELS"),
+        *("PORT", "RELOAD_SECONDS", "DATABASE_URL", "MODELSLAB_URL", "LOG_LEVEL"),
+    }
+    assert expected == set(names)
+    assert "secret@" not in bot.stderr
+
+
+async def test_no_settings_at_all(house: House, machine: Machine) -> None:
+    """Without any settings, the bot names those that it needs."""
+    bot = machine.process(**dict.fromkeys(house.env, ""))
+
+    assert await bot.run() == 2
+    for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "ALLOWED_USERS"):
+        assert f"- {name} is not set: " in bot.stderr
+
+
+@pytest.mark.parametrize("which", ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"])
+async def test_a_refused_token(machine: Machine, which: str) -> None:
+    """A token that Slack refuses ends the bot with 1 and one line that names the setting."""
+    prefix = "xoxb" if which == "SLACK_BOT_TOKEN" else "xapp"
+    bot = machine.process(**{which: f"{prefix}-wrong"})
+
+    assert await bot.run() == 1
+    (line,) = [line for line in bot.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith(f"reload-model-bot cannot start: {which}: Slack refuses it (invalid_auth): ")
+    assert "wrong" not in bot.stderr
+
+
+async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> None:
+    """Settings may stand in a file named .env where the bot is started; the environment wins."""
+    (tmp_path / ".env").write_text("ALLOWED_CHANNELS=C0OTHER\nALLOWED_USERS=U0NOBODY\n")
+    await machine.boot()
+    ack = await house.ask("sdxl", ADA, MODELS)
+
+    assert "I reload models only in <#C0OTHER>" in ack.text
+
+
+# --- other commands -------------------------------------------------------------------------------------
+
+
+async def test_the_tryout_with_lines(machine: Machine) -> None:
+    """The tryout plays the lines that it is piped, and ends with 0 when all promises are kept."""
+    bot = machine.process("try", "--seconds", "1")
+    code = await bot.run(b"ada: /reload-model sdxl\nben #ops: /reload-model sdxl\neve: /reload-model sdxl\n")
+
+    assert (code, bot.stderr) == (0, "")
+    assert "#models  reload-model, in the thread and the channel> @ada `sdxl` should be ready now." in bot.stdout
+    assert re.search(r"#ops .*@ben `sdxl` should be ready now", bot.stdout)
+    assert "(only eve sees) You are not allowed" in bot.stdout
+
+
+async def test_the_tryout_without_input(machine: Machine) -> None:
+    """Without any input, the tryout plays its script, and ends with 0."""
+    bot = machine.process("try", "--seconds", "1")
+
+    assert (await bot.run(), bot.stderr) == (0, "")
+    assert "@ada `sdxl` should be ready now." in bot.stdout
+    assert "`no-such-model` was not reloaded: ModelsLab does not know a model of that id" in bot.stdout
+
+
+async def test_the_manifest(machine: Machine) -> None:
+    """The manifest is printed for Socket Mode, or for an address; nothing but the manifest is printed."""
+    socket, http = machine.process("manifest"), machine.process("manifest", "--url", "https://bot.example.com/")
+
+    assert [await socket.run(), await http.run()] == [0, 0]
+    assert "socket_mode_enabled: true" in socket.stdout
+    assert "url: https://bot.example.com/slack/events" in http.stdout
+    assert socket.stderr == http.stderr == ""

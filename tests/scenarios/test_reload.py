@@ -1,0 +1,464 @@
+"""A reload, from the command to the follow-up, as the people see it."""
+
+import asyncio
+import re
+
+import pytest
+
+from bot.errors import Failure
+from bot.tryout.answers import (
+    AcceptThenReset,
+    Answer,
+    Big,
+    DeepJson,
+    Drip,
+    HalfAnswer,
+    Hang,
+    Held,
+    Json,
+    Raw,
+    Redirect,
+    Reset,
+)
+from bot.tryout.modelslab import ACCEPTED, SAME_REQUEST, TryoutModelsLab, error
+from bot.waiting import call_wait
+from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+"""Where how the command came makes no difference."""
+
+DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
+MAYBE = "may already be reloading"
+
+
+async def test_a_command_is_a_row_an_ack_and_one_call(bot: House) -> None:
+    """What an allowed person asks for is written down, answered privately with an id, and sent to ModelsLab once."""
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+
+    ack = await bot.ask("sdxl")
+
+    assert re.fullmatch(
+        rf"Reloading `sdxl` \(reload `[2-9a-z]{{6}}`\)\. "
+        rf"It should be ready about {DATE}; I will mention you here then\.",
+        ack.text,
+    )
+    assert bot.reloads == [("sdxl", "requested", None)]
+    held.set()
+    await bot.wait_done()
+    assert [{"key": bot.modelslab.key, "model_id": "sdxl"}] == [call.body for call in bot.modelslab.calls]
+
+
+async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
+    """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked."""
+    ack = await bot.ask("sdxl")
+    await bot.wait_done()
+
+    status, follow_up = bot.said()
+    id_ = reload_id(ack.text)
+    assert re.fullmatch(
+        rf"<@{ADA}> is reloading `sdxl` · should be ready about {DATE} · reload `{id_}`", status.edits[0]
+    )
+    assert f"<@{ADA}> `sdxl` should be ready now. (reload `{id_}`)" == follow_up.text
+    assert (status.ts, True, "api") == (follow_up.thread_ts, follow_up.broadcast, follow_up.via)
+    assert (status.channel, follow_up.channel) == (MODELS, MODELS)
+
+
+@one_mode
+async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
+    """Once the follow-up is out, the status message says that it is over, and still not that anything is ready now."""
+    ack = await bot.ask("sdxl")
+    await bot.wait_done()
+
+    methods = [call.method for call in bot.slack.calls if call.method.startswith("chat.")]
+    assert methods == ["chat.postMessage", "chat.postMessage", "chat.update"]
+    assert re.fullmatch(
+        rf"✓ `sdxl`, asked for by <@{ADA}> · expected ready {DATE} · reload `{reload_id(ack.text)}`", bot.said()[0].text
+    )
+
+
+async def test_the_follow_up_waits_for_the_time_to_pass(bot: House) -> None:
+    """The follow-up comes when the model should be ready, counted from ModelsLab's acceptance, and is not late."""
+    await bot.ask("sdxl")
+    follow_up = await bot.wait_said(READY)
+
+    waited = follow_up.at - bot.modelslab.calls[0].at
+    assert 0.2 <= waited < 1.0
+    assert "late" not in follow_up.text
+
+
+async def test_a_second_asker_joins(bot: House) -> None:
+    """A second asker joins the reload in flight, is told who asked, and both are mentioned in one follow-up."""
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+    first = await bot.ask("sdxl", ADA)
+    second = await bot.ask("sdxl", BEN)
+    held.set()
+    await bot.wait_done()
+
+    assert reload_id(first.text) == reload_id(second.text)
+    assert f"`sdxl` is being reloaded already (reload `{reload_id(first.text)}`), asked for by <@{ADA}>." in second.text
+    assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA, BEN]]
+    assert len(bot.modelslab.calls) == 1
+    assert len(bot.said()) == 2
+
+
+@one_mode
+async def test_somebody_joins_after_the_acceptance(bot: House) -> None:
+    """Who joins while the model is being loaded gets the same follow-up, and a channel new to it its own status."""
+    await bot.open_slowly()
+    await bot.ask("sdxl", ADA, MODELS)
+    await bot.wait_said("is reloading", channel=MODELS)
+    here = await bot.ask("sdxl", BEN, MODELS)
+    there = await bot.ask("sdxl", CEM, OPS)
+    await bot.wait_done()
+
+    assert "already" in here.text
+    assert "already" in there.text
+    assert [mentioned(message.text) for message in bot.said(READY, channel=MODELS)] == [[ADA, BEN]]
+    assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[CEM]]
+    assert f"<@{CEM}> waits for `sdxl`, which is being reloaded" in bot.said(channel=OPS)[0].edits[0]
+
+
+async def test_a_colleague_in_another_channel_is_not_named(bot: House) -> None:
+    """Who joins from another channel is told of a colleague; each channel gets one status and one follow-up."""
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+    await bot.ask("sdxl", ADA, MODELS)
+    joined = await bot.ask("sdxl", BEN, OPS)
+    again = await bot.ask("sdxl", ADA, OPS)
+    held.set()
+    await bot.wait_done()
+
+    assert "asked for by a colleague." in joined.text
+    assert "asked for by you." in again.text
+    assert [mentioned(message.text) for message in bot.said(READY, channel=MODELS)] == [[ADA]]
+    assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[BEN, ADA]]
+    assert (len(bot.said(channel=MODELS)), len(bot.said(channel=OPS))) == (2, 2)
+    assert len(bot.modelslab.calls) == 1
+
+
+async def test_the_same_invocation_twice_is_one(bot: House) -> None:
+    """An invocation that Slack delivers again is answered the same, calls nothing again, and is mentioned once."""
+    first = await bot.ask("sdxl")
+    second = await bot.ask("sdxl", trigger_id=first.trigger_id, response_url=first.response_url)
+    await bot.wait_done()
+    third = await bot.ask("sdxl", trigger_id=first.trigger_id, response_url=first.response_url)
+
+    assert first.text == second.text
+    assert reload_id(first.text) == reload_id(third.text)
+    assert len(bot.modelslab.calls) == 1
+    assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
+    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+
+
+@one_mode
+async def test_two_at_the_same_moment(bot: House) -> None:
+    """Of twenty people who ask at the same moment, one begins the reload and all are told."""
+    people = [f"U0P{number}" for number in range(20)]
+    await bot.reopen(ALLOWED_USERS=" ".join(people))
+    acks = await asyncio.gather(*(bot.ask("sdxl", person) for person in people))
+    await bot.wait_done()
+
+    assert sum("is being reloaded already" not in ack.text for ack in acks) == 1
+    assert len({reload_id(ack.text) for ack in acks}) == 1
+    assert len(bot.modelslab.calls) == 1
+    assert sorted(people) == sorted(mentioned(bot.said(READY)[0].text))
+
+
+@one_mode
+async def test_asking_again_after_the_end(bot: House) -> None:
+    """Once everybody has been told, the next ask begins a reload of its own."""
+    first = await bot.ask("sdxl")
+    await bot.wait_done()
+    second = await bot.ask("sdxl")
+    await bot.wait_done(2)
+
+    assert reload_id(first.text) != reload_id(second.text)
+    assert "Reloading" in second.text
+    assert len(bot.modelslab.calls) == 2
+    assert len(bot.said(READY)) == 2
+
+
+@one_mode
+async def test_more_people_than_one_message_mentions(bot: House) -> None:
+    """One message mentions at most 400 people; whoever does not fit in is told in a DM, and nobody twice."""
+    people = [f"U0P{number}" for number in range(403)]
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+    await bot.reopen(ALLOWED_USERS="*")
+    await asyncio.gather(*(bot.ask("sdxl", person) for person in people))
+    held.set()
+    await bot.wait_done(within=20)
+
+    here = mentioned(bot.said(READY, channel=MODELS)[0].text)
+    in_dms = [message.user for message in bot.said(READY) if message.via == "dm"]
+    assert (len(here), len(in_dms)) == (400, 3)
+    assert set(people) == {*here, *in_dms}
+
+
+# --- ModelsLab refuses ----------------------------------------------------------------------------------
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("answer", "failure", "said"),
+    [
+        (error(401, "Invalid API key"), Failure.KEY, "Invalid API key"),
+        (
+            Json(200, {"status": "error", "message": "Invalid Api Key", "tip": "1. Make sure"}),
+            Failure.KEY,
+            "Invalid Api Key 1. Make sure",
+        ),
+        (error(402, "Insufficient credits. Please add more."), Failure.CREDITS, "Insufficient credits. Please"),
+        (error(403, "This feature requires a premium subscription"), Failure.PLAN, "requires a premium"),
+        (error(200, "Model not found: sdxl"), Failure.UNKNOWN_MODEL, "Model not found: sdxl"),
+        (error(200, "Model id not found"), Failure.UNKNOWN_MODEL, "Model id not found"),
+        (error(400, {"model_id": ["The field is wrong.", "Really."]}), Failure.REFUSED, "The field is wrong. Really."),
+        (Json(200, {"status": "failed", "id": "", "messege": "Failed, Try Again"}), Failure.REFUSED, "Try Again"),
+        (Json(200, {"status": "error"}), Failure.REFUSED, "HTTP 200"),
+        (
+            error(400, "no <!channel> & `code`\x1b[31m\u202e"),
+            Failure.REFUSED,
+            "no &lt;!channel&gt; &amp; \u02cbcode\u02cb�[31m�",
+        ),
+    ],
+)
+async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure: Failure, said: str) -> None:
+    """What ModelsLab refuses is told to every asker in their own channel: why, in what words, and what to do."""
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Later(held, answer))
+    await bot.ask("sdxl", ADA, MODELS)
+    await bot.ask("sdxl", BEN, OPS)
+    await bot.ask("sdxl", CEM, OPS)
+    held.set()
+    await bot.wait_done()
+
+    here, there = bot.said(channel=MODELS)[0], bot.said(channel=OPS)[0]
+    assert here.text.startswith(f"<@{ADA}> `sdxl` was not reloaded: {failure.why} (`")
+    assert there.text.startswith(f"<@{BEN}> <@{CEM}> `sdxl` was not reloaded: {failure.why}")
+    assert said in here.text
+    assert failure.mend in here.text
+    assert MAYBE not in here.text
+    assert len(bot.said()) == 2
+    assert [("sdxl", "done", failure.name)] == bot.reloads
+
+
+@one_mode
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
+        Json(429, {"status": "error", "message": "Too many requests"}, {"Retry-After": "1"}),
+        SAME_REQUEST,
+    ],
+)
+async def test_a_rate_limit_is_waited_out(bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
+    monkeypatch.setattr("bot.desk.call_wait", call_wait)
+    monkeypatch.setattr("bot.modelslab.RATE_LIMIT_WAIT", 1.0)
+    bot.modelslab.answer("sdxl", answer, ACCEPTED)
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    first, second = bot.modelslab.calls
+    assert 1.0 <= second.at - first.at < 2.0
+    assert bot.said(FAILED) == []
+    assert len(bot.said(READY)) == 1
+
+
+@one_mode
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(500, "Internal server error. Please try again."),
+        error(503, "Service temporarily unavailable. Please try again later."),
+        Raw(502, b"<h1>Bad Gateway</h1>"),
+        Reset(),
+        AcceptThenReset(),
+        HalfAnswer(),
+        Hang(),
+        Drip(b"x" * 100, 0.05),
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+async def test_a_fault_is_tried_again(bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server error, a broken connection and a silence are tried again until ModelsLab accepts."""
+    monkeypatch.setattr("bot.modelslab.ATTEMPT_SECONDS", 0.15)
+    bot.modelslab.answer("sdxl", answer, answer, ACCEPTED)
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    assert len(bot.modelslab.calls) == 3
+    assert bot.said(FAILED) == []
+    assert len(bot.said(READY)) == 1
+
+
+@one_mode
+async def test_nothing_listens(bot: House) -> None:
+    """A ModelsLab that is down is asked again until it is back."""
+    await bot.modelslab.stop()
+    await bot.ask("sdxl")
+    await bot.log.wait_for("call_failed", 2)
+    await bot.modelslab.start()
+    await bot.wait_done()
+
+    assert len(bot.said(READY)) == 1
+    assert {"no connection"} == {record["said"] for record in bot.log.of("call_failed")}
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("answer", "failure", "maybe"),
+    [
+        (error(500, "Internal server error. Please try again."), Failure.DOWN, False),
+        (Raw(502, b""), Failure.DOWN, True),
+        (Reset(), Failure.NO_ANSWER, True),
+        (SAME_REQUEST, Failure.RATE_LIMIT, False),
+    ],
+    ids=["500", "502", "reset", "rate limit"],
+)
+async def test_giving_up(
+    bot: House,
+    answer: Answer,
+    failure: Failure,
+    maybe: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
+    monkeypatch.setattr("bot.desk.CALL_GIVE_UP", 0.2)
+    bot.modelslab.answer("sdxl", answer)
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+    await bot.wait_done()
+
+    assert failure.why in told.text
+    assert maybe == (MAYBE in told.text)
+    assert 2 <= len(bot.modelslab.calls) <= 6
+    assert [record["event"] for record in bot.log.records if record["level"] == "error"] == ["reload_failed"]
+
+
+@one_mode
+async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
+    """A refusal that follows a request without an answer says that the model may already be reloading."""
+    bot.modelslab.answer("sdxl", AcceptThenReset(), error(400, "This model is loading"))
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+
+    assert f"{Failure.REFUSED.why} (`This model is loading`). An earlier request got no clear answer" in told.text
+    assert MAYBE in told.text
+
+
+@one_mode
+async def test_a_redirect_is_not_followed(bot: House) -> None:
+    """A redirect is not followed: the key is sent to nobody but the ModelsLab of the settings."""
+    async with TryoutModelsLab() as elsewhere:
+        bot.modelslab.answer("sdxl", Redirect(f"{elsewhere.url}/api/v6/images/model_reload"))
+        await bot.ask("sdxl")
+        told = await bot.wait_said(FAILED)
+
+        assert elsewhere.calls == []
+        assert f"{Failure.NO_SENSE.why} (`HTTP 307`)" in told.text
+
+
+@one_mode
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Raw(200, b"<html>Welcome</html>"),
+        Raw(200, b""),
+        Raw(204),
+        Raw(200, b"\xff\xfe\x00"),
+        Raw(200, b'"success"'),
+        Raw(200, b'["success"]'),
+        Json(200, {"status": None, "message": "hm"}),
+        Json(200, {"status": {"success": True}}),
+        Json(201, {"state": "success"}),
+        Big(1),
+        DeepJson(100_000),
+    ],
+    ids=str,
+)
+async def test_an_answer_without_sense(bot: House, answer: Answer) -> None:
+    """A 2xx that does not say success is no acceptance: it fails, is not repeated, and may have worked."""
+    bot.modelslab.answer("sdxl", answer)
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+    await bot.wait_done()
+
+    assert len(bot.modelslab.calls) == 1
+    assert bot.said(READY) == []
+    assert len(told.text) < 1000
+
+
+@one_mode
+async def test_processing_is_an_acceptance(bot: House) -> None:
+    """The status "processing" is as good as "success"."""
+    bot.modelslab.answer("sdxl", Json(200, {"status": "processing", "message": "Model is reloading"}))
+    await bot.ask("sdxl")
+
+    await bot.wait_said(READY)
+
+
+@one_mode
+@pytest.mark.parametrize("where", ["message", "messege", "tip", "tips"])
+async def test_the_key_in_an_answer(bot: House, where: str) -> None:
+    """ModelsLab's key never shows, even where ModelsLab itself repeats it, in whichever case."""
+    key = bot.modelslab.key
+    bot.modelslab.answer("sdxl", Json(401, {"status": "error", where: [f"bad key {key}", {"KEY": key.upper()}]}))
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+
+    assert "bad key [redacted] [redacted]" in told.text
+    assert key.lower() not in bot.log.text.lower()
+
+
+# --- many at once ---------------------------------------------------------------------------------------
+
+
+@one_mode
+async def test_calls_at_once(bot: House) -> None:
+    """At most MODELSLAB_CONCURRENCY calls are made at once, and all are made in the end."""
+    await bot.reopen(MODELSLAB_CONCURRENCY="2")
+    held = asyncio.Event()
+    models = [f"model-{number}" for number in range(6)]
+    for model in models:
+        bot.modelslab.answer(model, Held(held), ACCEPTED)
+        await bot.ask(model)
+    await bot.modelslab.wait_for_calls(2)
+    held.set()
+    await bot.wait_done(6)
+
+    assert bot.modelslab.in_flight_max == 2
+    assert models == sorted(call.model_id for call in bot.modelslab.calls)
+    assert len(bot.said(READY)) == 6
+
+
+@one_mode
+async def test_a_slow_model_holds_up_no_other(bot: House) -> None:
+    """A call that hangs keeps neither another model's call nor its follow-up waiting."""
+    held = asyncio.Event()
+    bot.modelslab.answer("slow", Held(held), ACCEPTED)
+    await bot.ask("slow")
+    await bot.modelslab.wait_for_calls(1)
+    await bot.ask("quick")
+    await bot.wait_said("`quick`", READY)
+
+    assert bot.said("`slow`") == []
+    held.set()
+    await bot.wait_said("`slow`", READY)
+
+
+@one_mode
+async def test_old_history_is_forgotten(bot: House) -> None:
+    """What ended longer ago than HISTORY_DAYS is forgotten, in steps, when the bot starts."""
+    await bot.ask("old")
+    await bot.wait_done()
+    await bot.ask("new")
+    await bot.wait_done(2)
+    await bot.shut()
+    bot.sql("UPDATE reload SET ended_at = ended_at - 91 * 86400 WHERE model_id = 'old'")
+    await bot.open()
+
+    assert (await bot.log.wait_for("history_pruned"))["reloads"] == 1
+    assert bot.reloads == [("new", "done", None)]

@@ -1,0 +1,236 @@
+"""Who may ask for what, where, and in which words."""
+
+import json
+
+import pytest
+
+from bot import messages
+from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House, reload_id
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+
+
+async def nothing_happened(bot: House) -> bool:
+    """Whether nothing was written down, nothing called and nothing posted, which a reload shows that follows."""
+    assert bot.reloads == []
+    await bot.reopen(ALLOWED_USERS="*", ALLOWED_CHANNELS="")
+    bot.slack.team_id, bot.slack.enterprise_id = "T0TRYOUT", None
+    await bot.ask("afterwards")
+    await bot.wait_done()
+    return [call.model_id for call in bot.modelslab.calls] == ["afterwards"] and bool(bot.said(READY, "afterwards"))
+
+
+# --- people ---------------------------------------------------------------------------------------------
+
+
+async def test_somebody_who_is_not_allowed(bot: House) -> None:
+    """Who is not on the list is told their own id and what to ask for, and nothing happens but a line in the log."""
+    ack = await bot.ask("sdxl", EVE)
+
+    assert f"adding your id, `{EVE}`, to `ALLOWED_USERS`. Nothing was started." in ack.text
+    (record,) = bot.log.of("command")
+    assert (record["outcome"], record["user"], record["where"]) == ("not_allowed", EVE, MODELS)
+    assert await nothing_happened(bot)
+
+
+@one_mode
+@pytest.mark.parametrize("text", ["status", "history", "statsu", "sdxl xl", "-f", "<!channel>"])
+async def test_nothing_is_shown_to_others(bot: House, text: str) -> None:
+    """Neither lists nor hints are for those who may not reload."""
+    await bot.ask("secret-model")
+    ack = await bot.ask(text, EVE)
+
+    assert "You are not allowed" in ack.text
+    assert "secret-model" not in ack.text
+
+
+@one_mode
+@pytest.mark.parametrize("text", ["", "help", " HELP ", "\u00a0help\u00a0"])
+async def test_help_is_for_anyone(bot: House, text: str) -> None:
+    """Anyone may ask for help, from anywhere; a bare command asks for it too."""
+    ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
+
+    assert ack.text == messages.HELP
+
+
+@pytest.mark.parametrize("fields", [{"team_id": "T0OTHER"}, {"team_id": "T0OTHER", "enterprise_id": "E0OTHER"}])
+async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str]) -> None:
+    """Through Slack Connect nobody of another workspace reloads anything, whatever their id and whatever the list."""
+    await bot.reopen(ALLOWED_USERS=f"* {ADA}")
+    ack = await bot.ask("sdxl", ADA, **fields)
+
+    assert ack.text == "Only people of this bot's own workspace may reload models. Nothing was started."
+    assert bot.log.of("command")[-1]["outcome"] == "other_workspace"
+    assert await nothing_happened(bot)
+
+
+async def test_enterprise_grid(bot: House) -> None:
+    """On Enterprise Grid people of the organisation's other workspaces ask, too, and those of other ones do not."""
+    bot.slack.enterprise_id = "E0GRID"
+    await bot.reopen()
+    ack = await bot.ask("sdxl", CEM, team_id="T0SISTER")
+    stranger = await bot.ask("sdxl", CEM, team_id="T0OTHER", enterprise_id="E0OTHER")
+    await bot.wait_done()
+
+    assert "Reloading `sdxl`" in ack.text
+    assert "Only people of this bot's own workspace" in stranger.text
+
+
+async def test_everyone(bot: House) -> None:
+    """With * everyone of the workspace may ask, and the log says that it was this rule that let them."""
+    await bot.reopen(ALLOWED_USERS="*")
+    ack = await bot.ask("sdxl", EVE)
+    await bot.wait_done()
+
+    assert "Reloading `sdxl`" in ack.text
+    assert (bot.log.of("command")[-1]["outcome"], bot.log.of("command")[-1]["rule"]) == ("requested", "*")
+
+
+async def test_the_log_names_the_rule(bot: House) -> None:
+    """Every command that is let in leaves who, where, which model, which reload and by which rule."""
+    ack = await bot.ask("sdxl")
+
+    (record,) = bot.log.of("command")
+    expected = ("requested", ADA, ADA, "T0TRYOUT", MODELS, "sdxl", reload_id(ack.text))
+    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
+
+
+# --- channels -------------------------------------------------------------------------------------------
+
+
+async def test_another_channel(bot: House) -> None:
+    """Where only some channels are open, the others are pointed there, and nothing is started."""
+    await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
+    ack = await bot.ask("sdxl", ADA, MODELS)
+
+    assert f"I reload models only in <#{OPS}>, <#C0THIRD>. Ask there. Nothing was started." == ack.text
+    assert bot.log.of("command")[-1]["outcome"] == "wrong_channel"
+    assert await nothing_happened(bot)
+
+
+async def test_an_open_channel(bot: House) -> None:
+    """In an open channel the command works."""
+    await bot.reopen(ALLOWED_CHANNELS=OPS)
+    await bot.ask("sdxl", ADA, OPS)
+
+    await bot.wait_said(READY, channel=OPS)
+
+
+# --- lists ----------------------------------------------------------------------------------------------
+
+
+async def test_status_and_history(bot: House) -> None:
+    """The lists say what is being reloaded and what became of the rest, with who asked, and start nothing."""
+    await bot.open_slowly()
+    empty = [(await bot.ask(word)).text for word in ("status", "history")]
+    await bot.ask("sdxl", ADA)
+    await bot.ask("sdxl", CEM)
+    await bot.wait_said("is reloading")
+    while_it_lasts = await bot.ask("status")
+    await bot.wait_done()
+    await bot.ask("no-such-model")
+    await bot.wait_done(2)
+    history = await bot.ask("History")
+
+    assert empty == ["Nothing is being reloaded.", "Nothing has been reloaded yet."]
+    assert "Being reloaded: 1" in while_it_lasts.text
+    assert f"<@{ADA}> and 1 more" in while_it_lasts.text
+    failed, done = history.text.splitlines()[1:]
+    assert "`no-such-model`" in failed
+    assert "✗ ModelsLab does not know a model of that id" in failed
+    assert "✓ expected ready" in done
+    assert len(bot.modelslab.calls) == 2
+    assert [record["outcome"] for record in bot.log.of("command")] == [
+        "status",
+        "history",
+        "requested",
+        "joined",
+        "status",
+        "requested",
+        "history",
+    ]
+
+
+@one_mode
+async def test_a_long_status(bot: House) -> None:
+    """A list shows twenty, and says how many more there are."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    for number in range(23):
+        await bot.ask(f"model-{number}")
+    ack = await bot.ask("status")
+
+    assert ack.text.splitlines()[0] == "Being reloaded: 23"
+    assert ack.text.splitlines()[-1] == "… and 3 more"
+    assert len(ack.text.splitlines()) == 22
+
+
+# --- words ----------------------------------------------------------------------------------------------
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help"), ("help!", "help")]
+)
+async def test_a_slip(bot: House, text: str, meant: str) -> None:
+    """What is nearly a command is no model id: the person is asked what they meant, and nothing is started."""
+    ack = await bot.ask(text)
+
+    assert f"Did you mean `/reload-model {meant}`?" in ack.text
+    assert "Nothing was started." in ack.text
+    assert (bot.log.of("command")[-1]["outcome"], bot.reloads) == ("not_a_command", [])
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ('"status"', "status"),
+        ("`help`", "help"),
+        ("\u201chistory\u201d", "history"),
+        ("\u00a0 sdxl\u00a0", "sdxl"),
+        ("\u200bsdxl\u2066", "sdxl"),
+        ("'sd-xl/v1.0:latest+a@b'", "sd-xl/v1.0:latest+a@b"),
+        ("A" * 128, "A" * 128),
+        ("Realistic_Vision", "Realistic_Vision"),
+    ],
+)
+async def test_what_is_an_id(bot: House, text: str, model: str) -> None:
+    """A quoted word is a model id, quotes and spaces around an id are no part of it, and its case is kept."""
+    await bot.ask(text)
+    await bot.wait_said(READY)
+
+    assert [model] == [call.model_id for call in bot.modelslab.calls]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<!channel>", "`&lt;!channel&gt;`"),
+        ("<!here|x>", "`&lt;!here|x&gt;`"),
+        ("<@U0BEN>", "`&lt;@U0BEN&gt;`"),
+        ("<https://evil.example|sdxl>", "`&lt;https://evil.example|sdxl&gt;`"),
+        ("a & b", "`a &amp; b`"),
+        ("sd`xl", "`sd\u02cbxl`"),
+        ("sd\x1b[31mxl\x00", "`sd�[31mxl�`"),
+        ("sd\u202exl", "`sd�xl`"),
+        ("sd\u200bxl", "`sd�xl`"),
+        ("sd\r\nxl", "`sd  xl`"),
+        ("x" * 129, f"`{'x' * 59}…`"),
+        ("é", "`é`"),
+        ("😀" * 4000, f"`{'😀' * 59}…`"),
+        ("''", "`''`"),
+        ("-rf", "`-rf`"),
+        ("../../etc/passwd", "`../../etc/passwd`"),
+        ("sdxl {{7*7}} ${x} %s", "`sdxl {{7*7}} ${x} %s`"),
+        ("'; DROP TABLE reload; --", "`'; DROP TABLE reload; --`"),
+    ],
+    ids=lambda value: ascii(value)[:12],
+)
+async def test_what_is_no_id(bot: House, text: str, shown: str) -> None:
+    """What is no id is shown harmlessly to whoever typed it, starts nothing, and is not logged."""
+    ack = await bot.ask(text)
+
+    assert ack.text.startswith(f"{shown} ")
+    assert ack.text.endswith(" Nothing was started. `/reload-model help` tells more.")
+    assert bot.reloads == []
+    assert json.dumps(text)[1:-1] not in bot.log.text

@@ -1,0 +1,118 @@
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import Connection, text, update
+
+from bot import schema
+from bot.database import Database
+from bot.errors import CannotStart
+from bot.reload import StepKind
+from bot.store import Store
+from tests.store.world import Clock, World, ask, outside
+
+_VERSION = "SELECT version FROM schema_version"
+
+
+async def test_created(database: Database, url: str) -> None:
+    """In an empty database the tables are made, of this program's version."""
+    await Store(database, "one").open()
+
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
+    assert outside(url, "SELECT count(*) FROM reload") == [(0,)]
+
+
+async def test_time(database: Database, clock: Clock) -> None:
+    """Opening tells the time, by the clock that is the store's."""
+    now = await Store(database, "one").open()
+
+    assert now == pytest.approx(clock.now if database.sqlite else time.time(), abs=10.0)
+
+
+async def test_opened_again(store: Store, world: World, url: str) -> None:
+    """Opening what is there changes nothing of it."""
+    await store.ask(ask())
+    before = await world.everything()
+
+    await store.open()
+
+    assert await world.everything() == before
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
+
+
+async def test_leases_at_start(world: World) -> None:
+    """An SQLite file has one process, so at its start every lease is void; replicas keep theirs."""
+    await world.called(ask("leased"))
+    await world.store.ask(ask("waiting"))
+    started = Store(world.database, "started")
+
+    await started.open()
+
+    claimed = {work.reload.model_id: work.step.crashes for work in await started.claim([StepKind.CALL], 10)}
+    assert claimed == ({"leased": 1, "waiting": 0} if world.database.sqlite else {"waiting": 0})
+
+
+async def test_follow_ups_are_not_early_at_start(world: World) -> None:
+    """What is not in anybody's hands is due at its own time, whenever the program starts."""
+    await world.accepted(ask(), seconds=120.0)
+
+    await world.store.open()
+
+    assert await world.store.next_due([StepKind.FOLLOW_UP]) == world.about(120.0)
+
+
+async def test_later_version(store: Store, world: World) -> None:
+    """A database that a later program has made is refused, and left alone."""
+    await world.database.run(lambda tx: tx.connection.execute(update(schema.version).values(version=99)))
+
+    with pytest.raises(CannotStart, match="has schema version 99, and this program knows 1: run the newer program"):
+        await store.open()
+
+
+async def test_earlier_version(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of an earlier version is brought up to date, and keeps what is in it."""
+    await store.ask(ask())
+
+    def add_a_column(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE reload ADD COLUMN novelty TEXT"))
+
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, add_a_column])
+    monkeypatch.setattr(schema, "VERSION", 2)
+
+    await store.open()
+    await store.open()
+
+    assert outside(url, _VERSION) == [(2,)]
+    assert outside(url, "SELECT model_id, novelty FROM reload") == [("sdxl", None)]
+
+
+async def test_migration_that_fails(store: Store, world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that fails leaves the database as it was."""
+
+    def fail(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE reload ADD COLUMN novelty TEXT"))
+        raise ValueError("on purpose")
+
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, fail])
+    monkeypatch.setattr(schema, "VERSION", 2)
+
+    with pytest.raises(ValueError, match="on purpose"):
+        await store.open()
+
+    assert outside(url, _VERSION) == [(1,)]
+    monkeypatch.undo()
+    await store.ask(ask())
+    assert (await world.count())[0] == 1
+
+
+async def test_replicas_open_at_once(postgres_url: str) -> None:
+    """Replicas that start together on an empty database make its tables once."""
+    databases = [Database(postgres_url, Clock()) for _ in range(4)]
+    for database in databases:
+        await database.start()
+
+    await asyncio.gather(*(Store(database, f"{number}").open() for number, database in enumerate(databases)))
+
+    assert outside(postgres_url, _VERSION) == [(schema.VERSION,)]
+    for database in databases:
+        await database.stop()

@@ -1,0 +1,306 @@
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bot.errors import Failure, LeaseLost
+from bot.reload import State, Step, StepKind
+from bot.store import LEASE, Store
+from tests.store.world import World, ask
+
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE = StepKind
+
+
+# --- the call -------------------------------------------------------------------------------------------
+
+
+async def test_accepted(store: Store, world: World) -> None:
+    """A reload that is accepted gets a status now and a follow-up when it should be ready, in each channel once."""
+    call = await world.called(ask(channel="C0MODELS"), ask(channel="C0OPS"), ask(channel="C0OPS"))
+    await world.elapse(5.0)
+
+    reload = await store.accepted(call.step, 120.0)
+
+    assert reload == await world.reload(call.reload.id)
+    assert reload.state is State.ACCEPTED
+    assert reload.accepted_at is not None
+    assert reload.accepted_at - reload.asked_at == world.about(5.0)
+    assert reload.ready_at == reload.accepted_at + 120.0
+    assert sorted((seen.kind, seen.channel_id, seen.watcher_id) for seen in await world.steps()) == [
+        (_FOLLOW_UP, "C0MODELS", None),
+        (_FOLLOW_UP, "C0OPS", None),
+        (_STATUS, "C0MODELS", None),
+        (_STATUS, "C0OPS", None),
+    ]
+    due = {(seen.kind, round(seen.due_in / 10.0)) for seen in await world.steps()}
+    assert due == {(_FOLLOW_UP, 12), (_STATUS, 0)}
+
+
+async def test_failed(store: Store, world: World) -> None:
+    """Of a reload that failed everyone is told at once, in each channel, with no status before."""
+    call = await world.called(ask(channel="C0MODELS"), ask(channel="C0OPS"))
+
+    reload = await store.failed(call.step, Failure.CREDITS, "Insufficient credits.", unknown=False)
+
+    assert reload == await world.reload(call.reload.id)
+    assert (reload.state, reload.failure, reload.said) == (State.TELLING, Failure.CREDITS, "Insufficient credits.")
+    assert (reload.unknown, reload.accepted_at, reload.ready_at) == (False, None, None)
+    assert sorted(await world.kinds()) == [(_FOLLOW_UP, "C0MODELS"), (_FOLLOW_UP, "C0OPS")]
+    assert await store.next_due([_FOLLOW_UP]) == world.about(0.0)
+
+
+@pytest.mark.parametrize(("before", "at_last"), [(False, True), (True, False)])
+async def test_failed_unknown(store: Store, world: World, before: bool, at_last: bool) -> None:  # noqa: FBT001 - parameters
+    """Once one attempt may have had its effect, the failure says so, whatever the last attempt knew."""
+    call = await world.called(ask())
+    await store.again(call.step, 0.0, unknown=before)
+    call = await world.claim_one(_CALL)
+
+    reload = await store.failed(call.step, Failure.DOWN, "", unknown=at_last)
+
+    assert reload.unknown
+
+
+# --- any step -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+async def test_again(store: Store, world: World, unknown: bool) -> None:  # noqa: FBT001 - a parameter
+    """A step that failed is due again after its wait, and the attempt is counted."""
+    call = await world.called(ask())
+
+    await store.again(call.step, 30.0, unknown=unknown)
+
+    (seen,) = await world.steps()
+    assert (seen.owner, seen.claims, seen.attempts, seen.crashes) == (None, 1, 1, 0)
+    assert seen.due_in == world.about(30.0)
+    assert (await world.reload(call.reload.id)).unknown is unknown
+
+
+async def test_crashed_call(store: Store, world: World) -> None:
+    """A call that ended in an error of our own is due again, counted as a crash, and may have had its effect."""
+    call = await world.called(ask())
+
+    await store.crashed(call.step, 4.0)
+
+    (seen,) = await world.steps()
+    assert (seen.owner, seen.claims, seen.attempts, seen.crashes) == (None, 1, 0, 1)
+    assert seen.due_in == world.about(4.0)
+    assert (await world.reload(call.reload.id)).unknown
+
+
+async def test_crashed_post(store: Store, world: World) -> None:
+    """A post that ended in an error of our own says nothing of the call."""
+    await world.ready(ask())
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.crashed(follow_up.step, 4.0)
+
+    assert [seen.crashes for seen in await world.steps() if seen.kind is _FOLLOW_UP] == [1]
+    assert not (await world.reload(follow_up.reload.id)).unknown
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+async def test_postponed(store: Store, world: World, unknown: bool) -> None:  # noqa: FBT001 - a parameter
+    """A step that is put off counts neither as an attempt nor as a crash."""
+    call = await world.called(ask())
+
+    await store.postponed(call.step, 1.0, unknown=unknown)
+
+    (seen,) = await world.steps()
+    assert (seen.owner, seen.claims, seen.attempts, seen.crashes) == (None, 1, 0, 0)
+    assert seen.due_in == world.about(1.0)
+    assert (await world.reload(call.reload.id)).unknown is unknown
+
+
+async def test_dropped(store: Store, world: World) -> None:
+    """A step that is not needed any more is gone, and nothing else is."""
+    await world.accepted(ask())
+    status = await world.claim_one(_STATUS)
+
+    await store.dropped(status.step)
+
+    assert await world.kinds() == [(_FOLLOW_UP, "C0MODELS")]
+    assert (await world.reload(status.reload.id)).state is State.ACCEPTED
+
+
+# --- messages -------------------------------------------------------------------------------------------
+
+
+async def test_status_posted(store: Store, world: World) -> None:
+    """Where the status message stands is remembered, in its channel and no other."""
+    await world.ready(ask(channel="C0MODELS"), ask(channel="C0OPS"))
+    status = await world.claim_one(_STATUS, "C0MODELS")
+
+    await store.status_posted(status.step, "1700.1", None)
+
+    follow_ups = {work.step.channel_id: work.status_ts for work in await world.claim(_FOLLOW_UP)}
+    assert follow_ups == {"C0MODELS": "1700.1", "C0OPS": ""}
+    assert [watcher.response_uses for watcher in await world.watchers()] == [0, 0]
+
+
+async def test_response_urls_are_counted(store: Store, world: World) -> None:
+    """Each message through somebody's response_url is counted as a use of it."""
+    await world.ready(ask(), ask())
+    spender = (await world.watchers())[1].id
+    status = await world.claim_one(_STATUS)
+    await store.status_posted(status.step, "", spender)
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.told(follow_up.step, [], spender)
+
+    assert [watcher.response_uses for watcher in await world.watchers()] == [0, 2]
+
+
+async def test_told(store: Store, world: World) -> None:
+    """When everyone has been told, the reload is done, and says since when."""
+    await world.ready(ask(), ask())
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.told(follow_up.step, [watcher.id for watcher in follow_up.audience], None)
+
+    reload = await world.reload(follow_up.reload.id)
+    assert reload.state is State.DONE
+    assert reload.ended_at is not None
+    assert reload.ended_at - reload.asked_at == world.about(120.0)
+    assert [watcher.told_at is not None for watcher in await world.watchers()] == [True, True]
+    assert await world.kinds() == [(_STATUS, "C0MODELS")]
+
+
+async def test_told_elsewhere(store: Store, world: World) -> None:
+    """As long as another channel has not been told, the reload is not done."""
+    await world.ready(ask(channel="C0MODELS"), ask(channel="C0OPS"))
+    here = await world.claim_one(_FOLLOW_UP, "C0MODELS")
+
+    await store.told(here.step, [here.audience[0].id], None)
+
+    reload = await world.reload(here.reload.id)
+    assert (reload.state, reload.ended_at) == (State.TELLING, None)
+    assert [watcher.told_at is not None for watcher in await world.watchers()] == [True, False]
+    await world.tell_everyone()
+    assert (await world.reload(here.reload.id)).state is State.DONE
+
+
+async def test_untold_get_a_direct_message(store: Store, world: World) -> None:
+    """Whom the follow-up did not reach gets a DM each, and only then is the reload done."""
+    await world.ready(*(ask(user=user) for user in ("U0ADA", "U0BOB", "U0CY")), ask(channel="C0OPS"))
+    await world.store.told((await world.claim_one(_FOLLOW_UP, "C0OPS")).step, [4], None)
+    follow_up = await world.claim_one(_FOLLOW_UP)
+    ada, bob, cy, _ = await world.watchers()
+
+    await store.told(follow_up.step, [ada.id], None)
+
+    directs = await world.claim(_DIRECT)
+    assert sorted(work.audience[0].user_id for work in directs) == ["U0BOB", "U0CY"]
+    assert {(work.step.watcher_id, work.step.channel_id) for work in directs} == {
+        (bob.id, "C0MODELS"),
+        (cy.id, "C0MODELS"),
+    }
+    for work in directs:
+        assert (await world.reload(work.reload.id)).state is State.TELLING
+        await store.told(work.step, [work.audience[0].id], None)
+    assert (await world.reload(follow_up.reload.id)).state is State.DONE
+
+
+async def test_direct_message_makes_no_other(store: Store, world: World) -> None:
+    """A DM that found nobody left to tell makes no further one."""
+    await world.ready(ask())
+    await store.told((await world.claim_one(_FOLLOW_UP)).step, [], None)
+    direct = await world.claim_one(_DIRECT)
+
+    await store.told(direct.step, [], None)
+
+    assert await world.kinds() == [(_STATUS, "C0MODELS")]
+    assert (await world.reload(direct.reload.id)).state is State.DONE
+
+
+@pytest.mark.parametrize(("ts", "closes"), [("1700.1", 1), ("", 0)])
+async def test_closing(store: Store, world: World, ts: str, closes: int) -> None:
+    """After the follow-up the status message is edited, where there is one that can be."""
+    await world.ready(ask())
+    await store.status_posted((await world.claim_one(_STATUS)).step, ts, None)
+
+    await world.tell_everyone()
+
+    assert await world.kinds() == [(_CLOSE, "C0MODELS")] * closes
+    for work in await world.claim(_CLOSE):
+        assert work.status_ts == ts
+        assert work.reload.state is State.DONE
+
+
+async def test_no_closing_of_a_failure(store: Store, world: World) -> None:
+    """A reload that failed had no status message, so there is none to edit."""
+    call = await world.called(ask())
+    await store.failed(call.step, Failure.DOWN, "", unknown=False)
+
+    await world.tell_everyone()
+
+    assert await world.kinds() == []
+
+
+async def test_undeliverable(store: Store, world: World) -> None:
+    """A step that nobody could be told by ends the reload all the same, and the reload says so for good."""
+    await world.ready(ask())
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.undeliverable(follow_up.step)
+
+    reload = await world.reload(follow_up.reload.id)
+    assert (reload.state, reload.undeliverable) == (State.DONE, True)
+    assert reload.ended_at is not None
+    assert [watcher.told_at for watcher in await world.watchers()] == [None]
+
+
+async def test_undeliverable_here(store: Store, world: World) -> None:
+    """That one channel cannot be told does not end the reload for another."""
+    await world.ready(ask(channel="C0MODELS"), ask(channel="C0OPS"))
+
+    await store.undeliverable((await world.claim_one(_FOLLOW_UP, "C0OPS")).step)
+
+    (entry,), _ = await store.in_flight(10)
+    assert (entry.reload.state, entry.reload.undeliverable) == (State.TELLING, True)
+    await world.tell_everyone()
+    assert (await world.reload(entry.reload.id)).undeliverable
+
+
+# --- too late -------------------------------------------------------------------------------------------
+
+_RECORDS: dict[str, Callable[[Store, Step], Awaitable[object]]] = {
+    "accepted": lambda store, step: store.accepted(step, 120.0),
+    "failed": lambda store, step: store.failed(step, Failure.DOWN, "", unknown=True),
+    "again": lambda store, step: store.again(step, 1.0, unknown=True),
+    "crashed": lambda store, step: store.crashed(step, 1.0),
+    "postponed": lambda store, step: store.postponed(step, 1.0, unknown=True),
+    "dropped": lambda store, step: store.dropped(step),
+    "status_posted": lambda store, step: store.status_posted(step, "1700.1", 1),
+    "told": lambda store, step: store.told(step, [1], 1),
+    "undeliverable": lambda store, step: store.undeliverable(step),
+}
+
+
+@pytest.mark.parametrize("claimer", ["one", "other"])
+@pytest.mark.parametrize("record", _RECORDS)
+async def test_too_late(store: Store, world: World, record: str, claimer: str) -> None:
+    """Who lost their lease records nothing whatever, not even if the same process claimed the step anew."""
+    call = await world.called(ask())
+    await world.elapse(LEASE)
+    await (store if claimer == "one" else world.other).claim([_CALL], 1)
+    before = await world.everything()
+
+    with pytest.raises(LeaseLost):
+        await _RECORDS[record](store, call.step)
+
+    assert await world.everything() == before
+
+
+@pytest.mark.parametrize("record", _RECORDS)
+async def test_recorded_once(store: Store, world: World, record: str) -> None:
+    """What has been recorded is not recorded again."""
+    await world.ready(ask())
+    call = await world.called(ask("flux"))
+    await store.accepted(call.step, 120.0)
+    before = await world.everything()
+
+    with pytest.raises(LeaseLost):
+        await _RECORDS[record](store, call.step)
+
+    assert await world.everything() == before
