@@ -16,6 +16,8 @@ EXIT_CANNOT_START = 1
 EXIT_SETTINGS = 2
 EXIT_INTERRUPTED = 130
 
+SWITCH_SECONDS = 0.0005
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return the exit code."""
@@ -66,6 +68,9 @@ def _run(_options: argparse.Namespace) -> int:
         _complain("\n- ".join(("The settings are not fit to start with:", *error.faults)))
         return EXIT_SETTINGS
     logs.configure(config.log_level, config.log_format, config.secrets)
+    # The database thread gives up the interpreter at every statement: this is how soon it gets it back from a busy
+    # event loop. https://docs.python.org/3/library/sys.html#sys.setswitchinterval
+    sys.setswitchinterval(SWITCH_SECONDS)
     # The first process of a container ignores a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right

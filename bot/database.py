@@ -15,13 +15,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar
+from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar, TypeVarTuple, overload
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Double, cast, create_engine, extract, func, literal, make_url, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Double,
+    Executable,
+    cast,
+    create_engine,
+    extract,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from bot.errors import CannotStart, StoreAway
 
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Transaction:
@@ -37,6 +51,7 @@ class Transaction:
     def __init__(self, connection: Connection, clock: Callable[[], float] | None) -> None:
         """clock is None where the database tells the time."""
         self.connection = connection
+        self.dialect = connection.dialect.name
         self._clock = clock
 
     @cached_property
@@ -44,15 +59,21 @@ class Transaction:
         """The time of this transaction."""
         if self._clock is not None:
             return self._clock()
-        return float(self.connection.execute(select(_DATABASE_TIME)).scalar_one())
+        return float(self.connection.execute(_NOW).scalar_one())
 
-    @property
-    def now_sql(self) -> ColumnElement[float]:
-        """The time as an expression, for a statement that should not cost a second one."""
-        return literal(self._clock()) if self._clock is not None else _DATABASE_TIME
+    @overload
+    def execute(self, statement: TypedReturnsRows[*Ts], **parameters: object) -> CursorResult[*Ts]: ...
+    @overload
+    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]: ...
+    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]:
+        """Run a statement with its parameters."""
+        return self.connection.execute(statement, parameters)
 
 
-_DATABASE_TIME: ColumnElement[float] = cast(extract("epoch", func.clock_timestamp()), Double)
+DATABASE_TIME: ColumnElement[float] = cast(extract("epoch", func.clock_timestamp()), Double)
+"""The time as PostgreSQL tells it, for a statement that should not cost a second one."""
+
+_NOW = select(DATABASE_TIME)
 
 Operation = Callable[[Transaction], T]
 """What to do in a transaction. It may be run again, so it must keep nothing outside of it."""

@@ -9,33 +9,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Table,
-    TypedColumns,
-    and_,
-    case,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Row
 
 from bot import schema
+from bot import statements as sql
 from bot.database import Database, Transaction
 from bot.errors import Failure, LeaseLost, StoreAway
 from bot.reload import RANKS, Entry, Reload, State, Step, StepKind, Watcher, Work
-from bot.schema import in_flight, place, reload, step, watcher
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
 
 _ReloadRow = Row[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
 _WatcherRow = Row[int, str, str, str, str, float, str, int, float | None]
@@ -50,7 +31,6 @@ ASK_SECONDS = 2.0
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: ids are read aloud and typed
 _ID_LENGTH = 6
 
-_TELLING = (StepKind.FOLLOW_UP, StepKind.DIRECT)
 _PRUNED_AT_ONCE = 500
 _TRIES = 5
 
@@ -97,7 +77,7 @@ class Store:
         def operation(tx: Transaction) -> float:
             schema.migrate(tx.connection)
             if self._database.sqlite:
-                tx.connection.execute(update(step).where(step.c.lease_owner.is_not(None)).values(due_at=tx.now))
+                tx.execute(sql.VOID_LEASES, now=tx.now)
             return tx.now
 
         return await self._database.run(operation)
@@ -122,17 +102,19 @@ class Store:
         """Seconds until the next step of these kinds is due; None where there is none."""
 
         def operation(tx: Transaction) -> float | None:
-            query = select(func.min(step.c.due_at) - tx.now_sql).where(step.c.kind.in_(kinds))
-            return tx.connection.execute(query).scalar_one()
+            if tx.dialect != "sqlite":
+                return tx.execute(sql.NEXT_DUE_IN, the_kinds=kinds).scalar_one()
+            due_at: float | None = tx.execute(sql.NEXT_DUE_AT, the_kinds=kinds).scalar_one()
+            return None if due_at is None else due_at - tx.now
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
     async def renew(self, steps: Iterable[Step]) -> None:
         """Lengthen the leases of steps in hand; one that was lost stays lost."""
-        held = or_(false(), *map(self._held, steps))
 
         def operation(tx: Transaction) -> None:
-            tx.connection.execute(update(step).where(held).values(due_at=tx.now + LEASE))
+            for item in steps:
+                tx.execute(sql.RENEW, lease_end=tx.now + LEASE, **self._held(item))
 
         await self._database.run(operation)
 
@@ -143,9 +125,8 @@ class Store:
 
         def operation(tx: Transaction) -> Reload:
             self._end(tx, item)
-            ready_at = tx.now + reload_seconds
-            values = {"state": State.ACCEPTED, "accepted_at": tx.now, "ready_at": ready_at}
-            reload_ = _set(tx, item.reload_id, values)
+            ready = tx.now + reload_seconds
+            reload_ = _to_reload(tx.execute(sql.ACCEPT, the_reload=item.reload_id, now=tx.now, ready=ready).one())
             for channel_id in _channels(tx, item.reload_id):
                 _open_place(tx, reload_, channel_id)
             return reload_
@@ -157,11 +138,11 @@ class Store:
 
         def operation(tx: Transaction) -> Reload:
             self._end(tx, item)
-            values = {"state": State.TELLING, "failure": failure.name, "said": said}
-            reload_ = _set(tx, item.reload_id, values | ({"unknown": True} if unknown else {}))
+            _note_unknown(tx, item, unknown=unknown)
             for channel_id in _channels(tx, item.reload_id):
                 _add_step(tx, item.reload_id, StepKind.FOLLOW_UP, tx.now, channel_id=channel_id)
-            return reload_
+            failed = tx.execute(sql.FAIL, the_reload=item.reload_id, why=failure.name, what=said)
+            return _to_reload(failed.one())
 
         return await self._database.run(operation)
 
@@ -169,26 +150,23 @@ class Store:
 
     async def again(self, item: Step, wait: float, *, unknown: bool = False) -> None:
         """The step failed and is due again after wait seconds; unknown: it may have had its effect."""
-        await self._put_back(item, wait, {"attempts": step.c.attempts + 1}, unknown=unknown)
+        await self._put_back(item, wait, failed=1, unknown=unknown)
 
     async def crashed(self, item: Step, wait: float) -> None:
         """The step ended in an error of our own."""
-        await self._put_back(item, wait, {"crashes": step.c.crashes + 1}, unknown=item.kind is StepKind.CALL)
+        await self._put_back(item, wait, crashed=1, unknown=item.kind is StepKind.CALL)
 
     async def postponed(self, item: Step, wait: float, *, unknown: bool = False) -> None:
         """The step was not tried, or was broken off by a stop: it is due after wait seconds, and nothing is counted."""
-        await self._put_back(item, wait, {}, unknown=unknown)
+        await self._put_back(item, wait, unknown=unknown)
 
-    async def _put_back(self, item: Step, wait: float, values: dict[str, ColumnElement[int]], *, unknown: bool) -> None:
+    async def _put_back(self, item: Step, wait: float, *, failed: int = 0, crashed: int = 0, unknown: bool) -> None:
         def operation(tx: Transaction) -> None:
-            held = update(step).where(self._held(item))
-            row = tx.connection.execute(
-                held.values({**values, "lease_owner": None, "due_at": tx.now + wait}).returning(step.c.id)
-            ).first()
+            until = tx.now + wait
+            row = tx.execute(sql.PUT_BACK, until=until, failed=failed, crashed=crashed, **self._held(item)).first()
             if row is None:
                 raise LeaseLost
-            if unknown:
-                _set(tx, item.reload_id, {"unknown": True})
+            _note_unknown(tx, item, unknown=unknown)
 
         await self._database.run(operation)
 
@@ -204,8 +182,7 @@ class Store:
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
             _count_response(tx, responder)
-            here = and_(place.c.reload_id == item.reload_id, place.c.channel_id == item.channel_id)
-            tx.connection.execute(update(place).where(here).values(status_ts=ts))
+            tx.execute(sql.STATUS_POSTED, ts=ts, **_place_of(item))
 
         await self._database.run(operation)
 
@@ -215,7 +192,7 @@ class Store:
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
             _count_response(tx, responder)
-            tx.connection.execute(update(watcher).where(watcher.c.id.in_(watchers)).values(told_at=tx.now))
+            tx.execute(sql.TELL, the_watchers=watchers, now=tx.now)
             if item.kind is StepKind.FOLLOW_UP:
                 _tell_directly(tx, item)
                 _close_status(tx, item)
@@ -228,30 +205,27 @@ class Store:
 
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
-            _set(tx, item.reload_id, {"undeliverable": True})
+            tx.execute(sql.UNDELIVERABLE, the_reload=item.reload_id)
             _finish(tx, item.reload_id)
 
         await self._database.run(operation)
 
-    def _held(self, item: Step) -> ColumnElement[bool]:
-        """The step is still as claimed: claims tells this claim from any later one, the owner's own included."""
-        return and_(step.c.id == item.id, step.c.claims == item.claims, step.c.lease_owner == self._owner)
+    def _held(self, item: Step) -> dict[str, object]:
+        """Which claim of which step: sql._held."""
+        return {"the_step": item.id, "the_claim": item.claims, "the_owner": self._owner}
 
     def _end(self, tx: Transaction, item: Step) -> None:
-        gone = tx.connection.execute(delete(step).where(self._held(item)).returning(step.c.id)).first()
-        if gone is None:
+        if tx.execute(sql.END, **self._held(item)).first() is None:
             raise LeaseLost
 
     # --- lists --------------------------------------------------------------------------------------
 
     async def in_flight(self, limit: int) -> tuple[list[Entry], int]:
         """The reloads that have not ended, the first asked for first, at most limit of them, and how many there are."""
-        not_ended = reload.c.state != State.DONE
 
         def operation(tx: Transaction) -> tuple[list[Entry], int]:
-            count = select(func.count()).select_from(reload).where(not_ended)
-            query = select(reload).where(not_ended).order_by(reload.c.asked_at).limit(limit)
-            return _entries(tx, tx.connection.execute(query).all()), tx.connection.execute(count).scalar_one()
+            rows = tx.execute(sql.NOT_ENDED, most=limit).all()
+            return _entries(tx, rows), tx.execute(sql.COUNT_NOT_ENDED).scalar_one()
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
@@ -259,8 +233,7 @@ class Store:
         """The reloads that have ended, the last asked for first, at most limit of them."""
 
         def operation(tx: Transaction) -> list[Entry]:
-            query = select(reload).where(reload.c.state == State.DONE).order_by(reload.c.asked_at.desc()).limit(limit)
-            return _entries(tx, tx.connection.execute(query).all())
+            return _entries(tx, tx.execute(sql.ENDED, most=limit).all())
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
@@ -268,9 +241,8 @@ class Store:
         """Forget at most some hundreds of the reloads that ended more than days ago; returns how many."""
 
         def operation(tx: Transaction) -> int:
-            old = and_(reload.c.state == State.DONE, reload.c.ended_at < tx.now - days * 86400)
-            ids = select(reload.c.id).where(old).limit(_PRUNED_AT_ONCE)
-            return tx.connection.execute(delete(reload).where(reload.c.id.in_(ids))).rowcount
+            pruned = tx.execute(sql.PRUNE, before=tx.now - days * 86400, most=_PRUNED_AT_ONCE)
+            return pruned.rowcount
 
         return await self._database.run(operation)
 
@@ -284,7 +256,7 @@ def _ask(ask: Ask, tx: Transaction) -> Asked:
     if asked is None:
         # The same invocation was delivered before: undo what this one may have begun.
         if created:
-            tx.connection.execute(delete(reload).where(reload.c.id == reload_.id))
+            tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
         return _asked_before(tx, ask.trigger_id)
     if created:
         _add_step(tx, reload_.id, StepKind.CALL, tx.now)
@@ -300,86 +272,64 @@ def _create_or_join(tx: Transaction, model_id: str) -> tuple[Reload, bool]:
     The unique indexes decide. What is in the way may be an ended reload that has the same id, or, on PostgreSQL, one
     that ends before it is locked: then a new one is tried again.
     """
-    found = select(reload).where(and_(reload.c.model_id == model_id, in_flight)).with_for_update()
     for _ in range(_TRIES):
         new = Reload(new_reload_id(), model_id, State.REQUESTED, tx.now)
-        values = {
-            "id": new.id,
-            "model_id": model_id,
-            "state": new.state,
-            "asked_at": new.asked_at,
-            "said": "",
-            "unknown": False,
-            "undeliverable": False,
-        }
-        unless_in_the_way = _insert(tx, reload).on_conflict_do_nothing().values(values).returning(reload.c.id)
-        if tx.connection.execute(unless_in_the_way).first() is not None:
+        added = tx.execute(
+            sql.add_reload(tx.dialect),
+            id=new.id,
+            model_id=model_id,
+            state=new.state,
+            asked_at=new.asked_at,
+            said="",
+            unknown=False,
+            undeliverable=False,
+        )
+        if added.first() is not None:
             return new, True
-        if (row := tx.connection.execute(found).first()) is not None:
+        if (row := tx.execute(sql.RELOAD_IN_FLIGHT, the_model=model_id).first()) is not None:
             return _to_reload(row), False
     raise StoreAway("reloads of this model come and go too fast")
 
 
 def _add_watcher(tx: Transaction, ask: Ask, reload_id: str) -> Watcher | None:
     """Add the asker; None where this invocation has been recorded before."""
-    values = {
-        "reload_id": reload_id,
-        "trigger_id": ask.trigger_id,
-        "user_id": ask.user_id,
-        "channel_id": ask.channel_id,
-        "asked_at": tx.now,
-        "response_url": ask.response_url,
-        "response_uses": 0,
-    }
-    once = _insert(tx, watcher).on_conflict_do_nothing(index_elements=[watcher.c.trigger_id])
-    row = tx.connection.execute(once.values(values).returning(watcher.c.id)).first()
+    added = tx.execute(
+        sql.add_watcher(tx.dialect),
+        reload_id=reload_id,
+        trigger_id=ask.trigger_id,
+        user_id=ask.user_id,
+        channel_id=ask.channel_id,
+        asked_at=tx.now,
+        response_url=ask.response_url,
+        response_uses=0,
+    )
+    row = added.first()
     if row is None:
         return None
     return Watcher(row[0], reload_id, ask.user_id, ask.channel_id, tx.now, ask.response_url)
 
 
 def _asked_before(tx: Transaction, trigger_id: str) -> Asked:
-    mine = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == trigger_id)
-    watcher_id, reload_id = tx.connection.execute(mine).one()
-    row = tx.connection.execute(select(reload).where(reload.c.id == reload_id)).one()
+    watcher_id, reload_id = tx.execute(sql.INVOCATION, the_trigger=trigger_id).one()
+    row = tx.execute(sql.RELOAD, the_reload=reload_id).one()
     first = _first_watcher(tx, reload_id)
     return Asked(_to_reload(row), first, joined=first.id != watcher_id)
 
 
 def _withdraw(trigger_id: str, tx: Transaction) -> bool:
     """Locked, the call cannot be claimed any more; and locked, the reload cannot be joined before it is gone."""
-    mine = select(watcher.c.reload_id).where(watcher.c.trigger_id == trigger_id)
-    unclaimed = and_(step.c.reload_id.in_(mine), step.c.kind == StepKind.CALL, step.c.claims == 0)
-    row = tx.connection.execute(select(step.c.reload_id).where(unclaimed).with_for_update()).first()
+    row = tx.execute(sql.UNCLAIMED_CALL, the_trigger=trigger_id).first()
     if row is None:
         return False
     _lock(tx, row[0])
-    tx.connection.execute(delete(watcher).where(watcher.c.trigger_id == trigger_id))
-    nobody = ~exists().where(watcher.c.reload_id == reload.c.id)
-    tx.connection.execute(delete(reload).where(and_(reload.c.id == row[0], nobody)))
+    tx.execute(sql.FORGET_INVOCATION, the_trigger=trigger_id)
+    tx.execute(sql.FORGET_UNWATCHED, the_reload=row[0])
     return True
 
 
 def _claim(owner: str, kinds: Collection[StepKind], limit: int, tx: Transaction) -> list[Work]:
     """Lease due steps. A lease that had run out tells of a death, or of a delay as long, in the middle of the step."""
-    due = (
-        select(step.c.id)
-        .where(and_(step.c.due_at <= tx.now, step.c.kind.in_(kinds)))
-        .order_by(step.c.rank, step.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")  # read once: as a plain subquery PostgreSQL may run it again, and lock more than the limit
-    )
-    lease = {
-        "lease_owner": owner,
-        "due_at": tx.now + LEASE,
-        "tried_at": func.coalesce(step.c.tried_at, tx.now),
-        "claims": step.c.claims + 1,
-        "crashes": step.c.crashes + case((step.c.lease_owner.is_not(None), 1), else_=0),
-    }
-    rows = tx.connection.execute(
-        update(step).where(step.c.id.in_(select(due.c.id))).values(lease).returning(step)
-    ).all()
+    rows = tx.execute(sql.CLAIM, now=tx.now, lease_end=tx.now + LEASE, owner=owner, the_kinds=kinds, most=limit).all()
     steps = sorted((_to_step(row) for row in rows), key=lambda item: (RANKS[item.kind], item.tried_at))
     if not steps:
         return []
@@ -389,21 +339,21 @@ def _claim(owner: str, kinds: Collection[StepKind], limit: int, tx: Transaction)
 
 def _note_beginnings(tx: Transaction, steps: Sequence[Step]) -> None:
     """A reload whose end is being told takes no more joiners; a call that was cut short may have had its effect."""
-    telling = {item.reload_id for item in steps if item.kind in _TELLING}
+    telling = {item.reload_id for item in steps if item.kind in sql.TELLING}
     if telling:
-        accepted = and_(reload.c.id.in_(telling), reload.c.state == State.ACCEPTED)
-        tx.connection.execute(update(reload).where(accepted).values(state=State.TELLING))
+        tx.execute(sql.BEGIN_TELLING, the_reloads=telling)
     cut_short = {item.reload_id for item in steps if item.kind is StepKind.CALL and item.crashes}
     if cut_short:
-        tx.connection.execute(update(reload).where(reload.c.id.in_(cut_short)).values(unknown=True))
+        tx.execute(sql.CUT_SHORT, the_reloads=cut_short)
 
 
 def _works(tx: Transaction, steps: Sequence[Step]) -> list[Work]:
+    """The steps with all that it takes to do them: a call needs to know of nobody."""
     ids = {item.reload_id for item in steps}
-    reloads = {row[0]: _to_reload(row) for row in tx.connection.execute(select(reload).where(reload.c.id.in_(ids)))}
-    watchers = _watchers(tx, ids)
-    places = select(place.c.reload_id, place.c.channel_id, place.c.status_ts).where(place.c.reload_id.in_(ids))
-    status = {(row[0], row[1]): row[2] for row in tx.connection.execute(places)}
+    reloads = {row[0]: _to_reload(row) for row in tx.execute(sql.RELOADS, the_reloads=ids)}
+    posting = {item.reload_id for item in steps if item.kind is not StepKind.CALL}
+    watchers = _watchers(tx, posting)
+    status = {(row[0], row[1]): row[2] for row in tx.execute(sql.PLACES, the_reloads=posting)} if posting else {}
     return [
         Work(
             item,
@@ -419,15 +369,13 @@ def _works(tx: Transaction, steps: Sequence[Step]) -> list[Work]:
 def _watchers(tx: Transaction, reload_ids: Collection[str]) -> defaultdict[str, list[Watcher]]:
     """The watchers of each reload, the first to ask first."""
     found: defaultdict[str, list[Watcher]] = defaultdict(list)
-    query = select(watcher).where(watcher.c.reload_id.in_(reload_ids)).order_by(watcher.c.id)
-    for row in tx.connection.execute(query):
+    for row in tx.execute(sql.WATCHERS, the_reloads=reload_ids) if reload_ids else ():
         found[row[1]].append(_to_watcher(row))
     return found
 
 
 def _first_watcher(tx: Transaction, reload_id: str) -> Watcher:
-    query = select(watcher).where(watcher.c.reload_id == reload_id).order_by(watcher.c.id).limit(1)
-    return _to_watcher(tx.connection.execute(query).one())
+    return _to_watcher(tx.execute(sql.FIRST_WATCHER, the_reload=reload_id).one())
 
 
 def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
@@ -436,16 +384,14 @@ def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
     return [Entry(_to_reload(row), watchers[row[0]][0], len(watchers[row[0]])) for row in rows if watchers[row[0]]]
 
 
-def _channels(tx: Transaction, reload_id: str) -> list[str]:
-    query = select(watcher.c.channel_id).where(watcher.c.reload_id == reload_id).distinct()
-    return list(tx.connection.execute(query).scalars())
+def _channels(tx: Transaction, reload_id: str) -> Sequence[str]:
+    return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars().all()
 
 
 def _open_place(tx: Transaction, reload_: Reload, channel_id: str) -> None:
     """See to it that the channel gets a status message now and a follow-up when the reload should be ready."""
-    values = {"reload_id": reload_.id, "channel_id": channel_id, "status_ts": ""}
-    once = _insert(tx, place).on_conflict_do_nothing(index_elements=[place.c.reload_id, place.c.channel_id])
-    if tx.connection.execute(once.values(values).returning(place.c.channel_id)).first() is None:
+    added = tx.execute(sql.add_place(tx.dialect), reload_id=reload_.id, channel_id=channel_id, status_ts="")
+    if added.first() is None:
         return
     _add_step(tx, reload_.id, StepKind.STATUS, tx.now, channel_id=channel_id)
     due = tx.now if reload_.ready_at is None else reload_.ready_at
@@ -461,69 +407,56 @@ def _add_step(
     channel_id: str = "",
     watcher_id: int | None = None,
 ) -> None:
-    values = {
-        "reload_id": reload_id,
-        "kind": kind,
-        "rank": RANKS[kind],
-        "channel_id": channel_id,
-        "watcher_id": watcher_id,
-        "due_at": due_at,
-        "claims": 0,
-        "attempts": 0,
-        "crashes": 0,
-    }
-    tx.connection.execute(insert(step).values(values))
+    tx.execute(
+        sql.ADD_STEPS,
+        reload_id=reload_id,
+        kind=kind,
+        rank=RANKS[kind],
+        channel_id=channel_id,
+        watcher_id=watcher_id,
+        due_at=due_at,
+        claims=0,
+        attempts=0,
+        crashes=0,
+    )
 
 
 def _tell_directly(tx: Transaction, item: Step) -> None:
     """Give everyone of the step's channel who has not been told a step of their own: a DM."""
-    untold = and_(
-        watcher.c.reload_id == item.reload_id, watcher.c.channel_id == item.channel_id, watcher.c.told_at.is_(None)
-    )
-    for watcher_id in tx.connection.execute(select(watcher.c.id).where(untold)).scalars().all():
+    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars().all():
         _add_step(tx, item.reload_id, StepKind.DIRECT, tx.now, channel_id=item.channel_id, watcher_id=watcher_id)
 
 
 def _close_status(tx: Transaction, item: Step) -> None:
     """Let the channel's status message, where there is one that can be edited, say that it is over."""
-    here = and_(place.c.reload_id == item.reload_id, place.c.channel_id == item.channel_id, place.c.status_ts != "")
-    if tx.connection.execute(select(place.c.status_ts).where(here)).first() is not None:
+    if tx.execute(sql.STATUS, **_place_of(item)).first() is not None:
         _add_step(tx, item.reload_id, StepKind.CLOSE, tx.now, channel_id=item.channel_id)
+
+
+def _place_of(item: Step) -> dict[str, object]:
+    return {"the_reload": item.reload_id, "the_channel": item.channel_id}
 
 
 def _count_response(tx: Transaction, watcher_id: int | None) -> None:
     if watcher_id is not None:
-        used = update(watcher).where(watcher.c.id == watcher_id)
-        tx.connection.execute(used.values(response_uses=watcher.c.response_uses + 1))
+        tx.execute(sql.USE_RESPONSE_URL, the_watcher=watcher_id)
+
+
+def _note_unknown(tx: Transaction, item: Step, *, unknown: bool) -> None:
+    if unknown:
+        tx.execute(sql.OUTCOME_UNKNOWN, the_reload=item.reload_id)
 
 
 def _finish(tx: Transaction, reload_id: str) -> None:
     """End the reload when everyone has been told. The lock makes replicas that end its last two steps take turns."""
     _lock(tx, reload_id)
-    untold = exists().where(and_(step.c.reload_id == reload_id, step.c.kind.in_(_TELLING)))
-    over = update(reload).where(and_(reload.c.id == reload_id, ~untold))
-    tx.connection.execute(over.values(state=State.DONE, ended_at=tx.now))
+    tx.execute(sql.FINISH, the_reload=reload_id, now=tx.now)
 
 
 def _lock(tx: Transaction, reload_id: str) -> None:
-    """On PostgreSQL, make other replicas wait with the reload; SQLite has one writer anyway."""
-    tx.connection.execute(select(reload.c.id).where(reload.c.id == reload_id).with_for_update())
-
-
-def _set(tx: Transaction, reload_id: str, values: dict[str, object]) -> Reload:
-    query = update(reload).where(reload.c.id == reload_id).values(values).returning(reload)
-    return _to_reload(tx.connection.execute(query).one())
-
-
-def _insert(tx: Transaction, table: Table[TypedColumns]) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that knows ON CONFLICT. A dialect is imported when it is used: PostgreSQL's takes 20 ms."""
-    if tx.connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
-
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
-
-    return postgresql.insert(table)
+    """Make other replicas wait with the reload; SQLite has one writer anyway."""
+    if tx.dialect != "sqlite":
+        tx.execute(sql.LOCK, the_reload=reload_id)
 
 
 def _to_reload(row: _ReloadRow) -> Reload:

@@ -284,6 +284,7 @@ class TryoutSlack(Workspace):
         return channel.name if channel is not None and not channel.private else "privategroup"
 
     def new_response_url(self, channel: str, user: str) -> str:
+        """Make the response_url of an invocation that nobody need have made."""
         path = f"/commands/{self.team_id}/{next(self._numbers)}/{secrets.token_urlsafe()}"
         url = f"http://{self._server.host}{path}"
         self._response_urls[url] = _ResponseUrl(channel, user, self.clock())

@@ -33,7 +33,7 @@ def logging_restored() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what keeps a scenario waiting and is not its point."""
-    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.05)
+    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.02)
     monkeypatch.setattr("bot.desk.call_wait", lambda _attempts, _asked: 0.05)
     monkeypatch.setattr("bot.desk.post_wait", lambda _attempts, _asked: 0.05)
     monkeypatch.setattr("bot.desk.STOP_SECONDS", 0.5)

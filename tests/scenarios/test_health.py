@@ -37,6 +37,7 @@ async def test_a_loop_that_is_stuck(bot: House, monkeypatch: pytest.MonkeyPatch)
     assert parts["loop"].startswith("has not turned for ")
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_the_loop_turns(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop with nothing to do turns about once a second."""
     monkeypatch.setattr("bot.service.STUCK_SECONDS", 0.0)
@@ -64,6 +65,7 @@ async def test_a_loop_that_breaks(bot: House, monkeypatch: pytest.MonkeyPatch) -
     bot.mishaps = True
 
 
+@pytest.mark.parametrize("mode", ["http"])
 async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that cannot be written down is refused in time, honestly, and not begun later; /readyz says why."""
     monkeypatch.setattr("bot.database._SQLITE_BUSY", 1.0)
@@ -86,6 +88,7 @@ async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch)
     assert bot.log.of("command")[0]["outcome"] == "not_recorded"
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_readiness_before_anybody_asks(bot: House) -> None:
     """A database that is away makes the bot unready, even if nobody has asked for anything; then it is ready again."""
     with locked(bot.database):
@@ -170,6 +173,7 @@ async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pyte
     bot.mishaps = True
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_the_database_is_away_at_the_start(house: House) -> None:
     """A database that is locked at the start is waited for; the log and /readyz say so."""
     await house.open()
@@ -185,6 +189,7 @@ async def test_the_database_is_away_at_the_start(house: House) -> None:
     await house.wait_ready()
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_file_that_is_no_database(house: House) -> None:
     """A file that is no SQLite database ends the start, with the setting named."""
     house.database.write_bytes(b"no database at all" * 1000)
@@ -192,6 +197,7 @@ async def test_a_file_that_is_no_database(house: House) -> None:
         await house.open()
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_file_of_another_process(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second bot on the same SQLite file waits for the first to go, and says why it cannot start."""
     monkeypatch.setattr("bot.database.LOCK_WAIT", 0.3)
@@ -207,12 +213,14 @@ async def test_a_file_of_another_process(house: House, monkeypatch: pytest.Monke
     assert (await house.health("/readyz"))[0] == 200
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_folder_that_is_not_there(house: House, tmp_path: Path) -> None:
     """A folder that is not there ends the start, with what to do."""
     with pytest.raises(CannotStart, match=r"DATABASE_URL: cannot write .* make the folder"):
         await house.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
 
 
+@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_database_of_a_newer_bot(house: House) -> None:
     """A database that a newer bot has made ends the start, with what to do."""
     await house.open()

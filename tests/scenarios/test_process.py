@@ -21,7 +21,6 @@ from tests.scenarios.house import (
     AcceptThenHang,
     House,
     eventually,
-    mentioned,
     reload_id,
 )
 from tests.scenarios.process import Machine
@@ -45,103 +44,59 @@ async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
 # --- kill -9 --------------------------------------------------------------------------------------------
 
 
-async def test_killed_before_the_call(house: House, machine: Machine) -> None:
-    """Killed after the ack, before ModelsLab has got the call, the bot makes it when it runs again."""
-    await house.modelslab.stop()
-    bot = await machine.boot()
-    ack = await house.ask("sdxl")
-    await eventually(lambda: bot.of("call_failed"))
-    await bot.kill()
-    await house.modelslab.start()
-    await machine.boot()
-    told = await house.wait_said(READY)
+async def test_killed_in_the_middle_of_everything(house: House, machine: Machine) -> None:
+    """Killed while each reload is at another step, the bot goes on with all of them; only one message is repeated.
 
-    assert reload_id(ack.text) == reload_id(told.text)
-    assert len(house.modelslab.calls) == 1
+    That is the one that Slack had taken and the bot had not yet recorded.
+    """
+    rooms = {"telling": "no-such-model"} | {
+        name: name for name in ("posting", "posted", "calling", "called", "queued", "waiting")
+    }
+    for room in rooms:
+        house.slack.add_channel(_room(room), room)
+    house.modelslab.answer("calling", Hang(), ACCEPTED)
+    house.modelslab.answer("called", Hang(), error(400, "This model is loading"))
+    posted = asyncio.Event()
+    house.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("telling"))
+    bot = await machine.boot(MODELSLAB_CONCURRENCY="2")
 
+    async def ask(name: str) -> str:
+        return reload_id((await house.ask(rooms[name], channel=_room(name))).text)
 
-@pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_killed_during_the_call(house: House, machine: Machine) -> None:
-    """Killed during the call, the bot makes it again at once, as its lease died with it."""
-    house.modelslab.answer("sdxl", Hang(), ACCEPTED)
-    bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.modelslab.wait_for_calls(1)
-    await bot.kill()
-    await machine.boot()
-    await house.modelslab.wait_for_calls(2, within=2)
-
-    assert mentioned((await house.wait_said(READY)).text) == [ADA]
-
-
-async def test_killed_during_the_call_and_refused(house: House, machine: Machine) -> None:
-    """Where the call after a death is refused, the one before may have worked, and is said so."""
-    house.modelslab.answer("sdxl", Hang(), error(400, "This model is loading"))
-    bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.modelslab.wait_for_calls(1)
+    ids = {name: await ask(name) for name in ("telling", "posting", "posted")}
+    await eventually(lambda: len(bot.of("status_posted")) == 2)
+    house.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("posting"))
+    house.slack.fail("chat.postMessage", AcceptThenHang(posted), times=1, channel=_room("posted"))
+    await posted.wait()
+    ids["waiting"] = await ask("waiting")
+    await eventually(lambda: len(bot.of("status_posted")) == 3)
+    ids |= {name: await ask(name) for name in ("calling", "called", "queued")}
+    await house.modelslab.wait_for_calls(6)
+    in_hand = house.sql("SELECT kind FROM step WHERE lease_owner IS NOT NULL ORDER BY kind")
+    assert [*["call"] * 2, *["follow_up"] * 3] == [row[0] for row in in_hand]
     await bot.kill()
     await machine.boot()
+    await house.wait_done(7)
 
-    assert "may already be reloading" in (await house.wait_said(FAILED)).text
-
-
-async def test_killed_after_the_acceptance(house: House, machine: Machine) -> None:
-    """Killed between status and follow-up, the bot asks for nothing again, and tells once."""
-    bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.wait_said("is reloading")
-    await bot.kill()
-    await machine.boot()
-    await house.wait_done()
-
-    assert len(house.modelslab.calls) == 1
-    assert len(house.said(READY)) == 1
-    assert len(house.said()) == 2
+    expected = {**dict.fromkeys(rooms, 1), "posted": 2}
+    assert expected == {
+        name: len(house.said(id_, f"<@{ADA}>", channel=_room(name))) - _statuses(house, name)
+        for name, id_ in ids.items()
+    }
+    calls = Counter(call.model_id for call in house.modelslab.calls)
+    assert calls == {model: 2 if name in ("calling", "called") else 1 for name, model in rooms.items()}
+    assert all(house.said(ids[name], READY) for name in rooms if name not in ("telling", "called"))
+    assert house.said(ids["called"], FAILED, "may already be reloading")
+    assert house.said(ids["telling"], FAILED)
+    assert not house.said(ids["telling"], "may already be reloading")
 
 
-async def test_killed_before_slack_took_the_follow_up(house: House, machine: Machine) -> None:
-    """Killed while the follow-up is on its way, the bot posts it when it runs again, once."""
-    bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.wait_said("is reloading")
-    house.slack.fail("chat.postMessage", Hang(), times=1)
-    await house.wait_step("follow_up")
-    await bot.kill()
-    await machine.boot()
-    await house.wait_done()
-
-    assert len(house.said(READY)) == 1
+def _room(name: str) -> str:
+    return f"C0{name.upper()}"
 
 
-async def test_killed_after_slack_took_the_follow_up(house: House, machine: Machine) -> None:
-    """Only a death between Slack's acceptance and the commit repeats a follow-up, and then with the same id."""
-    accepted = asyncio.Event()
-    bot = await machine.boot()
-    ack = await house.ask("sdxl")
-    await house.wait_said("is reloading")
-    house.slack.fail("chat.postMessage", AcceptThenHang(accepted), times=1)
-    await accepted.wait()
-    await bot.kill()
-    await machine.boot()
-    await house.wait_done()
-
-    assert [reload_id(ack.text)] * 2 == [reload_id(message.text) for message in house.said(READY)]
-    assert len(house.modelslab.calls) == 1
-
-
-async def test_killed_while_a_refusal_is_told(house: House, machine: Machine) -> None:
-    """A refusal is as sure to be told as a follow-up."""
-    house.slack.fail("chat.postMessage", Hang(), times=1)
-    bot = await machine.boot()
-    await house.ask("no-such-model")
-    await house.wait_step("follow_up")
-    await bot.kill()
-    await machine.boot()
-    await house.wait_done()
-
-    assert len(house.said(FAILED)) == 1
-    assert len(house.modelslab.calls) == 1
+def _statuses(house: House, name: str) -> int:
+    return sum(bool(message.edits) for message in house.said(channel=_room(name)))
 
 
 async def test_killed_at_random(house: House, machine: Machine) -> None:
@@ -180,9 +135,7 @@ def _told(house: House, model: str, channel: str, ack: Ack) -> bool:
 # --- SIGTERM --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("mode", "number"), [("socket", signal.SIGTERM), ("http", signal.SIGTERM), ("socket", signal.SIGINT)]
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_told_to_stop(house: House, machine: Machine, number: signal.Signals) -> None:
     """Told to stop, the bot ends with 0, and what it had acknowledged goes on at the next start."""
     bot = await machine.boot()
@@ -198,6 +151,7 @@ async def test_told_to_stop(house: House, machine: Machine, number: signal.Signa
     assert len(house.modelslab.calls) == 1
 
 
+@pytest.mark.parametrize("mode", ["http"])
 async def test_told_to_stop_with_a_call_that_hangs(house: House, machine: Machine) -> None:
     """With a call in hand that hangs, the bot ends within 8 seconds, with 0 and a free lease."""
     house.modelslab.answer("sdxl", Hang(), ACCEPTED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 
 import pytest
 
@@ -245,32 +246,32 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
 
 
 @one_mode
-@pytest.mark.parametrize(
-    "answer",
-    [
-        error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
-        Json(429, {"status": "error", "message": "Too many requests"}, {"Retry-After": "1"}),
-        SAME_REQUEST,
-    ],
-)
-async def test_a_rate_limit_is_waited_out(bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
     monkeypatch.setattr("bot.desk.call_wait", call_wait)
     monkeypatch.setattr("bot.modelslab.RATE_LIMIT_WAIT", 1.0)
-    bot.modelslab.answer("sdxl", answer, ACCEPTED)
-    await bot.ask("sdxl")
-    await bot.wait_done()
+    limits: dict[str, Answer] = {
+        "body": error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
+        "header": Json(429, {"status": "error", "message": "Too many requests"}, {"Retry-After": "1"}),
+        "neither": SAME_REQUEST,
+    }
+    for model, answer in limits.items():
+        bot.modelslab.answer(model, answer, ACCEPTED)
+        await bot.ask(model)
+    await bot.wait_done(3)
 
-    first, second = bot.modelslab.calls
-    assert 1.0 <= second.at - first.at < 2.0
+    for model in limits:
+        first, second = (call.at for call in bot.modelslab.calls if call.model_id == model)
+        assert 1.0 <= second - first < 2.0
+        assert len(bot.said(READY, f"`{model}`")) == 1
     assert bot.said(FAILED) == []
-    assert len(bot.said(READY)) == 1
 
 
 @one_mode
-@pytest.mark.parametrize(
-    "answer",
-    [
+async def test_a_fault_is_tried_again(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server error, a broken connection and a silence are tried again until ModelsLab accepts."""
+    monkeypatch.setattr("bot.modelslab.ATTEMPT_SECONDS", 0.3)
+    faults: list[Answer] = [
         error(500, "Internal server error. Please try again."),
         error(503, "Service temporarily unavailable. Please try again later."),
         Raw(502, b"<h1>Bad Gateway</h1>"),
@@ -279,19 +280,15 @@ async def test_a_rate_limit_is_waited_out(bot: House, answer: Answer, monkeypatc
         HalfAnswer(),
         Hang(),
         Drip(b"x" * 100, 0.05),
-    ],
-    ids=lambda answer: type(answer).__name__,
-)
-async def test_a_fault_is_tried_again(bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server error, a broken connection and a silence are tried again until ModelsLab accepts."""
-    monkeypatch.setattr("bot.modelslab.ATTEMPT_SECONDS", 0.15)
-    bot.modelslab.answer("sdxl", answer, answer, ACCEPTED)
-    await bot.ask("sdxl")
-    await bot.wait_done()
+    ]
+    for number, fault in enumerate(faults):
+        bot.modelslab.answer(f"model-{number}", fault, fault, ACCEPTED)
+        await bot.ask(f"model-{number}")
+    await bot.wait_done(len(faults))
 
-    assert len(bot.modelslab.calls) == 3
+    assert set(Counter(call.model_id for call in bot.modelslab.calls).values()) == {3}
+    assert len(bot.said(READY)) == len(faults)
     assert bot.said(FAILED) == []
-    assert len(bot.said(READY)) == 1
 
 
 @one_mode

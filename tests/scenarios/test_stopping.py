@@ -76,6 +76,7 @@ async def test_a_post_that_hangs(bot: House) -> None:
     assert len(bot.said(READY)) == 1
 
 
+@one_mode
 async def test_a_follow_up_due_while_the_bot_was_down(bot: House) -> None:
     """A follow-up that fell due while nobody was there goes out at once, and says that it is late."""
     await bot.reopen(RELOAD_SECONDS="120")
@@ -106,6 +107,7 @@ async def test_a_follow_up_not_yet_due(bot: House) -> None:
     assert len(bot.modelslab.calls) == 1
 
 
+@one_mode
 async def test_commands_just_before_the_stop(bot: House) -> None:
     """Whatever was acknowledged before the stop is carried out after it."""
     acks = await asyncio.gather(*(bot.ask(f"model-{number}") for number in range(10)))
@@ -169,6 +171,7 @@ async def test_the_database_is_away_at_the_stop(bot: House) -> None:
     assert len(bot.said(READY)) == 1
 
 
+@one_mode
 async def test_stopped_in_the_middle_of_a_crowd(bot: House) -> None:
     """Stopped again and again while thirty people ask, the bot tells each of them once."""
     for round_ in range(3):

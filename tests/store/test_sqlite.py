@@ -1,6 +1,6 @@
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,19 @@ def url(sqlite_url: str) -> str:
 def file(url: str) -> Path:
     """The file itself."""
     return Path(path_of(url))
+
+
+@pytest.fixture
+def letter(file: Path) -> Callable[[], str]:
+    """Something else in the file's place, and what is in it now."""
+    file.write_text(_LETTER)
+    return file.read_text
+
+
+@pytest.fixture
+def folder(file: Path) -> None:
+    """A folder in the file's place."""
+    file.mkdir()
 
 
 @contextmanager
@@ -137,9 +150,8 @@ async def test_unwritable(store: Store, world: World) -> None:
     assert world.database.fault == "OperationalError"
 
 
-async def test_no_database(url: str, file: Path) -> None:
+async def test_no_database(url: str, letter: Callable[[], str]) -> None:
     """A file that is no database is left as it is."""
-    file.write_text(_LETTER)
     database = Database(url, Clock())
     await database.start()
 
@@ -148,12 +160,12 @@ async def test_no_database(url: str, file: Path) -> None:
 
     assert database.fault == "DatabaseError"
     await database.stop()
-    assert file.read_text() == _LETTER
+    assert letter() == _LETTER
 
 
-async def test_folder_in_its_place(url: str, file: Path) -> None:
+@pytest.mark.usefixtures("folder")
+async def test_folder_in_its_place(url: str) -> None:
     """A folder where the file should be is away, and says so."""
-    file.mkdir()
     database = Database(url, Clock())
     await database.start()
 

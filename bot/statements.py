@@ -1,0 +1,188 @@
+"""The SQL of the store, built once: to build a statement costs more than to run it. Knows nothing of what it is for.
+
+Parameters that begin with "the_" say which row; the others are what it gets.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    Double,
+    Table,
+    TypedColumns,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from bot.database import DATABASE_TIME
+from bot.reload import State, StepKind
+from bot.schema import in_flight, place, reload, step, watcher
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.sql.dml import ReturningInsert
+
+TELLING = (StepKind.FOLLOW_UP, StepKind.DIRECT)
+"""The kinds of step by which somebody is told how it ended."""
+
+_the_reload = reload.c.id == bindparam("the_reload")
+_of_the_reload = watcher.c.reload_id == bindparam("the_reload")
+_the_place = and_(place.c.reload_id == bindparam("the_reload"), place.c.channel_id == bindparam("the_channel"))
+_now = bindparam("now", type_=Double)
+
+# --- asking ---------------------------------------------------------------------------------------------
+
+RELOAD_IN_FLIGHT = select(reload).where(reload.c.model_id == bindparam("the_model"), in_flight).with_for_update()
+RELOAD = select(reload).where(_the_reload)
+FORGET_RELOAD = delete(reload).where(_the_reload)
+FIRST_WATCHER = select(watcher).where(_of_the_reload).order_by(watcher.c.id).limit(1)
+INVOCATION = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
+ADD_STEPS = insert(step)
+
+_asked_by_it = select(watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
+UNCLAIMED_CALL = (
+    select(step.c.reload_id)
+    .where(step.c.reload_id.in_(_asked_by_it), step.c.kind == StepKind.CALL, step.c.claims == 0)
+    .with_for_update()
+)
+FORGET_INVOCATION = delete(watcher).where(watcher.c.trigger_id == bindparam("the_trigger"))
+FORGET_UNWATCHED = delete(reload).where(_the_reload, ~exists().where(watcher.c.reload_id == reload.c.id))
+
+
+@cache
+def add_reload(dialect: str) -> "ReturningInsert[str]":
+    """Add a reload, unless one of its model is in flight (or one of its id exists)."""
+    return _insert(dialect, reload).on_conflict_do_nothing().returning(reload.c.id)
+
+
+@cache
+def add_watcher(dialect: str) -> "ReturningInsert[int]":
+    """Add an asker, unless this invocation has been recorded before."""
+    once = _insert(dialect, watcher).on_conflict_do_nothing(index_elements=[watcher.c.trigger_id])
+    return once.returning(watcher.c.id)
+
+
+@cache
+def add_place(dialect: str) -> "ReturningInsert[str]":
+    """Add a channel that a reload concerns, once."""
+    once = _insert(dialect, place).on_conflict_do_nothing(index_elements=[place.c.reload_id, place.c.channel_id])
+    return once.returning(place.c.channel_id)
+
+
+def _insert(dialect: str, table: Table[TypedColumns]) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that knows ON CONFLICT. A dialect is imported when it is used: PostgreSQL's takes 20 ms."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
+
+    return postgresql.insert(table)
+
+
+# --- claiming -------------------------------------------------------------------------------------------
+
+_of_the_kinds = step.c.kind.in_(bindparam("the_kinds", expanding=True))
+
+# Read once: as a plain subquery PostgreSQL may run it again, and lock more than the limit.
+_due = (
+    select(step.c.id)
+    .where(step.c.due_at <= _now, _of_the_kinds)
+    .order_by(step.c.rank, step.c.due_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+CLAIM = (
+    update(step)
+    .where(step.c.id.in_(select(_due.c.id)))
+    .values(
+        lease_owner=bindparam("owner"),
+        due_at=bindparam("lease_end"),
+        tried_at=func.coalesce(step.c.tried_at, _now),
+        claims=step.c.claims + 1,
+        crashes=step.c.crashes + case((step.c.lease_owner.is_not(None), 1), else_=0),
+    )
+    .returning(step)
+)
+_the_reloads = reload.c.id.in_(bindparam("the_reloads", expanding=True))
+BEGIN_TELLING = update(reload).where(_the_reloads, reload.c.state == State.ACCEPTED).values(state=State.TELLING)
+CUT_SHORT = update(reload).where(_the_reloads).values(unknown=True)
+RELOADS = select(reload).where(_the_reloads)
+WATCHERS = (
+    select(watcher).where(watcher.c.reload_id.in_(bindparam("the_reloads", expanding=True))).order_by(watcher.c.id)
+)
+PLACES = select(place.c.reload_id, place.c.channel_id, place.c.status_ts).where(
+    place.c.reload_id.in_(bindparam("the_reloads", expanding=True))
+)
+VOID_LEASES = update(step).where(step.c.lease_owner.is_not(None)).values(due_at=_now)
+
+NEXT_DUE_AT = select(func.min(step.c.due_at)).where(_of_the_kinds)
+NEXT_DUE_IN = select(func.min(step.c.due_at) - DATABASE_TIME).where(_of_the_kinds)
+
+
+# --- recording ------------------------------------------------------------------------------------------
+
+_held = and_(
+    step.c.id == bindparam("the_step"),
+    step.c.claims == bindparam("the_claim"),
+    step.c.lease_owner == bindparam("the_owner"),
+)
+"""The step is still as claimed: claims tells this claim from any later one, the owner's own included."""
+
+END = delete(step).where(_held).returning(step.c.id)
+PUT_BACK = (
+    update(step)
+    .where(_held)
+    .values(
+        lease_owner=None,
+        due_at=bindparam("until"),
+        attempts=step.c.attempts + bindparam("failed"),
+        crashes=step.c.crashes + bindparam("crashed"),
+    )
+    .returning(step.c.id)
+)
+RENEW = update(step).where(_held).values(due_at=bindparam("lease_end"))
+ACCEPT = (
+    update(reload)
+    .where(_the_reload)
+    .values(state=State.ACCEPTED, accepted_at=_now, ready_at=bindparam("ready"))
+    .returning(reload)
+)
+FAIL = (
+    update(reload)
+    .where(_the_reload)
+    .values(state=State.TELLING, failure=bindparam("why"), said=bindparam("what"))
+    .returning(reload)
+)
+OUTCOME_UNKNOWN = update(reload).where(_the_reload).values(unknown=True)
+UNDELIVERABLE = update(reload).where(_the_reload).values(undeliverable=True)
+CHANNELS = select(watcher.c.channel_id).where(_of_the_reload).distinct()
+STATUS_POSTED = update(place).where(_the_place).values(status_ts=bindparam("ts"))
+STATUS = select(place.c.status_ts).where(_the_place, place.c.status_ts != "")
+USE_RESPONSE_URL = (
+    update(watcher).where(watcher.c.id == bindparam("the_watcher")).values(response_uses=watcher.c.response_uses + 1)
+)
+TELL = update(watcher).where(watcher.c.id.in_(bindparam("the_watchers", expanding=True))).values(told_at=_now)
+UNTOLD = select(watcher.c.id).where(
+    _of_the_reload, watcher.c.channel_id == bindparam("the_channel"), watcher.c.told_at.is_(None)
+)
+LOCK = select(reload.c.id).where(_the_reload).with_for_update()
+_still_telling = exists().where(step.c.reload_id == bindparam("the_reload"), step.c.kind.in_(TELLING))
+FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.DONE, ended_at=_now)
+
+# --- lists ----------------------------------------------------------------------------------------------
+
+_not_ended = reload.c.state != State.DONE
+NOT_ENDED = select(reload).where(_not_ended).order_by(reload.c.asked_at).limit(bindparam("most"))
+COUNT_NOT_ENDED = select(func.count()).select_from(reload).where(_not_ended)
+ENDED = select(reload).where(reload.c.state == State.DONE).order_by(reload.c.asked_at.desc()).limit(bindparam("most"))
+_old = select(reload.c.id).where(reload.c.state == State.DONE, reload.c.ended_at < bindparam("before"))
+PRUNE = delete(reload).where(reload.c.id.in_(_old.limit(bindparam("most"))))
