@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help try test run lint lock clean
+.PHONY: help try test soak run lint lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+soak: $(READY) ## the fault tests that take minutes
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 run: $(READY) ## the bot, with the settings of the environment and .env
 	@$(BIN)/python -m bot run

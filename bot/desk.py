@@ -139,6 +139,9 @@ class Desk:
                 wait = await self._turn()
             except StoreAway:
                 wait = LOOK_SECONDS
+            except Exception:
+                log.exception("turn_failed")
+                wait = LOOK_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), wait)
 
@@ -305,7 +308,7 @@ class Desk:
         audience = messages.audible(work.audience)
         if not audience:
             await _until_stored(lambda: self._store.told(step, [], None))
-        elif step.crashes >= CRASHES_GIVE_UP:
+        elif step.crashes > CRASHES_GIVE_UP:
             await self._give_up(work, "crashes")
         elif not await self._waits_its_turn(work):
             try:
@@ -326,7 +329,7 @@ class Desk:
         audience = work.audience
         if not audience:
             await _until_stored(lambda: self._store.told(step, [], None))
-        elif step.crashes >= CRASHES_GIVE_UP:
+        elif step.crashes > CRASHES_GIVE_UP:
             await self._give_up(work, "crashes")
         else:
             try:
@@ -363,6 +366,9 @@ class Desk:
             await _until_stored(lambda: self._store.dropped(work.step))
 
     def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
+        if work.step.crashes == CRASHES_GIVE_UP:
+            log.error("step_poisoned", crashes=work.step.crashes)
+            return messages.stumbled(work.reload, audience)
         if work.reload.failure is not None:
             return messages.failure(work.reload, audience)
         due_while_away = (work.reload.ready_at or 0.0) < self._opened_at

@@ -160,6 +160,14 @@ def failure(reload: Reload, audience: Sequence[Watcher]) -> Message:
     return Message(f"{text} {cause.mend} (reload `{reload.id}`)")
 
 
+def stumbled(reload: Reload, audience: Sequence[Watcher]) -> Message:
+    """The last that is tried where nothing else could be said: as little as can go wrong."""
+    return Message(
+        f"{_mentions(audience)} I cannot say how {code(reload.model_id)} turned out: something went wrong inside me. "
+        f"Try the model itself; whoever runs this bot finds more in its log. (reload `{reload.id}`)"
+    )
+
+
 # --- parts ----------------------------------------------------------------------------------------------
 
 

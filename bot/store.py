@@ -6,7 +6,7 @@ has been claimed anew since. Every method raises StoreAway where the database do
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -109,7 +109,7 @@ class Store:
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
-    async def renew(self, steps: Iterable[Step]) -> None:
+    async def renew(self, steps: Collection[Step]) -> None:
         """Lengthen the leases of steps in hand; one that was lost stays lost."""
 
         def operation(tx: Transaction) -> None:
@@ -139,10 +139,11 @@ class Store:
         def operation(tx: Transaction) -> Reload:
             self._end(tx, item)
             _note_unknown(tx, item, unknown=unknown)
+            failed = tx.execute(sql.FAIL, the_reload=item.reload_id, why=failure.name, what=said)
+            reload_ = _to_reload(failed.one())
             for channel_id in _channels(tx, item.reload_id):
                 _add_step(tx, item.reload_id, StepKind.FOLLOW_UP, tx.now, channel_id=channel_id)
-            failed = tx.execute(sql.FAIL, the_reload=item.reload_id, why=failure.name, what=said)
-            return _to_reload(failed.one())
+            return reload_
 
         return await self._database.run(operation)
 
@@ -385,6 +386,7 @@ def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
 
 
 def _channels(tx: Transaction, reload_id: str) -> Sequence[str]:
+    """Where the reload was asked for; to be read once the reload is written, so that nobody joins it meanwhile."""
     return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars().all()
 
 
@@ -469,11 +471,16 @@ def _to_reload(row: _ReloadRow) -> Reload:
         accepted_at,
         ready_at,
         ended_at,
-        Failure[failure] if failure else None,
+        _to_failure(failure),
         said,
         unknown,
         undeliverable,
     )
+
+
+def _to_failure(name: str | None) -> Failure | None:
+    """A later version may know failures that this one does not: they must not stop it."""
+    return Failure.__members__.get(name, Failure.INTERNAL) if name else None
 
 
 def _to_watcher(row: _WatcherRow) -> Watcher:

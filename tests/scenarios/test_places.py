@@ -326,8 +326,9 @@ async def test_retry_after_is_honoured(places: House, monkeypatch: pytest.Monkey
 @one_mode
 async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response_url that fails for now is tried again, and keeps nothing else waiting."""
-    monkeypatch.setattr("bot.slack_api.CALL_SECONDS", 0.3)
-    rooms = {f"D0ROOM{number}": fault for number, fault in enumerate((RateLimited(1), Raw(500, b""), Reset(), Hang()))}
+    monkeypatch.setattr("bot.slack_api.RESPOND_SECONDS", 0.3)
+    faults: list[Answer] = [RateLimited(1), Raw(500, b""), Reset(), Hang()]
+    rooms = {f"D0ROOM{number}": fault for number, fault in enumerate(faults)}
     for room, fault in rooms.items():
         places.slack.fail("response_url", fault, times=1, channel=room)
         await places.ask("sdxl", ADA, room)

@@ -5,7 +5,7 @@ import pytest
 from bot.errors import Failure, LeaseLost
 from bot.reload import State, Step, StepKind
 from bot.store import LEASE, Store
-from tests.store.world import World, ask
+from tests.store.world import World, ask, outside
 
 _CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE = StepKind
 
@@ -58,6 +58,16 @@ async def test_failed_unknown(store: Store, world: World, before: bool, at_last:
     reload = await store.failed(call.step, Failure.DOWN, "", unknown=at_last)
 
     assert reload.unknown
+
+
+async def test_failure_of_a_later_version(store: Store, world: World, url: str) -> None:
+    """A failure that only a later version of this program knows does not stop this one from telling of it."""
+    call = await world.called(ask())
+    await store.failed(call.step, Failure.DOWN, "", unknown=False)
+    await world.database.run(lambda tx: tx.connection.exec_driver_sql("UPDATE reload SET failure = 'NOVELTY'"))
+
+    assert (await world.claim_one(_FOLLOW_UP)).reload.failure is Failure.INTERNAL
+    assert outside(url, "SELECT failure FROM reload") == [("NOVELTY",)]
 
 
 # --- any step -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 from bot.database import Database
+from bot.errors import Failure
 from bot.reload import State, StepKind
 from tests.postgres import Postgres
 from tests.store.world import WAIT, Clock, World, ask, at_commit, outside, stopped_at
@@ -156,6 +157,21 @@ async def test_joined_after_acceptance(replicas: Replicas) -> None:
     await accepting
     assert (await asking).reload.state is State.ACCEPTED
     assert [kind for kind in await one.kinds() if kind[1] == "C0OPS"] == [(_FOLLOW_UP, "C0OPS"), (_STATUS, "C0OPS")]
+
+
+async def test_joined_before_failure(replicas: Replicas) -> None:
+    """Who joins from a new channel just before another replica records the failure is told of it there."""
+    one, two, _ = replicas
+    call = await one.called(ask(channel="C0MODELS"))
+    with stopped_at("INSERT INTO watcher") as gate:
+        asking = asyncio.create_task(two.store.ask(ask(channel="C0OPS")))
+        await gate.reached()
+        failing = await replicas.waits(one.store.failed(call.step, Failure.DOWN, "", unknown=False))
+        gate.open()
+
+    assert (await asking).joined
+    await failing
+    assert sorted(await one.kinds()) == [(_FOLLOW_UP, "C0MODELS"), (_FOLLOW_UP, "C0OPS")]
 
 
 # --- claiming -------------------------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""Several real processes of the bot on one PostgreSQL, behind a balancer, and a wire between that can be cut."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import Ack, TryoutSlack
+from tests.scenarios.house import eventually
+from tests.scenarios.process import Process
+
+
+class Wire:
+    """Stands between the replicas and PostgreSQL's socket: it can be cut, and it can go silent."""
+
+    def __init__(self, folder: Path, behind: Path) -> None:
+        """folder is where the replicas connect to, behind is the socket that PostgreSQL listens on."""
+        self._path = folder / behind.name
+        self._behind = behind
+        self._server: asyncio.AbstractServer | None = None
+        self._streams: set[asyncio.StreamWriter] = set()
+        self._open = asyncio.Event()
+
+    async def start(self) -> None:
+        """Let everything through."""
+        self._open.set()
+        self._server = await asyncio.start_unix_server(self._connected, self._path)
+
+    async def cut(self) -> None:
+        """Break every connection, and take no more."""
+        if self._server is not None:
+            self._server.close()
+        for stream in list(self._streams):
+            stream.transport.abort()
+        self._path.unlink(missing_ok=True)
+
+    def silence(self) -> None:
+        """Keep the connections, and let nothing through."""
+        self._open.clear()
+
+    async def heal(self) -> None:
+        """Let everything through again."""
+        await self.cut()
+        await self.start()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_server, from_server = writer, reader
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_unix_connection(self._behind)
+            await asyncio.gather(self._pass_on(from_server, writer), self._pass_on(reader, to_server))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._streams.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+        self._streams.discard(writer)
+        writer.close()
+
+
+@dataclass
+class Fleet:
+    """Replicas by name; commands go to one that is ready, as a balancer would send them."""
+
+    slack: TryoutSlack
+    modelslab: TryoutModelsLab
+    folder: Path
+    env: dict[str, str]
+    replicas: dict[str, Process] = field(default_factory=dict)
+    ready: dict[str, int] = field(default_factory=dict)
+    """The port of each replica that has said it is ready, and has not been seen otherwise since."""
+
+    async def launch(self, name: str) -> Process:
+        """Start a replica, and wait until it is ready."""
+        replica = Process(self.folder, self.env)
+        self.replicas[name] = replica
+        await replica.start()
+        await replica.ready()
+        port = replica.of("ready")[0]["port"]
+        assert isinstance(port, int)
+        self.ready[name] = port
+        return replica
+
+    async def kill(self, name: str) -> None:
+        """Kill a replica for good."""
+        self.ready.pop(name, None)
+        await self.replicas[name].kill()
+
+    async def restart(self, name: str) -> int:
+        """End a replica as a deployment does, start it anew, and return its exit code."""
+        replica = self.replicas[name]
+        replica.signal(signal.SIGTERM)
+        await self.wait_readiness(name, lambda status: status != 200)
+        self.ready.pop(name)
+        code = await replica.wait()
+        await self.launch(name)
+        return code
+
+    async def readiness(self, name: str) -> int:
+        """The status of a replica's /readyz; 0 where nobody answers."""
+        url = f"http://127.0.0.1:{self.ready[name]}/readyz"
+        with contextlib.suppress(aiohttp.ClientError):
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                return response.status
+        return 0
+
+    async def wait_readiness(self, name: str, wanted: Callable[[int], bool]) -> None:
+        """Wait until a replica's /readyz has such a status."""
+
+        async def look() -> bool:
+            return wanted(await self.readiness(name))
+
+        await eventually(look, within=20)
+
+    async def command(self, n: int, name: str = "", *, model: str = "", user: str = "") -> Ack:
+        """One command, each in a channel of its own; name is the replica it goes to, or else any that is ready."""
+        ports = [self.ready[name]] if name else list(self.ready.values())
+        return await self.slack.command(
+            model or f"model-{n}",
+            user=user or f"U{n:05d}",
+            channel=f"C{n:05d}",
+            request_url=f"http://127.0.0.1:{ports[n % len(ports)]}/slack/events",
+        )
+
+    def told(self, words: str = "should be ready now") -> list[str]:
+        """The channel of each message with these words."""
+        return [message.channel for message in self.slack.messages if words in message.text]
+
+
+@contextlib.asynccontextmanager
+async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator[Fleet]:
+    """A Slack with so many channels, a ModelsLab, and no replica yet."""
+    async with TryoutSlack() as slack, TryoutModelsLab() as modelslab:
+        for n in range(rooms):
+            slack.add_channel(f"C{n:05d}", f"room-{n}")
+        usual = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_SIGNING_SECRET": slack.signing_secret,
+            "SLACK_API_URL": slack.api_url,
+            "MODELSLAB_API_KEY": modelslab.key,
+            "MODELSLAB_URL": modelslab.url,
+            "ALLOWED_USERS": "*",
+            "RELOAD_SECONDS": "2",
+            "DATABASE_URL": url,
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "LOG_FORMAT": "json",
+        }
+        made = Fleet(slack, modelslab, folder, usual | env)
+        try:
+            yield made
+        finally:
+            for replica in made.replicas.values():
+                await replica.kill()
+
+
+def through(url: str, folder: Path) -> tuple[str, Path]:
+    """The same database by way of another folder for its socket, and the socket's own path."""
+    base, _, behind = url.partition("?host=")
+    return f"{base}?host={quote(str(folder), safe='')}", Path(behind) / ".s.PGSQL.5432"

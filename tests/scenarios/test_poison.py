@@ -1,0 +1,63 @@
+"""A row that fails every time: given up, told, logged, and in nobody's way."""
+
+from collections.abc import Collection
+
+import pytest
+
+from bot import messages
+from bot.reload import Reload, StepKind
+from bot.store import Store
+from tests.scenarios.house import ADA, BEN, OPS, READY, House
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its message fails every time, the asker is told that, once, while another reload goes its way."""
+    wording = messages.follow_up
+
+    def poisoned(reload: Reload, *rest: object, **more: bool) -> messages.Message:
+        if reload.model_id == "poison":
+            raise ArithmeticError("no words")
+        return wording(reload, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bot.messages.follow_up", poisoned)
+    await bot.ask("poison", ADA)
+    await bot.ask("sdxl", BEN, OPS)
+    await bot.wait_said(READY, channel=OPS)
+    told = await bot.wait_said("I cannot say how `poison` turned out")
+    await bot.wait_done(2)
+
+    assert told.text.startswith(f"<@{ADA}>")
+    assert len(bot.log.of("step_crashed")) == 8
+    assert [record["level"] for record in bot.log.of("step_poisoned")] == ["error"]
+    bot.mishaps = True
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the bot's own while it looks for what is due is logged, and the loop turns on."""
+    looking = Store.next_due
+    failed: list[int] = []
+
+    async def broken_once(self: Store, kinds: Collection[StepKind]) -> float | None:
+        if not failed:
+            failed.append(1)
+            raise ArithmeticError("of our own")
+        return await looking(self, kinds)
+
+    monkeypatch.setattr("bot.store.Store.next_due", broken_once)
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert len(bot.log.of("turn_failed")) == 1
+    bot.mishaps = True
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_failure_of_a_later_version(bot: House) -> None:
+    """A reload whose failure a later version has named is told as an error of the bot's own."""
+    await bot.ask("no-such-model")
+    await bot.wait_done()
+    bot.sql("UPDATE reload SET failure = 'OF_A_LATER_VERSION'")
+
+    assert "something went wrong inside this bot" in (await bot.ask("history")).text
