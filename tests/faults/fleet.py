@@ -12,7 +12,7 @@ import aiohttp
 
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import Ack, TryoutSlack
-from tests.scenarios.house import eventually
+from tests.scenarios.house import eventually_answered
 from tests.scenarios.process import Process
 
 
@@ -118,7 +118,7 @@ class Fleet:
         async def look() -> bool:
             return wanted(await self.readiness(name))
 
-        await eventually(look, within=20)
+        await eventually_answered(look, within=20)
 
     async def command(self, n: int, name: str = "", *, model: str = "", user: str = "") -> Ack:
         """One command, each in a channel of its own; name is the replica it goes to, or else any that is ready."""
