@@ -78,9 +78,9 @@ class Fleet:
     ready: dict[str, int] = field(default_factory=dict)
     """The port of each replica that has said it is ready, and has not been seen otherwise since."""
 
-    async def launch(self, name: str) -> Process:
-        """Start a replica, and wait until it is ready."""
-        replica = Process(self.folder, self.env)
+    async def launch(self, name: str, **env: str) -> Process:
+        """Start a replica, with these settings besides the usual ones, and wait until it is ready."""
+        replica = Process(self.folder, self.env | env)
         self.replicas[name] = replica
         await replica.start()
         await replica.ready()

@@ -49,6 +49,12 @@ class Process:
 
         await asyncio.gather(gather(process.stdout, "stdout"), gather(process.stderr, "stderr"))
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def wait(self, *, within: float = 15.0) -> int:
         """Wait for the end, and return the exit code."""
         assert self._process is not None

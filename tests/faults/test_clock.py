@@ -1,0 +1,63 @@
+"""Clocks that are wrong, and clocks that jump."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from bot.clock import SteadyClock
+from bot.database import Database
+from bot.reload import StepKind
+from bot.store import Store
+from tests.faults.fleet import fleet
+from tests.store.world import ask
+
+# Python runs this before all else: time.time() then says what a wrong clock would.
+_WRONG_CLOCK = """
+import os, time
+def wrong(right=time.time, path=os.environ["WRONG_BY"]):
+    with open(path) as file:
+        return right() + float(file.read())
+time.time = wrong
+"""
+
+
+async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -> None:
+    """Minutes apart, and with one that steps back an hour meanwhile, follow-ups keep their time: the database's."""
+    (tmp_path / "sitecustomize.py").write_text(_WRONG_CLOCK)
+    async with fleet(tmp_path, postgres_url, 10, RELOAD_SECONDS="3") as bots:
+        for name, seconds in (("fast", 420), ("slow", -420)):
+            (tmp_path / name).write_text(str(seconds))
+            wrong = {"WRONG_BY": str(tmp_path / name), "PYTHONPATH": str(tmp_path)}
+            await bots.launch(name, SLACK_APP_TOKEN=bots.slack.app_token, **wrong)
+        began = time.monotonic()
+        acks = [await bots.slack.command(f"model-{n}", channel=f"C{n:05d}") for n in range(10)]
+        asked = time.monotonic() - began
+        (tmp_path / "fast").write_text("-3600")
+        await bots.slack.wait_until(lambda: len(bots.told()) == 10, within=20)
+        took = time.monotonic() - began
+
+        assert all(ack.text.startswith("Reloading") for ack in acks)
+        assert 3 <= took < 3 + asked + 2
+        assert not bots.told("comes late")
+        assert {len(bots.replicas[name].of("follow_up_posted")) for name in ("fast", "slow")} != {0}
+
+
+async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite a step of the system's clock does not move what is pending."""
+    database = Database(f"sqlite:///{tmp_path}/x.db", SteadyClock())
+    await database.start()
+    store = Store(database, "one")
+    await store.open()
+    await store.ask(ask("sdxl"))
+    [work] = await store.claim([StepKind.CALL], 1)
+    await store.accepted(work.step, 100.0)
+    before = await store.next_due([StepKind.FOLLOW_UP])
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    after = await store.next_due([StepKind.FOLLOW_UP])
+    await asyncio.shield(database.stop())
+
+    assert before is not None
+    assert after is not None
+    assert 0 <= before - after < 5
