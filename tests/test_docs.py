@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.__main__ import main
 from bot.errors import SettingsError
 from bot.settings import load
 
@@ -54,3 +55,25 @@ def test_no_setting_is_documented_that_is_not_read(document: str) -> None:
     offered = re.findall(r"^#? ?([A-Z][A-Z_]+)=", text, re.MULTILINE)
 
     assert sorted(set(offered)) == settings_read()
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """What it survives is shown by tests, and those that README names are there."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    missing = [
+        f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+
+    assert len(named) > 20
+    assert missing == []
+
+
+def test_every_subcommand_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """What --help offers, README explains."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    offered = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert {"run", "try", "manifest"} <= set(offered)
+    assert [name for name in offered if not re.search(rf"(…|reload-model-bot) {name}\b", text)] == []
