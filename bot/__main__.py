@@ -1,4 +1,4 @@
-"""The command line: run (the default), try, manifest. Reads the environment, and ends with an exit code."""
+"""The command line: run (the default), try, manifest, check. Reads the environment, and ends with an exit code."""
 
 import argparse
 import asyncio
@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
     printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's address, as in https://bot.example.com")
     printed.set_defaults(command=_manifest)
+    checked = commands.add_parser("check", help="is everything set up? look at the settings, and ask what they name")
+    checked.add_argument("--who", type=_person, metavar="ID", help="only whether this person may, and by which rule")
+    checked.add_argument("--balance", action="store_true", help="show also what the ModelsLab account holds")
+    checked.add_argument("--json", action="store_true", help="for programs")
+    checked.set_defaults(command=_check)
     return parser
 
 
@@ -59,6 +64,12 @@ def _https(text: str) -> str:
     if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
         raise argparse.ArgumentTypeError(f"{text} is no https:// address, which Slack asks for")
     return text.rstrip("/")
+
+
+def _person(text: str) -> str:
+    if settings.PERSON.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text} is no person's id: those look like U012AB3CD")
+    return text
 
 
 def _run(_options: argparse.Namespace) -> int:
@@ -96,6 +107,15 @@ def _try(options: argparse.Namespace) -> int:
 def _manifest(options: argparse.Namespace) -> int:
     sys.stdout.write(manifest.text(options.url))
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from bot import check  # noqa: PLC0415 - of no use to a bot that runs
+
+    try:
+        return check.main(sys.stdout, who=options.who or "", balance=options.balance, as_json=options.json)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

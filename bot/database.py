@@ -324,9 +324,9 @@ class Database:
 
     async def _own_file(self) -> None:
         """flock(2): the kernel lets go of it when the process dies, however it dies."""
-        path = Path(f"{make_url(self._url).database}.lock")
+        path = lock_of(sqlite_file(self._url))
         try:
-            self._lock_file = path.open("ab")  # noqa: ASYNC230 - a local file, once at start
+            self._lock_file = path.open("ab")
         except OSError as error:
             raise CannotStart(
                 f"DATABASE_URL: cannot write {path} ({error.strerror}): make the folder, owned by uid {os.getuid()}"
@@ -340,6 +340,16 @@ class Database:
             f"DATABASE_URL: another process holds {path}: an SQLite file serves one process; "
             "stop the other, or use postgresql:// for several"
         )
+
+
+def sqlite_file(url: str) -> Path:
+    """The file that an sqlite URL names."""
+    return Path(str(make_url(url).database))
+
+
+def lock_of(path: Path) -> Path:
+    """The file beside an SQLite file whose lock says that a process owns it."""
+    return Path(f"{path}.lock")
 
 
 class _AbandonedError(Exception):

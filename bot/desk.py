@@ -132,16 +132,16 @@ class Desk:
         self._turning = asyncio.current_task()
         self._keep(self._renew())
         self._keep(self._prune())
+        self.turned_at = monotonic()
         while not self._stopping:
-            self.turned_at = monotonic()
             self._due.clear()
+            wait = LOOK_SECONDS
             try:
-                wait = await self._turn()
-            except StoreAway:
-                wait = LOOK_SECONDS
-            except Exception:
+                with suppress(StoreAway):
+                    wait = await self._turn()
+                self.turned_at = monotonic()
+            except Exception:  # where every turn ends so, /healthz tells
                 log.exception("turn_failed")
-                wait = LOOK_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), wait)
 

@@ -3,7 +3,17 @@
 https://docs.slack.dev/reference/app-manifest
 """
 
+from collections.abc import Mapping
+
 from bot.payload import COMMAND
+
+SCOPES: Mapping[str, str] = {
+    "commands": "the slash command",
+    "chat:write": "status messages and follow-ups, where the bot is a member",
+    "chat:write.public": "... and in public channels where it is not",
+    "im:write": "direct messages",
+}
+"""What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
 
 EVENTS_PATH = "/slack/events"
 
@@ -35,11 +45,7 @@ features:
 oauth_config:
   scopes:
     bot:
-      - commands # the slash command
-      - chat:write # status messages and follow-ups, where the bot is a member
-      - chat:write.public # ... and in public channels where it is not
-      - im:write # direct messages
-settings:
+{scopes}settings:
   org_deploy_enabled: false
   socket_mode_enabled: {socket_mode}
   token_rotation_enabled: false
@@ -50,6 +56,7 @@ def text(url: str | None = None) -> str:
     """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash."""
     return _TEMPLATE.format(
         command=COMMAND,
+        scopes="".join(f"      - {scope} # {use}\n" for scope, use in SCOPES.items()),
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         socket_mode="false" if url else "true",
     )

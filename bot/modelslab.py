@@ -16,6 +16,7 @@ from bot.text import harmless
 from bot.waiting import retry_after
 
 PATH = "/api/v6/images/model_reload"
+WALLET_PATH = "/api/wallet_balance"
 
 ATTEMPT_SECONDS = 15.0
 """One attempt, from the first packet to the last byte read."""
@@ -61,16 +62,26 @@ class ModelsLab:
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
         """url is the service's base without a trailing slash; redact takes secrets out of what the service says."""
         self._session = session
-        self._url = url + PATH
+        self._url = url
         self._key = key
         self._redact = redact
 
     async def reload(self, model_id: str) -> None:
         """Return once ModelsLab has accepted the reload. Raises CallRefused or CallAgain, which say why not."""
+        await self._ask(PATH, {"model_id": model_id})
+
+    async def balance(self) -> str:
+        """Ask for what the account holds, which tells a bad key and changes nothing. Raises as reload does."""
+        data = (await self._ask(WALLET_PATH, {})).get("data")
+        told = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
+        return harmless(self._redact(_flatten(told)), SAID_LIMIT)
+
+    async def _ask(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
+        """The fields of an answer that accepts. Raises CallRefused or CallAgain for any other."""
         try:
             async with self._session.post(
-                self._url,
-                json={"key": self._key, "model_id": model_id},
+                self._url + path,
+                json={"key": self._key, **fields},
                 headers={"Accept-Encoding": "identity"},  # so that what is read is what is counted
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
                 allow_redirects=False,
@@ -80,14 +91,13 @@ class ModelsLab:
             raise CallAgain(Failure.NO_ANSWER, _kind(error)) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise CallAgain(Failure.NO_ANSWER, _kind(error), unknown=True) from None
-        self._judge(response, body)
+        return self._judged(response, _fields(body))
 
-    def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> None:
-        """Return for an acceptance, raise for all else: the body decides whatever the HTTP status says."""
-        fields = _fields(body)
+    def _judged(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""
         status = str(fields.get("status", "")).lower()
         if _is_success(response.status) and status in _ACCEPTED:
-            return
+            return fields
         raw = _flatten([fields.get("message") or fields.get("messege"), fields.get("tip"), fields.get("tips")])
         said = harmless(self._redact(raw[: ANSWER_LIMIT // 8]), SAID_LIMIT)
         failure = _failure(response.status, raw.lower(), sense=bool(status))

@@ -144,7 +144,7 @@ def migrate(connection: Connection) -> int:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    found = _found(connection)
+    found = version_of(connection)
     if found > VERSION:
         raise CannotStart(
             f"DATABASE_URL: the database has schema version {found}, and this program knows {VERSION}: "
@@ -159,7 +159,8 @@ def migrate(connection: Connection) -> int:
     return found
 
 
-def _found(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
+    """The version of the tables in a database, 0 where there are none."""
     if not inspect(connection).has_table(version.name):
         return 0
     return connection.execute(select(version.c.version)).scalar_one()

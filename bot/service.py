@@ -25,7 +25,7 @@ from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
 from bot.modelslab import ModelsLab
 from bot.settings import Settings, is_loopback
-from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, SlackApi, quiet
+from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackApi, quiet
 from bot.slack_app import Listener, build, dispatch
 from bot.socket_mode import SocketMode
 from bot.store import Store
@@ -62,6 +62,7 @@ class Service:
         self._store = Store(self._database, owner=secrets.token_hex(8))
         self._web = WebServer(settings.host, settings.port)
         self._desk: Desk | None = None
+        self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
 
     @property
     def port(self) -> int:
@@ -83,8 +84,7 @@ class Service:
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
         self._desk = desk
-        loop = asyncio.create_task(desk.run(opened_at))
-        loop.add_done_callback(_say_if_broken)
+        self._loop = asyncio.create_task(desk.run(opened_at))
         self._allowlist.home = await self._who_am_i(slack)
         if socket is not None:
             await socket.connect()
@@ -113,7 +113,8 @@ class Service:
     def _build(self) -> tuple[SlackApi, Desk]:
         """Make what needs the running event loop."""
         settings = self._settings
-        to_slack = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS), trust_env=True)
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+        to_slack = aiohttp.ClientSession(timeout=timeout, trust_env=True, response_class=BoundedResponse)
         # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
         to_modelslab = aiohttp.ClientSession(trust_env=True, auto_decompress=False)
         self._at_stop(to_slack.close)
@@ -272,9 +273,3 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
 
 def _nothing(_: Transaction) -> None:
     """The smallest operation there is."""
-
-
-def _say_if_broken(task: asyncio.Task[None]) -> None:
-    """The loop ends only when it is stopped: anything else is an error of our own, and /healthz will tell."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("loop_broken", exc_info=error)

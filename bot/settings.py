@@ -6,7 +6,7 @@ A fault names the setting and its mend, and never the value of a secret.
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -18,8 +18,8 @@ from bot.errors import SettingsError
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
 
-_PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
-_CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
+PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
+CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
 _SEPARATORS = re.compile(r"[,\s]+")
 
 EVERYONE = "*"
@@ -76,6 +76,14 @@ def _why(error: OSError | UnicodeDecodeError) -> str:
 
 def load(env: Mapping[str, str], *, terminal: bool = False) -> Settings:
     """Read the settings from env; terminal is whether a person reads the log. Raises SettingsError with every fault."""
+    settings, faults = read(env, terminal=terminal)
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def read(env: Mapping[str, str], *, terminal: bool = False) -> tuple[Settings, Sequence[str]]:
+    """As load, but what is sound comes beside the faults; each of them begins with the name of its setting."""
     reader = _Reader(env)
     settings = Settings(
         slack_bot_token=reader.token("SLACK_BOT_TOKEN", "xoxb-", required=True),
@@ -95,9 +103,7 @@ def load(env: Mapping[str, str], *, terminal: bool = False) -> Settings:
         log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
         history_days=int(reader.number("HISTORY_DAYS", 90, 1, 36500)),
     )
-    if reader.faults:
-        raise SettingsError(reader.faults)
-    return settings
+    return settings, reader.faults
 
 
 class _Reader:
@@ -165,7 +171,7 @@ class _Reader:
                 f"{name} is not set: give the Slack ids of those who may reload models, or * for everyone"
             )
         for wrong in ids:
-            if wrong != EVERYONE and not _PERSON.fullmatch(wrong):
+            if wrong != EVERYONE and not PERSON.fullmatch(wrong):
                 self.faults.append(
                     f"{name} has {_shown(wrong)}, which is no person's id: those look like U012AB3CD "
                     "(in Slack: profile, ⋮, Copy member ID)"
@@ -175,7 +181,7 @@ class _Reader:
     def channels(self, name: str) -> tuple[str, ...]:
         ids = self._list(name)
         for wrong in ids:
-            if not _CHANNEL.fullmatch(wrong):
+            if not CHANNEL.fullmatch(wrong):
                 self.faults.append(
                     f"{name} has {_shown(wrong)}, which is no channel's id: those look like C012AB3CD "
                     "(in Slack: the channel's details, at the bottom)"

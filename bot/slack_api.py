@@ -39,6 +39,25 @@ def quiet(name: str, level: int = logging.ERROR) -> logging.Logger:
     return logger
 
 
+ANSWER_LIMIT = 256 * 1024
+"""Bytes of an answer that a BoundedResponse takes."""
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """For a session's response_class: the SDK reads a whole answer into memory, however long it is."""
+
+    async def read(self) -> bytes:
+        """The whole answer. Raises ClientPayloadError for one that is too long."""
+        if self._body is None:
+            try:
+                await self.content.readexactly(ANSWER_LIMIT + 1)
+            except asyncio.IncompleteReadError as whole:
+                self._body = whole.partial
+            else:
+                raise aiohttp.ClientPayloadError("an answer that is too long")
+        return self._body
+
+
 class SlackApi:
     """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
 

@@ -54,7 +54,7 @@ class SlackDoor:
         """Answer one POST."""
         try:
             body = await _body(request)
-            if _is_ssl_check(body):
+            if b"ssl_check" in body and _is_ssl_check(body):
                 return web.Response()
             self._verify(request.headers, body)
             fields = payload.form(_form_body(request, body))

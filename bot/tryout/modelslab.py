@@ -1,4 +1,4 @@
-"""A ModelsLab on this machine, with its Reload Model endpoint only. Knows nothing of the bot but the key.
+"""A ModelsLab on this machine: its Reload Model endpoint, and the balance. Knows nothing of the bot but the key.
 
 What it answers is what ModelsLab documents, at https://docs.modelslab.com and in the ModelsLab/docs-v2 repository.
 """
@@ -24,6 +24,7 @@ def error(status: int, message: object, **fields: object) -> Json:
 
 
 ACCEPTED = Json(200, {"status": "success", "message": "Model is reloading"})
+BALANCE = Json(200, {"status": "success", "data": {"balance": 43.6, "currency": "USD"}})
 SAME_REQUEST = error(
     200,
     "Rate limit exceeded",
@@ -70,7 +71,8 @@ class ReloadCall:
 class TryoutModelsLab:
     """A ModelsLab that is served on loopback.
 
-    With `spam_filter` set, a call for a model that is being called already is refused as the same request.
+    `wallet` answers a request for the balance. With `spam_filter` set, a call for a model that is being called
+    already is refused as the same request.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time, spam_filter: bool = False) -> None:
@@ -82,7 +84,13 @@ class TryoutModelsLab:
         self._bell = Bell()
         self._answers = {name: list(pretend.answers) for name, pretend in PRETEND.items()}
         self._in_flight: Counter[str] = Counter()
-        self._server = Loopback([web.post("/api/v6/images/model_reload", self._serve)])
+        self.wallet: Answer = BALANCE
+        self._server = Loopback(
+            [
+                web.post("/api/v6/images/model_reload", self._serve),
+                web.post("/api/wallet_balance", self._serve_balance),
+            ]
+        )
 
     async def start(self) -> None:
         """Begin to listen; after a stop, at the same address and with everything still known."""
@@ -126,12 +134,13 @@ class TryoutModelsLab:
         finally:
             self._in_flight[model_id] -= 1
 
-    async def _answer(self, body: JsonObject, model_id: str, request: web.Request) -> web.StreamResponse:
-        async def accept() -> web.StreamResponse:
-            return await ACCEPTED.send(exchange)
+    async def _serve_balance(self, request: web.Request) -> web.StreamResponse:
+        body = read_object(await request.read()) or {}
+        return await (self._stranger(body) or self.wallet).send(_exchange(request, BALANCE))
 
-        exchange = Exchange(request, accept)
-        return await (self._fault(body, request.content_type) or self._next(model_id)).send(exchange)
+    async def _answer(self, body: JsonObject, model_id: str, request: web.Request) -> web.StreamResponse:
+        answer = self._fault(body, request.content_type) or self._next(model_id)
+        return await answer.send(_exchange(request, ACCEPTED))
 
     def _fault(self, body: JsonObject, content_type: str) -> Answer | None:
         """Find what is wrong with a request in itself."""
@@ -140,6 +149,9 @@ class TryoutModelsLab:
         unknown = sorted(body.keys() - {"key", "model_id"})
         if unknown:
             return error(400, {name: [f"The {name} field is unknown."] for name in unknown})
+        return self._stranger(body)
+
+    def _stranger(self, body: JsonObject) -> Answer | None:
         if body.get("key") != self.key:
             return error(401, "Invalid API key" if "key" in body else "API key required")
         return None
@@ -149,3 +161,11 @@ class TryoutModelsLab:
             return SAME_REQUEST
         answers = self._answers.get(model_id) or [ACCEPTED]
         return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def _exchange(request: web.Request, ordinary: Answer) -> Exchange:
+    async def proceed() -> web.StreamResponse:
+        return await ordinary.send(exchange)
+
+    exchange = Exchange(request, proceed)
+    return exchange

@@ -124,6 +124,7 @@ class TryoutSlack(Workspace):
         self._server = Loopback(
             [
                 web.post("/api/{method}", self._serve_api),
+                web.get("/api/{method}", self._serve_api),
                 web.post("/commands/{rest:.+}", self._serve_response_url),
                 web.get("/link/", self._socket_mode.serve),
             ]

@@ -10,6 +10,8 @@ _SCOPE_OF = {
     "chat.postEphemeral": "chat:write",
     "chat.update": "chat:write",
     "conversations.open": "im:write",
+    "conversations.info": "channels:read",
+    "users.info": "users:read",
 }
 
 
@@ -50,6 +52,23 @@ def _open(workspace: Workspace, args: JsonObject) -> JsonObject:
     return {"channel": {"id": workspace.dm(text_of(args.get("users")))}}
 
 
+def _channel_info(workspace: Workspace, args: JsonObject) -> JsonObject:
+    channel = workspace.channels.get(text_of(args.get("channel")))
+    if channel is None or (channel.private and not channel.bot_is_member):
+        raise Refused("channel_not_found")
+    info: JsonObject = {"id": channel.id, "name": channel.name, "is_archived": channel.archived}
+    return {"channel": info | {"is_private": channel.private, "is_member": channel.bot_is_member}}
+
+
+def _user_info(workspace: Workspace, args: JsonObject) -> JsonObject:
+    user_id = text_of(args.get("user"))
+    if user_id not in workspace.users:
+        raise Refused("user_not_found")
+    return {
+        "user": {"id": user_id, "name": workspace.users[user_id], "deleted": user_id in workspace.deactivated},
+    }
+
+
 def _shown(message: Message) -> JsonObject:
     shown: JsonObject = {"type": "message", "text": message.text, "ts": message.ts}
     shown["blocks"] = [*message.blocks]
@@ -63,4 +82,6 @@ _METHODS: dict[str, Callable[[Workspace, JsonObject], JsonObject]] = {
     "chat.postEphemeral": _post_ephemeral,
     "chat.update": _update,
     "conversations.open": _open,
+    "conversations.info": _channel_info,
+    "users.info": _user_info,
 }

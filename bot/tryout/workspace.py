@@ -76,8 +76,8 @@ class Workspace:
     """Channels, people and messages, with the time given by `clock` in Unix seconds.
 
     `scopes` may be changed: without chat:write.public, a public channel wants the bot as its member.
-    `messages_tab` switched off makes every DM from the bot fail. `on_message` is called with each message
-    at once, and again after each edit.
+    `messages_tab` switched off makes every DM from the bot fail. The accounts of people in `deactivated` are.
+    `on_message` is called with each message at once, and again after each edit.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -85,6 +85,7 @@ class Workspace:
         self.bell = Bell()
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, str] = {}
+        self.deactivated: set[str] = set()
         self.messages: list[Message] = []
         self.scopes = {"commands", "chat:write", "chat:write.public", "im:write"}
         self.messages_tab = True

@@ -31,7 +31,7 @@ READY = "should be ready now"
 FAILED = "was not reloaded"
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "loop_broken")
+_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
 
 T = TypeVar("T")
 Record = Mapping[str, object]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import CannotStart
+from bot.errors import CannotStart, StoreAway
 from bot.service import Service
 from bot.tryout.answers import Raw
 from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered
@@ -51,18 +51,27 @@ async def test_the_loop_turns(bot: House, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_loop_that_breaks(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that ends by an error of the bot's own is said so at CRITICAL, for somebody to look at."""
+async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that turns and gets nowhere, by an error of the bot's own, is unhealthy until it gets somewhere."""
+    monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("bot.service.STUCK_SECONDS", 0.5)
+    await bot.reopen()
 
     async def broken(_self: object, _kinds: object) -> float:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.store.Store.next_due", broken)
-    record = await bot.log.wait_for("loop_broken")
-    await bot.shut()
+    async def unhealthy() -> bool:
+        return (await bot.health("/healthz"))[0] == 503
 
-    assert record["level"] == "critical"
+    with monkeypatch.context() as patched:
+        patched.setattr("bot.store.Store.next_due", broken)
+        assert await eventually_answered(unhealthy)
+        assert bot.log.of("turn_failed")
     bot.mishaps = True
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert not await unhealthy()
 
 
 @pytest.mark.parametrize("mode", ["http"])
@@ -113,7 +122,12 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not answer, the lists say so."""
-    monkeypatch.setattr("bot.store.ASK_SECONDS", 0.0)
+
+    async def away(_self: object, _limit: int) -> None:
+        raise StoreAway("no answer within 2 s")
+
+    monkeypatch.setattr("bot.store.Store.in_flight", away)
+    monkeypatch.setattr("bot.store.Store.history", away)
     acks = [await bot.ask(word) for word in ("status", "history")]
 
     assert [ack.text for ack in acks] == [

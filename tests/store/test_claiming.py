@@ -44,15 +44,15 @@ async def test_order_at_once(world: World) -> None:
     assert together == _IN_ORDER
 
 
-async def test_oldest_first(store: Store, world: World) -> None:
-    """Of two calls the one that has been due for longer goes first."""
-    for model in ("first", "second", "third"):
-        await store.ask(ask(model))
-        await world.elapse(1.0)
+async def test_longest_due_first(store: Store, world: World) -> None:
+    """Of the calls that are due the one that has been due for longest goes first, whichever was asked for first."""
+    for model, wait in (("first", 3.0), ("second", 1.0), ("third", 2.0)):
+        await store.again((await world.called(ask(model))).step, wait)
+    await world.elapse(3.0)
 
     models = [(await store.claim([_CALL], 1))[0].reload.model_id for _ in range(3)]
 
-    assert models == ["first", "second", "third"]
+    assert models == ["second", "third", "first"]
 
 
 async def test_limit(store: Store, world: World) -> None:

@@ -209,3 +209,17 @@ async def test_an_error_page(modelslab: TryoutModelsLab, http: aiohttp.ClientSes
 
     async with http.post(endpoint, json={"key": modelslab.key, "model_id": "sdxl"}) as response:
         assert (await response.read(), response.content_type) == (b"\xff", "application/json")
+
+
+async def test_the_balance_is_told_to_whoever_has_the_key(
+    modelslab: TryoutModelsLab, http: aiohttp.ClientSession
+) -> None:
+    """It is asked for at a path of its own, and is no reload."""
+    url = f"{modelslab.url}/api/wallet_balance"
+    async with http.post(url, json={"key": modelslab.key}) as told, http.post(url, json={}) as refused:
+        assert (told.status, await told.json()) == (
+            200,
+            {"status": "success", "data": {"balance": 43.6, "currency": "USD"}},
+        )
+        assert (refused.status, await refused.json()) == (401, {"status": "error", "message": "API key required"})
+    assert modelslab.calls == []

@@ -160,6 +160,27 @@ async def test_a_closed_messages_tab_takes_no_dm(slack: TryoutSlack, web: AsyncW
     assert await refusal(web.chat_postMessage(channel="U0ADA", text="hi")) == "messages_tab_disabled"
 
 
+async def test_people_and_channels_are_told_of_to_whoever_may_ask(slack: TryoutSlack, web: AsyncWebClient) -> None:
+    """users.info and conversations.info take scopes that the app does not have by itself."""
+    assert await refusal(web.users_info(user="U0ADA")) == "missing_scope"
+    assert await refusal(web.conversations_info(channel="C0OPS")) == "missing_scope"
+    slack.scopes |= {"users:read", "channels:read"}
+    slack.deactivated.add("U0ADA")
+    slack.add_channel("G0PRIVATE", "private", bot_is_member=False, private=True)
+
+    assert (await web.users_info(user="U0ADA"))["user"] == {"id": "U0ADA", "name": "ada", "deleted": True}
+    assert (await web.conversations_info(channel="C0OPS"))["channel"] == {
+        "id": "C0OPS",
+        "name": "ops",
+        "is_archived": False,
+        "is_private": False,
+        "is_member": True,
+    }
+    assert await refusal(web.users_info(user="U0NOBODY")) == "user_not_found"
+    assert await refusal(web.conversations_info(channel="C0GONE")) == "channel_not_found"
+    assert await refusal(web.conversations_info(channel="G0PRIVATE")) == "channel_not_found"
+
+
 async def test_an_ephemeral_message_is_for_one_person(slack: TryoutSlack, web: AsyncWebClient) -> None:
     """chat.postEphemeral reaches one person and cannot be edited."""
     answer = await web.chat_postEphemeral(channel="C0MODELS", user="U0ADA", text="psst")

@@ -1,0 +1,145 @@
+"""A set-up that is sound, for the checks to look at and the tests to break."""
+
+import asyncio
+import io
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import aiohttp
+import pytest
+import structlog
+from yarl import URL
+
+from bot import check
+from bot.database import Database
+from bot.settings import Settings
+from bot.store import Store
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import TryoutSlack
+
+ADA, BEN = "U0ADA", "W0BEN"
+MODELS = "C0MODELS"
+
+CAN_LOOK_UP = {"users:read", "channels:read"}
+"""Scopes that let the checks look up ids; the bot itself does without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the command said, and the code that it ended with."""
+
+    code: int
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """A line a finding."""
+        return self.text.splitlines()
+
+    def marked(self, mark: str) -> list[str]:
+        """The lines with this mark."""
+        return [line for line in self.lines if line.startswith(mark)]
+
+    def line(self, about: str) -> str:
+        """The one line about this."""
+        (line,) = [line for line in self.lines if line[2:].startswith(f"{about}: ")]
+        return line
+
+
+class Setup:
+    """Settings, and all that they name."""
+
+    def __init__(self, slack: TryoutSlack, modelslab: TryoutModelsLab, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.slack, self.modelslab, self.folder, self.patch = slack, modelslab, folder, patch
+        self.file = folder / "reload-model.db"
+        self.env = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_API_URL": slack.api_url,
+            "MODELSLAB_API_KEY": modelslab.key,
+            "MODELSLAB_URL": modelslab.url,
+            "ALLOWED_USERS": f"{ADA}, {BEN}",
+            "ALLOWED_CHANNELS": MODELS,
+            "DATABASE_URL": f"sqlite:///{self.file}",
+        }
+
+    def use_http_mode(self) -> None:
+        """Have Slack call the bot."""
+        self.env |= {"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": self.slack.signing_secret}
+
+    def distrust(self, url: str) -> None:
+        """Meet a certificate that is not trusted on the way to this service."""
+        connect, port = aiohttp.TCPConnector.connect, URL(url).port
+
+        async def meet(
+            connector: aiohttp.TCPConnector,
+            request: aiohttp.ClientRequest,
+            traces: list[aiohttp.tracing.Trace],
+            timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
+        ) -> aiohttp.connector.Connection:
+            if request.connection_key.port == port:
+                reason = ssl.SSLCertVerificationError("self-signed certificate")
+                raise aiohttp.ClientConnectorCertificateError(request.connection_key, reason)
+            return await connect(connector, request, traces, timeout)
+
+        self.patch.setattr(aiohttp.TCPConnector, "connect", meet)
+
+    async def hold_database(self) -> Database:
+        """Use the database as a running bot does, until it is stopped."""
+        database = Database(self.env["DATABASE_URL"], lambda: 0.0)
+        await database.start()
+        await Store(database, "a bot").open()
+        return database
+
+    async def make_tables(self) -> None:
+        """Have had a bot use the database."""
+        await (await self.hold_database()).stop()
+
+    async def run(self, *, who: str = "", balance: bool = False, as_json: bool = False) -> Report:
+        """Run the command to its end, in a thread of its own, for it has an event loop of its own."""
+        out = io.StringIO()
+        for name, value in self.env.items():
+            self.patch.setenv(name, value)
+        code = await asyncio.to_thread(check.main, out, who=who, balance=balance, as_json=as_json)
+        return Report(code, out.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    """Leave logging as it was: the command sets it up for its whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[TryoutSlack]:
+    """A workspace with two people and a channel, in which ids may be looked up."""
+    async with TryoutSlack() as slack:
+        slack.scopes |= CAN_LOOK_UP
+        slack.add_user(ADA, "ada")
+        slack.add_user(BEN, "ben")
+        slack.add_channel(MODELS, "models")
+        yield slack
+
+
+@pytest.fixture
+async def modelslab() -> AsyncIterator[TryoutModelsLab]:
+    """A ModelsLab."""
+    async with TryoutModelsLab() as modelslab:
+        yield modelslab
+
+
+@pytest.fixture
+def setup(slack: TryoutSlack, modelslab: TryoutModelsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    """A sound set-up: Socket Mode, and an SQLite file that no bot has made yet."""
+    monkeypatch.chdir(tmp_path)
+    for field in fields(Settings):
+        monkeypatch.delenv(field.name.upper(), raising=False)
+    return Setup(slack, modelslab, tmp_path, monkeypatch)
