@@ -183,7 +183,7 @@ async def test_a_refusal_is_final_and_known(
         Raw(200, b'["status", "success"]', "application/json"),
         Raw(200, b'{"status": "success"', "application/json"),
         Raw(200, json.dumps({"status": "success"}).encode("utf-16"), "application/json; charset=utf-16"),
-        Raw(200, gzip.compress(b'{"status": "success"}'), "application/json", {"Content-Encoding": "gzip"}),
+        Raw(200, gzip.compress(b'{"status": "success"}', mtime=0), "application/json", {"Content-Encoding": "gzip"}),
         Json(200, {"message": "Model is reloading"}),
         Json(200, {"status": "", "message": "Model is reloading"}),
         DeepJson(20_000),
