@@ -80,7 +80,7 @@ class Fleet:
 
     async def launch(self, name: str, **env: str) -> Process:
         """Start a replica, with these settings besides the usual ones, and wait until it is ready."""
-        replica = Process(self.folder, self.env | env)
+        replica = Process(self.folder, self.env | env, measured=False)
         self.replicas[name] = replica
         await replica.start()
         await replica.ready()
@@ -148,6 +148,8 @@ async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator
             "MODELSLAB_API_KEY": modelslab.key,
             "MODELSLAB_URL": modelslab.url,
             "ALLOWED_USERS": "*",
+            "COMMANDS_PER_PERSON": "0",
+            "MAX_IN_FLIGHT": "0",
             "RELOAD_SECONDS": "2",
             "DATABASE_URL": url,
             "HOST": "127.0.0.1",

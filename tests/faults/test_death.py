@@ -34,7 +34,7 @@ MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
 LEASE = 0.4
 """Seconds: on PostgreSQL a lease ends only by the clock."""
 
-DEATHS_AT_ONCE = 8
+DEATHS_AT_ONCE = 4
 
 ENDINGS = ("should be ready now", "was not reloaded")
 
@@ -104,7 +104,7 @@ class World:
 
     async def settle(self, process: Process) -> None:
         """Wait until nothing is left to be done."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await process.opened.wait()
             while await process.store.next_due(tuple(RANKS)) is not None:  # noqa: ASYNC110 - no database tells
                 await asyncio.sleep(0.01)

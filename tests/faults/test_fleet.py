@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.tryout.slack import Ack
 from tests.faults.fleet import Fleet, Wire, fleet, through
 
 
@@ -28,8 +29,14 @@ async def test_a_burst_of_askers(tmp_path: Path, postgres_url: str) -> None:
     async with fleet(tmp_path, postgres_url, 200) as bots:
         await bots.launch("one")
         await bots.launch("two")
-        acks = await asyncio.gather(*(bots.command(n, model="sdxl") for n in range(200)))
-        await bots.slack.wait_until(lambda: len(bots.told()) == 200, within=40)
+        at_once = asyncio.Semaphore(16)
+
+        async def ask(n: int) -> Ack:
+            async with at_once:
+                return await bots.command(n, model="sdxl")
+
+        acks = await asyncio.gather(*map(ask, range(200)))
+        await bots.slack.wait_until(lambda: len(bots.told()) == 200, within=60)
 
         assert sum(ack.text.startswith("Reloading") for ack in acks) == 1
         assert sum("is being reloaded already" in ack.text for ack in acks) == 199

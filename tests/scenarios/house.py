@@ -119,6 +119,8 @@ class House:
             "MODELSLAB_API_KEY": modelslab.key,
             "MODELSLAB_URL": modelslab.url,
             "ALLOWED_USERS": f"{ADA} {BEN} {CEM}",
+            "COMMANDS_PER_PERSON": "0",
+            "MAX_IN_FLIGHT": "0",
             "RELOAD_SECONDS": "0.2",
             "DATABASE_URL": f"sqlite:///{self.database}",
             "HOST": "127.0.0.1",

@@ -16,9 +16,11 @@ _PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVE
 class Process:
     """One run of python -m bot; what it writes is gathered as it comes."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str, measured: bool = True) -> None:
+        """measured: whether its coverage counts, which makes it slow."""
         self._folder = folder
-        self._env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(env)
+        passed_on = _PASSED_ON if measured else ("PATH",)
+        self._env = {name: os.environ[name] for name in passed_on if name in os.environ} | dict(env)
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None

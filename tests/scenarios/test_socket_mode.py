@@ -328,7 +328,7 @@ async def test_socket_mode_is_away_at_the_start(
 
     away = house.log.of("slack_away")
     assert {"socket_mode"} == {record["part"] for record in away}
-    assert len(away) == 2
+    assert len(away) >= 2
     assert "Reloading" in (await house.ask("sdxl")).text
 
 

@@ -1,0 +1,134 @@
+"""What the audit keeps of what people do, what limits tell them, and databases of earlier versions."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.errors import StoreAway
+from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House, reload_id
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+
+V1 = Path(__file__).parent.parent / "data" / "v1.sql"
+
+_LINES = "SELECT user_id, team_id, channel_id, what, outcome, rule, reload_id FROM audit ORDER BY id"
+
+
+@one_mode
+async def test_every_command_is_kept(bot: House) -> None:
+    """Reloads with their id, other words, slips and blocked attempts, each with the rule that decided."""
+    first = await bot.ask("sdxl", ADA)
+    for text, user in (("sdxl", EVE), ("status", BEN), ("two words\u202e", BEN), ("", EVE)):
+        await bot.ask(text, user)
+    await bot.wait_sql("SELECT count(*) = 5 FROM audit")
+
+    home = ("T0TRYOUT", MODELS)
+    assert bot.sql(_LINES) == [
+        (ADA, *home, "sdxl", "requested", ADA, reload_id(first.text)),
+        (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),
+        (BEN, *home, "status", "status", BEN, None),
+        (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", "", None),
+        (EVE, *home, "", "help", "", None),
+    ]
+
+
+@one_mode
+async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After which nobody can tell what was begun."""
+    bot.mishaps = True
+    monkeypatch.setattr("bot.messages.reloading", lambda *_: 1 / 0)
+    await bot.ask("sdxl")
+    await bot.wait_sql("SELECT count(*) FROM audit WHERE outcome = 'stumbled'")
+
+
+@one_mode
+async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database does not take a line, the answer is as ever, and the log has what it said."""
+
+    async def away(*_: object) -> None:
+        raise StoreAway("away")
+
+    monkeypatch.setattr("bot.store.Store.note", away)
+    ack = await bot.ask("sdxl", EVE)
+
+    assert "You are not allowed" in ack.text
+    assert (await bot.log.wait_for("note_not_kept"))["outcome"] == "not_allowed"
+    assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
+
+
+@pytest.mark.parametrize("mode", ["http"])
+async def test_before_the_tables_are_open(house: House) -> None:
+    """What is asked while the database is still away at the start is answered, and does not get in the start's way."""
+    await house.open()
+    await house.shut()
+    with closing(sqlite3.connect(house.database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        starting = house.begin()
+        await house.log.wait_for("database_away")
+        house.slack.request_url = f"{house.url}/slack/events"
+        ack = await house.ask("sdxl")
+    await starting
+
+    assert "I am still starting" in ack.text
+    assert house.log.of("command")[-1]["outcome"] == "not_ready"
+    assert house.sql(_LINES) == []
+
+
+@one_mode
+async def test_somebody_who_asks_too_often(bot: House) -> None:
+    """They are told so privately, nothing is started, and others are served."""
+    await bot.reopen(COMMANDS_PER_PERSON="1")
+    await bot.ask("one", ADA)
+    ack = await bot.ask("two", ADA)
+    await bot.ask("three", BEN)
+    await bot.wait_done(2)
+
+    assert "You have asked for 1 reloads within 10 minutes" in ack.text
+    assert sorted(call.model_id for call in bot.modelslab.calls) == ["one", "three"]
+    refused = "SELECT outcome, rule FROM audit WHERE reload_id IS NULL"
+    assert bot.sql(refused) == [("too_many_commands", "COMMANDS_PER_PERSON")]
+
+
+@one_mode
+async def test_too_many_reloads_in_flight(bot: House) -> None:
+    """A model more is refused until one is ready; joining is not."""
+    await bot.reopen(MAX_IN_FLIGHT="1", RELOAD_SECONDS="0.6")
+    await bot.ask("one", ADA)
+    refused = await bot.ask("two", BEN)
+    joined = await bot.ask("one", BEN)
+    await bot.wait_done()
+    later = await bot.ask("two", BEN)
+
+    assert refused.text.startswith("1 models are being reloaded, and that is as many as may be at once.")
+    assert "is being reloaded already" in joined.text
+    assert later.text.startswith("Reloading `two`")
+    await bot.wait_done(2)
+
+
+@one_mode
+async def test_a_database_of_version_1(house: House) -> None:
+    """The file of a bot without an audit is upgraded, and each of its reloads, whatever its state, is finished."""
+    with closing(sqlite3.connect(house.database)) as connection:
+        connection.executescript(V1.read_text(encoding="utf-8"))
+    await house.open(HISTORY_DAYS="36500")
+
+    await house.wait_done(7)
+
+    assert house.sql("SELECT version FROM schema_version") == [(2,)]
+    assert sorted(house.reloads, key=str) == [
+        ("accepted", "done", None),
+        ("done", "done", None),
+        ("failed", "done", "UNKNOWN_MODEL"),
+        ("in-hand", "done", None),
+        ("requested", "done", None),
+        ("telling", "done", None),
+        ("undeliverable", "done", "CREDITS"),
+    ]
+    assert sorted(call.model_id for call in house.modelslab.calls) == ["in-hand", "requested"]
+    assert (
+        len(house.said(READY, "`accepted`", channel=MODELS)) == len(house.said(READY, "`accepted`", channel=OPS)) == 1
+    )
+    assert len(house.said(READY, "`telling`")) == len(house.said("`failed` was not reloaded")) == 1
+    assert house.said("`done`") == house.said("`undeliverable`") == []
