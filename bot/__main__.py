@@ -1,4 +1,4 @@
-"""The command line: run (the default), try, manifest, check. Reads the environment, and ends with an exit code."""
+"""The command line: run (the default), try, manifest, check, audit. Reads the environment; ends with an exit code."""
 
 import argparse
 import asyncio
@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     checked.add_argument("--balance", action="store_true", help="show also what the ModelsLab account holds")
     checked.add_argument("--json", action="store_true", help="for programs")
     checked.set_defaults(command=_check)
+    audited = commands.add_parser("audit", help="who asked for what, and what came of it")
+    audited.add_argument("--since", type=_ago, default=_ago("7d"), help="how far back: 30m, 12h, 7d, 2w (default: 7d)")
+    form = audited.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="an object a line")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
+    audited.set_defaults(command=_audit, form="table")
     return parser
 
 
@@ -64,6 +70,14 @@ def _https(text: str) -> str:
     if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
         raise argparse.ArgumentTypeError(f"{text} is no https:// address, which Slack asks for")
     return text.rstrip("/")
+
+
+def _ago(text: str) -> float:
+    """Seconds, of so many minutes, hours, days or weeks."""
+    found = re.fullmatch(r"(\d{1,5})([mhdw])", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text} is no such time as 30m, 12h, 7d or 2w")
+    return int(found[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}[found[2]]
 
 
 def _person(text: str) -> str:
@@ -116,6 +130,20 @@ def _check(options: argparse.Namespace) -> int:
         return check.main(sys.stdout, who=options.who or "", balance=options.balance, as_json=options.json)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from bot import audit  # noqa: PLC0415 - of no use to a bot that runs
+
+    try:
+        audit.write(sys.stdout, settings.environment(), since=options.since, form=options.form)
+    except SettingsError as error:
+        _complain("\n".join(error.faults))
+        return EXIT_SETTINGS
+    except CannotStart as error:
+        _complain(f"reload-model-bot audit: {error}")
+        return EXIT_CANNOT_START
+    return 0
 
 
 if __name__ == "__main__":

@@ -140,6 +140,8 @@ def _of_setting(told: str) -> Finding:
 def _value(value: object, secrets: Collection[str]) -> str:
     if value in secrets:
         return "set"
+    if value is None:
+        return "not set"
     if isinstance(value, frozenset | tuple):
         return ", ".join(sorted(value)) or "any"
     return f"{value:g}" if isinstance(value, float) else str(value) or "not set"

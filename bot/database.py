@@ -293,10 +293,7 @@ class Database:
         """End the transaction; a connection that cannot even do that is not used again."""
         try:
             connection.rollback()
-            broken = connection.invalidated
         except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is made
-            broken = True
-        if broken:
             self._disconnect()
 
     def _away(self, error: DBAPIError, *, committing: bool) -> StoreAway:
@@ -384,6 +381,18 @@ def _engine(url: str) -> Engine:
     if url.startswith("sqlite:"):
         return create_engine("sqlite://", creator=partial(_sqlite, url), **_ENGINE)
     return create_engine("postgresql+psycopg://", creator=partial(_postgres, url), **_ENGINE)
+
+
+def reading_engine(url: str) -> Engine:
+    """An engine for somebody who only reads, beside a running bot, and owns nothing."""
+    if url.startswith("sqlite:"):
+        return create_engine("sqlite://", creator=partial(_sqlite_reader, url), **_ENGINE)
+    return _engine(url)
+
+
+def _sqlite_reader(url: str) -> sqlite3.Connection:
+    file = sqlite_file(url).absolute().as_uri()
+    return sqlite3.connect(f"{file}?mode=ro", uri=True, timeout=_SQLITE_BUSY, isolation_level=None)
 
 
 def _sqlite(url: str) -> sqlite3.Connection:

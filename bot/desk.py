@@ -28,9 +28,10 @@ from bot.errors import (
     StoreAway,
 )
 from bot.messages import Message
+from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
 from bot.reload import AWAY_LATE, LATE, Entry, StepKind, Watcher, Work
-from bot.store import Ask, Asked, Store
+from bot.store import Ask, Asked, Note, Store
 from bot.waiting import CALL_GIVE_UP, CRASHES_GIVE_UP, POST_GIVE_UP, call_wait, out_of_time, post_wait
 
 RENEW_SECONDS = 3.0
@@ -72,11 +73,13 @@ class Desk:
         reload_seconds: float,
         concurrency: int,
         history_days: int,
+        metrics: Metrics | None = None,
     ) -> None:
         """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once."""
         self._store = store
         self._modelslab = modelslab
         self._announcer = announcer
+        self._metrics = metrics or Metrics()
         self._pacer = Pacer(monotonic)
         self.reload_seconds = reload_seconds
         self._history_days = history_days
@@ -100,7 +103,7 @@ class Desk:
     # --- what people ask for ------------------------------------------------------------------------
 
     async def ask(self, ask: Ask) -> Asked:
-        """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded."""
+        """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded, and TooMany…."""
         try:
             asked = await self._store.ask(ask)
         except StoreAway as away:
@@ -110,6 +113,17 @@ class Desk:
             raise NotRecorded from away
         self.wake()
         return asked
+
+    def note(self, note: Note) -> None:
+        """Have the audit keep it, beside all else: nobody waits for that, and the log has it in any case."""
+        if self._turning is not None:  # before that there may be no tables
+            self._keep(self._note(note))
+
+    async def _note(self, note: Note) -> None:
+        try:
+            await self._store.note(note)
+        except StoreAway as away:
+            log.warning("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(away))
 
     async def in_flight(self, limit: int = 20) -> tuple[list[Entry], int]:
         """The reloads that have not ended, and how many there are. Raises StoreAway."""
@@ -151,6 +165,7 @@ class Desk:
             due_in = await self._store.next_due(kinds)
             if due_in is None or due_in > 0:
                 return LOOK_SECONDS if due_in is None else min(due_in, LOOK_SECONDS)
+            self._metrics.due(-due_in)
             if not await self._claim():
                 return CONTENDED_SECONDS
         return LOOK_SECONDS
@@ -171,10 +186,11 @@ class Desk:
     def _begin(self, work: Work) -> None:
         task = asyncio.create_task(self._take(work))
         self._in_hand[task] = work
+        self._metrics.claimed(work.step.kind)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._in_hand[task]
+        self._metrics.ended(self._in_hand.pop(task).step.kind)
         self.wake()
 
     def wake(self) -> None:
@@ -193,8 +209,9 @@ class Desk:
         """Forget what ended long ago."""
         while True:
             with suppress(StoreAway):
-                if pruned := await self._store.prune(self._history_days):
-                    log.info("history_pruned", reloads=pruned)
+                reloads, lines = await self._store.prune(self._history_days)
+                if reloads or lines:
+                    log.info("history_pruned", reloads=reloads, audit=lines)
                     continue
             await asyncio.sleep(PRUNE_SECONDS)
 
@@ -235,11 +252,13 @@ class Desk:
                 await self._steps[step.kind](work)
             except LeaseLost:
                 log.warning("lease_lost")
+                self._metrics.lease_lost()
             except asyncio.CancelledError:
                 await self._let_go(work)
                 raise
             except Exception:
                 log.exception("step_crashed", crashes=step.crashes + 1)
+                self._metrics.crashed(step.kind)
                 with suppress(LeaseLost):
                     await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
 
@@ -257,7 +276,8 @@ class Desk:
             await self._fail(work, CallRefused(Failure.INTERNAL, unknown=True))
             return
         try:
-            await self._modelslab.reload(work.reload.model_id)
+            with self._metrics.calling():
+                await self._modelslab.reload(work.reload.model_id)
         except CallAgain as failed:
             wait = call_wait(step.attempts, failed.wait)
             if out_of_time(step, work.now, wait, CALL_GIVE_UP):
@@ -266,15 +286,18 @@ class Desk:
                 log.warning("call_failed", why=failed.failure.name, said=failed.said, again_in=wait)
                 unknown = failed.unknown
                 await _until_stored(lambda: self._store.again(step, wait, unknown=unknown))
+                self._metrics.retried(step.kind)
         except CallRefused as refused:
             await self._fail(work, refused)
         else:
             await _until_stored(lambda: self._store.accepted(step, self.reload_seconds))
+            self._metrics.accepted()
             log.info("call_accepted")
 
     async def _fail(self, work: Work, failed: CallFailed) -> None:
         log.error("reload_failed", why=failed.failure.name, said=failed.said, unknown=failed.unknown)
         await _until_stored(lambda: self._store.failed(work.step, failed.failure, failed.said, unknown=failed.unknown))
+        self._metrics.failed(failed.failure)
 
     async def _status(self, work: Work) -> None:
         """Say in the channel that the reload is on its way: a comfort, which never comes after the follow-up."""
@@ -298,6 +321,7 @@ class Desk:
         wait = self._wait(work, failed)
         if isinstance(failed, PostAgain) and wait < left and step.attempts < _COMFORTS_TRIED:
             await _until_stored(lambda: self._store.again(step, wait))
+            self._metrics.retried(step.kind)
         else:
             log.warning("comfort_dropped", code=failed.code)
             await _until_stored(lambda: self._store.dropped(step))
@@ -321,6 +345,7 @@ class Desk:
             else:
                 told = [watcher.id for watcher in audience]
                 await _until_stored(lambda: self._store.told(step, told, delivery.responder))
+                self._told(work, "channel" if delivery.responder is None else "response_url")
                 log.info("follow_up_posted", told=len(told), late=self._lateness(work))
 
     async def _direct(self, work: Work) -> None:
@@ -340,6 +365,7 @@ class Desk:
                 await self._promise_failed(work, failed)
             else:
                 await _until_stored(lambda: self._store.told(step, [audience[0].id], None))
+                self._told(work, "direct")
                 log.info("direct_posted", user=audience[0].user_id, late=self._lateness(work))
 
     async def _promise_failed(self, work: Work, failed: PostAgain) -> None:
@@ -350,10 +376,12 @@ class Desk:
         else:
             log.warning("post_failed", code=failed.code, again_in=wait)
             await _until_stored(lambda: self._store.again(work.step, wait))
+            self._metrics.retried(work.step.kind)
 
     async def _give_up(self, work: Work, code: str) -> None:
         log.error("undeliverable", code=code, users=[watcher.user_id for watcher in work.audience])
         await _until_stored(lambda: self._store.undeliverable(work.step))
+        self._metrics.undeliverable()
 
     async def _close(self, work: Work) -> None:
         """Let the status message say that it is over. Editing it twice changes nothing."""
@@ -378,6 +406,9 @@ class Desk:
     def _lateness(self, work: Work) -> float:
         """Seconds since the reload should have been ready; 0 for one that failed."""
         return 0.0 if work.reload.failure else round(work.now - (work.reload.ready_at or work.now), 3)
+
+    def _told(self, work: Work, via: str) -> None:
+        self._metrics.told(via, None if work.reload.failure else self._lateness(work))
 
     async def _waits_its_turn(self, work: Work) -> bool:
         """Whether the channel has had a message so lately that this one was put off."""

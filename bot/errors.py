@@ -11,6 +11,8 @@ ReloadModelError
 │   ├── NotAllowed
 │   ├── OtherWorkspace
 │   ├── WrongChannel
+│   ├── TooManyCommands
+│   ├── TooManyInFlight
 │   ├── NotRecorded
 │   ├── NotReady
 │   ├── NotListed
@@ -61,9 +63,13 @@ class Malformed(ReloadModelError):  # noqa: N818 - describes the request
 
 
 class Declined(ReloadModelError):  # noqa: N818 - a decision, not a failure
-    """A command that starts nothing; told is the mrkdwn that the person gets, privately."""
+    """A command that starts nothing; told is the mrkdwn that the person gets, privately.
+
+    audit is its name in the audit, and rule what decided so: a setting, mostly.
+    """
 
     audit = "declined"
+    rule = ""
 
     def __init__(self, told: str) -> None:
         super().__init__(told)
@@ -88,6 +94,7 @@ class NotAllowed(Declined):
     """The person is not on the allowlist."""
 
     audit = "not_allowed"
+    rule = "ALLOWED_USERS"
 
     def __init__(self, user_id: str) -> None:
         super().__init__(
@@ -100,6 +107,7 @@ class OtherWorkspace(Declined):
     """The person belongs to another workspace, as in a channel shared through Slack Connect."""
 
     audit = "other_workspace"
+    rule = "workspace"
 
     def __init__(self) -> None:
         super().__init__("Only people of this bot's own workspace may reload models. Nothing was started.")
@@ -109,10 +117,37 @@ class WrongChannel(Declined):
     """The command is not open in this channel; channels holds the ids of those where it is."""
 
     audit = "wrong_channel"
+    rule = "ALLOWED_CHANNELS"
 
     def __init__(self, channels: Sequence[str]) -> None:
         places = ", ".join(f"<#{escape(channel)}>" for channel in channels[:10])
         super().__init__(f"I reload models only in {places}. Ask there. Nothing was started.")
+
+
+class TooManyCommands(Declined):
+    """The person has asked for as many reloads as one may, lately."""
+
+    audit = "too_many_commands"
+    rule = "COMMANDS_PER_PERSON"
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        super().__init__(
+            f"You have asked for {limit} reloads within {seconds / 60:.0f} minutes, and that is as many as one person "
+            "may. Nothing was started; ask again in some minutes."
+        )
+
+
+class TooManyInFlight(Declined):
+    """As many models are being reloaded as may be at once."""
+
+    audit = "too_many_in_flight"
+    rule = "MAX_IN_FLIGHT"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} models are being reloaded, and that is as many as may be at once. Nothing was started; "
+            "ask again when some are ready. `/reload-model status` shows them."
+        )
 
 
 class NotRecorded(Declined):

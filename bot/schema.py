@@ -105,11 +105,32 @@ class StepColumns(TypedColumns):
     __row_pos__: tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
 
 
+class AuditColumns(TypedColumns):
+    """One invocation and what came of it; reload_id is that of the reload it began or joined, which may be forgotten.
+
+    outcome is "requested", "joined", a bot.command.Word or the audit of a bot.errors.Declined; rule is what let
+    the person in, or kept them out.
+    """
+
+    id: Named[int] = Column(_Id, primary_key=True)
+    at: Named[float] = Column(Double, index=True)
+    user_id: Named[str] = Column(Text)
+    team_id: Named[str] = Column(Text)
+    channel_id: Named[str] = Column(Text)
+    what: Named[str] = Column(Text)
+    outcome: Named[str] = Column(Text)
+    rule: Named[str] = Column(Text)
+    reload_id: Named[str | None] = Column(Text)
+
+    __row_pos__: tuple[int, float, str, str, str, str, str, str, str | None]
+
+
 version = Table("schema_version", metadata, VersionColumns)
 reload = Table("reload", metadata, ReloadColumns)
 watcher = Table("watcher", metadata, WatcherColumns)
 place = Table("place", metadata, PlaceColumns)
 step = Table("step", metadata, StepColumns)
+audit = Table("audit", metadata, AuditColumns)
 
 in_flight = reload.c.state.in_(IN_FLIGHT)
 """The condition of the index below; a statement that relies on the index says it in the same words."""
@@ -124,12 +145,21 @@ Index(
 )
 Index("by_asked_at", reload.c.asked_at)
 
+asked_for = audit.c.reload_id.is_not(None)
+"""The commands that a person's limit counts: the condition of the index below."""
+
+Index("audit_by_person", audit.c.user_id, audit.c.at, sqlite_where=asked_for, postgresql_where=asked_for)
+
 
 def _create(connection: Connection) -> None:
-    metadata.create_all(connection)
+    metadata.create_all(connection, tables=(version, reload, watcher, place, step))
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create,)
+def _add_audit(connection: Connection) -> None:
+    audit.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create, _add_audit)
 """The n-th brings a database from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)

@@ -23,12 +23,13 @@ from bot.desk import Desk
 from bot.errors import CannotStart, PostFailed, StoreAway
 from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
+from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
 from bot.settings import Settings, is_loopback
 from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackApi, quiet
 from bot.slack_app import Listener, build, dispatch
 from bot.socket_mode import SocketMode
-from bot.store import Store
+from bot.store import Limits, Store
 from bot.web import SlackDoor, WebServer
 
 RETRY_SECONDS = 3.0
@@ -59,8 +60,11 @@ class Service:
         self._closing = AsyncExitStack()
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels)
         self._database = Database(settings.database_url, SteadyClock())
-        self._store = Store(self._database, owner=secrets.token_hex(8))
+        limits = Limits(settings.commands_per_person, settings.max_in_flight)
+        self._store = Store(self._database, secrets.token_hex(8), limits)
         self._web = WebServer(settings.host, settings.port)
+        self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
+        self._metrics = Metrics(read=self._admin is not None)
         self._desk: Desk | None = None
         self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
 
@@ -119,7 +123,7 @@ class Service:
         to_modelslab = aiohttp.ClientSession(trust_env=True, auto_decompress=False)
         self._at_stop(to_slack.close)
         self._at_stop(to_modelslab.close)
-        slack = SlackApi(to_slack, settings.slack_bot_token, settings.slack_api_url)
+        slack = SlackApi(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
         redact = Redactor(settings.secrets)
         desk = Desk(
             self._store,
@@ -128,26 +132,38 @@ class Service:
             reload_seconds=settings.reload_seconds,
             concurrency=settings.modelslab_concurrency,
             history_days=settings.history_days,
+            metrics=self._metrics,
         )
         return slack, desk
 
     def _listener(self, desk: Desk) -> Listener:
-        return Listener(self._allowlist, desk, _trusted_hosts(self._settings.slack_api_url))
+        return Listener(self._allowlist, desk, _trusted_hosts(self._settings.slack_api_url), self._metrics)
 
     async def _listen(self, app: AsyncApp, slack: SlackApi, desk: Desk, socket: SocketMode | None) -> None:
-        """Open the port. In Socket Mode Slack's events do not come this way, so there is no path for them."""
-        self._web.add_health("/healthz", self._health(desk))
-        self._web.add_health("/readyz", self._readiness(slack, socket))
+        """Open the ports. In Socket Mode Slack's events do not come this way, so there is no path for them."""
+        operators = self._admin or self._web
+        operators.add_health("/healthz", self._health(desk))
+        operators.add_health("/readyz", self._readiness(slack, socket))
         if socket is None:
             door = SlackDoor(self._settings.slack_signing_secret, _to_response(app))
             self._web.app.router.add_post(EVENTS_PATH, door.handle)
+        if self._admin is not None:
+            self._admin.add_metrics("/metrics", self._scrape(desk))
+            self._at_stop(self._admin.stop)
         self._at_stop(self._web.stop)
         if socket is not None:
             self._at_stop(socket.close)
+        if self._admin is not None:
+            await self._open_port("ADMIN_PORT", self._admin)
+        await self._open_port("PORT", self._web)
+
+    async def _open_port(self, setting: str, server: WebServer) -> None:
         try:
-            await self._web.start()
+            await server.start()
         except OSError as error:
-            raise CannotStart(f"PORT: cannot listen on {self.port} ({error.strerror}): give a free one") from error
+            raise CannotStart(
+                f"{setting}: cannot listen on {server.port} ({error.strerror}): give a free one"
+            ) from error
 
     # --- reaching what is outside -------------------------------------------------------------------
 
@@ -185,10 +201,19 @@ class Service:
     def _health(self, desk: Desk) -> Callable[[], Awaitable[Mapping[str, str]]]:
         async def health() -> Mapping[str, str]:
             """Whether the loop turns; before it has begun, that is for /readyz to say."""
-            still = monotonic() - desk.turned_at if desk.turned_at else 0.0
+            still = _still(desk)
             return {"loop": "ok" if still < STUCK_SECONDS else f"has not turned for {still:.0f} s"}
 
         return health
+
+    def _scrape(self, desk: Desk) -> Callable[[], Awaitable[bytes]]:
+        async def scrape() -> bytes:
+            in_flight = float("nan")
+            with suppress(StoreAway):
+                in_flight = (await desk.in_flight(0))[1]
+            return self._metrics.text(in_flight=in_flight, still=_still(desk))
+
+        return scrape
 
     def _readiness(self, slack: SlackApi, socket: SocketMode | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
         async def readiness() -> Mapping[str, str]:
@@ -269,6 +294,11 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
     return trusted
+
+
+def _still(desk: Desk) -> float:
+    """Seconds since the loop turned; 0 before it has begun."""
+    return monotonic() - desk.turned_at if desk.turned_at else 0.0
 
 
 def _nothing(_: Transaction) -> None:

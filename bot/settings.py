@@ -38,10 +38,13 @@ class Settings:
     modelslab_concurrency: int
     allowed_users: frozenset[str]
     allowed_channels: tuple[str, ...]
+    commands_per_person: int
+    max_in_flight: int
     reload_seconds: float
     database_url: str = field(repr=False)
     host: str
     port: int
+    admin_port: int | None
     log_level: str
     log_format: str
     history_days: int
@@ -95,10 +98,13 @@ def read(env: Mapping[str, str], *, terminal: bool = False) -> tuple[Settings, S
         modelslab_concurrency=int(reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100)),
         allowed_users=reader.people("ALLOWED_USERS"),
         allowed_channels=reader.channels("ALLOWED_CHANNELS"),
+        commands_per_person=int(reader.number("COMMANDS_PER_PERSON", 30, 0, 10000)),
+        max_in_flight=int(reader.number("MAX_IN_FLIGHT", 100, 0, 10000)),
         reload_seconds=reader.number("RELOAD_SECONDS", 120, 0, 86400, whole=False),
         database_url=reader.database("DATABASE_URL", "sqlite:///reload-model.db"),
         host=reader.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's port is opened by its engine
         port=int(reader.number("PORT", 3000, 0, 65535)),
+        admin_port=reader.admin_port(),
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
         log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
         history_days=int(reader.number("HISTORY_DAYS", 90, 1, 36500)),
@@ -155,6 +161,14 @@ class _Reader:
             self.faults.append(f"{name} is {_shown(text)}: give {kind} from {low:g} to {high:g}")
             return default
         return value
+
+    def admin_port(self) -> int | None:
+        """The port for the operator, where there is one."""
+        if not self.get("ADMIN_PORT"):
+            return None
+        if self.get("ADMIN_PORT") == self.get("PORT", "3000"):
+            self.faults.append("ADMIN_PORT is the same as PORT: give another one, that the public does not reach")
+        return int(self.number("ADMIN_PORT", 0, 1, 65535))
 
     def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
         text = self.get(name, default)

@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.errors import CannotPostHere, PostAgain, PostFailed
+from bot.metrics import Metrics
 from bot.waiting import retry_after
 
 CALL_SECONDS = 10
@@ -61,8 +62,11 @@ class BoundedResponse(aiohttp.ClientResponse):
 class SlackApi:
     """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
 
-    def __init__(self, session: aiohttp.ClientSession, token: str, base_url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, token: str, base_url: str, metrics: Metrics | None = None
+    ) -> None:
         self._session = session
+        self._metrics = metrics or Metrics()
         self.client = AsyncWebClient(
             token=token,
             base_url=base_url,
@@ -79,7 +83,8 @@ class SlackApi:
     async def call(self, method: str, **fields: object) -> Mapping[str, object]:
         """Call a method with the bot's token. Raises PostAgain for what may pass, CannotPostHere for all else."""
         try:
-            answer = await translated(self.client.api_call(method, json=fields))
+            with self._metrics.posting(method):
+                answer = await translated(self.client.api_call(method, json=fields))
         except PostFailed as failed:
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
@@ -95,6 +100,10 @@ class SlackApi:
         Raises PostAgain for what may pass, CannotPostHere where the address is spent.
         https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
+        with self._metrics.posting("response_url"):
+            await self._respond(response_url, fields)
+
+    async def _respond(self, response_url: str, fields: Mapping[str, object]) -> None:
         body = {"response_type": "in_channel", "replace_original": False, **fields}
         try:
             timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)

@@ -1,7 +1,7 @@
 """Bolt listeners: Slack's payloads → calls of the desk → the ack. No decisions of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import Logger
 
 import structlog
@@ -16,8 +16,12 @@ from bot.allowlist import Allowlist
 from bot.command import Command, ReloadModel, Word, parse
 from bot.desk import Desk
 from bot.errors import Declined, NotACommand, NotListed, StoreAway, Stumbled
+from bot.metrics import Metrics
 from bot.payload import SlashCommand
-from bot.store import Ask
+from bot.store import Ask, Note
+from bot.text import harmless
+
+_WHAT_LIMIT = 128
 
 log = structlog.get_logger(__name__)
 
@@ -30,19 +34,22 @@ class Listener:
     desk: Desk
     may_respond: Callable[[str], bool]
     """Whether a response_url is of a host that messages may be sent to."""
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def answer(self, invocation: SlashCommand) -> str:
         """Do what the command asks for and return what its person is told, privately."""
         try:
             return await self._answer(invocation)
         except Declined as declined:
-            self._audit(invocation, declined.audit)
+            self._audit(invocation, declined.audit, rule=declined.rule)
             return declined.told
         except StoreAway:
             self._audit(invocation, NotListed.audit)
             return NotListed().told
         except Exception:
             log.exception("command_stumbled", user=invocation.person.user_id)
+            self.metrics.command(Stumbled.audit)
+            self._note(invocation, Stumbled.audit)
             return Stumbled().told
 
     async def _answer(self, invocation: SlashCommand) -> str:
@@ -63,10 +70,17 @@ class Listener:
         person, seconds = invocation.person, self.desk.reload_seconds
         url = invocation.response_url if self.may_respond(invocation.response_url) else ""
         asked = await self.desk.ask(
-            Ask(invocation.trigger_id, person.user_id, person.channel_id, command.model_id, url)
+            Ask(
+                invocation.trigger_id,
+                person.user_id,
+                person.channel_id,
+                command.model_id,
+                url,
+                team_id=person.team_id,
+                rule=rule,
+            )
         )
-        outcome = "joined" if asked.joined else "requested"
-        self._audit(invocation, outcome, rule=rule, reload=asked.reload.id, model=command.model_id)
+        self._audit(invocation, asked.outcome, rule=rule, reload=asked.reload.id, model=command.model_id)
         if asked.joined:
             return messages.joined(asked.reload, asked.first, person.user_id, person.channel_id, seconds)
         return messages.reloading(asked.reload, seconds)
@@ -77,10 +91,16 @@ class Listener:
             return messages.in_flight(entries, count, self.desk.reload_seconds)
         return messages.history(await self.desk.history())
 
-    @staticmethod
-    def _audit(invocation: SlashCommand, outcome: str, **more: str) -> None:
+    def _audit(self, invocation: SlashCommand, outcome: str, **more: str) -> None:
+        self.metrics.command(outcome)
         person = invocation.person
         log.info("command", outcome=outcome, user=person.user_id, team=person.team_id, where=person.channel_id, **more)
+        if "reload" not in more:  # else the store has kept it, together with the reload
+            self._note(invocation, outcome, more.get("rule", ""))
+
+    def _note(self, invocation: SlashCommand, outcome: str, rule: str = "") -> None:
+        person, what = invocation.person, harmless(invocation.text.strip(), _WHAT_LIMIT)
+        self.desk.note(Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule))
 
 
 def _parsed(text: str) -> Command | NotACommand:

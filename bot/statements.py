@@ -3,10 +3,12 @@
 Parameters that begin with "the_" say which row; the others are what it gets.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    BindParameter,
     Double,
     Table,
     TypedColumns,
@@ -22,8 +24,8 @@ from sqlalchemy import (
 )
 
 from bot.database import DATABASE_TIME
-from bot.reload import State, StepKind
-from bot.schema import in_flight, place, reload, step, watcher
+from bot.reload import IN_FLIGHT, State, StepKind
+from bot.schema import asked_for, audit, in_flight, place, reload, step, watcher
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -45,12 +47,31 @@ FORGET_RELOAD = delete(reload).where(_the_reload)
 FIRST_WATCHER = select(watcher).where(_of_the_reload).order_by(watcher.c.id).limit(1)
 INVOCATION = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
 ADD_STEPS = insert(step)
+ADD_AUDIT = insert(audit)
+COUNT_COMMANDS = (
+    select(func.count())
+    .select_from(audit)
+    .where(audit.c.user_id == bindparam("the_user"), audit.c.at > bindparam("after"), asked_for)
+)
+# SQLite counts in a partial index only where the index's condition stands in the statement literally.
+_states: BindParameter[Sequence[State]] = bindparam("states", IN_FLIGHT, expanding=True, literal_execute=True)
+COUNT_IN_FLIGHT = select(func.count()).select_from(reload).where(reload.c.state.in_(_states))
 
 _asked_by_it = select(watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
 UNCLAIMED_CALL = (
     select(step.c.reload_id)
     .where(step.c.reload_id.in_(_asked_by_it), step.c.kind == StepKind.CALL, step.c.claims == 0)
     .with_for_update()
+)
+# An asking and its line of the audit are of one moment.
+_same_asking = exists().where(
+    watcher.c.trigger_id == bindparam("the_trigger"),
+    watcher.c.user_id == audit.c.user_id,
+    watcher.c.reload_id == audit.c.reload_id,
+)
+_its_moment = select(watcher.c.asked_at).where(watcher.c.trigger_id == bindparam("the_trigger"))
+AUDIT_WITHDRAWN = (
+    update(audit).where(audit.c.at.in_(_its_moment), _same_asking).values(outcome="withdrawn", reload_id=None)
 )
 FORGET_INVOCATION = delete(watcher).where(watcher.c.trigger_id == bindparam("the_trigger"))
 FORGET_UNWATCHED = delete(reload).where(_the_reload, ~exists().where(watcher.c.reload_id == reload.c.id))
@@ -183,6 +204,27 @@ FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.D
 _not_ended = reload.c.state != State.DONE
 NOT_ENDED = select(reload).where(_not_ended).order_by(reload.c.asked_at).limit(bindparam("most"))
 COUNT_NOT_ENDED = select(func.count()).select_from(reload).where(_not_ended)
+AUDIT = (
+    select(
+        audit.c.at,
+        audit.c.user_id,
+        audit.c.team_id,
+        audit.c.channel_id,
+        audit.c.what,
+        audit.c.outcome,
+        audit.c.rule,
+        audit.c.reload_id,
+        reload.c.state,
+        reload.c.failure,
+        reload.c.unknown,
+        reload.c.undeliverable,
+    )
+    .select_from(audit.outerjoin(reload, reload.c.id == audit.c.reload_id))
+    .where(audit.c.at >= bindparam("after"))
+    .order_by(audit.c.at, audit.c.id)
+)
 ENDED = select(reload).where(reload.c.state == State.DONE).order_by(reload.c.asked_at.desc()).limit(bindparam("most"))
 _old = select(reload.c.id).where(reload.c.state == State.DONE, reload.c.ended_at < bindparam("before"))
 PRUNE = delete(reload).where(reload.c.id.in_(_old.limit(bindparam("most"))))
+_old_lines = select(audit.c.id).where(audit.c.at < bindparam("before")).limit(bindparam("most"))
+PRUNE_AUDIT = delete(audit).where(audit.c.id.in_(_old_lines))

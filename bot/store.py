@@ -15,7 +15,7 @@ from sqlalchemy import Row
 from bot import schema
 from bot import statements as sql
 from bot.database import Database, Transaction
-from bot.errors import Failure, LeaseLost, StoreAway
+from bot.errors import Declined, Failure, LeaseLost, StoreAway, TooManyCommands, TooManyInFlight
 from bot.reload import RANKS, Entry, Reload, State, Step, StepKind, Watcher, Work
 
 _ReloadRow = Row[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
@@ -31,19 +31,27 @@ ASK_SECONDS = 2.0
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: ids are read aloud and typed
 _ID_LENGTH = 6
 
+PERSON_SECONDS = 600.0
+"""The time within which a person's commands are counted."""
+
 _PRUNED_AT_ONCE = 500
 _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One invocation: who wants which model, where; trigger_id is Slack's own id of the invocation."""
+    """One invocation: who wants which model, where; trigger_id is Slack's own id of the invocation.
+
+    team_id is the person's workspace, and rule what let them in: for the audit.
+    """
 
     trigger_id: str
     user_id: str
     channel_id: str
     model_id: str
     response_url: str
+    team_id: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,34 @@ class Asked:
     first: Watcher
     joined: bool
 
+    @property
+    def outcome(self) -> str:
+        """Its name in the audit."""
+        return "joined" if self.joined else "requested"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the audit keeps of an invocation that asked for no reload, or was refused; what is bounded and harmless."""
+
+    user_id: str
+    team_id: str
+    channel_id: str
+    what: str
+    outcome: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many reloads a person may ask for in PERSON_SECONDS, and how many may be in flight; 0 is no limit.
+
+    Replicas that are asked in the same instant do not see each other's: each may then let one more in.
+    """
+
+    per_person: int = 0
+    in_flight: int = 0
+
 
 def new_reload_id() -> str:
     """A short id, as in every ack and log line: 30⁶ of them, and the primary key lets none be given twice."""
@@ -63,10 +99,11 @@ def new_reload_id() -> str:
 class Store:
     """The tables of one database, as one process among others (owner) sees them."""
 
-    def __init__(self, database: Database, owner: str) -> None:
+    def __init__(self, database: Database, owner: str, limits: Limits = Limits()) -> None:
         """owner is unlike that of any other process, now or later."""
         self._database = database
         self._owner = owner
+        self._limits = limits
 
     async def open(self) -> float:
         """Make or upgrade the tables, and return the time now.
@@ -85,8 +122,22 @@ class Store:
     # --- asking -------------------------------------------------------------------------------------
 
     async def ask(self, ask: Ask) -> Asked:
-        """Commit an asking: a new reload, or a watcher more for the one in flight. The same trigger_id counts once."""
-        return await self._database.run(partial(_ask, ask), within=ASK_SECONDS)
+        """Commit an asking: a new reload, or a watcher more for the one in flight. The same trigger_id counts once.
+
+        Raises TooManyCommands or TooManyInFlight.
+        """
+        asked = await self._database.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
+        if isinstance(asked, Declined):
+            raise asked
+        return asked
+
+    async def note(self, note: Note) -> None:
+        """Add to the audit what asked for no reload."""
+
+        def operation(tx: Transaction) -> None:
+            _add_audit(tx, note)
+
+        await self._database.run(operation, within=ASK_SECONDS)
 
     async def withdraw(self, trigger_id: str) -> bool:
         """Undo an asking of which its person was told that it failed, unless its reload has begun. Says if it did."""
@@ -238,12 +289,15 @@ class Store:
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
-    async def prune(self, days: float) -> int:
-        """Forget at most some hundreds of the reloads that ended more than days ago; returns how many."""
+    async def prune(self, days: float) -> tuple[int, int]:
+        """Forget at most some hundreds of the reloads that ended more than days ago, and as many lines of the audit.
 
-        def operation(tx: Transaction) -> int:
-            pruned = tx.execute(sql.PRUNE, before=tx.now - days * 86400, most=_PRUNED_AT_ONCE)
-            return pruned.rowcount
+        Returns how many of each.
+        """
+
+        def operation(tx: Transaction) -> tuple[int, int]:
+            old: dict[str, object] = {"before": tx.now - days * 86400, "most": _PRUNED_AT_ONCE}
+            return tx.execute(sql.PRUNE, **old).rowcount, tx.execute(sql.PRUNE_AUDIT, **old).rowcount
 
         return await self._database.run(operation)
 
@@ -251,20 +305,68 @@ class Store:
 # --- operations: each runs inside a transaction of the database thread ----------------------------------
 
 
-def _ask(ask: Ask, tx: Transaction) -> Asked:
+def _ask(limits: Limits, ask: Ask, tx: Transaction) -> Asked | Declined:
+    """What came of an asking. One that is declined is returned and not raised, so that nothing else is undone."""
+    if _asked_enough(tx, ask.user_id, limits.per_person):
+        return _declined(tx, ask, TooManyCommands(limits.per_person, PERSON_SECONDS))
     reload_, created = _create_or_join(tx, ask.model_id)
+    if created and _is_full(tx, limits.in_flight):
+        tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
+        return _declined(tx, ask, TooManyInFlight(limits.in_flight))
+    asked = _begin_or_join(tx, ask, reload_, created=created)
+    if asked is None:
+        return _asked_before(tx, ask.trigger_id)
+    note = Note(ask.user_id, ask.team_id, ask.channel_id, ask.model_id, asked.outcome, ask.rule)
+    _add_audit(tx, note, asked.reload.id)
+    return asked
+
+
+def _begin_or_join(tx: Transaction, ask: Ask, reload_: Reload, *, created: bool) -> Asked | None:
+    """Add the asker, and a call for a reload that was made just now; None where this is an invocation of before."""
     asked = _add_watcher(tx, ask, reload_.id)
     if asked is None:
         # The same invocation was delivered before: undo what this one may have begun.
         if created:
             tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
-        return _asked_before(tx, ask.trigger_id)
+        return None
     if created:
         _add_step(tx, reload_.id, StepKind.CALL, tx.now)
         return Asked(reload_, asked, joined=False)
     if reload_.state is State.ACCEPTED:
         _open_place(tx, reload_, ask.channel_id)
     return Asked(reload_, _first_watcher(tx, reload_.id), joined=True)
+
+
+def _asked_enough(tx: Transaction, user_id: str, limit: int) -> bool:
+    if not limit:
+        return False
+    return tx.execute(sql.COUNT_COMMANDS, the_user=user_id, after=tx.now - PERSON_SECONDS).scalar_one() >= limit
+
+
+def _is_full(tx: Transaction, limit: int) -> bool:
+    """Whether there is one reload in flight too many, the one that was made just now among them."""
+    return bool(limit) and tx.execute(sql.COUNT_IN_FLIGHT).scalar_one() > limit
+
+
+def _declined(tx: Transaction, ask: Ask, declined: Declined) -> Asked | Declined:
+    """An invocation of before is no second one, and no limit meets it: it is answered as before."""
+    if tx.execute(sql.INVOCATION, the_trigger=ask.trigger_id).first() is not None:
+        return _asked_before(tx, ask.trigger_id)
+    return declined
+
+
+def _add_audit(tx: Transaction, note: Note, reload_id: str | None = None) -> None:
+    tx.execute(
+        sql.ADD_AUDIT,
+        at=tx.now,
+        user_id=note.user_id,
+        team_id=note.team_id,
+        channel_id=note.channel_id,
+        what=note.what,
+        outcome=note.outcome,
+        rule=note.rule,
+        reload_id=reload_id,
+    )
 
 
 def _create_or_join(tx: Transaction, model_id: str) -> tuple[Reload, bool]:
@@ -323,6 +425,7 @@ def _withdraw(trigger_id: str, tx: Transaction) -> bool:
     if row is None:
         return False
     _lock(tx, row[0])
+    tx.execute(sql.AUDIT_WITHDRAWN, the_trigger=trigger_id)
     tx.execute(sql.FORGET_INVOCATION, the_trigger=trigger_id)
     tx.execute(sql.FORGET_UNWATCHED, the_reload=row[0])
     return True

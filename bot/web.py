@@ -1,4 +1,4 @@
-"""The HTTP face: /slack/events in HTTP mode, behind its own checks, and the health of the process in both modes.
+"""The HTTP face: /slack/events in HTTP mode, behind its own checks; the health of the process, and its metrics.
 
 Bolt answers much that is malformed with a 500, and logs the body of a request whose signature is wrong
 (https://github.com/slackapi/bolt-python): so whatever reaches it from here has been verified and read.
@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bot import payload
 from bot.errors import Malformed
+from bot.metrics import CONTENT_TYPE
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body; Slack's are a few KiB."""
@@ -38,6 +39,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 Dispatch = Callable[[Mapping[str, object]], Awaitable[web.Response]]
 Health = Callable[[], Awaitable[Mapping[str, str]]]
+Scrape = Callable[[], Awaitable[bytes]]
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +148,14 @@ class WebServer:
             well = all(state == "ok" for state in parts.values())
             status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
             return web.json_response({"status": "ok" if well else "unavailable", **parts}, status=status)
+
+        self.app.router.add_get(path, handle)
+
+    def add_metrics(self, path: str, scrape: Scrape) -> None:
+        """Serve the metrics, as Prometheus reads them."""
+
+        async def handle(_request: web.Request) -> web.Response:
+            return web.Response(body=await scrape(), headers={"Content-Type": CONTENT_TYPE})
 
         self.app.router.add_get(path, handle)
 

@@ -23,6 +23,8 @@ from bot.errors import (
     ReloadModelError,
     SettingsError,
     Stumbled,
+    TooManyCommands,
+    TooManyInFlight,
     WrongChannel,
 )
 
@@ -31,6 +33,8 @@ DECLINED = [
     NotAllowed("U0ADA"),
     OtherWorkspace(),
     WrongChannel(["C0MODELS", "<!channel>"]),
+    TooManyCommands(30, 600.0),
+    TooManyInFlight(100),
     NotRecorded(),
     NotReady(),
     NotListed(),

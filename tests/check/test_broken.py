@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bot import schema
 from bot.tryout.answers import Big, Hang, Json, Raw, Reset
 from bot.tryout.modelslab import BALANCE, error
 from tests.check.conftest import ADA, BEN, MODELS, Setup
@@ -89,7 +90,9 @@ def later_version(setup: Setup) -> None:
 def without_a_table(setup: Setup) -> None:
     """Make a database that says more than it holds."""
     with closing(sqlite3.connect(setup.file)) as file:
-        file.executescript("CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (1)")
+        file.executescript(
+            f"CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES ({schema.VERSION})"  # noqa: S608 - a number of ours
+        )
 
 
 def without_a_version(setup: Setup) -> None:

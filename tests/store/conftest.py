@@ -7,7 +7,7 @@ import pytest
 
 from bot.database import Database
 from bot.store import Store
-from tests.store.world import Clock, World
+from tests.store.world import WAIT, Clock, World
 
 
 @pytest.fixture
@@ -38,8 +38,9 @@ async def database(url: str, clock: Clock) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def world(database: Database, clock: Clock) -> World:
-    """A store that is opened, and what belongs to it."""
+async def world(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A store that is opened, and what belongs to it; on a busy machine it is waited for longer than by people."""
+    monkeypatch.setattr("bot.store.ASK_SECONDS", WAIT)
     world = World(database, clock)
     await world.store.open()
     return world

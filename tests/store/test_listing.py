@@ -66,12 +66,12 @@ async def test_pruned(store: Store, world: World) -> None:
     await world.elapse(_DAY * 90)
     await world.done(ask("young"))
 
-    assert await store.prune(90) == 1
+    assert await store.prune(90) == (1, 2)
 
     assert [entry.reload.model_id for entry in await store.history(10)] == ["young"]
     assert [entry.reload.model_id for entry in (await store.in_flight(10))[0]] == ["in-flight"]
     assert await world.count() == (2, 2, 1)
-    assert await store.prune(90) == 0
+    assert await store.prune(90) == (0, 0)
 
 
 async def test_pruned_in_parts(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ async def test_pruned_in_parts(store: Store, world: World, monkeypatch: pytest.M
         await world.done(ask(f"model-{model}"))
     await world.elapse(_DAY * 2)
 
-    assert [await store.prune(1) for _ in range(3)] == [2, 1, 0]
+    assert [await store.prune(1) for _ in range(3)] == [(2, 2), (1, 1), (0, 0)]
 
 
 async def test_next_due(store: Store, world: World) -> None:

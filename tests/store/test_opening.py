@@ -1,11 +1,12 @@
 import asyncio
 import time
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, text, update
 
 from bot import schema
-from bot.database import Database
+from bot.database import Database, Transaction
 from bot.errors import CannotStart
 from bot.reload import StepKind
 from bot.store import Store
@@ -65,7 +66,7 @@ async def test_later_version(store: Store, world: World) -> None:
     """A database that a later program has made is refused, and left alone."""
     await world.database.run(lambda tx: tx.connection.execute(update(schema.version).values(version=99)))
 
-    with pytest.raises(CannotStart, match="has schema version 99, and this program knows 1: run the newer program"):
+    with pytest.raises(CannotStart, match="has schema version 99, and this program knows 2: run the newer program"):
         await store.open()
 
 
@@ -77,13 +78,48 @@ async def test_earlier_version(store: Store, url: str, monkeypatch: pytest.Monke
         connection.execute(text("ALTER TABLE reload ADD COLUMN novelty TEXT"))
 
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, add_a_column])
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", 3)
 
     await store.open()
     await store.open()
 
-    assert outside(url, _VERSION) == [(2,)]
+    assert outside(url, _VERSION) == [(3,)]
     assert outside(url, "SELECT model_id, novelty FROM reload") == [("sdxl", None)]
+
+
+_V1_ROWS = """
+INSERT INTO reload (id, model_id, state, asked_at, said, unknown, undeliverable)
+    VALUES ('r4x7k2', 'sdxl', 'requested', 1700000000, '', FALSE, FALSE);
+INSERT INTO watcher (reload_id, trigger_id, user_id, channel_id, asked_at, response_url, response_uses)
+    VALUES ('r4x7k2', 't', 'U0ADA', 'C0MODELS', 1700000000, '', 0);
+INSERT INTO step (reload_id, kind, rank, channel_id, due_at, claims, attempts, crashes)
+    VALUES ('r4x7k2', 'call', 2, '', 1700000000, 0, 0, 0)
+"""
+
+
+async def test_version_1(database: Database, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of version 1, which has no audit, gets one, and goes on with what was asked for."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        earlier.setattr(schema, "VERSION", 1)
+        await Store(database, "earlier").open()
+    with pytest.raises(Exception, match="audit"):
+        outside(url, "SELECT count(*) FROM audit")
+    for statement in _V1_ROWS.split(";"):
+        await database.run(partial(_execute, statement))
+    world = World(database, clock)
+
+    await world.store.open()
+
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
+    assert outside(url, "SELECT count(*) FROM audit") == [(0,)]
+    assert (await world.claim_one(StepKind.CALL)).reload.id == "r4x7k2"
+    assert (await world.store.ask(ask())).joined
+    assert outside(url, "SELECT outcome FROM audit") == [("joined",)]
+
+
+def _execute(statement: str, tx: Transaction) -> None:
+    tx.connection.execute(text(statement))
 
 
 async def test_migration_that_fails(store: Store, world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +130,12 @@ async def test_migration_that_fails(store: Store, world: World, url: str, monkey
         raise ValueError("on purpose")
 
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, fail])
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", 3)
 
     with pytest.raises(ValueError, match="on purpose"):
         await store.open()
 
-    assert outside(url, _VERSION) == [(1,)]
+    assert outside(url, _VERSION) == [(2,)]
     monkeypatch.undo()
     await store.ask(ask())
     assert (await world.count())[0] == 1

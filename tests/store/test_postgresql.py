@@ -8,7 +8,7 @@ from sqlalchemy import text
 from bot.database import Database, InDoubt, Operation, Transaction
 from bot.errors import Failure, StoreAway
 from bot.reload import StepKind
-from bot.store import Store
+from bot.store import Limits, Store
 from tests.postgres import Postgres
 from tests.store.world import WAIT, Clock, Gate, World, ask, at_commit, busy, outside
 
@@ -56,10 +56,19 @@ async def test_cost_of_a_look(postgres: Postgres, url: str) -> None:
 
 
 async def test_cost_of_an_asking(postgres: Postgres, url: str) -> None:
-    """To ask is one short transaction: the time, a reload, a watcher and a step."""
+    """To ask is one short transaction: the time, a reload, a watcher, a step and a line of the audit."""
     said = await _said(postgres, url, lambda store: store.ask(ask()))
 
-    assert [statement.split()[0] for statement in said] == ["BEGIN", "SELECT", "INSERT", "INSERT", "INSERT", "COMMIT"]
+    inserts = ["INSERT"] * 4
+    assert [statement.split()[0] for statement in said] == ["BEGIN", "SELECT", *inserts, "COMMIT"]
+
+
+async def test_cost_of_limits(postgres: Postgres, url: str) -> None:
+    """Each limit costs a statement, unless it is lifted."""
+    said = await _said(postgres, url, lambda store: Store(store._database, "two", Limits(30, 100)).ask(ask()))  # noqa: SLF001
+
+    counts = ["SELECT", "INSERT", "SELECT"]
+    assert [statement.split()[0] for statement in said] == ["BEGIN", "SELECT", *counts, *["INSERT"] * 3, "COMMIT"]
 
 
 async def test_cost_of_a_claim(postgres: Postgres, url: str) -> None:

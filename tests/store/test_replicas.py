@@ -40,7 +40,7 @@ class Replicas(NamedTuple):
 async def replicas(postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
     """Two processes that are patient with each other."""
     monkeypatch.setattr("bot.store.ASK_SECONDS", WAIT)
-    url = f"{postgres_url}&options=-c%20lock_timeout%3D20s"
+    url = f"{postgres_url}&options=-c%20lock_timeout%3D20s%20-c%20deadlock_timeout%3D50ms"
     databases = [Database(url, Clock()), Database(url, Clock())]
     for database in databases:
         await database.start()

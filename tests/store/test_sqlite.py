@@ -1,7 +1,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from bot.database import Database, Transaction
 from bot.errors import CannotStart, StoreAway
 from bot.store import Store
-from tests.store.world import Clock, World, ask, outside, path_of
+from tests.store.world import Clock, Gate, World, ask, outside, path_of
 
 
 @pytest.fixture
@@ -99,6 +99,7 @@ async def test_locked_for_a_moment(store: Store, world: World, url: str) -> None
 
 async def test_locked(store: Store, world: World, url: str) -> None:
     """A file that stays locked is away: nothing is written, then or later, and it works again by itself."""
+    await _pragma(world.database, "busy_timeout=50")
     with _locked(url):
         with pytest.raises(StoreAway, match="locked"):
             await store.ask(ask())
@@ -107,6 +108,27 @@ async def test_locked(store: Store, world: World, url: str) -> None:
     assert await world.count() == (0, 0, 0)
     assert world.database.fault == ""
     await store.ask(ask())
+
+
+async def test_looks_before_it_writes(store: Store, world: World, url: str) -> None:
+    """Nobody else writes between what an operation reads and what it writes."""
+    await store.ask(ask())
+    gate = Gate()
+
+    def operation(tx: Transaction) -> None:
+        tx.connection.exec_driver_sql("SELECT said FROM reload").one()
+        gate.wait()
+        tx.connection.exec_driver_sql("UPDATE reload SET said = 'mine'")
+
+    writing = asyncio.create_task(world.database.run(operation))
+    await gate.reached()
+    with closing(sqlite3.connect(path_of(url), timeout=0.0)) as other:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("UPDATE reload SET said = 'theirs'")
+        gate.open()
+
+        await writing
+        assert other.execute("SELECT said FROM reload").fetchall() == [("mine",)]
 
 
 async def test_locked_for_too_long(store: Store, world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +172,16 @@ async def test_unwritable(store: Store, world: World) -> None:
     assert world.database.fault == "OperationalError"
 
 
-async def test_no_database(url: str, letter: Callable[[], str]) -> None:
-    """A file that is no database is left as it is."""
+async def test_no_database(url: str, letter: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is no database is left as it is, and closed."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def connecting(path: str, **_: object) -> sqlite3.Connection:
+        opened.append(connect(path, check_same_thread=False))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connecting)
     database = Database(url, Clock())
     await database.start()
 
@@ -161,6 +191,9 @@ async def test_no_database(url: str, letter: Callable[[], str]) -> None:
     assert database.fault == "DatabaseError"
     await database.stop()
     assert letter() == _LETTER
+    (connection,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.total_changes  # noqa: B018 - what a closed connection does not tell
 
 
 @pytest.mark.usefixtures("folder")

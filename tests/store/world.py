@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from bot.database import Database, Transaction
 from bot.reload import Reload, StepKind, Watcher, Work
-from bot.schema import place, reload, step, watcher
+from bot.schema import audit, place, reload, step, watcher
 from bot.store import Ask, Store
 
 WAIT = 20.0
@@ -26,6 +26,7 @@ _TIMES = (
     (reload, (reload.c.asked_at, reload.c.accepted_at, reload.c.ready_at, reload.c.ended_at)),
     (watcher, (watcher.c.asked_at, watcher.c.told_at)),
     (step, (step.c.due_at, step.c.tried_at)),
+    (audit, (audit.c.at,)),
 )
 
 
@@ -167,7 +168,7 @@ class World:
         def operation(tx: Transaction) -> Sequence[object]:
             return [
                 sorted(tx.connection.execute(text(f"SELECT * FROM {table}")).all(), key=repr)  # noqa: S608
-                for table in (reload, watcher, place, step)
+                for table in (reload, watcher, place, step, audit)
             ]
 
         return await self.database.run(operation, reads=True)
@@ -240,9 +241,10 @@ async def busy(database: Database) -> AsyncIterator[None]:
         await task
 
 
-# SQLAlchemy's own listeners cannot be removed while another thread is at one: so these two stay, and ask what to do.
+# SQLAlchemy's own listeners cannot be removed while another thread is at one: so these stay, and ask what to do.
 _before_statements: list[Callable[[str], None]] = []
 _at_commits: list[Callable[[Connection], object]] = []
+_at_rollbacks: list[Callable[[Connection], object]] = []
 
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -254,6 +256,12 @@ def _at_statement(*arguments: object) -> None:
 @event.listens_for(Engine, "commit")
 def _at_commit(connection: Connection) -> None:
     for then in tuple(_at_commits):
+        then(connection)
+
+
+@event.listens_for(Engine, "rollback")
+def _at_rollback(connection: Connection) -> None:
+    for then in tuple(_at_rollbacks):
         then(connection)
 
 
@@ -283,6 +291,16 @@ def at_commit(then: Callable[[Connection], object]) -> Iterator[None]:
         yield
     finally:
         _at_commits.remove(then)
+
+
+@contextmanager
+def at_rollback(then: Callable[[Connection], object]) -> Iterator[None]:
+    """Do something just before each rollback."""
+    _at_rollbacks.append(then)
+    try:
+        yield
+    finally:
+        _at_rollbacks.remove(then)
 
 
 @contextmanager
