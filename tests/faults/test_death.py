@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,14 +163,26 @@ async def _told_and_settled(world: World, story: Story, process: Process) -> Non
         await world.settle(process)
 
 
+Fresh = Callable[[], contextlib.AbstractContextManager[str]]
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes the URL of a fresh database at every call."""
-    if request.param == "sqlite":
-        numbers = itertools.count()
-        return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.create
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
+    """Makes a fresh database, for as long as its URL is in use."""
+    numbers = itertools.count()
+
+    @contextlib.contextmanager
+    def sqlite() -> Iterator[str]:
+        yield f"sqlite:///{tmp_path}/{next(numbers)}.db"
+
+    @contextlib.contextmanager
+    def postgresql() -> Iterator[str]:
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.create()
+        yield url
+        server.drop(url)
+
+    return sqlite if request.param == "sqlite" else postgresql
 
 
 @pytest.fixture(autouse=True)
@@ -210,15 +222,17 @@ async def _seams_of(story: Story, url: str) -> list[Seam]:
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_a_death_at_any_seam_loses_nothing_that_was_promised(name: str, new_url: Callable[[], str]) -> None:
+async def test_a_death_at_any_seam_loses_nothing_that_was_promised(name: str, fresh: Fresh) -> None:
     """Whoever was acknowledged is told the end; nothing is done twice but what a death left unrecorded."""
     story = STORIES[name]
-    seams = await _seams_of(story, new_url())
+    with fresh() as url:
+        seams = await _seams_of(story, url)
     at_once = asyncio.Semaphore(DEATHS_AT_ONCE)
 
     async def die(seam: Seam) -> list[str]:
         async with at_once:
-            return await _die_at(seam, story, new_url())
+            with fresh() as url:
+                return await _die_at(seam, story, url)
 
     faults = [fault for found in await asyncio.gather(*map(die, seams)) for fault in found]
 

@@ -26,7 +26,7 @@ async def test_a_replica_that_dies_for_good(tmp_path: Path, postgres_url: str) -
 
 async def test_a_burst_of_askers(tmp_path: Path, postgres_url: str) -> None:
     """Two hundred people who ask two replicas for one model make one call, and each is told once."""
-    async with fleet(tmp_path, postgres_url, 200) as bots:
+    async with fleet(tmp_path, postgres_url, 200, RELOAD_SECONDS="10") as bots:
         await bots.launch("one")
         await bots.launch("two")
         at_once = asyncio.Semaphore(16)
