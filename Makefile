@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help try test soak run lint lock clean
+.PHONY: help try test soak bench run lint lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: $(READY) ## the whole test suite, with branch coverage
 
 soak: $(READY) ## the fault tests that take minutes
 	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 run: $(READY) ## the bot, with the settings of the environment and .env
 	@$(BIN)/python -m bot run

@@ -132,7 +132,7 @@ class TryoutModelsLab:
         try:
             return await self._answer(body, model_id, request)
         finally:
-            self._in_flight[model_id] -= 1
+            self._in_flight -= Counter((model_id,))  # keeps those only that are in flight
 
     async def _serve_balance(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}

@@ -1,0 +1,89 @@
+"""A Slack, or a ModelsLab, in a process of its own: python -m tests.bench.town slack|modelslab.
+
+It says who it is in a line of JSON, answers each line that it is told with another, and ends with its input.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from bot.tryout.answers import Json
+from bot.tryout.modelslab import TryoutModelsLab
+from bot.tryout.slack import TryoutSlack
+from tests.bench.load import CHANNELS, channel
+
+READY = "should be ready now"
+
+Told = Mapping[str, object]
+
+
+async def _lines() -> AsyncIterator[Told]:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield json.loads(line)
+
+
+def _say(said: object) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+async def _slack() -> None:
+    async with TryoutSlack() as slack:
+        for n in range(CHANNELS):
+            slack.add_channel(channel(n), f"room-{n}")
+
+        async def link(url: object) -> None:
+            """Have Socket Mode connections made elsewhere."""
+            slack.heal("apps.connections.open")
+            if url:
+                slack.fail("apps.connections.open", Json(200, {"ok": True, "url": url}))
+
+        async def statuses(number: object) -> list[str]:
+            """Post a status message in each of so many channels, and return their ts."""
+            assert isinstance(number, int)
+            return [slack.say(channel(n), {"text": "is being reloaded"}, "api").ts for n in range(number)]
+
+        async def messages(number: object) -> None:
+            """Wait until there are so many messages."""
+            assert isinstance(number, int)
+            await slack.wait_until(lambda: len(slack.messages) >= number, within=300)
+
+        async def told(number: object) -> list[tuple[str, float]]:
+            """Wait for so many follow-ups, and return where and when each came."""
+            assert isinstance(number, int)
+            await slack.wait_until(lambda: len(slack.messages) >= 2 * number, within=60)
+            return [(message.channel, message.at) for message in slack.messages if READY in message.text]
+
+        async def forget(_nothing: object) -> None:
+            """Forget what was said."""
+            slack.messages.clear()
+            slack.calls.clear()
+
+        _say(
+            {
+                "SLACK_BOT_TOKEN": slack.bot_token,
+                "SLACK_APP_TOKEN": slack.app_token,
+                "SLACK_SIGNING_SECRET": slack.signing_secret,
+                "SLACK_API_URL": slack.api_url,
+            }
+        )
+        orders: dict[str, Callable[[object], Awaitable[object]]] = {
+            order.__name__: order for order in (link, statuses, messages, told, forget)
+        }
+        async for line in _lines():
+            for name, value in line.items():
+                _say(await orders[name](value))
+
+
+async def _modelslab() -> None:
+    async with TryoutModelsLab() as modelslab:
+        _say({"MODELSLAB_API_KEY": modelslab.key, "MODELSLAB_URL": modelslab.url})
+        async for _ in _lines():
+            pass
+
+
+if __name__ == "__main__":
+    asyncio.run(_slack() if sys.argv[1] == "slack" else _modelslab())
