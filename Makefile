@@ -27,7 +27,7 @@ try: $(READY) ## the bot on a pretend Slack and ModelsLab, on this machine
 
 test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -n logical --dist worksteal $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
@@ -49,13 +49,13 @@ lint: $(READY) ## style, types, the manifest, the deployment files
 	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
 
 # Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header pyproject.toml
 
 lock: ## the three locks anew (needs uv)
 	$(COMPILE) --upgrade --extra postgres -o requirements.txt
 	$(COMPILE) --upgrade --extra postgres --group dev --constraint requirements.txt -o requirements-dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-header --group build --constraint requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove what was built

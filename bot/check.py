@@ -72,7 +72,10 @@ async def examine(config: Settings, faults: Sequence[str], *, balance: bool) -> 
     """Check everything; what takes a setting that is faulty is left out, and said to be."""
     asyncio.get_running_loop().set_default_executor(UnawaitedThreads())
     heard = Heard()
-    async with SlackChecks.to_slack(heard) as to_slack, to_modelslab(heard) as to_lab:
+    async with (
+        SlackChecks.to_slack(config.slack_api_url, heard) as to_slack,
+        to_modelslab(config.modelslab_url, heard) as to_lab,
+    ):
         slack = SlackChecks(config, to_slack, heard)
         app = _Check(APP_TOKEN, ["SLACK_APP_TOKEN", "SLACK_API_URL"], slack.app)
         signed = _Check(SIGNING_SECRET, ["SLACK_SIGNING_SECRET"], _signing_secret)

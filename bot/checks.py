@@ -19,6 +19,7 @@ from bot.finding import Finding, clock, fault, in_time, unknown, well
 from bot.logs import Redactor
 from bot.manifest import SCOPES
 from bot.modelslab import ModelsLab
+from bot.proxy import proxy_to
 from bot.settings import CHANNEL, EVERYONE, PERSON, Settings
 from bot.slack_api import TOKEN_FAULTS, BoundedResponse, SlackApi, translated
 
@@ -87,11 +88,11 @@ class SlackChecks:
         self._slack = SlackApi(session, settings.slack_bot_token, settings.slack_api_url)
 
     @staticmethod
-    def to_slack(heard: Heard) -> aiohttp.ClientSession:
-        """A session that tells heard what comes, and takes no answer that is slow or long."""
+    def to_slack(url: str, heard: Heard) -> aiohttp.ClientSession:
+        """A session for the Web API at url that tells heard what comes, and takes no answer that is slow or long."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         return aiohttp.ClientSession(
-            timeout=timeout, trust_env=True, response_class=BoundedResponse, trace_configs=[heard.trace()]
+            timeout=timeout, proxy=proxy_to(url), response_class=BoundedResponse, trace_configs=[heard.trace()]
         )
 
     async def bot(self) -> Sequence[Finding]:
@@ -249,9 +250,9 @@ def _listed(ids: Sequence[str]) -> str:
 # --- ModelsLab --------------------------------------------------------------------------------------------
 
 
-def to_modelslab(heard: Heard) -> aiohttp.ClientSession:
-    """A session such as the client of ModelsLab wants, which tells heard what comes."""
-    return aiohttp.ClientSession(trust_env=True, auto_decompress=False, trace_configs=[heard.trace()])
+def to_modelslab(url: str, heard: Heard) -> aiohttp.ClientSession:
+    """A session such as the client of ModelsLab wants, for the service at url, which tells heard what comes."""
+    return aiohttp.ClientSession(proxy=proxy_to(url), auto_decompress=False, trace_configs=[heard.trace()])
 
 
 async def modelslab(

@@ -25,6 +25,7 @@ from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
 from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
+from bot.proxy import proxy_to
 from bot.settings import Settings, is_loopback
 from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackApi, quiet
 from bot.slack_app import Listener, build, dispatch
@@ -118,9 +119,10 @@ class Service:
         """Make what needs the running event loop."""
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        to_slack = aiohttp.ClientSession(timeout=timeout, trust_env=True, response_class=BoundedResponse)
+        by_proxy = proxy_to(settings.slack_api_url)
+        to_slack = aiohttp.ClientSession(timeout=timeout, proxy=by_proxy, response_class=BoundedResponse)
         # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
-        to_modelslab = aiohttp.ClientSession(trust_env=True, auto_decompress=False)
+        to_modelslab = aiohttp.ClientSession(proxy=proxy_to(settings.modelslab_url), auto_decompress=False)
         self._at_stop(to_slack.close)
         self._at_stop(to_modelslab.close)
         slack = SlackApi(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)

@@ -75,7 +75,7 @@ class SlackApi:
             logger=quiet("slack_sdk.web"),
             retry_handlers=[],
         )
-        # The session minds the proxy variables, NO_PROXY among them, which the SDK would ignore.
+        # The session knows the proxy, if there is one: the SDK would ignore NO_PROXY.
         self.client.proxy = None
         self.token_fault = ""
         """Why Slack refuses the bot's token, or nothing."""

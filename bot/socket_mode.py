@@ -6,7 +6,6 @@ https://docs.slack.dev/apis/events-api/using-socket-mode
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 
 import aiohttp
 import structlog
@@ -74,10 +73,10 @@ class SocketMode:
         """Close the connection: Slack sends what comes now elsewhere."""
         if self._watcher is not None:
             self._watcher.cancel()
-        # The SDK closes its session only when a connection was there to be closed first.
-        with suppress(Exception):
+        try:
             await self._client.close()  # type: ignore[no-untyped-call]
-        await self._client.aiohttp_client_session.close()
+        finally:  # the SDK comes to its session only when nothing before it fails
+            await self._client.aiohttp_client_session.close()
 
     async def _use_patient_session(self) -> None:
         """The SDK's own session would wait five minutes for a handshake, and ignores NO_PROXY."""
@@ -117,8 +116,11 @@ class SocketMode:
                     await self._reconnect()
 
     async def _reconnect(self) -> None:
-        with suppress(Exception):
+        """Connect anew. Whatever stands in the way, the watch goes on and tries again."""
+        try:
             await asyncio.wait_for(self._client.connect_to_new_endpoint(force=True), HANDSHAKE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the SDK promises no kind of error
+            log.warning("socket_mode_not_reconnected", error=type(error).__name__)
 
     # --- what comes in ------------------------------------------------------------------------------
 

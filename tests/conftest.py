@@ -1,7 +1,39 @@
-"""What holds for every test."""
+"""What holds for every test, and what several suites ask for."""
 
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import structlog
 from hypothesis import settings
+
+from bot.tryout.modelslab import TryoutModelsLab
 
 # A machine that is busy makes an example slow, not wrong.
 settings.register_profile("reload-model", deadline=None)
 settings.load_profile("reload-model")
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    """Leave logging as it was: the bot sets it up for its whole process."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    levels = {logger: logger.level for logger in _loggers()}
+    yield
+    root.handlers[:] = handlers
+    for logger in _loggers():
+        logger.setLevel(levels.get(logger, logging.NOTSET))
+    structlog.reset_defaults()
+
+
+def _loggers() -> list[logging.Logger]:
+    named = logging.Logger.manager.loggerDict.values()
+    return [logging.getLogger(), *(logger for logger in named if isinstance(logger, logging.Logger))]
+
+
+@pytest.fixture
+async def modelslab() -> AsyncIterator[TryoutModelsLab]:
+    """A ModelsLab that accepts everything."""
+    async with TryoutModelsLab() as modelslab:
+        yield modelslab

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
 
 from aiohttp import web
 
@@ -67,3 +68,24 @@ class Loopback:
             return await handler(request)
         finally:
             self._handling.discard(task)
+
+
+class Served:
+    """What is served on loopback: to be started and stopped, or used as a context."""
+
+    _server: Loopback
+
+    async def start(self) -> None:
+        """Begin to listen; after a stop, at the same address and with everything still known."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Break off every connection and stop listening."""
+        await self._server.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.stop()

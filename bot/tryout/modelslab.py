@@ -8,13 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from aiohttp import web
 
 from bot.tryout.answers import Answer, Exchange, Json, Raw
 from bot.tryout.bell import Bell
-from bot.tryout.loopback import Loopback
+from bot.tryout.loopback import Loopback, Served
 from bot.tryout.wire import JsonObject, read_object, text_of
 
 
@@ -68,7 +67,7 @@ class ReloadCall:
     body: JsonObject
 
 
-class TryoutModelsLab:
+class TryoutModelsLab(Served):
     """A ModelsLab that is served on loopback.
 
     `wallet` answers a request for the balance. With `spam_filter` set, a call for a model that is being called
@@ -91,21 +90,6 @@ class TryoutModelsLab:
                 web.post("/api/wallet_balance", self._serve_balance),
             ]
         )
-
-    async def start(self) -> None:
-        """Begin to listen; after a stop, at the same address and with everything still known."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Break off every connection and stop listening."""
-        await self._server.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_exception: object) -> None:
-        await self.stop()
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
@@ -23,7 +23,7 @@ from aiohttp import web
 from bot.tryout import web_api
 from bot.tryout.answers import Answer, Exchange, Json, RateLimited
 from bot.tryout.faults import Faults
-from bot.tryout.loopback import Loopback
+from bot.tryout.loopback import Loopback, Served
 from bot.tryout.socket_mode import NotConnected, SocketMode
 from bot.tryout.wire import JsonObject, read_object, text_of
 from bot.tryout.workspace import Refused, Workspace
@@ -97,7 +97,7 @@ class _ResponseUrl:
         return "expired_url" if now - self.made_at > _MOST_AGE else None
 
 
-class TryoutSlack(Workspace):
+class TryoutSlack(Served, Workspace):
     """A workspace that is served on loopback, with one app installed in it.
 
     `ack_seconds` is how long an invocation waits for its ack. Tokens, secret and ids are attributes, and may
@@ -129,21 +129,6 @@ class TryoutSlack(Workspace):
                 web.get("/link/", self._socket_mode.serve),
             ]
         )
-
-    async def start(self) -> None:
-        """Begin to listen; after a stop, at the same address and with everything still known."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Break off every connection and stop listening."""
-        await self._server.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_exception: object) -> None:
-        await self.stop()
 
     @property
     def api_url(self) -> str:

@@ -2,15 +2,13 @@
 
 import asyncio
 import io
-import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import aiohttp
 import pytest
-import structlog
 from yarl import URL
 
 from bot import check
@@ -107,17 +105,6 @@ class Setup:
         return Report(code, out.getvalue())
 
 
-@pytest.fixture(autouse=True)
-def logging_restored() -> Iterator[None]:
-    """Leave logging as it was: the command sets it up for its whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 async def slack() -> AsyncIterator[TryoutSlack]:
     """A workspace with two people and a channel, in which ids may be looked up."""
@@ -127,13 +114,6 @@ async def slack() -> AsyncIterator[TryoutSlack]:
         slack.add_user(BEN, "ben")
         slack.add_channel(MODELS, "models")
         yield slack
-
-
-@pytest.fixture
-async def modelslab() -> AsyncIterator[TryoutModelsLab]:
-    """A ModelsLab."""
-    async with TryoutModelsLab() as modelslab:
-        yield modelslab
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import socket
 import aiohttp
 import pytest
 
-from tests.scenarios.conftest import bot, brisk, house, logging_restored, mode, modelslab, slack
+from tests.scenarios.conftest import bot, brisk, house, mode, slack
 from tests.scenarios.house import House
 
-__all__ = ["bot", "brisk", "house", "logging_restored", "mode", "modelslab", "slack"]
+__all__ = ["bot", "brisk", "house", "mode", "slack"]
 
 
 class Operator:

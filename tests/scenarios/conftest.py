@@ -1,11 +1,9 @@
 """A house for each scenario, in both of Slack's modes unless a test names one."""
 
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import TryoutSlack
@@ -17,17 +15,6 @@ def mode(request: pytest.FixtureRequest) -> str:
     """How Slack reaches the bot."""
     found: str = request.param
     return found
-
-
-@pytest.fixture(autouse=True)
-def logging_restored() -> Iterator[None]:
-    """Leave logging as it was: the bot sets it up for its whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +40,6 @@ async def slack() -> AsyncIterator[TryoutSlack]:
         for user in (ADA, BEN, CEM, EVE):
             slack.add_user(user, user.lower())
         yield slack
-
-
-@pytest.fixture
-async def modelslab() -> AsyncIterator[TryoutModelsLab]:
-    """A ModelsLab that accepts everything."""
-    async with TryoutModelsLab() as modelslab:
-        yield modelslab
 
 
 @pytest.fixture
