@@ -403,6 +403,16 @@ def test_a_name_server_that_hangs_does_not_hold_up_the_end() -> None:
     assert any(thread.daemon and thread.name.startswith("unawaited") for thread in left)
 
 
+async def test_a_name_server_that_says_no_is_heard() -> None:
+    """What a thread raises reaches whoever waits for it."""
+
+    def no() -> None:
+        raise OSError("no such host")
+
+    with pytest.raises(OSError, match="no such host"):
+        await asyncio.get_running_loop().run_in_executor(check.UnawaitedThreads(), no)
+
+
 # --- how it is told -------------------------------------------------------------------------------------
 
 

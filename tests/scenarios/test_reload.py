@@ -446,6 +446,23 @@ async def test_a_slow_model_holds_up_no_other(bot: House) -> None:
 
 
 @one_mode
+async def test_calls_that_take_every_slot_hold_up_no_follow_up(bot: House) -> None:
+    """What is due elsewhere is posted while no more calls may be made."""
+    await bot.reopen(MODELSLAB_CONCURRENCY="1", RELOAD_SECONDS="0.5")
+    await bot.ask("quick")
+    await bot.wait_said("is reloading `quick`")
+    held = asyncio.Event()
+    bot.modelslab.answer("slow", Held(held), ACCEPTED)
+    await bot.ask("slow")
+    await bot.modelslab.wait_for_calls(2)
+    await bot.wait_said("`quick`", READY)
+
+    assert bot.said("`slow`") == []
+    held.set()
+    await bot.wait_said("`slow`", READY)
+
+
+@one_mode
 async def test_old_history_is_forgotten(bot: House) -> None:
     """What ended longer ago than HISTORY_DAYS is forgotten, in steps, when the bot starts."""
     await bot.ask("old")
