@@ -36,14 +36,19 @@ class Allowlist:
 
     def check(self, person: Person) -> str:
         """Return the rule that allows this person here. Raises a Declined that says why not."""
+        rule = self.who(person)
+        if self._channels and person.channel_id not in self._channels:
+            raise WrongChannel(self._channels)
+        return rule
+
+    def who(self, person: Person) -> str:
+        """Return the rule that allows this person, wherever they ask. Raises a Declined that says why not."""
         if self.home is None:
             raise NotReady
         if not self._at_home(person, self.home):
             raise OtherWorkspace
         if person.user_id not in self._users and EVERYONE not in self._users:
             raise NotAllowed(person.user_id)
-        if self._channels and person.channel_id not in self._channels:
-            raise WrongChannel(self._channels)
         return person.user_id if person.user_id in self._users else EVERYONE
 
     @staticmethod
