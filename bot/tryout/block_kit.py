@@ -6,11 +6,8 @@ checked is what this repository may use; other blocks and elements are refused a
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
-
-from slack_sdk.errors import SlackObjectFormationError
-from slack_sdk.models.blocks import Block
 
 from bot.tryout.wire import JsonObject, JsonValue, text_of
 
@@ -102,6 +99,12 @@ _OPTION = _Kind(
     {"value": 150, "url": 3000},
     required=frozenset({"value"}),
 )
+_PARTS: Final[Mapping[str, _Kind]] = {
+    "confirm": _Kind(
+        {"title": _Text(100), "text": _Text(300, mrkdwn=True), "confirm": _Text(30), "deny": _Text(30)}, {"style": 7}
+    ),
+    "filter": _Kind(lists={"include": 4}, rest=frozenset({"exclude_external_shared_channels", "exclude_bot_users"})),
+}
 _VIEWS: Final[Mapping[str, _Kind]] = {
     "modal": _Kind(
         {"title": _Text(24), "submit": _Text(24, optional=True), "close": _Text(24, optional=True)},
@@ -154,7 +157,7 @@ def _fault(says: str, at: str) -> str:
 def _faults_of(part: JsonObject, kind: _Kind, at: str) -> Iterator[str]:
     for name in sorted(kind.required - part.keys()):
         yield _fault(f"missing required field: {name}", at)
-    for name in sorted(part.keys() - kind.fields - {"type", "block_id"}):
+    for name in sorted(part.keys() - kind.fields - {"type"}):
         yield _fault(f"invalid additional property: {name}", at)
     for name, text in kind.texts.items():
         yield from _faults_of_text(part.get(name), text, f"{at}/{name}")
@@ -193,8 +196,8 @@ def _faults_of_block(block: JsonObject, at: str, *, in_modal: bool) -> Iterator[
     if kind is None:
         yield _fault(f"unsupported type: {block.get('type')}", f"{at}/type")
         return
-    faults = [*_faults_of(block, kind, at), *_faults_within(block, at, in_modal=in_modal)]
-    yield from faults or _second_opinion(block, at)
+    yield from _faults_of(block, replace(kind, strings={**kind.strings, "block_id": _ID}), at)
+    yield from _faults_within(block, at, in_modal=in_modal)
 
 
 def _faults_within(block: JsonObject, at: str, *, in_modal: bool) -> Iterator[str]:
@@ -236,6 +239,10 @@ def _faults_of_element(
         return
     yield from _faults_of(element, kind, at)
     yield from _faults_of_each(element.get("options"), at)
+    for name, part in _PARTS.items():
+        if name in element:
+            given = element[name]
+            yield from _faults_of(given if isinstance(given, dict) else {}, part, f"{at}/{name}")
     if element.get("style") not in (None, "primary", "danger"):
         yield _fault("must be primary or danger", f"{at}/style")
     if element.get("response_url_enabled") and not answers:
@@ -248,16 +255,6 @@ def _faults_of_each(options: JsonValue, at: str) -> Iterator[str]:
             yield from _faults_of(option, _OPTION, f"{at}/options/{number}")
         else:
             yield _fault("must be an option", f"{at}/options/{number}")
-
-
-def _second_opinion(block: JsonObject, at: str) -> Iterator[str]:
-    """What Slack's own models find, such as the limits of a confirmation dialog."""
-    try:
-        parsed = Block.parse({**block})
-        if parsed is not None:
-            parsed.to_dict()
-    except (SlackObjectFormationError, TypeError) as fault:
-        yield _fault(str(fault), at)
 
 
 # --- what a person finds --------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class Delivery(Surfaces):
         }
         if kind == "events_api":
             attempt, reason = retry or (0, "")
-            envelope |= {"retry_attempt": attempt, "retry_reason": reason}
+            envelope |= {"retry_attempt": attempt, "retry_reason": reason.removeprefix("http_")}
         answer = (await self._socket_mode.deliver(envelope)).get("payload")
         body = answer if isinstance(answer, dict) else {}
         return 200, json.dumps(answer).encode(), body

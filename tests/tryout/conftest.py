@@ -56,6 +56,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(params=["socket", "http"])
 async def app(request: pytest.FixtureRequest, slack: TryoutSlack, web: AsyncWebClient) -> AsyncIterator[App]:
     """An app that Slack reaches over Socket Mode, and another that it reaches over HTTP."""
+    slack.ack_seconds = 3.0
     app = App(slack, web)
     await app.listen(request.param)
     yield app
