@@ -1,7 +1,7 @@
 """What a person sees, drawn as lines of text. Knows nothing of where the messages come from."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bot.text import harmless
@@ -37,11 +37,16 @@ class Screen:
         """Show what Slack tells one person by itself."""
         self._draw(f"#{channel}", self._painted(f"(only {person} sees) ", _DIM), text)
 
-    def message(self, message: Message) -> None:
-        """Show a message, or what it has become."""
+    def message(self, message: Message, choices: Sequence[str] = ()) -> None:
+        """Show a message, or what it has become, and under it what can be pressed."""
         name = self._channel(message.channel)
         speaker = self._painted(self._speaker(message), _DIM if message.user else _BOLD)
-        self._draw(name, speaker, self._unmarked(message.text))
+        self._draw(name, speaker, "\n".join([self._unmarked(message.text), *_row(choices)]))
+
+    def view(self, kind: str, person: str, texts: Sequence[str], choices: Sequence[str] = ()) -> None:
+        """Show what one person sees beside the channels: a modal, or the Home tab."""
+        speaker = self._painted(f"(only {person} sees) ", _DIM)
+        self._draw(kind, speaker, "\n".join([*map(self._unmarked, texts), *_row(choices)]))
 
     def _speaker(self, message: Message) -> str:
         edited = "(edited) " if message.edits else ""
@@ -82,6 +87,10 @@ class Screen:
         if target.startswith("!"):
             return f"@{target[1:]}"
         return label or target
+
+
+def _row(choices: Sequence[str]) -> list[str]:
+    return ["  ".join(choices)] if choices else []
 
 
 def _date(date: re.Match[str]) -> str:

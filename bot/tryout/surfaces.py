@@ -91,7 +91,7 @@ class _Trigger:
     used: bool = False
 
 
-def _unseen(_home: Home) -> None:
+def _unseen(_view: View) -> None:
     """Stand in where nobody looks."""
 
 
@@ -99,7 +99,7 @@ class Surfaces(Workspace):
     """A workspace whose app shows modals and a Home tab to its people.
 
     `home_tab` switched off makes every views.publish fail. `homes` are the views last published, by person.
-    `on_home` is called with each Home tab as it is published.
+    `on_home` is called with each Home tab as it is published, `on_modal` with each modal that opens or changes.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -107,6 +107,7 @@ class Surfaces(Workspace):
         self.home_tab = True
         self.homes: dict[str, JsonObject] = {}
         self.on_home: Callable[[Home], None] = _unseen
+        self.on_modal: Callable[[Modal], None] = _unseen
         self._home_of: dict[str, Home] = {}
         self._modals: list[Modal] = []
         self._triggers: dict[str, _Trigger] = {}
@@ -168,6 +169,7 @@ class Surfaces(Workspace):
         kept = {name: modal.view[name] for name in ("id", "root_view_id", "previous_view_id")}
         modal.view = self._complete(checked_view(view, "modal")) | kept
         modal.errors = {}
+        self.on_modal(modal)
         self.bell.ring()
 
     def modal(self, view_id: str, external_id: str = "") -> Modal:
@@ -218,6 +220,7 @@ class Surfaces(Workspace):
     def _show(self, user: str, channel: str, view: JsonObject) -> Modal:
         modal = Modal(user, self._complete(view), channel=channel)
         self._modals.append(modal)
+        self.on_modal(modal)
         self.bell.ring()
         return modal
 

@@ -82,6 +82,24 @@ def test_messages(screen: Screen, drawn: list[str], message: Message, line: str)
     assert drawn == [line]
 
 
+def test_what_can_be_pressed(screen: Screen, drawn: list[str]) -> None:
+    """Choices stand in a row under the message, as they are."""
+    screen.message(replace(POSTED, text="&lt;b&gt;"), ["[1] Try <again>", "[2] Stop"])
+
+    assert drawn == ["#models  reload-model> <b>\n             [1] Try <again>  [2] Stop"]
+
+
+def test_what_stands_beside_the_channels(screen: Screen, drawn: list[str]) -> None:
+    """A modal and the Home tab are one person's, and list their words."""
+    screen.view("modal", "ada", ["Reload a model", "for <@U0ADA>"], ["[1] sdxl"])
+    screen.view("home", "ada", ["Hello"])
+
+    assert drawn == [
+        "modal    (only ada sees) Reload a model\n             for @ada\n             [1] sdxl",
+        "home     (only ada sees) Hello",
+    ]
+
+
 @pytest.mark.usefixtures("five_hours_east")
 @pytest.mark.parametrize(
     ("text", "shown"),
