@@ -92,6 +92,7 @@ class Tryout:
 
     async def settle(self, within: float) -> None:
         """Wait until all promises are kept, at most that many seconds, and name those that are not."""
+        await self._shown()
         try:
             await self._slack.wait_until(lambda: not self._broken(), within=within)
         except TimeoutError:
@@ -133,7 +134,7 @@ class Tryout:
                 return f"uses the shortcut {line.text}", partial(self._shortcut, line.text)
             case OpenHome():
                 return "opens the Home tab", self._open_home
-            case Choose():
+            case _:
                 choice = self._choice(line)
                 return f"[{line.text}] {choice.text}", choice.take
 
@@ -153,6 +154,10 @@ class Tryout:
             await self._slack.wait_until(lambda: self._sights[user] > before[user], within=_PATIENCE)
         if self._sights[_ANYONE] == before[_ANYONE]:
             self._stumble(f"nothing came of what {place.person} did: {what}")
+        await self._shown()
+
+    async def _shown(self) -> None:
+        """Wait until each modal that opened is on the screen."""
         while self._showing:
             await asyncio.gather(*self._showing)
 

@@ -14,6 +14,7 @@ _TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "
 
 _MOST_CHARACTERS = 4000
 _WIDTH = 9
+_ROW = 80
 _BOLD, _DIM, _PLAIN = "1", "2", "0"
 
 
@@ -41,12 +42,12 @@ class Screen:
         """Show a message, or what it has become, and under it what can be pressed."""
         name = self._channel(message.channel)
         speaker = self._painted(self._speaker(message), _DIM if message.user else _BOLD)
-        self._draw(name, speaker, "\n".join([self._unmarked(message.text), *_row(choices)]))
+        self._draw(name, speaker, "\n".join([self._unmarked(message.text), *_rows(choices)]))
 
     def view(self, kind: str, person: str, texts: Sequence[str], choices: Sequence[str] = ()) -> None:
         """Show what one person sees beside the channels: a modal, or the Home tab."""
         speaker = self._painted(f"(only {person} sees) ", _DIM)
-        self._draw(kind, speaker, "\n".join([*map(self._unmarked, texts), *_row(choices)]))
+        self._draw(kind, speaker, "\n".join([*map(self._unmarked, texts), *_rows(choices)]))
 
     def _speaker(self, message: Message) -> str:
         edited = "(edited) " if message.edits else ""
@@ -89,8 +90,15 @@ class Screen:
         return label or target
 
 
-def _row(choices: Sequence[str]) -> list[str]:
-    return ["  ".join(choices)] if choices else []
+def _rows(choices: Sequence[str]) -> list[str]:
+    """Set choices in rows that fit a terminal."""
+    rows: list[str] = []
+    for choice in choices:
+        if rows and len(rows[-1]) + len(choice) < _ROW:
+            rows[-1] += f"  {choice}"
+        else:
+            rows.append(choice)
+    return rows
 
 
 def _date(date: re.Match[str]) -> str:

@@ -94,6 +94,7 @@ class Bot:
         self.home: JsonObject | None = {"type": "home", "blocks": [HELLO, buttons("open")]}
         bolt.command("/reload-model")(self._command)
         bolt.action("promise")(self._promise)
+        bolt.action("announce")(self._announce)
         bolt.action("open")(self._open)
         bolt.action("nothing")(self._nothing)
         bolt.shortcut("reload")(self._open)
@@ -108,6 +109,8 @@ class Bot:
             await ack(response_type="in_channel", text=PROMISE)
         elif command["text"] == "silent":
             await ack()
+        elif command["text"] == "announce":
+            await ack(text="Failed.", blocks=[{**buttons("announce")}])
         elif command["text"] == "private":
             await ack(text="Failed.", blocks=[{**buttons("promise", "nothing")}])
         else:
@@ -119,6 +122,10 @@ class Bot:
     async def _promise(self, ack: AsyncAck, respond: AsyncRespond) -> None:
         await ack()
         await respond(PROMISE)
+
+    async def _announce(self, ack: AsyncAck, respond: AsyncRespond) -> None:
+        await ack()
+        await respond("Hello", response_type="in_channel")
 
     async def _nothing(self, ack: AsyncAck) -> None:
         await ack()
@@ -226,12 +233,19 @@ class TestMessages:
         assert (broken, well) == ([MISSING.format("ben", "models")], False)
         assert await play.end() == []
 
-    @pytest.mark.usefixtures("impatient")
     async def test_a_public_promise_is_to_whoever_acted_there(self, play: Play) -> None:
         """An answer for everyone counts too, and twice the same promise is one."""
         await play("ada: /reload-model public", "ada: /reload-model public")
 
         assert await play.end() == [MISSING.format("ada", "models")]
+
+    @pytest.mark.usefixtures("impatient")
+    async def test_a_press_may_be_answered_in_public(self, play: Play) -> None:
+        """Where nothing shows to the person alone, something that shows to everyone is enough."""
+        told = await play("ada: /reload-model announce", "1")
+
+        assert told == ["#models  ada> [1] announce", "#models  reload-model> Hello"]
+        assert play.tryout.went_well
 
     async def test_what_cannot_be_pressed(self, play: Play, slack: TryoutSlack) -> None:
         """What is somebody else's, what there is not, and what is gone."""

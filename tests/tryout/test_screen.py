@@ -89,6 +89,15 @@ def test_what_can_be_pressed(screen: Screen, drawn: list[str]) -> None:
     assert drawn == ["#models  reload-model> <b>\n             [1] Try <again>  [2] Stop"]
 
 
+def test_many_choices_take_several_rows(screen: Screen, drawn: list[str]) -> None:
+    """No row is wider than a terminal."""
+    screen.message(POSTED, [f"[{number}] {'x' * 30}" for number in range(1, 6)])
+    (message,) = drawn
+
+    assert [line.count("[") for line in message.splitlines()] == [0, 2, 2, 1]
+    assert max(map(len, message.splitlines())) < 100
+
+
 def test_what_stands_beside_the_channels(screen: Screen, drawn: list[str]) -> None:
     """A modal and the Home tab are one person's, and list their words."""
     screen.view("modal", "ada", ["Reload a model", "for <@U0ADA>"], ["[1] sdxl"])
