@@ -10,7 +10,7 @@ from bot.tryout.workspace import Message, Workspace
 # https://docs.slack.dev/messaging/formatting-message-text: <…> marks up a mention, a link or a date.
 _MARKUP = re.compile(r"<([^<>]*)>")
 _DATE = re.compile(r"!date\^(?P<unix>\d{1,11})\^(?P<format>[^^|]*)(?:\^[^|]*)?\|(?P<fallback>.*)", re.DOTALL)
-_TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b"}
+_TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b", "{date_short}": "%d %b"}
 
 _MOST_CHARACTERS = 4000
 _WIDTH = 9

@@ -120,6 +120,7 @@ def test_what_stands_beside_the_channels(screen: Screen, drawn: list[str]) -> No
         ("&lt;!channel&gt; &amp;lt;", "<!channel> &lt;"),
         ("about <!date^1700000000^{time}|22:13 UTC>", "about 03:13"),
         ("<!date^1700000000^{date_short_pretty} at {time_secs}|x>", "15 Nov at 03:13:20"),
+        ("<!date^1700000000^{date_short} {time}|x>", "15 Nov 03:13"),
         ("<!date^1700000000^{ago}|some time ago>", "some time ago"),
         ("<!date^1700000000^{time}^https://example.com|22:13>", "03:13"),
         ("bell \a and \x1b[31mred", "bell � and �[31mred"),
