@@ -3,18 +3,16 @@
 The fallback text of every message says all that its blocks say: it is what notifications and screen readers get.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypedDict
 
+from bot import blocks
+from bot.blocks import Block
+from bot.buttons import Button
 from bot.errors import Failure
 from bot.reload import Entry, Reload, State, Watcher
 from bot.text import code
-
-SECTION_LIMIT = 3000
-"""Characters of one section: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
 
 MENTIONS_LIMIT = 400
 MENTIONS_CHARACTERS = 9000
@@ -24,33 +22,26 @@ SAID_LIMIT = 200
 """Characters of ModelsLab's own words that are passed on."""
 
 
-class TextObject(TypedDict):
-    """A text object of Block Kit: https://docs.slack.dev/reference/block-kit/composition-objects/text-object."""
-
-    type: str
-    text: str
-
-
-class Section(TypedDict):
-    """A section block: https://docs.slack.dev/reference/block-kit/blocks/section-block."""
-
-    type: str
-    text: TextObject
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What chat.postMessage and a response_url take: the text, and the blocks that show it."""
+    """What chat.postMessage and a response_url take: the text, and the blocks that show it, its bar and its buttons.
+
+    What the bar draws, the text says in words.
+    """
 
     text: str
+    bar: str = ""
+    buttons: Sequence[Button] = ()
 
     @property
-    def blocks(self) -> list[Section]:
-        """The text in as many sections as it takes, broken between words."""
-        return [
-            Section(type="section", text=TextObject(type="mrkdwn", text=part))
-            for part in _parts(self.text, SECTION_LIMIT)
-        ]
+    def blocks(self) -> list[Block]:
+        """The text in as many sections as it takes, the bar below, and the buttons at the end."""
+        shown = blocks.sections(self.text)
+        if self.bar:
+            shown.append(blocks.context(self.bar))
+        if self.buttons:
+            shown.append(blocks.actions(self.buttons))
+        return shown
 
 
 # --- to whoever typed the command, privately ------------------------------------------------------------
@@ -201,17 +192,3 @@ def audible(audience: Sequence[Watcher]) -> list[Watcher]:
 
 def _mentions(audience: Iterable[Watcher]) -> str:
     return " ".join(dict.fromkeys(mention(watcher.user_id) for watcher in audience))
-
-
-# A mention or a time in angle brackets and a piece of code are one word, whatever spaces they hold.
-_WORD = re.compile(r"(?:<[^>]*>|`[^`]*`|[^ ])+")
-
-
-def _parts(text: str, limit: int) -> Iterator[str]:
-    part = ""
-    for word in _WORD.findall(text):
-        if part and len(part) + 1 + len(word) > limit:
-            yield part
-            part = ""
-        part = f"{part} {word}" if part else word
-    yield part

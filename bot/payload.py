@@ -3,19 +3,16 @@
 https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from bot.allowlist import Person
 from bot.errors import Malformed
+from bot.text import SLACK_ID
 
 COMMAND = "/reload-model"
 
-# An id of Slack's: of a person, a channel, a workspace, an organisation. Letters and digits only, so that an id
-# can stand in a mention as it is.
-_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
 _TOKEN_LIMIT = 2000
 _TEXT_LIMIT = 8000
 _FIELDS_LIMIT = 100
@@ -90,6 +87,6 @@ def _token(payload: Mapping[object, object], name: str) -> str:
 
 def _id(payload: Mapping[object, object], name: str) -> str:
     value = payload.get(name)
-    if not isinstance(value, str) or _ID.fullmatch(value) is None:
+    if not isinstance(value, str) or SLACK_ID.fullmatch(value) is None:
         raise Malformed(name)
     return value

@@ -1,6 +1,10 @@
 """Strings from outside made fit to show: harmless, bounded, escaped. Knows nothing of what they mean."""
 
+import re
 import unicodedata
+
+SLACK_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
+"""An id of Slack's: of a person, a channel, a workspace, an organisation. It can stand in a mention as it is."""
 
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

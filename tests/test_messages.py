@@ -206,7 +206,8 @@ def sections(message: Message) -> list[str]:
         parsed = Block.parse(dict(block))
         assert isinstance(parsed, SectionBlock)
         assert parsed.to_dict() == block
-        texts.append(block["text"]["text"])
+        assert parsed.text is not None
+        texts.append(parsed.text.text)
     return texts
 
 
