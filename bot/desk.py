@@ -30,7 +30,7 @@ from bot.errors import (
 from bot.messages import Message
 from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
-from bot.reload import AWAY_LATE, LATE, Entry, StepKind, Watcher, Work
+from bot.reload import AWAY_LATE, LATE, Entry, Reload, Reminder, StepKind, Watcher, Work
 from bot.store import Ask, Asked, Note, Store
 from bot.waiting import CALL_GIVE_UP, CRASHES_GIVE_UP, POST_GIVE_UP, call_wait, out_of_time, post_wait
 
@@ -104,8 +104,15 @@ class Desk:
 
     async def ask(self, ask: Ask) -> Asked:
         """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded, and TooMany…."""
+        return await self._recorded(ask, self._store.ask(ask))
+
+    async def join(self, ask: Ask, reload_id: str) -> Asked | None:
+        """Commit that a person watches this reload; None where it is over or unknown. Raises as ask does."""
+        return await self._recorded(ask, self._store.join(ask, reload_id))
+
+    async def _recorded(self, ask: Ask, recording: Awaitable[T]) -> T:
         try:
-            asked = await self._store.ask(ask)
+            asked = await recording
         except StoreAway as away:
             log.warning("ask_not_recorded", user=ask.user_id, model=ask.model_id, error=str(away))
             if isinstance(away, InDoubt):
@@ -124,6 +131,32 @@ class Desk:
             await self._store.note(note)
         except StoreAway as away:
             log.warning("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(away))
+
+    async def remind(self, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
+        """Commit a reminder of a reload's model; None where it was never accepted. Raises NotRecorded."""
+        try:
+            return await self._store.remind(user_id, reload_id, channel_id)
+        except StoreAway as away:
+            raise NotRecorded from away
+
+    async def stop_reminding(self, user_id: str, model_id: str) -> bool:
+        """Take back a reminder; says whether there was one. Raises NotRecorded."""
+        try:
+            return await self._store.stop_reminding(user_id, model_id)
+        except StoreAway as away:
+            raise NotRecorded from away
+
+    async def reminders(self, user_id: str) -> list[Reminder]:
+        """A person's reminders. Raises StoreAway."""
+        return await self._store.reminders(user_id)
+
+    async def known_models(self, limit: int = 100) -> list[str]:
+        """The ids of models of which a reload was accepted, the latest first. Raises StoreAway."""
+        return await self._store.known_models(limit)
+
+    async def reload(self, reload_id: str) -> Reload | None:
+        """The reload of this id, as it stands. Raises StoreAway."""
+        return await self._store.reload(reload_id)
 
     async def in_flight(self, limit: int = 20) -> tuple[list[Entry], int]:
         """The reloads that have not ended, and how many there are. Raises StoreAway."""

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import psycopg
@@ -37,6 +37,11 @@ def ask(
     return Ask(trigger or f"trigger-{next(_TRIGGERS)}", user, channel, model, response_url)
 
 
+def press(model: str = "sdxl", *, user: str = "U0ADA", channel: str = "C0MODELS") -> Ask:
+    """A press of a button, unlike any other invocation."""
+    return replace(ask(model, user=user, channel=channel), press=True)
+
+
 @dataclass
 class Clock:
     """The time on SQLite, which passes only when it is moved."""
@@ -60,6 +65,7 @@ class Seen:
     claims: int
     attempts: int
     crashes: int
+    person_id: str | None
 
 
 class World:
