@@ -14,6 +14,7 @@ import structlog
 
 from bot import messages
 from bot.announcer import Announcer, Pacer
+from bot.command import MODEL_ID
 from bot.database import InDoubt
 from bot.errors import (
     CallAgain,
@@ -30,9 +31,18 @@ from bot.errors import (
 from bot.messages import Message
 from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
-from bot.reload import AWAY_LATE, LATE, Entry, Reload, Reminder, StepKind, Watcher, Work
+from bot.reload import AWAY_LATE, IN_FLIGHT, LATE, Entry, Reload, Reminder, StepKind, Watcher, Work, a_while
 from bot.store import Ask, Asked, Note, Store
-from bot.waiting import CALL_GIVE_UP, CRASHES_GIVE_UP, POST_GIVE_UP, call_wait, out_of_time, post_wait
+from bot.waiting import (
+    BAR_LAST,
+    CALL_GIVE_UP,
+    CRASHES_GIVE_UP,
+    POST_GIVE_UP,
+    bar_wait,
+    call_wait,
+    out_of_time,
+    post_wait,
+)
 
 RENEW_SECONDS = 3.0
 """Between two renewals of the leases in hand; a lease lasts 10 s."""
@@ -45,6 +55,16 @@ CONTENDED_SECONDS = 0.05
 
 POSTS_AT_ONCE = 64
 
+BARS_AT_ONCE = 4
+"""Hands that move bars: their own, so that a bar never takes a post's."""
+
+BAR_EDIT_SECONDS = 5.0
+"""What one move of a bar may take: less than STOP_SECONDS, so that a stop waits for what came of it."""
+
+NEAR_SECONDS = 3.0
+NEAR_LIMIT = 3
+"""How long near model ids are looked for, and how many are offered."""
+
 STOP_SECONDS = 6.0
 """What steps in hand get to end when the desk stops; Docker kills 10 s after its signal."""
 
@@ -53,7 +73,8 @@ PRUNE_SECONDS = 600.0
 STORE_RETRY_SECONDS = 0.5
 
 _CALLS = (StepKind.CALL,)
-_POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.STATUS, StepKind.CLOSE)
+_POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.REMIND, StepKind.STATUS, StepKind.CLOSE)
+_BARS = (StepKind.BAR,)
 _COMFORTS_TRIED = 5
 
 T = TypeVar("T")
@@ -61,10 +82,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+async def _none_known(_model_id: str) -> Sequence[str]:
+    return ()
+
+
 class Desk:
     """Takes what people ask for, and carries every reload to its end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - three parts, and the figures and the look-up that the service sets by name
         self,
         store: Store,
         modelslab: ModelsLab,
@@ -74,8 +99,12 @@ class Desk:
         concurrency: int,
         history_days: int,
         metrics: Metrics | None = None,
+        nearest: Callable[[str], Awaitable[Sequence[str]]] = _none_known,
     ) -> None:
-        """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once."""
+        """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once.
+
+        nearest finds ids of models like one that ModelsLab does not know, the nearest first; it may fail.
+        """
         self._store = store
         self._modelslab = modelslab
         self._announcer = announcer
@@ -83,7 +112,8 @@ class Desk:
         self._pacer = Pacer(monotonic)
         self.reload_seconds = reload_seconds
         self._history_days = history_days
-        self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE}
+        self._nearest = nearest
+        self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE, _BARS: BARS_AT_ONCE}
         self._in_hand: dict[asyncio.Task[None], Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turning: asyncio.Task[None] | None = None
@@ -98,6 +128,8 @@ class Desk:
             StepKind.FOLLOW_UP: self._follow_up,
             StepKind.DIRECT: self._direct,
             StepKind.CLOSE: self._close,
+            StepKind.REMIND: self._reminder,
+            StepKind.BAR: self._bar,
         }
 
     # --- what people ask for ------------------------------------------------------------------------
@@ -340,12 +372,14 @@ class Desk:
             await _until_stored(lambda: self._store.dropped(step))
         elif not await self._waits_its_turn(work):
             try:
-                message = messages.status(reload, work.askers, work.watchers[0])
+                message = messages.status(reload, work.askers, work.watchers[0], work.now)
                 delivery = await self._announcer.announce(work, message)
             except PostFailed as failed:
                 await self._comfort_failed(work, failed, left)
             else:
-                await _until_stored(lambda: self._store.status_posted(step, delivery.ts, delivery.responder))
+                every = bar_wait(self.reload_seconds)
+                moves = every if left > every + BAR_LAST else None
+                await _until_stored(lambda: self._store.status_posted(step, delivery.ts, delivery.responder, moves))
                 log.info("status_posted")
 
     async def _comfort_failed(self, work: Work, failed: PostFailed, left: float) -> None:
@@ -369,15 +403,16 @@ class Desk:
             await self._give_up(work, "crashes")
         elif not await self._waits_its_turn(work):
             try:
-                delivery = await self._announcer.announce(work, self._ending(work, audience), thread=True)
+                message = await self._ending(work, audience)
+                delivery = await self._announcer.announce(work, message, thread=True)
             except CannotPostHere as failed:
                 log.warning("no_way_into_channel", code=failed.code)
                 await _until_stored(lambda: self._store.told(step, [], None))
             except PostAgain as failed:
                 await self._promise_failed(work, failed)
             else:
-                told = [watcher.id for watcher in audience]
-                await _until_stored(lambda: self._store.told(step, told, delivery.responder))
+                told, stumbled = [watcher.id for watcher in audience], _stumbles(work)
+                await _until_stored(lambda: self._store.told(step, told, delivery.responder, stumbled=stumbled))
                 self._told(work, "channel" if delivery.responder is None else "response_url")
                 log.info("follow_up_posted", told=len(told), late=self._lateness(work))
 
@@ -391,13 +426,14 @@ class Desk:
             await self._give_up(work, "crashes")
         else:
             try:
-                await self._announcer.direct(audience[0].user_id, self._ending(work, audience))
+                await self._announcer.direct(audience[0].user_id, await self._ending(work, audience))
             except CannotPostHere as failed:
                 await self._give_up(work, failed.code)
             except PostAgain as failed:
                 await self._promise_failed(work, failed)
             else:
-                await _until_stored(lambda: self._store.told(step, [audience[0].id], None))
+                told, stumbled = [audience[0].id], _stumbles(work)
+                await _until_stored(lambda: self._store.told(step, told, None, stumbled=stumbled))
                 self._told(work, "direct")
                 log.info("direct_posted", user=audience[0].user_id, late=self._lateness(work))
 
@@ -412,29 +448,99 @@ class Desk:
             self._metrics.retried(work.step.kind)
 
     async def _give_up(self, work: Work, code: str) -> None:
-        log.error("undeliverable", code=code, users=[watcher.user_id for watcher in work.audience])
-        await _until_stored(lambda: self._store.undeliverable(work.step))
+        """The loud end of a promise; a reminder then waits for the next reload, as if it had been told."""
+        step = work.step
+        users = [watcher.user_id for watcher in work.audience] if step.person_id is None else [step.person_id]
+        log.error("undeliverable", code=code, users=users)
+        give_up = self._store.undeliverable if step.person_id is None else self._store.rested
+        await _until_stored(lambda: give_up(step))
         self._metrics.undeliverable()
 
-    async def _close(self, work: Work) -> None:
-        """Let the status message say that it is over. Editing it twice changes nothing."""
+    async def _reminder(self, work: Work) -> None:
+        """Remind a person, in a DM, that a model may idle out."""
+        step, person_id = work.step, work.step.person_id or ""
+        if step.crashes >= CRASHES_GIVE_UP:
+            await self._give_up(work, "crashes")
+            return
         try:
-            message = messages.closed(work.reload, work.askers)
-            await self._announcer.edit(work.step.channel_id, work.status_ts, message)
+            message = messages.reminder(work.reload, step.channel_id, work.now)
+            await self._announcer.direct(person_id, message)
+        except CannotPostHere as failed:
+            await self._give_up(work, failed.code)
+        except PostAgain as failed:
+            await self._promise_failed(work, failed)
+        else:
+            await _until_stored(lambda: self._store.rested(step))
+            log.info("reminder_posted", user=person_id)
+
+    async def _bar(self, work: Work) -> None:
+        """Move a status message's bar: the first thing that is dropped, and never tried again."""
+        step, every = work.step, bar_wait(self.reload_seconds)
+        left = (work.reload.ready_at or 0.0) - work.now
+        moved = left > BAR_LAST and not step.crashes and await self._moved(work)
+        try:
+            if moved and left > every + BAR_LAST:
+                await _until_stored(lambda: self._store.rested(step, every))
+            else:
+                await _until_stored(lambda: self._store.dropped(step))
+        except LeaseLost:
+            await self._close_again(work)
+
+    async def _moved(self, work: Work) -> bool:
+        """Whether Slack took a bar's move, as far as anybody can tell."""
+        try:
+            message = messages.status(work.reload, work.askers, work.watchers[0], work.now)
+            async with asyncio.timeout(BAR_EDIT_SECONDS):
+                await self._announcer.edit(work.step.channel_id, work.status_ts, message)
+        except (PostFailed, TimeoutError) as failed:
+            log.info("bar_dropped", code=getattr(failed, "code", type(failed).__name__))
+            return False
+        return True
+
+    async def _close_again(self, work: Work) -> None:
+        """A bar's move took longer than its reload: what it may have overwritten since is written anew."""
+        reload = await _until_stored(lambda: self._store.reload(work.reload.id))
+        if reload is not None and reload.state not in IN_FLIGHT:
+            log.info("bar_overtaken")
+            with suppress(PostFailed):
+                await self._announcer.edit(work.step.channel_id, work.status_ts, messages.closed(reload, work.askers))
+
+    async def _close(self, work: Work) -> None:
+        """Let the status message say that it is over, and after a while offer more. To edit it twice does no harm."""
+        step, reload = work.step, work.reload
+        if step.crashes >= CRASHES_GIVE_UP:
+            await _until_stored(lambda: self._store.dropped(step))
+            return
+        left = (reload.ready_at or 0.0) + a_while(self.reload_seconds) - work.now
+        try:
+            message = messages.closed(reload, work.askers, again=left <= 0)
+            await self._announcer.edit(step.channel_id, work.status_ts, message)
         except PostFailed as failed:
             await self._comfort_failed(work, failed, POST_GIVE_UP)
         else:
-            await _until_stored(lambda: self._store.dropped(work.step))
+            await _until_stored(lambda: self._store.rested(step, left) if left > 0 else self._store.dropped(step))
 
-    def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
-        if work.step.crashes == CRASHES_GIVE_UP:
+    async def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
+        if _stumbles(work):
             log.error("step_poisoned", crashes=work.step.crashes)
             return messages.stumbled(work.reload, audience)
         if work.reload.failure is not None:
-            return messages.failure(work.reload, audience)
+            return messages.failure(work.reload, audience, await self._near(work.reload))
         due_while_away = (work.reload.ready_at or 0.0) < self._opened_at
         late = self._lateness(work) > (AWAY_LATE if due_while_away else LATE)
         return messages.follow_up(work.reload, audience, late=late)
+
+    async def _near(self, reload: Reload) -> Sequence[str]:
+        """Ids of models that may have been meant, where ModelsLab did not know one; a failure waits for none."""
+        if reload.failure is not Failure.UNKNOWN_MODEL:
+            return ()
+        try:
+            async with asyncio.timeout(NEAR_SECONDS):
+                found = [near for near in await self._nearest(reload.model_id) if MODEL_ID.fullmatch(near)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, a guess is not worth it
+            log.warning("no_near_models", error=type(error).__name__)
+            return ()
+        return [near for near in dict.fromkeys(found) if near != reload.model_id][:NEAR_LIMIT]
 
     def _lateness(self, work: Work) -> float:
         """Seconds since the reload should have been ready; 0 for one that failed."""
@@ -456,6 +562,11 @@ class Desk:
         if asked is not None:
             self._pacer.hold(work.step.channel_id, asked)
         return post_wait(work.step.attempts, asked)
+
+
+def _stumbles(work: Work) -> bool:
+    """Whether nothing is left to be said but that nobody can say."""
+    return work.step.crashes == CRASHES_GIVE_UP
 
 
 async def _until_stored(operation: Callable[[], Awaitable[T]]) -> T:

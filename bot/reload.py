@@ -16,6 +16,9 @@ LATE = 5.0
 AWAY_LATE = 1.0
 """Seconds after which a follow-up says that it is late: in general, and where it was due before this process began."""
 
+A_WHILE = 5.0
+"""Times as long as a reload takes, after which its model may be wanted anew: before that, nobody is offered it."""
+
 DAY = 86400.0
 
 IDLE_AFTER = 7 * DAY
@@ -27,6 +30,11 @@ REMIND_AFTER = 6 * DAY
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5
 """https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
+
+
+def a_while(reload_seconds: float) -> float:
+    """Seconds after a reload's end until it is offered to reload its model again."""
+    return A_WHILE * reload_seconds
 
 
 class State(StrEnum):

@@ -88,8 +88,8 @@ class Listener:
     async def _list(self, command: Command) -> str:
         if command is Word.STATUS:
             entries, count = await self.desk.in_flight()
-            return messages.in_flight(entries, count, self.desk.reload_seconds)
-        return messages.history(await self.desk.history())
+            return messages.in_flight(entries, count, self.desk.reload_seconds).text
+        return messages.history(await self.desk.history()).text
 
     def _audit(self, invocation: SlashCommand, outcome: str, **more: str) -> None:
         self.metrics.command(outcome)

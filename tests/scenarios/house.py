@@ -30,6 +30,10 @@ MODELS, OPS = "C0MODELS", "C0OPS"
 READY = "should be ready now"
 FAILED = "was not reloaded"
 
+_RESTS = "kind = 'remind' OR (kind = 'close' AND claims > 0 AND tried_at IS NULL)"
+_SETTLED = f"NOT EXISTS (SELECT 1 FROM step WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
+_ENDED = "(SELECT count(*) FROM reload WHERE state = 'done')"
+
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
 _NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
 
@@ -220,9 +224,8 @@ class House:
         return self.said(*words, channel=channel)[-1]
 
     async def wait_done(self, n: int = 1, *, within: float = 10.0) -> None:
-        """Wait until n reloads have ended, and nothing more is to be done for any."""
-        over = "SELECT (SELECT count(*) FROM step) = 0 AND (SELECT count(*) FROM reload WHERE state = 'done') >= ?"
-        await eventually(lambda: self.sql(over, n)[0][0], within=within)
+        """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
+        await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
     async def wait_step(self, kind: str, *, within: float = 10.0) -> None:
         """Wait until a step of this kind is in hand."""
@@ -266,7 +269,7 @@ class House:
 
 
 def _block_texts(message: Message) -> list[str]:
-    texts = [block["text"] for block in message.blocks]
+    texts = [block.get("text") for block in message.blocks]
     return [str(text["text"]) for text in texts if isinstance(text, dict)] or [message.text]
 
 

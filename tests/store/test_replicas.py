@@ -323,7 +323,12 @@ async def test_reminded_while_reloaded(replicas: Replicas) -> None:
     old = await one.done(ask())
     call = await one.called(ask())
     gate, first = Gate(), threading.Lock()
-    with at_commit(lambda _: first.acquire(blocking=False) and gate.wait()):
+
+    def stop(_: object) -> None:
+        if first.acquire(blocking=False):
+            gate.wait()
+
+    with at_commit(stop):
         accepting = asyncio.create_task(one.store.accepted(call.step, 120.0))
         await gate.reached()
         missed = await two.store.remind("U0ADA", old.id, "C0MODELS")
