@@ -75,6 +75,7 @@ STORE_RETRY_SECONDS = 0.5
 _CALLS = (StepKind.CALL,)
 _POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.REMIND, StepKind.STATUS, StepKind.CLOSE)
 _BARS = (StepKind.BAR,)
+_TO_CHANNELS = (StepKind.FOLLOW_UP, StepKind.STATUS)
 _COMFORTS_TRIED = 5
 
 T = TypeVar("T")
@@ -557,9 +558,12 @@ class Desk:
         return wait > 0
 
     def _wait(self, work: Work, failed: PostFailed) -> float:
-        """Seconds until a post is tried again; a limit that Slack set holds for the channel, not for others."""
+        """Seconds until a post is tried again; a limit that Slack set on a channel's messages holds for all of them.
+
+        DMs and edits have limits of their own: https://docs.slack.dev/apis/web-api/rate-limits
+        """
         asked = failed.wait if isinstance(failed, PostAgain) else None
-        if asked is not None:
+        if asked is not None and work.step.kind in _TO_CHANNELS:
             self._pacer.hold(work.step.channel_id, asked)
         return post_wait(work.step.attempts, asked)
 

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from bot import logs, settings
+from bot.desk import Desk
 from bot.service import Service
 from bot.tryout.answers import Answer, Exchange
 from bot.tryout.modelslab import TryoutModelsLab
@@ -173,6 +174,14 @@ class House:
     async def open_slowly(self) -> None:
         """Start the bot anew with reloads that take long enough for people to join them."""
         await self.reopen(RELOAD_SECONDS="0.6")
+
+    @property
+    def desk(self) -> Desk:
+        """The bot's desk, as what receives presses has it."""
+        assert self.service is not None
+        desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does
+        assert desk is not None
+        return desk
 
     @property
     def port(self) -> int:
