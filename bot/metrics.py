@@ -56,7 +56,7 @@ COUNTERS: Mapping[str, Metric] = {
     _COMMANDS: Metric("Commands, by what came of them.", ("outcome",)),
     _RELOADS: Metric("Reloads that ModelsLab accepted, or that failed for good, by why.", ("result",)),
     _FOLLOW_UPS: Metric("Messages that told how a reload ended, by the way they went.", ("via",)),
-    _UNDELIVERABLE: Metric("Messages about a reload's end that reached nobody in all the time there is."),
+    _UNDELIVERABLE: Metric("Messages that were promised and reached nobody in all the time there is."),
     _CLAIMS: Metric("Steps taken in hand by this process.", ("step",)),
     _RETRIES: Metric("Steps that failed and are to be tried again.", ("step",)),
     _CRASHES: Metric("Steps that ended in an error of the bot's own.", ("step",)),
