@@ -240,7 +240,7 @@ FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.D
 ACCEPTED_MODEL = select(reload.c.model_id).where(_the_reload, was_accepted)
 _accepted = select(reload).where(reload.c.model_id == bindparam("the_model"), was_accepted)
 LAST_ACCEPTED = _accepted.order_by(reload.c.accepted_at.desc(), reload.c.id).limit(1)
-_of_the_model = step.c.reload_id.in_(select(reload.c.id).where(reload.c.model_id == bindparam("the_model")))
+_of_the_model = step.c.reload_id.in_(_accepted.with_only_columns(reload.c.id))
 REMINDERS_OF_MODEL = (
     select(step.c.id, step.c.person_id, step.c.reload_id)
     .where(reminds, _of_the_model)

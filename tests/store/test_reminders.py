@@ -1,17 +1,19 @@
 """Reminders: one a person and model, of the last reload that was accepted, until they are taken back."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from bot.database import Transaction
+from bot import statements as sql
+from bot.database import Database, Transaction
 from bot.errors import Failure, LeaseLost
 from bot.reload import DAY, REMIND_AFTER, Reload, Reminder, State, StepKind
 from bot.schema import step
 from bot.store import LEASE, Store
-from tests.store.world import Seen, World, ask, outside
+from tests.store.world import Clock, Seen, World, ask, outside
 
 _REMIND = StepKind.REMIND
 
@@ -312,3 +314,30 @@ async def test_a_reload_by_its_id(store: Store, world: World, url: str) -> None:
     assert await store.reload(accepted.id) == accepted
     assert await store.reload("nosuch") is None
     assert outside(url, "SELECT count(*) FROM reload") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        ("REMINDERS", "one_reminder"),
+        ("STOP_REMINDING", "one_reminder"),
+        ("REMINDERS_OF_MODEL", "by_model"),
+        ("LAST_ACCEPTED", "by_model"),
+        ("KNOWN_MODELS", "by_model"),
+        ("PRESSED", "audit_by_person"),
+    ],
+)
+async def test_found_by_an_index(sqlite_url: str, statement: str, index: str) -> None:
+    """However long the history is, SQLite looks at no more of it than it must."""
+    database = Database(sqlite_url, Clock())
+    await database.start()
+    await Store(database, "one").open()
+
+    def plan(tx: Transaction) -> str:
+        compiled = str(getattr(sql, statement).compile(tx.connection))
+        literally = re.sub(r"__\[POSTCOMPILE_\w+\]", "'remind'", compiled)
+        values = (None,) * literally.count("?")
+        return str(tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {literally}", values).all())
+
+    assert f"INDEX {index}" in await database.run(plan)
+    await database.stop()
