@@ -73,7 +73,7 @@ class World:
                 store,
                 modelslab,
                 Announcer(slack),
-                reload_seconds=0.1,
+                reload_seconds=0.2,
                 concurrency=4,
                 history_days=1,
             )
@@ -213,11 +213,11 @@ async def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.0)
     monkeypatch.setattr("bot.desk.call_wait", lambda *_: 0.05)
-    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.04)
+    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.06)
     monkeypatch.setattr("bot.desk.BAR_LAST", 0.01)
     monkeypatch.setattr("bot.store.BAR_EDITS", 1e6)
     monkeypatch.setattr("bot.store.REMIND_AFTER", 0.1)
-    monkeypatch.setattr("bot.reload.A_WHILE", 1.0)
+    monkeypatch.setattr("bot.reload.A_WHILE", 0.5)
     asyncio.get_running_loop().set_exception_handler(_let_the_dead_rest)
 
 
