@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     tryout.set_defaults(command=_try)
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
     printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's address, as in https://bot.example.com")
+    printed.add_argument("--groups", action="store_true", help="for an allowlist that holds user groups")
     printed.set_defaults(command=_manifest)
     checked = commands.add_parser("check", help="is everything set up? look at the settings, and ask what they name")
     checked.add_argument("--who", type=_person, metavar="ID", help="only whether this person may, and by which rule")
@@ -119,7 +120,7 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> int:
-    sys.stdout.write(manifest.text(options.url))
+    sys.stdout.write(manifest.text(options.url, groups=options.groups))
     return 0
 
 

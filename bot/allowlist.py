@@ -1,10 +1,10 @@
 """May this person, here, do this? Knows the settings' ids, and nothing of what is asked."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from bot.errors import NotAllowed, NotReady, OtherWorkspace, WrongChannel
-from bot.settings import EVERYONE
+from bot.errors import GroupUnread, NotAllowed, NotReady, OtherWorkspace, WrongChannel
+from bot.settings import EVERYONE, GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,27 @@ class Person:
     enterprise_id: str = ""
 
 
+Members = Callable[[str], Collection[str] | None]
+"""Tells the ids of those in a user group, None where they are not known."""
+
+
+def _not_known(_group: str) -> None:
+    """Nobody has asked Slack."""
+
+
 class Allowlist:
     """Decides from ids, never from names; nobody is allowed until named."""
 
-    def __init__(self, users: Collection[str], channels: Sequence[str]) -> None:
-        """users are ids of people, or * for everyone of the workspace; no channels means every channel."""
-        self._users = frozenset(users)
+    def __init__(self, users: Collection[str], channels: Sequence[str], members: Members = _not_known) -> None:
+        """users are ids of people and user groups, or * for everyone of the workspace; no channels means every channel.
+
+        members is asked anew each time.
+        """
+        self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
+        self._people = frozenset(users) - {EVERYONE, *self._groups}
+        self._everyone = EVERYONE in users
         self._channels = tuple(channels)
+        self._members = members
         self.home: Home | None = None
 
     def check(self, person: Person) -> str:
@@ -47,9 +61,21 @@ class Allowlist:
             raise NotReady
         if not self._at_home(person, self.home):
             raise OtherWorkspace
-        if person.user_id not in self._users and EVERYONE not in self._users:
-            raise NotAllowed(person.user_id)
-        return person.user_id if person.user_id in self._users else EVERYONE
+        return self._rule(person.user_id)
+
+    def _rule(self, user_id: str) -> str:
+        """The rule that says the most of this person. A group that is not known admits nobody, and is said to be."""
+        if user_id in self._people:
+            return user_id
+        members = {group: self._members(group) for group in self._groups}
+        for group, ids in members.items():
+            if ids is not None and user_id in ids:
+                return group
+        if self._everyone:
+            return EVERYONE
+        if unread := [group for group, ids in members.items() if ids is None]:
+            raise GroupUnread(unread)
+        raise NotAllowed(user_id)
 
     @staticmethod
     def _at_home(person: Person, home: Home) -> bool:

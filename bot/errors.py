@@ -9,6 +9,7 @@ ReloadModelError
 ├── Declined                a command that starts nothing; the person is told why, privately
 │   ├── NotACommand
 │   ├── NotAllowed
+│   ├── GroupUnread
 │   ├── OtherWorkspace
 │   ├── WrongChannel
 │   ├── TooManyCommands
@@ -101,6 +102,21 @@ class NotAllowed(Declined):
             f"You are not allowed to reload models here. Whoever runs this bot can allow you by adding your id, "
             f"{code(user_id)}, to `ALLOWED_USERS`. Nothing was started."
         )
+
+
+class GroupUnread(Declined):
+    """The person may be in a user group that could not be read; groups holds the ids of such groups."""
+
+    audit = "group_unread"
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        shown = groups[:5]
+        super().__init__(
+            f"I cannot tell whether you may reload models, as Slack has not let me read who is in the user group "
+            f"{' or '.join(map(code, shown))}. Nothing was started; ask again in some minutes. If it stays so, whoever "
+            "runs this bot can find out why with `reload-model-bot check`."
+        )
+        self.rule = " ".join(shown)
 
 
 class OtherWorkspace(Declined):

@@ -15,6 +15,10 @@ SCOPES: Mapping[str, str] = {
 }
 """What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
 
+GROUP_SCOPE = "usergroups:read"
+GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "who is in the user groups of ALLOWED_USERS"}
+"""What it may do besides, where the allowlist holds user groups."""
+
 EVENTS_PATH = "/slack/events"
 
 _TEMPLATE = """\
@@ -52,11 +56,15 @@ oauth_config:
 """
 
 
-def text(url: str | None = None) -> str:
-    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash."""
+def text(url: str | None = None, *, groups: bool = False) -> str:
+    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash.
+
+    groups is whether the allowlist holds user groups.
+    """
+    scopes = {**SCOPES, **(GROUP_SCOPES if groups else {})}
     return _TEMPLATE.format(
         command=COMMAND,
-        scopes="".join(f"      - {scope} # {use}\n" for scope, use in SCOPES.items()),
+        scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         socket_mode="false" if url else "true",
     )

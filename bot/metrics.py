@@ -84,7 +84,9 @@ GAUGES: Mapping[str, Metric] = {
     _BUILD: Metric("Always 1; the labels tell what runs.", ("version", "python")),
 }
 
-_METHODS = frozenset({"auth.test", "chat.postMessage", "chat.update", "conversations.open", "response_url"})
+_METHODS = frozenset(
+    {"auth.test", "chat.postMessage", "chat.update", "conversations.open", "response_url", "usergroups.users.list"}
+)
 
 CODES = frozenset(
     {
@@ -93,6 +95,7 @@ CODES = frozenset(
         # the place
         *("cannot_dm_bot", "channel_not_found", "is_archived", "not_in_channel", "restricted_action", "user_not_found"),
         *("message_not_found", "thread_not_found", "response_url_spent", "user_disabled"),
+        *("no_such_subteam", "plan_upgrade_required"),
         # the message
         *("invalid_blocks", "msg_blocks_too_long", "msg_too_long", "no_text"),
         # the moment

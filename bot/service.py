@@ -21,6 +21,7 @@ from bot.clock import SteadyClock
 from bot.database import Database, Transaction
 from bot.desk import Desk
 from bot.errors import CannotStart, PostFailed, StoreAway
+from bot.groups import Groups, reading
 from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
 from bot.metrics import Metrics
@@ -59,8 +60,10 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closing = AsyncExitStack()
-        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels)
-        self._database = Database(settings.database_url, SteadyClock())
+        clock = SteadyClock()
+        self._groups = Groups(settings.allowed_groups, clock)
+        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._groups.members)
+        self._database = Database(settings.database_url, clock)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self._store = Store(self._database, secrets.token_hex(8), limits)
         self._web = WebServer(settings.host, settings.port)
@@ -84,6 +87,7 @@ class Service:
         self._at_stop(self._database.stop)
         await self._database.start()
         slack, desk = self._build()
+        self._keep_reading(slack)
         app = build(slack.client, self._listener(desk), quiet("slack_bolt.app"))
         socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
         await self._listen(app, slack, desk, socket)
@@ -137,6 +141,16 @@ class Service:
             metrics=self._metrics,
         )
         return slack, desk
+
+    def _keep_reading(self, slack: SlackApi) -> None:
+        """Read the user groups, of which there may be none. Nobody waits for them: unread they admit nobody."""
+        task = asyncio.create_task(self._groups.run(reading(slack)))
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        self._at_stop(stop)
 
     def _listener(self, desk: Desk) -> Listener:
         return Listener(self._allowlist, desk, _trusted_hosts(self._settings.slack_api_url), self._metrics)

@@ -12,6 +12,7 @@ from bot.errors import (
     CannotPostHere,
     Declined,
     Failure,
+    GroupUnread,
     NotACommand,
     NotAllowed,
     NotListed,
@@ -31,6 +32,7 @@ from bot.errors import (
 DECLINED = [
     NotACommand("<!here> sdxl", "is more than one word", "help", model_id="helpp"),
     NotAllowed("U0ADA"),
+    GroupUnread([f"S0{number}" for number in range(9)]),
     OtherWorkspace(),
     WrongChannel(["C0MODELS", "<!channel>"]),
     TooManyCommands(30, 600.0),

@@ -95,6 +95,17 @@ def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
     assert part(text, "oauth_config") == {"scopes": {"bot": scopes}}
 
 
+@pytest.mark.parametrize("url", [None, URL])
+def test_user_groups_take_a_scope_more(url: str | None) -> None:
+    """Only where they are used, and nothing else differs."""
+    without, scoped = manifest.text(url).splitlines(), manifest.text(url, groups=True).splitlines()
+
+    assert [line for line in without if line not in scoped] == []
+    assert [line for line in scoped if line not in without] == [
+        "      - usergroups:read # who is in the user groups of ALLOWED_USERS"
+    ]
+
+
 @both
 def test_it_names_the_command_that_the_code_answers(text: str) -> None:
     """Unescaped, so that a model id that looks like a host name arrives as it was typed."""
