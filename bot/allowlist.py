@@ -17,7 +17,13 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks, and from where, as Slack's payload says."""
+    """Who asks, and from where, as Slack's payload says.
+
+    team_id and enterprise_id are the person's own, or empty where the payload does not tell: an interaction in a
+    channel that is shared through Slack Connect also names a team and an enterprise that are not those of its user,
+    and whoever took them for the user's would let strangers in.
+    https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+    """
 
     user_id: str
     team_id: str
@@ -85,4 +91,4 @@ class Allowlist:
         """
         if home.enterprise_id and person.enterprise_id == home.enterprise_id:
             return True
-        return person.team_id == home.team_id
+        return home.team_id != "" and person.team_id == home.team_id

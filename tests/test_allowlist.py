@@ -99,6 +99,40 @@ def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
     assert isinstance(refusal(allowlist({"*"}, home=None), ADA), NotReady)
 
 
+# --- strangers, in commands and in interactions ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("team_id", "enterprise_id"),
+    [
+        ("T0AWAY", ""),
+        ("T0AWAY", "E0AWAY"),
+        ("T0AWAY", "T0HOME"),
+        ("", ""),
+        ("E0ORG", ""),
+        ("T0HOME ", ""),
+        ("t0home", ""),
+    ],
+)
+@pytest.mark.parametrize("home", [Home("T0HOME"), Home("T0HOME", "E0ORG")])
+def test_a_stranger_stays_out_of_either_kind_of_home(home: Home, team_id: str, enterprise_id: str) -> None:
+    """Neither a star, nor their id, nor a group lets somebody in whose own team is elsewhere or not told."""
+    stranger = Person("U0ADA", team_id, "C0MODELS", enterprise_id)
+    made = allowlist({"*", "U0ADA", "S0CREW"}, home=home, groups={"S0CREW": {"U0ADA"}}.get)
+
+    assert isinstance(refusal(made, stranger), OtherWorkspace)
+
+
+def test_a_home_that_slack_did_not_name_is_nobodys() -> None:
+    """Two ids that are not told are not the same one."""
+    assert isinstance(refusal(allowlist({"*"}, home=Home("")), Person("U0ADA", "", "C0MODELS")), OtherWorkspace)
+
+
+def test_the_organisation_of_a_workspace_that_has_none_is_nobodys() -> None:
+    """A stranger cannot claim it by saying nothing."""
+    assert isinstance(refusal(allowlist({"*"}), Person("U0ADA", "T0AWAY", "C0MODELS", "")), OtherWorkspace)
+
+
 # --- user groups ----------------------------------------------------------------------------------------
 
 
