@@ -11,12 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import time
+from typing import cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
-from bot import payload
+from bot import connections, payload
+from bot.connections import Connections
 from bot.errors import Malformed
 from bot.metrics import CONTENT_TYPE
 
@@ -25,6 +28,10 @@ BODY_LIMIT = 64 * 1024
 
 BODY_SECONDS = 5.0
 """How long a body may take to arrive."""
+
+LINE_LIMIT = 4 * 1024
+HEADERS_LIMIT = 64
+"""Bytes of the request line and of each header, and how many headers: Slack's and a balancer's are a dozen."""
 
 LINGER_SECONDS = 1.0
 """How long what follows a refused request is read and thrown away, so that the refusal gets there, before the end."""
@@ -118,7 +125,7 @@ def _form_body(request: web.Request, body: bytes) -> bytes:
 
 
 class WebServer:
-    """Listens on one port."""
+    """Listens on one port; see bot.connections for how long it listens to whom."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -126,8 +133,7 @@ class WebServer:
         """The port asked for; once started, the port in use."""
         self.closing = False
         """Whether the port is about to close: then no connection is kept for another request."""
-        self.app = web.Application(client_max_size=BODY_LIMIT)
-        self.app.on_response_prepare.append(self._part)
+        self.app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._in_hand])
         # aiohttp logs what it cannot parse, bodies included: that is nobody's business.
         silent = logging.getLogger("bot.web.silent")
         silent.setLevel(logging.CRITICAL + 1)
@@ -138,7 +144,13 @@ class WebServer:
             auto_decompress=False,  # what is signed is what was sent
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=STOP_SECONDS,
+            keepalive_timeout=connections.IDLE_SECONDS,
+            max_line_size=LINE_LIMIT,
+            max_field_size=LINE_LIMIT,
+            max_headers=HEADERS_LIMIT,
         )
+        self._connections = Connections()
+        self._listening: asyncio.Server | None = None
 
     def add_health(self, path: str, health: Health) -> None:
         """Serve the state of the parts that health names: 200 when each says "ok", else 503."""
@@ -159,17 +171,33 @@ class WebServer:
 
         self.app.router.add_get(path, handle)
 
-    async def _part(self, _request: web.Request, response: web.StreamResponse) -> None:
-        if self.closing:
+    @web.middleware
+    async def _in_hand(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        with self._connections.request(request.protocol):
+            try:
+                response = await handler(request)
+            except web.HTTPException as refused:
+                self._part(request, refused)
+                raise
+        self._part(request, response)
+        return response
+
+    def _part(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say that the connection ends here, if it does: the rest of a body must not pass for the next request."""
+        if self.closing or not request.content.is_eof():
             response.force_close()
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port cannot be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        make = self._connections.factory(cast("web.Server", self._runner.server))  # it is there once it is set up
+        self._listening = await asyncio.get_running_loop().create_server(
+            make, self._host, self.port, reuse_address=True, backlog=connections.MOST
+        )
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Take no more connections, and let the requests in hand end."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
