@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -9,12 +10,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import StringIO
 
+import structlog
+
 from bot import __version__, logs, manifest, settings
 from bot.errors import CannotStart, SettingsError
 
 EXIT_CANNOT_START = 1
 EXIT_SETTINGS = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+"""As of a program that its reader's end killed: 128 and SIGPIPE."""
 
 SWITCH_SECONDS = 0.0005
 
@@ -22,8 +27,14 @@ SWITCH_SECONDS = 0.0005
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return the exit code."""
     options = _parser().parse_args(arguments)
-    command: int = options.command(options)
-    return command
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`; what is still to be written at the end goes nowhere
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +116,9 @@ def _run(_options: argparse.Namespace) -> int:
         asyncio.run(service.run(config))
     except CannotStart as error:
         _complain(logs.Redactor(config.secrets)(f"reload-model-bot cannot start: {error}"))
+        return EXIT_CANNOT_START
+    except Exception:  # noqa: BLE001 - Python itself would print it, with whatever secrets it holds
+        structlog.get_logger(__name__).critical("crashed", exc_info=True)
         return EXIT_CANNOT_START
     return 0
 
