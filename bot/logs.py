@@ -26,13 +26,27 @@ _SHAPES = re.compile(
 _CHATTY = ("slack_sdk", "slack_bolt", "aiohttp", "asyncio")
 
 
+# A shorter secret is found only where it stands by itself: any word may hold one of a few letters by chance, and a log
+# in which every such word is redacted tells nothing more, but which letters they are.
+_SHORT = 8
+_BY_ITSELF = r"(?<![\w-])(?<!\w\.){}(?![\w-]|\.\w)"
+
+# What this module itself writes into each record.
+_OWN = ("level", "logger", "timestamp")
+
+
 class Redactor:
     """Takes secrets out of text, by value (as it is, and as Python or a URL writes it) and by shape."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1], quote(secret, safe="")) if form}
-        values = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-        self._values = re.compile(values, re.IGNORECASE) if values else None
+        forms = {
+            form: len(secret) < _SHORT
+            for secret in secrets
+            for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
+            if form
+        }
+        values = "|".join(_pattern(form, short=forms[form]) for form in sorted(forms, key=len, reverse=True))
+        self._values = re.compile(values) if values else None
 
     def __call__(self, text: str) -> str:
         """Return text without secrets."""
@@ -42,7 +56,7 @@ class Redactor:
 
     def process(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """As a processor of structlog: redact every value, however deep it lies."""
-        return {key: self._clean(value) for key, value in event.items()}
+        return {key: value if key in _OWN else self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: object) -> object:
         if value is None or isinstance(value, bool | int | float):
@@ -52,6 +66,10 @@ class Redactor:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._clean(item) for item in value]
         return self(value if isinstance(value, str) else repr(value))
+
+
+def _pattern(form: str, *, short: bool) -> str:
+    return _BY_ITSELF.format(re.escape(form)) if short else f"(?i:{re.escape(form)})"
 
 
 def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | None = None) -> None:
