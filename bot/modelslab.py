@@ -49,7 +49,6 @@ _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.UNAUTHORIZED: Failure.KEY,
     HTTPStatus.PAYMENT_REQUIRED: Failure.CREDITS,
     HTTPStatus.FORBIDDEN: Failure.PLAN,
-    HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
 }
 
 # The request may have been carried out behind a gateway that gave up on it.
@@ -148,11 +147,19 @@ def _flatten(value: object) -> str:
 
 
 def _failure(status: int, text: str, *, sense: bool) -> Failure:
-    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at."""
+    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at.
+
+    sense is whether the answer has the shape of ModelsLab's own: a proxy or a firewall on the way refuses with a 403,
+    too, and that says nothing of the account. Nor does it matter who finds that there are too many requests.
+    """
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return Failure.DOWN
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Failure.RATE_LIMIT
     hinted = next((failure for hint, failure in _HINTS.items() if hint in text), None)
-    return _BY_STATUS.get(status) or hinted or (Failure.REFUSED if sense else Failure.NO_SENSE)
+    if not sense:
+        return hinted or Failure.NO_SENSE
+    return _BY_STATUS.get(status) or hinted or Failure.REFUSED
 
 
 def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float:

@@ -111,6 +111,9 @@ async def test_success_and_processing_are_accepted(service: TryoutModelsLab, cli
 
 # --- what is a refusal ----------------------------------------------------------------------------------
 
+PROXYS = (401, 402, 403, 407)
+"""What a proxy or a firewall on the way may answer, in its own words."""
+
 
 @pytest.mark.parametrize(
     ("answer", "failure", "said"),
@@ -158,7 +161,10 @@ async def test_success_and_processing_are_accepted(service: TryoutModelsLab, cli
         (Json(404, {"status": "success", "message": "odd"}), Failure.REFUSED, "odd"),
         (Json(404, {"message": "no such route"}), Failure.NO_SENSE, "no such route"),
         (Raw(404, b"<h1>Not Found</h1>"), Failure.NO_SENSE, "HTTP 404"),
-        (Raw(403, b"<h1>Blocked by a firewall</h1>"), Failure.PLAN, "HTTP 403"),
+        *((Raw(status, b"<h1>Blocked by a firewall</h1>"), Failure.NO_SENSE, f"HTTP {status}") for status in PROXYS),
+        (Json(403, {"message": "Forbidden"}), Failure.NO_SENSE, "Forbidden"),
+        (Json(403, {"message": "This feature requires a premium subscription"}), Failure.PLAN, None),
+        (Json(401, {"message": "Invalid API key"}), Failure.KEY, None),
         (Redirect("http://127.0.0.1:9/"), Failure.NO_SENSE, "HTTP 307"),
     ],
     ids=repr,
