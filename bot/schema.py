@@ -190,7 +190,13 @@ def migrate(connection: Connection) -> int:
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables in a database, 0 where there are none."""
+    """The version of the tables in a database, 0 where there are none. Raises CannotStart where nobody can tell."""
     if not inspect(connection).has_table(version.name):
         return 0
-    return connection.execute(select(version.c.version)).scalar_one()
+    versions = connection.execute(select(version.c.version)).scalars().all()
+    if len(versions) != 1:
+        raise CannotStart(
+            f"DATABASE_URL: the table {version.name} has {len(versions)} rows, and one is wanted, so the version of "
+            "the tables cannot be told: restore the database from a backup, or name a new one"
+        )
+    return versions[0]

@@ -1,9 +1,11 @@
 """The whole bot: builds the parts from Settings, starts and stops them in order. Decides nothing else."""
 
 import asyncio
+import errno
 import json
 import secrets
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
@@ -48,6 +50,9 @@ DRAIN_SECONDS = 2.0
 
 EXIT_SECONDS = 7.5
 """After which stopping is over, whatever still hangs: Docker kills 10 s after its signal."""
+
+_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What the system says of an address that is another machine's, or of a kind that it does not have."""
 
 _SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
@@ -176,10 +181,12 @@ class Service:
     async def _open_port(self, setting: str, server: WebServer) -> None:
         try:
             await server.start()
-        except OSError as error:
-            raise CannotStart(
-                f"{setting}: cannot listen on {server.port} ({error.strerror}): give a free one"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no name server can be asked for
+            host, why = self._settings.host, error.strerror if isinstance(error, OSError) else "no host's name"
+            if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
+                mend = "give an address of this machine, or 0.0.0.0 for all of them"
+                raise CannotStart(f"HOST: cannot listen at {host} ({why}): {mend}") from error
+            raise CannotStart(f"{setting}: cannot listen on {server.port} ({why}): give a free one") from error
 
     # --- reaching what is outside -------------------------------------------------------------------
 

@@ -303,7 +303,9 @@ BROKEN = {
         later_version, "schema: version 99, and this program knows ", "run the newer program"
     ),
     "a database that lacks a table": Broken(without_a_table, "database: /", "name a new file"),
-    "a database without a version": Broken(without_a_version, "database: /", "name a new file"),
+    "a database without a version": Broken(
+        without_a_version, "schema: the table schema_version has 0 rows", "restore the database from a backup"
+    ),
 }
 
 
@@ -412,7 +414,7 @@ POSTGRES = {
     "may only read": (as_reader, "database: PostgreSQL cannot be used: permission denied", "write in this database"),
     "takes no writes": (read_only, "database: PostgreSQL cannot be used: cannot execute", "not a standby"),
     "is of a later version": (version_99, "schema: version 99, and this program knows", "run the newer program"),
-    "has no version": (no_rows, "database: PostgreSQL cannot be used: No row", "mend DATABASE_URL"),
+    "has no version": (no_rows, "schema: the table schema_version has 0 rows", "restore the database from a backup"),
     "is not there": (elsewhere("/test_", "/nothing_"), "database: PostgreSQL cannot be used: ", "make that database"),
     "knows no such user": (
         elsewhere("://postgres:", "://nobody:"),

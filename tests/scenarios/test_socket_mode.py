@@ -357,6 +357,17 @@ async def test_a_port_that_is_taken(house: House) -> None:
             await house.open(PORT=str(port))
 
 
+@pytest.mark.parametrize("mode", ["http"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
+async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
+    """An address where nobody can listen is told as such, and not as a fault of the port."""
+    if host.endswith(" "):  # spaces around a setting do no harm
+        await house.open(HOST=host)
+        return
+    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: give an address of this machine"):
+        await house.open(HOST=host)
+
+
 @pytest.mark.parametrize("mode", ["socket", "http"])
 @pytest.mark.parametrize("when", ["auth.test", "apps.connections.open"])
 async def test_stopped_while_it_starts(house: House, when: str, mode: str) -> None:

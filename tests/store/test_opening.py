@@ -3,7 +3,7 @@ import time
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, delete, insert, text, update
 
 from bot import schema
 from bot.database import Database, Transaction
@@ -67,6 +67,17 @@ async def test_later_version(store: Store, world: World) -> None:
     await world.database.run(lambda tx: tx.connection.execute(update(schema.version).values(version=99)))
 
     with pytest.raises(CannotStart, match="has schema version 99, and this program knows 2: run the newer program"):
+        await store.open()
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+async def test_no_telling_version(store: Store, world: World, rows: int) -> None:
+    """A database whose version cannot be told is refused, and left alone."""
+    await world.database.run(lambda tx: tx.connection.execute(delete(schema.version)))
+    for _ in range(rows):
+        await world.database.run(lambda tx: tx.connection.execute(insert(schema.version).values(version=2)))
+
+    with pytest.raises(CannotStart, match=f"DATABASE_URL: the table schema_version has {rows} rows"):
         await store.open()
 
 
