@@ -22,7 +22,7 @@ from bot.announcer import Announcer
 from bot.clock import SteadyClock
 from bot.database import Database, Transaction
 from bot.desk import Desk
-from bot.errors import CannotStart, PostFailed, StoreAway
+from bot.errors import CannotStart, PostAgain, PostFailed, StoreAway
 from bot.groups import Groups, reading
 from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
@@ -205,7 +205,7 @@ class Service:
         """Ask Slack whose token this is, however long it is away: https://docs.slack.dev/reference/methods/auth.test."""
         while True:
             try:
-                answer = await slack.call("auth.test")
+                home, bot = _home(await slack.call("auth.test"))
             except PostFailed as failed:
                 if failed.code in TOKEN_FAULTS:
                     raise CannotStart(
@@ -214,8 +214,7 @@ class Service:
                     ) from failed
                 log.warning("slack_away", part="auth.test", code=failed.code, again_in=RETRY_SECONDS)
             else:
-                home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
-                log.info("signed_in", team=home.team_id, bot=str(answer.get("user_id") or ""))
+                log.info("signed_in", team=home.team_id, bot=bot)
                 return home
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -317,6 +316,14 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
     return trusted
+
+
+def _home(answer: Mapping[str, object]) -> tuple[Home, str]:
+    """Whose token it is, and the bot's own id. Raises PostAgain where the answer does not name a workspace."""
+    team, enterprise, bot = (answer.get(name) or "" for name in ("team_id", "enterprise_id", "user_id"))
+    if not (isinstance(team, str) and isinstance(enterprise, str) and team):
+        raise PostAgain("no_sense")
+    return Home(team, enterprise), str(bot)
 
 
 def _still(desk: Desk) -> float:

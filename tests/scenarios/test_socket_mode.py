@@ -358,6 +358,21 @@ async def test_a_port_that_is_taken(house: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["http"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0TRYOUT", "enterprise_id": ["E"]}]
+)
+async def test_an_answer_that_names_no_workspace(house: House, fields: dict[str, object]) -> None:
+    """The bot asks again: without a home it could tell nobody from a stranger."""
+    house.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
+    await house.open()
+    await house.wait_ready()
+    ack = await house.ask("sdxl")
+
+    assert house.log.of("slack_away")[0]["code"] == "no_sense"
+    assert "Reloading `sdxl`" in ack.text
+
+
+@pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
 async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
     """An address where nobody can listen is told as such, and not as a fault of the port."""

@@ -1,0 +1,33 @@
+"""What holds of everything that the bot says and logs, whatever it was sent."""
+
+import re
+
+from tests.scenarios.house import ADA, BEN, CEM, House
+
+_ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
+
+_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed", "groups_stumbled", "crashed")
+
+
+def harmless(text: str) -> None:
+    """No mention but of those who asked, no link, and short enough for Slack."""
+    assert "<" not in _ALLOWED.sub("", text), text
+    assert len(text) <= 12_000
+
+
+def unmoved(bot: House) -> None:
+    """Nothing went wrong inside the bot, and it told no secret. What was looked at is forgotten."""
+    stream = bot.log.stream
+    for record in bot.log.records:
+        assert record["event"] not in _NEVER_LOGGED, record
+        assert "exception" not in record, record
+    silent(bot, stream.getvalue())
+    stream.seek(0)
+    stream.truncate()
+
+
+def silent(bot: House, text: str) -> None:
+    """No secret is in it."""
+    slack = bot.slack
+    for secret in (slack.bot_token, slack.app_token, slack.signing_secret, bot.modelslab.key):
+        assert secret not in text
