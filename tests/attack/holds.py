@@ -3,6 +3,7 @@
 import re
 
 from tests.scenarios.house import ADA, BEN, CEM, House
+from tests.secrecy import remember, scan
 
 _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
 
@@ -28,6 +29,5 @@ def unmoved(bot: House) -> None:
 
 def silent(bot: House, text: str) -> None:
     """No secret is in it."""
-    slack = bot.slack
-    for secret in (slack.bot_token, slack.app_token, slack.signing_secret, bot.modelslab.key):
-        assert secret not in text
+    remember(bot.secrets)
+    scan("an answer", text)

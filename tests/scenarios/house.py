@@ -21,6 +21,7 @@ from bot.tryout.answers import Answer, Exchange
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import Ack, TryoutSlack
 from bot.tryout.workspace import Message
+from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
 """The first three may reload models, Eve may not."""
@@ -171,6 +172,11 @@ class House:
         await self.reopen(RELOAD_SECONDS="0.6")
 
     @property
+    def secrets(self) -> list[str]:
+        """What must be written nowhere."""
+        return [self.slack.bot_token, self.slack.app_token, self.slack.signing_secret, self.modelslab.key]
+
+    @property
     def port(self) -> int:
         """The port of the bot's HTTP face."""
         assert self.service is not None
@@ -249,11 +255,10 @@ class House:
 
     def check(self) -> None:
         """No secret shows anywhere, nothing went wrong inside, and only a follow-up says "now"."""
-        shown = "\n".join(text for message in self.slack.messages for text in (message.text, *message.edits))
-        for secret in (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret, self.modelslab.key):
-            assert secret not in self.log.text
-            assert secret not in shown
-        assert not re.search(r"/commands/T\w+/\d+/(?!\[)", self.log.text), "a response_url was logged"
+        remember(self.secrets)
+        scan("the log", self.log.text)
+        scan("a message", repr(self.slack.messages))
+        scan_folder(self.database.parent)
         assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
         mishaps = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
         assert self.mishaps == bool(mishaps), mishaps
