@@ -31,7 +31,7 @@ test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-soak: $(READY) ## the fault tests that take minutes
+soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for all attacks together
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes

@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import pytest
@@ -16,8 +16,8 @@ from tests.scenarios.house import eventually
 
 __all__ = ["bot", "brisk", "house", "mode", "slack"]
 
-MOMENT = 1.0
-"""Seconds that each property is attacked for in the ordinary run, at least."""
+ROUND = 100
+"""Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
 
 SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))
 """Seconds for all of them together in the long run."""
@@ -29,14 +29,16 @@ T = TypeVar("T")
 
 
 class Attack:
-    """Tries to break a property, with one example after another, for so many seconds."""
+    """Tries to break a property, with one example after another: a round of them at least, and for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.examples = 0
 
-    async def __call__(self, examples: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]]) -> None:
-        """Run holds for examples, in this event loop; hypothesis itself runs in a thread, and shrinks what breaks it.
+    async def __call__(
+        self, examples: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], at_once: int = 1
+    ) -> None:
+        """Run holds for examples, so many at once, in this event loop; hypothesis runs in a thread, and shrinks.
 
         What must hold of the process afterwards is looked at, too: it has not grown, and no task is left behind.
         """
@@ -44,15 +46,15 @@ class Attack:
         tasks, memory = len(asyncio.all_tasks()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
         @settings(
-            max_examples=20,
+            max_examples=ROUND // at_once,
             database=None,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.generate, Phase.shrink],
+            phases=[Phase.generate, *([Phase.shrink] if at_once == 1 else [])],  # to shrink a crowd takes minutes
         )
-        @given(examples)
-        def attack(example: T) -> None:
-            self.examples += 1
-            asyncio.run_coroutine_threadsafe(_within(holds(example)), loop).result()
+        @given(st.lists(examples, min_size=at_once, max_size=at_once))
+        def attack(batch: list[T]) -> None:
+            self.examples += len(batch)
+            asyncio.run_coroutine_threadsafe(_within(map(holds, batch)), loop).result()
 
         def go_on() -> None:
             attack()
@@ -60,15 +62,15 @@ class Attack:
                 attack()
 
         await asyncio.to_thread(go_on)
-        assert self.examples >= 20
+        assert self.examples >= ROUND // 2
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < GROWTH
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 10)
 
 
-async def _within(example: Awaitable[None]) -> None:
+async def _within(batch: Iterable[Awaitable[None]]) -> None:
     """No example takes long: what hangs is broken, too."""
     async with asyncio.timeout(30.0):
-        await example
+        await asyncio.gather(*batch)
 
 
 @pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])
@@ -77,6 +79,6 @@ def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.1)
     monkeypatch.setattr("bot.web.BODY_SECONDS", 0.1)
     if request.param == "moment":
-        return Attack(MOMENT)
+        return Attack(0.0)
     calls = [item.callspec for item in request.session.items if isinstance(item, pytest.Function)]
     return Attack(SOAK / sum(call.params.get("attack") == "soak" for call in calls))

@@ -16,15 +16,16 @@ def harmless(text: str) -> None:
     assert len(text) <= 12_000
 
 
-def unmoved(bot: House) -> None:
-    """Nothing went wrong inside the bot, and it told no secret. What was looked at is forgotten."""
-    stream = bot.log.stream
-    for record in bot.log.records:
+def unmoved(bot: House) -> set[object]:
+    """Nothing went wrong inside the bot, and it told no secret. Return the events; what was looked at is forgotten."""
+    stream, records = bot.log.stream, bot.log.records
+    for record in records:
         assert record["event"] not in _NEVER_LOGGED, record
         assert "exception" not in record, record
     silent(bot, stream.getvalue())
     stream.seek(0)
     stream.truncate()
+    return {record["event"] for record in records}
 
 
 def silent(bot: House, text: str) -> None:
