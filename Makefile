@@ -47,6 +47,7 @@ lint: $(READY) ## style, types, the manifest, the deployment files
 	@$(BIN)/check-jsonschema --schemafile tests/data/slack-manifest.schema.2.0.0.json manifest.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
+	@$(BIN)/hadolint Dockerfile
 
 # Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
