@@ -57,7 +57,7 @@ class Message:
 
 HELP = """\
 ModelsLab takes a model off its servers after 7 idle days. I bring it back and say when.
-• `/reload-model sdxl` reloads the model `sdxl`, and mentions you when it should be ready, in about two minutes
+• `/reload-model sdxl` reloads the model `sdxl`, and mentions you when it should be ready
 • `/reload-model status` lists what is being reloaded
 • `/reload-model history` lists the last ten reloads
 • `/reload-model "status"`, quoted, is always a model id"""
