@@ -88,6 +88,24 @@ async def test_a_head_that_never_ends(crowd: Crowd, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("bot")
+@pytest.mark.parametrize("more", [b"X: y\r\n", b"x"])
+async def test_a_head_that_grows_and_grows(crowd: Crowd, more: bytes) -> None:
+    """By headers or within one: the connection ends while it is still small."""
+    client, sent = await crowd.client(b"GET / HTTP/1.1\r\nHost: bot.example.com\r\nX: "), 0
+
+    async def send() -> None:
+        nonlocal sent
+        while True:
+            client.writer.write(more * 1000)
+            await client.writer.drain()
+            sent += 1000 * len(more)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(send(), 10.0)
+    assert sent < 10_000_000
+
+
+@pytest.mark.usefixtures("bot")
 async def test_a_client_that_says_nothing(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection is there to send a request."""
     monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.1)
