@@ -7,6 +7,7 @@ client could keep a connection for as long as a balancer may. Knows nothing of w
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 HEAD_SECONDS = 5.0
 """From a connection's beginning, or the first byte of its next request, to the end of that request's head."""
@@ -67,7 +68,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, all_: Connections, protocol: asyncio.Protocol) -> None:
         self._all = all_
         self._protocol = protocol
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.Transport
         self._end_of_head: asyncio.TimerHandle | None = None
         self.busy = False
         """Whether a request is in hand."""
@@ -79,8 +80,7 @@ class _Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection, without a word."""
-        if isinstance(self._transport, asyncio.Transport):
-            self._transport.abort()
+        self._transport.abort()
 
     def _wait_for_head(self) -> None:
         self._end_of_head = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.cut)
@@ -93,7 +93,7 @@ class _Connection(asyncio.Protocol):
     # --- what the event loop says of it ---------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._wait_for_head()
         self._protocol.connection_made(transport)
         self._all.add(self._protocol, self)

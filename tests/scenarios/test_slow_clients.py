@@ -195,6 +195,17 @@ def test_a_request_whose_client_has_gone() -> None:
         assert len(connections) == 0
 
 
+async def test_a_client_that_goes_while_it_is_answered() -> None:
+    """Is not counted in again once its answer is made."""
+    connections, inner = Connections(), asyncio.Protocol()
+    outer = connections.factory(lambda: inner)()
+    outer.connection_made(asyncio.Transport())
+    with connections.request(inner):
+        outer.connection_lost(None)
+
+    assert len(connections) == 0
+
+
 def test_whoever_does_not_read_is_written_to_no_further() -> None:
     """That is the inner protocol's business, which hears of it."""
     heard: list[str] = []
