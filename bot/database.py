@@ -15,28 +15,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar, TypeVarTuple, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, overload
 
 import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    CursorResult,
     Double,
     Executable,
-    cast,
     create_engine,
     extract,
     func,
     make_url,
     select,
+    text,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from bot.errors import CannotStart, StoreAway
+from bot.prepared import Prepared, Rows
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,32 +46,55 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+_Statements = dict[tuple[Executable | str, ...], Prepared]
+"""By the statement itself and the names of its parameters."""
+
+
 class Transaction:
     """What an operation gets: the connection, and the time by the store's clock."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float] | None) -> None:
-        """clock is None where the database tells the time."""
+    def __init__(self, connection: Connection, clock: Callable[[], float] | None, prepared: _Statements) -> None:
+        """clock is None where the database tells the time; prepared keeps the statements that have been run."""
         self.connection = connection
         self.dialect = connection.dialect.name
         self._clock = clock
+        self._prepared = prepared
+        self._driver: Any = connection.connection.driver_connection
 
     @cached_property
     def now(self) -> float:
         """The time of this transaction."""
         if self._clock is not None:
             return self._clock()
-        return float(self.connection.execute(_NOW).scalar_one())
+        return self.execute(_NOW).scalar_one()
 
     @overload
-    def execute(self, statement: TypedReturnsRows[*Ts], **parameters: object) -> CursorResult[*Ts]: ...
+    def execute(self, statement: TypedReturnsRows[*Ts], **parameters: object) -> Rows[*Ts]: ...
     @overload
-    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]: ...
-    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]:
-        """Run a statement with its parameters."""
-        return self.connection.execute(statement, parameters)
+    def execute(self, statement: Executable, **parameters: object) -> Rows[*tuple[object, ...]]: ...
+    def execute(self, statement: Executable, **parameters: object) -> Rows[*tuple[object, ...]]:
+        """Run a statement, which is kept for the next time, with its parameters. Raises DBAPIError."""
+        key: tuple[Executable | str, ...] = (statement, *parameters)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = Prepared(statement, parameters, self.connection.dialect)
+        try:
+            return prepared.run(self._driver, parameters)
+        except Exception as error:
+            raise self._translated(error, statement) from error
+
+    def _translated(self, error: Exception, statement: Executable) -> Exception:
+        """What SQLAlchemy itself would raise for an error of the driver's; a connection that is lost is given up."""
+        dialect = self.connection.dialect
+        base = dialect.loaded_dbapi.Error
+        if not isinstance(error, base):
+            return error
+        if lost := dialect.is_disconnect(error, self._driver, None):
+            self.connection.invalidate(error)
+        return DBAPIError.instance(str(statement), None, error, base, connection_invalidated=lost, dialect=dialect)
 
 
-DATABASE_TIME: ColumnElement[float] = cast(extract("epoch", func.clock_timestamp()), Double)
+DATABASE_TIME: ColumnElement[float] = sql_cast(extract("epoch", func.clock_timestamp()), Double)
 """The time as PostgreSQL tells it, for a statement that should not cost a second one."""
 
 _NOW = select(DATABASE_TIME)
@@ -100,8 +124,8 @@ _SQLITE_BUSY = 1.0
 
 # A read that turns into a write fails at once with "database is locked"; what replicas do to each other is thought
 # out for READ COMMITTED, whatever a server's default is.
-_BEGIN_SQLITE = "BEGIN IMMEDIATE"
-_BEGIN_POSTGRES = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN_SQLITE = text("BEGIN IMMEDIATE")
+_BEGIN_POSTGRES = text("BEGIN ISOLATION LEVEL READ COMMITTED")
 
 log = structlog.get_logger(__name__)
 
@@ -154,6 +178,7 @@ class Database:
         self.sqlite = url.startswith("sqlite:")
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        self._prepared: _Statements = {}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -261,12 +286,14 @@ class Database:
         try:
             connection = self._connected()
             try:
+                transaction = Transaction(connection, self._clock if self.sqlite else None, self._prepared)
                 if all(job.reads for job in jobs):
-                    self._perform(connection, jobs)
+                    _perform(transaction, jobs)
                     connection.rollback()
                 else:
-                    connection.exec_driver_sql(_BEGIN_SQLITE if self.sqlite else _BEGIN_POSTGRES)
-                    self._perform(connection, jobs)
+                    connection.begin()
+                    transaction.execute(_BEGIN_SQLITE if self.sqlite else _BEGIN_POSTGRES)
+                    _perform(transaction, jobs)
                     _begin_commit(jobs)
                     committing = True
                     connection.commit()
@@ -283,11 +310,6 @@ class Database:
             raise self._away(error, committing=committing) from error
         else:
             self.fault = ""
-
-    def _perform(self, connection: Connection, jobs: Sequence[_Job]) -> None:
-        transaction = Transaction(connection, self._clock if self.sqlite else None)
-        for job in jobs:
-            job.perform(transaction)
 
     def _undo(self, connection: Connection) -> None:
         """End the transaction; a connection that cannot even do that is not used again."""
@@ -351,6 +373,11 @@ def lock_of(path: Path) -> Path:
 
 class _AbandonedError(Exception):
     """Somebody gave up waiting while the transaction ran."""
+
+
+def _perform(transaction: Transaction, jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.perform(transaction)
 
 
 def _of_one_operation(error: DBAPIError, jobs: Sequence[_Job]) -> bool:

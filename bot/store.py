@@ -10,17 +10,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Row
-
 from bot import schema
 from bot import statements as sql
 from bot.database import Database, Transaction
 from bot.errors import Declined, Failure, LeaseLost, StoreAway, TooManyCommands, TooManyInFlight
 from bot.reload import RANKS, Entry, Reload, State, Step, StepKind, Watcher, Work
 
-_ReloadRow = Row[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
-_WatcherRow = Row[int, str, str, str, str, float, str, int, float | None]
-_StepRow = Row[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
+_ReloadRow = tuple[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
+_WatcherRow = tuple[int, str, str, str, str, float, str, int, float | None]
+_StepRow = tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
 
 LEASE = 10.0
 """Seconds for which a claimed step is its claimer's alone, unless renewed."""
@@ -490,7 +488,7 @@ def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
 
 def _channels(tx: Transaction, reload_id: str) -> Sequence[str]:
     """Where the reload was asked for; to be read once the reload is written, so that nobody joins it meanwhile."""
-    return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars().all()
+    return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars()
 
 
 def _open_place(tx: Transaction, reload_: Reload, channel_id: str) -> None:
@@ -528,7 +526,7 @@ def _add_step(
 
 def _tell_directly(tx: Transaction, item: Step) -> None:
     """Give everyone of the step's channel who has not been told a step of their own: a DM."""
-    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars().all():
+    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars():
         _add_step(tx, item.reload_id, StepKind.DIRECT, tx.now, channel_id=item.channel_id, watcher_id=watcher_id)
 
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from bot.database import Database, Transaction
+from bot.prepared import AnyRows, Driver, Parameters, Prepared
 from bot.reload import Reload, StepKind, Watcher, Work
 from bot.schema import audit, place, reload, step, watcher
 from bot.store import Ask, Store
@@ -241,16 +242,22 @@ async def busy(database: Database) -> AsyncIterator[None]:
         await task
 
 
-# SQLAlchemy's own listeners cannot be removed while another thread is at one: so these stay, and ask what to do.
+# A listener cannot be removed while another thread is at it: so these stay, and ask what to do.
 _before_statements: list[Callable[[str], None]] = []
 _at_commits: list[Callable[[Connection], object]] = []
 _at_rollbacks: list[Callable[[Connection], object]] = []
 
 
-@event.listens_for(Engine, "before_cursor_execute")
-def _at_statement(*arguments: object) -> None:
+_run = Prepared.run
+
+
+def _announced(prepared: Prepared, driver: Driver, parameters: Parameters) -> AnyRows:
     for then in tuple(_before_statements):
-        then(" ".join(str(arguments[2]).split()))
+        then(" ".join(prepared.text.split()))
+    return _run(prepared, driver, parameters)
+
+
+Prepared.run = _announced  # type: ignore[method-assign, assignment]
 
 
 @event.listens_for(Engine, "commit")
