@@ -3,7 +3,7 @@
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from types import SimpleNamespace
 from typing import TypedDict
@@ -299,3 +299,41 @@ def test_any_secret_is_found(secret: str) -> None:
 
     assert redact(f"0{secret}0{secret}0") == f"0{REDACTED}0{REDACTED}0"
     assert redact(f"0{secret!r}0").strip("0'\"") == REDACTED
+
+
+@given(
+    st.text(st.characters(codec="ascii"), min_size=1).filter(lambda secret: not set(secret) & set("[redacted]0")),
+    st.sampled_from([str, str.upper, str.lower, str.swapcase]),
+)
+def test_no_secret_slips_by_whatever_its_case(secret: str, case: Callable[[str], str]) -> None:
+    """An event whose values are plain is looked through at once, and no less strictly."""
+    event = Redactor([secret]).process(None, "", {"event": f"0{case(secret)}0", "number": 1})
+
+    assert event == {"event": f"0{REDACTED}0", "number": 1}
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        ("\N{LATIN SMALL LETTER LONG S}ecret", "SECRET"),
+        ("secret", "\N{LATIN SMALL LETTER LONG S}ecret"),
+        ("K2-key", "k2-KEY"),
+    ],
+)
+def test_letters_with_more_than_two_cases(secret: str, written: str) -> None:
+    """They are found where either the secret or the text holds one."""
+    assert Redactor([secret]).process(None, "", {"event": f"said {written}"}) == {"event": f"said {REDACTED}"}
+
+
+def test_a_stream_that_is_gone() -> None:
+    """What cannot be written stops nobody: not a closed stream, and not a pipe that nobody reads."""
+    stream = configured()
+    log = structlog.get_logger("bot.desk")
+    stream.close()
+    log.info("said")
+    broken = StringIO()
+    broken.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign]
+    configure("INFO", "json", SECRETS, broken)
+    log.info("said")
+
+    assert broken.getvalue() == ""
