@@ -225,15 +225,27 @@ class Database:
         return results[0]
 
     async def _answered(self, job: _Job, within: float | None) -> None:
-        await asyncio.wait([job.future], timeout=within)
-        if not job.future.done() and job.abandon():
+        """Wait for the outcome; a timer, and not asyncio.wait, since every command waits here."""
+        if within is None:
+            await job.future
+            return
+        timer = job.future.get_loop().call_later(within, self._hurry, job, within)
+        try:
+            await job.future
+        finally:
+            timer.cancel()
+
+    def _hurry(self, job: _Job, within: float) -> None:
+        """The time is over: give up, or where that can no longer be, wait a little for the commit to end."""
+        if job.abandon():
+            self._no_answer(job, StoreAway(f"no answer within {within:g} s"))
+        else:
+            job.future.get_loop().call_later(_COMMIT_GRACE, self._no_answer, job, InDoubt("the commit has not ended"))
+
+    def _no_answer(self, job: _Job, error: StoreAway) -> None:
+        with suppress(asyncio.InvalidStateError):  # answered meanwhile, or nobody waits any more
+            job.future.set_exception(error)
             self.fault = "no answer"
-            raise StoreAway(f"no answer within {within:g} s")
-        await asyncio.wait([job.future], timeout=_COMMIT_GRACE)
-        if not job.future.done():
-            self.fault = "no answer"
-            raise InDoubt("the commit has not ended")
-        job.future.result()
 
     # --- the thread ---------------------------------------------------------------------------------
 
