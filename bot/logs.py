@@ -3,6 +3,7 @@
 The libraries' own records go the same way. Knows nothing of what is logged.
 """
 
+import json
 import logging
 import re
 import sys
@@ -133,7 +134,8 @@ _SHARED: list[Processor] = [
 def _renderer(fmt: str, *, colors: bool) -> Processor:
     if fmt == "console":
         return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
-    return structlog.processors.JSONRenderer(default=str)
+    encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for each line
+    return lambda _logger, _method, event: encode(event)
 
 
 def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
