@@ -43,6 +43,9 @@ LOOK_SECONDS = 1.0
 CONTENDED_SECONDS = 0.05
 """Until the loop looks again for a step that was due but is in another replica's hands just now."""
 
+GIVE_WAY_SECONDS = 0.05
+"""While people ask, the loop claims no more often than this: an ack has to come within 3 s, a step within minutes."""
+
 POSTS_AT_ONCE = 64
 
 STOP_SECONDS = 6.0
@@ -90,6 +93,7 @@ class Desk:
         self._due = asyncio.Event()
         self._stopping = False
         self._opened_at = 0.0
+        self._asked_at = 0.0
         self.turned_at = 0.0
         """When the loop turned last, by the monotonic clock; 0 before it has."""
         self._steps: dict[StepKind, Callable[[Work], Awaitable[None]]] = {
@@ -104,6 +108,7 @@ class Desk:
 
     async def ask(self, ask: Ask) -> Asked:
         """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded, and TooMany…."""
+        self._asked_at = monotonic()
         try:
             asked = await self._store.ask(ask)
         except StoreAway as away:
@@ -162,6 +167,8 @@ class Desk:
     async def _turn(self) -> float:
         """Begin what is due, as far as hands are free; return the seconds until something else is."""
         while not self._stopping and (kinds := [kind for group in self._slots for kind in group if self._free(group)]):
+            if monotonic() < self._asked_at + GIVE_WAY_SECONDS:
+                await asyncio.sleep(GIVE_WAY_SECONDS)
             due_in = await self._store.next_due(kinds)
             if due_in is None or due_in > 0:
                 return LOOK_SECONDS if due_in is None else min(due_in, LOOK_SECONDS)
@@ -172,12 +179,18 @@ class Desk:
 
     async def _claim(self) -> int:
         """Claim and begin as many due steps as there are hands; returns how many."""
+        free = [(group, hands) for group in self._slots if (hands := self._free(group))]
+        # Together they share a transaction. What one has got is begun, whatever becomes of the other.
+        claimed = await asyncio.gather(*(self._store.claim(*each) for each in free), return_exceptions=True)
         begun = 0
-        for group in self._slots:
-            if free := self._free(group):
-                for work in await self._store.claim(group, free):
+        for works in claimed:
+            if not isinstance(works, BaseException):
+                for work in works:
                     self._begin(work)
                     begun += 1
+        for failed in claimed:
+            if isinstance(failed, BaseException):
+                raise failed
         return begun
 
     def _free(self, group: Sequence[StepKind]) -> int:
@@ -245,22 +258,23 @@ class Desk:
     async def _take(self, work: Work) -> None:
         """Take a step, whatever comes of it: it never holds up another, and never ends the loop."""
         step = work.step
-        with structlog.contextvars.bound_contextvars(
+        # For as long as this task lives: it has a context of its own.
+        structlog.contextvars.bind_contextvars(
             reload=work.reload.id, model=work.reload.model_id, step=step.kind.value, channel=step.channel_id
-        ):
-            try:
-                await self._steps[step.kind](work)
-            except LeaseLost:
-                log.warning("lease_lost")
-                self._metrics.lease_lost()
-            except asyncio.CancelledError:
-                await self._let_go(work)
-                raise
-            except Exception:
-                log.exception("step_crashed", crashes=step.crashes + 1)
-                self._metrics.crashed(step.kind)
-                with suppress(LeaseLost):
-                    await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
+        )
+        try:
+            await self._steps[step.kind](work)
+        except LeaseLost:
+            log.warning("lease_lost")
+            self._metrics.lease_lost()
+        except asyncio.CancelledError:
+            await self._let_go(work)
+            raise
+        except Exception:
+            log.exception("step_crashed", crashes=step.crashes + 1)
+            self._metrics.crashed(step.kind)
+            with suppress(LeaseLost):
+                await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
 
     async def _let_go(self, work: Work) -> None:
         """Broken off by a stop: another process may take the step at once. What a call in hand did is unknown."""
