@@ -122,6 +122,12 @@ _POSTGRES: dict[str, str | int | None] = {
 }
 _SQLITE_BUSY = 1.0
 
+# A checkpoint costs some ten milliseconds of flushing, and whoever commits pays: so it is done at rest, and in the
+# middle of work only where the WAL would grow beyond 32 MB. https://www.sqlite.org/wal.html#ckpt
+_WAL_PAGES = 8000
+_REST_SECONDS = 0.2
+_COMMITS_AT_REST = 32
+
 # A read that turns into a write fails at once with "database is locked"; what replicas do to each other is thought
 # out for READ COMMITTED, whatever a server's default is.
 _BEGIN_SQLITE = text("BEGIN IMMEDIATE")
@@ -184,6 +190,8 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock_file: IO[bytes] | None = None
         self._closed = False
+        self._unmoved = 0
+        """Commits since the last checkpoint at rest."""
         self.fault = "not connected yet"
         """Why the last operation did not get through to the database, or nothing."""
 
@@ -250,11 +258,27 @@ class Database:
     # --- the thread ---------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             group = [job, *self._waiting()]
             self._run_group(group)
             self._settle(group)
         self._disconnect()
+
+    def _next(self) -> _Job | None:
+        """The next job, however long it takes to come; at rest there is time for a checkpoint."""
+        if self._unmoved >= _COMMITS_AT_REST:
+            with suppress(queue.Empty):
+                return self._jobs.get(timeout=_REST_SECONDS)
+            self._checkpoint()
+        return self._jobs.get()
+
+    def _checkpoint(self) -> None:
+        """Move what is in the WAL to the database file. Where that fails, a commit does it later."""
+        self._unmoved = 0
+        if self._connection is not None:
+            with suppress(DBAPIError):
+                self._connection.exec_driver_sql("PRAGMA wal_checkpoint")
+                self._connection.rollback()
 
     def _waiting(self) -> list[_Job]:
         """The jobs that have gathered while the last group ran; the end of all jobs is left for later."""
@@ -309,6 +333,7 @@ class Database:
                     _begin_commit(jobs)
                     committing = True
                     connection.commit()
+                    self._unmoved += self.sqlite
             except BaseException:
                 self._undo(connection)
                 raise
@@ -445,7 +470,12 @@ def _sqlite(url: str) -> sqlite3.Connection:
     )
     level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
     try:
-        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={level}",
+            "foreign_keys=ON",
+            f"wal_autocheckpoint={_WAL_PAGES}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
