@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import re
 import signal
 import sys
@@ -98,8 +99,12 @@ def _run(_options: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     # The first process of a container ignores a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # What is loaded stays: to look through it for garbage, now or ever, is in vain.
+    gc.disable()
     from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
 
+    gc.freeze()
+    gc.enable()
     try:
         asyncio.run(service.run(config))
     except CannotStart as error:
