@@ -61,8 +61,12 @@ class Service:
         self._closing = AsyncExitStack()
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels)
         self._database = Database(settings.database_url, SteadyClock())
+        # To PostgreSQL askings have a connection of their own: a commit takes milliseconds there, and who asks would
+        # wait for that of the loop. SQLite has one writer.
+        sqlite = self._database.sqlite
+        self._asking = self._database if sqlite else Database(settings.database_url, SteadyClock())
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self._store = Store(self._database, secrets.token_hex(8), limits)
+        self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
         self._web = WebServer(settings.host, settings.port)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._metrics = Metrics(read=self._admin is not None)
@@ -81,8 +85,9 @@ class Service:
         as ever, stop() ends what had been started.
         """
         settings = self._settings
-        self._at_stop(self._database.stop)
-        await self._database.start()
+        for database in dict.fromkeys((self._database, self._asking)):
+            self._at_stop(database.stop)
+            await database.start()
         slack, desk = self._build()
         app = build(slack.client, self._listener(desk), quiet("slack_bolt.app"))
         socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
@@ -234,9 +239,9 @@ class Service:
     async def _database_state(self) -> str:
         """Whether the database would take a command's row now: readers find an SQLite file well that is locked."""
         try:
-            await self._database.run(_nothing, within=PROBE_SECONDS)
+            await self._asking.run(_nothing, within=PROBE_SECONDS)
         except StoreAway:
-            return self._database.fault or "away"
+            return self._asking.fault or "away"
         return "ok"
 
 

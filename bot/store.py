@@ -97,9 +97,15 @@ def new_reload_id() -> str:
 class Store:
     """The tables of one database, as one process among others (owner) sees them."""
 
-    def __init__(self, database: Database, owner: str, limits: Limits = Limits()) -> None:
-        """owner is unlike that of any other process, now or later."""
+    def __init__(
+        self, database: Database, owner: str, limits: Limits = Limits(), *, asking: Database | None = None
+    ) -> None:
+        """owner is unlike that of any other process, now or later.
+
+        asking is another connection to the same database, for what somebody waits for.
+        """
         self._database = database
+        self._asking = asking or database
         self._owner = owner
         self._limits = limits
 
@@ -124,7 +130,7 @@ class Store:
 
         Raises TooManyCommands or TooManyInFlight.
         """
-        asked = await self._database.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
+        asked = await self._asking.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
         if isinstance(asked, Declined):
             raise asked
         return asked
@@ -138,8 +144,11 @@ class Store:
         await self._database.run(operation, within=ASK_SECONDS)
 
     async def withdraw(self, trigger_id: str) -> bool:
-        """Undo an asking of which its person was told that it failed, unless its reload has begun. Says if it did."""
-        return await self._database.run(partial(_withdraw, trigger_id))
+        """Undo an asking of which its person was told that it failed, unless its reload has begun. Says if it did.
+
+        It goes the way of the asking, behind it.
+        """
+        return await self._asking.run(partial(_withdraw, trigger_id))
 
     # --- claiming -----------------------------------------------------------------------------------
 
