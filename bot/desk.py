@@ -181,17 +181,14 @@ class Desk:
         """Claim and begin as many due steps as there are hands; returns how many."""
         free = [(group, hands) for group in self._slots if (hands := self._free(group))]
         # Together they share a transaction. What one has got is begun, whatever becomes of the other.
-        claimed = await asyncio.gather(*(self._store.claim(*each) for each in free), return_exceptions=True)
-        begun = 0
-        for works in claimed:
-            if not isinstance(works, BaseException):
-                for work in works:
-                    self._begin(work)
-                    begun += 1
-        for failed in claimed:
+        claims = await asyncio.gather(*(self._store.claim(*each) for each in free), return_exceptions=True)
+        begun = [work for works in claims if not isinstance(works, BaseException) for work in works]
+        for work in begun:
+            self._begin(work)
+        for failed in claims:
             if isinstance(failed, BaseException):
                 raise failed
-        return begun
+        return len(begun)
 
     def _free(self, group: Sequence[StepKind]) -> int:
         return self._slots[tuple(group)] - sum(work.step.kind in group for work in self._in_hand.values())
