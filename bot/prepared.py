@@ -31,7 +31,7 @@ class Cursor(Protocol):
 
 
 class Driver(Protocol):
-    """A connection as sqlite3 and psycopg make it."""
+    """A connection or cursor as sqlite3 and psycopg make it."""
 
     def execute(self, text: str, parameters: Any = ..., /) -> Cursor: ...  # noqa: ANN401, D102 - each has its own kind
 
