@@ -81,14 +81,16 @@ class Transaction:
         try:
             return prepared.run(self._driver, parameters)
         except Exception as error:
-            raise self._translated(error, statement) from error
+            if (translated := self._translated(error, statement)) is None:
+                raise
+            raise translated from error
 
-    def _translated(self, error: Exception, statement: Executable) -> Exception:
+    def _translated(self, error: Exception, statement: Executable) -> Exception | None:
         """What SQLAlchemy itself would raise for an error of the driver's; a connection that is lost is given up."""
         dialect = self.connection.dialect
         base = dialect.loaded_dbapi.Error
         if not isinstance(error, base):
-            return error
+            return None
         if lost := dialect.is_disconnect(error, self._driver.connection, self._driver):
             self.connection.invalidate(error)
         return DBAPIError.instance(str(statement), None, error, base, connection_invalidated=lost, dialect=dialect)

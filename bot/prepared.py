@@ -95,7 +95,7 @@ class Prepared:
         self.text = str(compiled)
         """As compiled: where a list stands, its items are not yet told apart."""
         self._compiled = compiled
-        self._fixed = {name: value for name, value in compiled.params.items() if name not in names}
+        self._fixed = {name: compiled.params[name] for bind, name in compiled.bind_names.items() if not bind.required}
         self._lists = [
             name for bind, name in compiled.bind_names.items() if bind.expanding and not bind.literal_execute
         ]
