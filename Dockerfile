@@ -3,6 +3,8 @@
 
 FROM python:3.13-slim AS build
 
+# Debian keeps one version of a package: a pin would break the build at its next update, and nothing of it is kept.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils \
  && rm -rf /var/lib/apt/lists/*
@@ -28,9 +30,14 @@ RUN /opt/tools/bin/python -m pip wheel --quiet --no-deps --no-index --no-build-i
 
 FROM python:3.13-slim
 
+# Where it comes from: --build-arg VERSION=... --build-arg REVISION="$(git rev-parse HEAD)"
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="reload-model" \
       org.opencontainers.image.description="Slack slash command that reloads an idle ModelsLab model" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 
 # A volume takes its owner from here, a tmpfs its mode.
 RUN install --directory --owner=10001 --group=10001 --mode=1777 /data

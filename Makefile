@@ -31,7 +31,7 @@ test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-soak: $(READY) ## the fault tests that take minutes
+soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for all attacks together
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes
@@ -47,6 +47,7 @@ lint: $(READY) ## style, types, the manifest, the deployment files
 	@$(BIN)/check-jsonschema --schemafile tests/data/slack-manifest.schema.2.0.0.json manifest.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
+	@$(BIN)/hadolint Dockerfile
 
 # Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

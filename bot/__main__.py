@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import gc
+import os
 import re
 import signal
 import sys
@@ -9,12 +11,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import StringIO
 
+import structlog
+
 from bot import __version__, logs, manifest, settings
 from bot.errors import CannotStart, SettingsError
 
 EXIT_CANNOT_START = 1
 EXIT_SETTINGS = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+"""As of a program that its reader's end killed: 128 and SIGPIPE."""
 
 SWITCH_SECONDS = 0.0005
 
@@ -22,8 +28,14 @@ SWITCH_SECONDS = 0.0005
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return the exit code."""
     options = _parser().parse_args(arguments)
-    command: int = options.command(options)
-    return command
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`; what is still to be written at the end goes nowhere
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     tryout.set_defaults(command=_try)
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
     printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's address, as in https://bot.example.com")
+    printed.add_argument("--groups", action="store_true", help="for an allowlist that holds user groups")
     printed.set_defaults(command=_manifest)
     checked = commands.add_parser("check", help="is everything set up? look at the settings, and ask what they name")
     checked.add_argument("--who", type=_person, metavar="ID", help="only whether this person may, and by which rule")
@@ -98,12 +111,19 @@ def _run(_options: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     # The first process of a container ignores a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # What is loaded stays: to look through it for garbage, now or ever, is in vain.
+    gc.disable()
     from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
 
+    gc.freeze()
+    gc.enable()
     try:
         asyncio.run(service.run(config))
     except CannotStart as error:
         _complain(logs.Redactor(config.secrets)(f"reload-model-bot cannot start: {error}"))
+        return EXIT_CANNOT_START
+    except Exception:  # noqa: BLE001 - Python itself would print it, with whatever secrets it holds
+        structlog.get_logger(__name__).critical("crashed", exc_info=True)
         return EXIT_CANNOT_START
     return 0
 
@@ -119,7 +139,7 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> int:
-    sys.stdout.write(manifest.text(options.url))
+    sys.stdout.write(manifest.text(options.url, groups=options.groups))
     return 0
 
 

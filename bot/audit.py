@@ -19,6 +19,7 @@ from bot.database import reading_engine, sqlite_file
 from bot.errors import (
     CannotStart,
     Failure,
+    GroupUnread,
     NotAllowed,
     NotReady,
     OtherWorkspace,
@@ -33,7 +34,8 @@ from bot.reload import IN_FLIGHT
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
 
 _REFUSED = frozenset(
-    refusal.audit for refusal in (NotAllowed, NotReady, OtherWorkspace, TooManyCommands, TooManyInFlight, WrongChannel)
+    refusal.audit
+    for refusal in (GroupUnread, NotAllowed, NotReady, OtherWorkspace, TooManyCommands, TooManyInFlight, WrongChannel)
 )
 _SETTING = "DATABASE_URL"
 _FORMULA = ("=", "+", "-", "@")

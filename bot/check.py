@@ -5,7 +5,7 @@ Knows which checks there are and how they are told; what they look at is theirs.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -28,7 +28,7 @@ from bot.checks import (
     to_modelslab,
 )
 from bot.database_check import DATABASE
-from bot.errors import NotAllowed, SettingsError
+from bot.errors import GroupUnread, NotAllowed, SettingsError
 from bot.finding import Finding, Mark, fault, in_time, unknown, well
 from bot.settings import EVERYONE, Settings
 from bot.text import harmless
@@ -62,7 +62,7 @@ def main(out: TextIO, *, who: str = "", balance: bool = False, as_json: bool = F
     else:
         redact = logs.Redactor(config.secrets)
         logs.configure("CRITICAL", "console", config.secrets)  # what goes wrong is told as a finding
-        found = may(who, config, faults) if who else asyncio.run(examine(config, faults, balance=balance))
+        found = asyncio.run(may(who, config, faults) if who else examine(config, faults, balance=balance))
     shown = [_fit_to_show(finding, redact) for finding in found]
     out.write(in_json(shown) if as_json else in_lines(shown))
     return _exit_code(shown)
@@ -119,7 +119,7 @@ class UnawaitedThreads(ThreadPoolExecutor):
         return future
 
 
-# --- without asking anybody -----------------------------------------------------------------------------
+# --- the settings ---------------------------------------------------------------------------------------
 
 
 def of_settings(config: Settings, faults: Sequence[str]) -> Sequence[Finding]:
@@ -150,20 +150,41 @@ def _value(value: object, secrets: Collection[str]) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "not set"
 
 
-def may(who: str, config: Settings, faults: Sequence[str]) -> Sequence[Finding]:
-    """Whether a person of this workspace may reload models, by which rule, and where."""
-    unsound = [finding for finding in map(_of_setting, faults) if finding.about in (PEOPLE, CHANNELS)]
+# --- who may --------------------------------------------------------------------------------------------
+
+
+async def may(who: str, config: Settings, faults: Sequence[str]) -> Sequence[Finding]:
+    """Whether a person of this workspace may reload models, by which rule, and where. Asks only who is in groups."""
+    groups = frozenset[str]() if who in config.allowed_users else config.allowed_groups
+    needed = {PEOPLE, CHANNELS} | ({"SLACK_BOT_TOKEN", "SLACK_API_URL"} if groups else set())
+    unsound = [finding for finding in map(_of_setting, faults) if finding.about in needed]
     if unsound:
         return unsound
-    allowlist = Allowlist(config.allowed_users, config.allowed_channels)
+    members, found = await _read(config) if groups else ({}, [])
+    allowlist = Allowlist(config.allowed_users, config.allowed_channels, members.get)
     allowlist.home = Home(_HERE)
-    channels = config.allowed_channels
     try:
-        rule = allowlist.check(Person(who, _HERE, channels[0] if channels else ""))
+        rule = allowlist.who(Person(who, _HERE, ""))
+    except GroupUnread as unread:
+        why = f"whether they may reload models depends on {unread.rule}, which cannot be read"
+        return [*(finding for finding in found if finding.mark is not Mark.OK), unknown(who, why)]
     except NotAllowed:
-        return [fault(who, f"may not reload models: {PEOPLE} does not name them", f"add {who} to {PEOPLE}")]
+        return [_may_not(who, sorted(groups))]
     by = f"{EVERYONE}, which is everyone of this workspace" if rule == EVERYONE else rule
-    return [well(who, f"may reload models in {_listed(channels)}, by {PEOPLE} with {by}")]
+    return [well(who, f"may reload models in {_listed(config.allowed_channels)}, by {PEOPLE} with {by}")]
+
+
+async def _read(config: Settings) -> tuple[Mapping[str, Collection[str]], Sequence[Finding]]:
+    heard = Heard()
+    async with SlackChecks.to_slack(config.slack_api_url, heard) as session:
+        return await SlackChecks(config, session, heard).groups()
+
+
+def _may_not(who: str, groups: Sequence[str]) -> Finding:
+    if not groups:
+        return fault(who, f"may not reload models: {PEOPLE} does not name them", f"add {who} to {PEOPLE}")
+    told = f"may not reload models: {PEOPLE} names neither them nor a user group that they are in"
+    return fault(who, told, f"add {who} to {PEOPLE}, or to {' or '.join(groups)} in Slack")
 
 
 def _listed(channels: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ Each is asked only what changes nothing: https://docs.slack.dev/reference/method
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -16,8 +16,9 @@ import aiohttp
 from bot.allowlist import Home
 from bot.errors import CallFailed, Failure, PostAgain, PostFailed
 from bot.finding import Finding, clock, fault, in_time, unknown, well
+from bot.groups import GONE, METHOD, members_in
 from bot.logs import Redactor
-from bot.manifest import SCOPES
+from bot.manifest import GROUP_SCOPE, GROUP_SCOPES, SCOPES
 from bot.modelslab import ModelsLab
 from bot.proxy import proxy_to
 from bot.settings import CHANNEL, EVERYONE, PERSON, Settings
@@ -41,6 +42,9 @@ _CHANNEL_SCOPES = ("channels:read", "groups:read", "im:read")
 
 _CERTIFICATE = "mend {}, or name your own authority's certificate in SSL_CERT_FILE"
 _NETWORK = "mend {}, or this machine's way there (name server, firewall, HTTPS_PROXY)"
+
+_ADD_SCOPES = "on the app's page, OAuth & Permissions, and reinstall the app"
+_NO_SCOPE = "missing_scope"
 
 _Ask = Callable[[str], Awaitable[Finding]]
 
@@ -106,7 +110,7 @@ class SlackChecks:
             who = f"{answer.get('team')} ({answer.get('team_id')}), as {answer.get('user')} ({answer.get('user_id')})"
             signed_in = [well(SLACK, f"{self._host} answers"), well(BOT_TOKEN, f"workspace {who}")]
             home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
-            rest = [self._scopes_found(), *await self._people(home), *await self._channels()]
+            rest = [self._scopes_found(), *await self._people(home), *(await self.groups())[1], *await self._channels()]
         return [*signed_in, clock("clock, by Slack", self._heard.ahead("auth.test")), *rest]
 
     async def app(self) -> Sequence[Finding]:
@@ -156,11 +160,12 @@ class SlackChecks:
         scopes = self._scopes()
         if scopes is None:
             return unknown(BOT_SCOPES, "Slack did not tell them")
-        missing = [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in scopes]
+        wanted = {**SCOPES, **(GROUP_SCOPES if self._settings.allowed_groups else {})}
+        missing = [f"{scope} ({use})" for scope, use in wanted.items() if scope not in scopes]
         if missing:
-            mend = "add them on the app's page, OAuth & Permissions, and reinstall the app"
+            mend = f"add them {_ADD_SCOPES}"
             return fault(BOT_SCOPES, f"missing: {', '.join(missing)}", mend)
-        return well(BOT_SCOPES, ", ".join(SCOPES))
+        return well(BOT_SCOPES, ", ".join(wanted))
 
     async def _people(self, home: Home) -> Sequence[Finding]:
         async def ask(user_id: str) -> Finding:
@@ -169,6 +174,39 @@ class SlackChecks:
 
         ids = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
         return await self._look_up(PEOPLE, ids, _PEOPLE_SCOPES, ask)
+
+    async def groups(self) -> tuple[Mapping[str, Collection[str]], Sequence[Finding]]:
+        """Who is in each of the user groups that can be read, and what is found of each that is named."""
+        read: dict[str, Collection[str]] = {}
+
+        async def ask(group_id: str) -> Finding:
+            about = f"{PEOPLE} {group_id}"
+            try:
+                members = read[group_id] = await self._members(group_id)
+            except PostFailed as failed:
+                if failed.code == _NO_SCOPE:
+                    return fault(about, f"takes the scope {GROUP_SCOPE}", f"add it {_ADD_SCOPES}")
+                if failed.code != GONE or not await self._disabled(group_id):
+                    raise
+            else:
+                if members:
+                    return well(about, f"a user group of {len(members)}")
+                if not await self._disabled(group_id):
+                    return fault(about, "nobody is in this user group", f"add people to it, or take it out of {PEOPLE}")
+            return fault(about, "this user group is disabled", f"enable it in Slack, or take it out of {PEOPLE}")
+
+        ids = sorted(self._settings.allowed_groups)
+        return read, await self._look_up(PEOPLE, ids, [GROUP_SCOPE], ask)
+
+    async def _members(self, group_id: str, **more: str) -> Collection[str]:
+        return members_in(await self._slack.read(METHOD, usergroup=group_id, **more))
+
+    async def _disabled(self, group_id: str) -> bool:
+        """Whether a group that seems to be empty, or not there, has people where disabled ones are asked for too."""
+        try:
+            return bool(await self._members(group_id, include_disabled="true"))
+        except PostFailed:
+            return False
 
     async def _channels(self) -> Sequence[Finding]:
         async def ask(channel_id: str) -> Finding:
@@ -179,11 +217,11 @@ class SlackChecks:
         return await self._look_up(CHANNELS, ids, _CHANNEL_SCOPES, ask)
 
     async def _look_up(self, name: str, ids: Sequence[str], wanted: Sequence[str], ask: _Ask) -> Sequence[Finding]:
-        """Ask for every id, a few at once; for none where the token may not, which the bot itself does not need."""
+        """Ask for every id, a few at once; for none where the token may not, which the bot mostly does without."""
         scopes = self._scopes()
         if ids and scopes is not None and scopes.isdisjoint(wanted):
-            why = f"whether {_listed(ids)} exist takes the scope {wanted[0]}, which the bot does without"
-            return [unknown(name, why)]
+            without = "" if GROUP_SCOPE in wanted else ", which the bot does without"
+            return [unknown(name, f"whether {_listed(ids)} exist takes the scope {wanted[0]}{without}")]
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def find(id_: str) -> Sequence[Finding]:
@@ -225,6 +263,11 @@ def _channel(channel_id: str, channel: Mapping[str, object]) -> Finding:
 _UNSEEN = {
     "user_not_found": ("there is no such person", f"mend it in {PEOPLE}"),
     "user_not_visible": ("there is no such person in this workspace", f"mend it in {PEOPLE}"),
+    GONE: ("there is no such user group", f"mend it in {PEOPLE}"),
+    "plan_upgrade_required": (
+        "this workspace's plan has no user groups",
+        f"name people in {PEOPLE} instead, or change the plan",
+    ),
     "channel_not_found": (
         "the bot sees no such channel",
         f"mend it in {CHANNELS}; where the channel is private, /invite the bot",

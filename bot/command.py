@@ -38,7 +38,12 @@ class ReloadModel:
     model_id: str
 
 
-Command = Word | ReloadModel
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Nothing was typed: let the model be picked."""
+
+
+Command = Word | ReloadModel | Pick
 
 
 def parse(text: str) -> Command:
@@ -49,7 +54,7 @@ def parse(text: str) -> Command:
     bare = text.strip(_AROUND)
     word, quoted = _unquoted(bare)
     if not bare:
-        return Word.HELP
+        return Pick()
     if not quoted and word.lower() in list(Word):
         return Word(word.lower())
     if MODEL_ID.fullmatch(word) is None:
@@ -57,6 +62,15 @@ def parse(text: str) -> Command:
     if not quoted and (meant := _meant(word)):
         raise NotACommand(word, f"is close to the word `{meant}`", meant, model_id=word)
     return ReloadModel(word)
+
+
+def read_id(text: str) -> str:
+    """Read an id by itself, where no word is a command. Raises NotACommand."""
+    bare = text.strip(_AROUND)
+    word, _ = _unquoted(bare)
+    if MODEL_ID.fullmatch(word) is None:
+        raise NotACommand(bare, _fault(word))
+    return word
 
 
 def _unquoted(text: str) -> tuple[str, bool]:

@@ -15,28 +15,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TypedDict, TypeVar, TypeVarTuple, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, overload
 
 import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    CursorResult,
     Double,
     Executable,
-    cast,
     create_engine,
     extract,
     func,
     make_url,
     select,
+    text,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from bot.errors import CannotStart, StoreAway
+from bot.prepared import Prepared, Rows
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,32 +46,57 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+_Statements = dict[tuple[Executable | str, ...], Prepared]
+"""By the statement itself and the names of its parameters."""
+
+
 class Transaction:
     """What an operation gets: the connection, and the time by the store's clock."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float] | None) -> None:
-        """clock is None where the database tells the time."""
+    def __init__(self, connection: Connection, clock: Callable[[], float] | None, prepared: _Statements) -> None:
+        """clock is None where the database tells the time; prepared keeps the statements that have been run."""
         self.connection = connection
         self.dialect = connection.dialect.name
         self._clock = clock
+        self._prepared = prepared
+        self._driver: Any = connection.connection.cursor()  # one for all statements: psycopg takes 15 us to make one
 
     @cached_property
     def now(self) -> float:
         """The time of this transaction."""
         if self._clock is not None:
             return self._clock()
-        return float(self.connection.execute(_NOW).scalar_one())
+        return self.execute(_NOW).scalar_one()
 
     @overload
-    def execute(self, statement: TypedReturnsRows[*Ts], **parameters: object) -> CursorResult[*Ts]: ...
+    def execute(self, statement: TypedReturnsRows[*Ts], **parameters: object) -> Rows[*Ts]: ...
     @overload
-    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]: ...
-    def execute(self, statement: Executable, **parameters: object) -> CursorResult[*tuple[object, ...]]:
-        """Run a statement with its parameters."""
-        return self.connection.execute(statement, parameters)
+    def execute(self, statement: Executable, **parameters: object) -> Rows[*tuple[object, ...]]: ...
+    def execute(self, statement: Executable, **parameters: object) -> Rows[*tuple[object, ...]]:
+        """Run a statement, which is kept for the next time, with its parameters. Raises DBAPIError."""
+        key: tuple[Executable | str, ...] = (statement, *parameters)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = Prepared(statement, parameters, self.connection.dialect)
+        try:
+            return prepared.run(self._driver, parameters)
+        except Exception as error:
+            if (translated := self._translated(error, statement)) is None:
+                raise
+            raise translated from error
+
+    def _translated(self, error: Exception, statement: Executable) -> Exception | None:
+        """What SQLAlchemy itself would raise for an error of the driver's; a connection that is lost is given up."""
+        dialect = self.connection.dialect
+        base = dialect.loaded_dbapi.Error
+        if not isinstance(error, base):
+            return None
+        if lost := dialect.is_disconnect(error, self._driver.connection, self._driver):
+            self.connection.invalidate(error)
+        return DBAPIError.instance(str(statement), None, error, base, connection_invalidated=lost, dialect=dialect)
 
 
-DATABASE_TIME: ColumnElement[float] = cast(extract("epoch", func.clock_timestamp()), Double)
+DATABASE_TIME: ColumnElement[float] = sql_cast(extract("epoch", func.clock_timestamp()), Double)
 """The time as PostgreSQL tells it, for a statement that should not cost a second one."""
 
 _NOW = select(DATABASE_TIME)
@@ -98,10 +124,16 @@ _POSTGRES: dict[str, str | int | None] = {
 }
 _SQLITE_BUSY = 1.0
 
+# A checkpoint costs some ten milliseconds of flushing, and whoever commits pays: so it is done at rest, and in the
+# middle of work only where the WAL would grow beyond 32 MB. https://www.sqlite.org/wal.html#ckpt
+_WAL_PAGES = 8000
+_REST_SECONDS = 0.2
+_COMMITS_AT_REST = 32
+
 # A read that turns into a write fails at once with "database is locked"; what replicas do to each other is thought
 # out for READ COMMITTED, whatever a server's default is.
-_BEGIN_SQLITE = "BEGIN IMMEDIATE"
-_BEGIN_POSTGRES = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN_SQLITE = text("BEGIN IMMEDIATE")
+_BEGIN_POSTGRES = text("BEGIN ISOLATION LEVEL READ COMMITTED")
 
 log = structlog.get_logger(__name__)
 
@@ -154,11 +186,14 @@ class Database:
         self.sqlite = url.startswith("sqlite:")
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        self._prepared: _Statements = {}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock_file: IO[bytes] | None = None
         self._closed = False
+        self._unmoved = 0
+        """Commits since the last checkpoint at rest."""
         self.fault = "not connected yet"
         """Why the last operation did not get through to the database, or nothing."""
 
@@ -200,24 +235,52 @@ class Database:
         return results[0]
 
     async def _answered(self, job: _Job, within: float | None) -> None:
-        await asyncio.wait([job.future], timeout=within)
-        if not job.future.done() and job.abandon():
+        """Wait for the outcome; a timer, and not asyncio.wait, since every command waits here."""
+        if within is None:
+            await job.future
+            return
+        timer = job.future.get_loop().call_later(within, self._hurry, job, within)
+        try:
+            await job.future
+        finally:
+            timer.cancel()
+
+    def _hurry(self, job: _Job, within: float) -> None:
+        """The time is over: give up, or where that can no longer be, wait a little for the commit to end."""
+        if job.abandon():
+            self._no_answer(job, StoreAway(f"no answer within {within:g} s"))
+        else:
+            job.future.get_loop().call_later(_COMMIT_GRACE, self._no_answer, job, InDoubt("the commit has not ended"))
+
+    def _no_answer(self, job: _Job, error: StoreAway) -> None:
+        with suppress(asyncio.InvalidStateError):  # answered meanwhile, or nobody waits any more
+            job.future.set_exception(error)
             self.fault = "no answer"
-            raise StoreAway(f"no answer within {within:g} s")
-        await asyncio.wait([job.future], timeout=_COMMIT_GRACE)
-        if not job.future.done():
-            self.fault = "no answer"
-            raise InDoubt("the commit has not ended")
-        job.future.result()
 
     # --- the thread ---------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             group = [job, *self._waiting()]
             self._run_group(group)
             self._settle(group)
         self._disconnect()
+
+    def _next(self) -> _Job | None:
+        """The next job, however long it takes to come; at rest there is time for a checkpoint."""
+        if self._unmoved >= _COMMITS_AT_REST:
+            with suppress(queue.Empty):
+                return self._jobs.get(timeout=_REST_SECONDS)
+            self._checkpoint()
+        return self._jobs.get()
+
+    def _checkpoint(self) -> None:
+        """Move what is in the WAL to the database file. Where that fails, a commit does it later."""
+        self._unmoved = 0
+        if self._connection is not None:
+            with suppress(DBAPIError):
+                self._connection.exec_driver_sql("PRAGMA wal_checkpoint")
+                self._connection.rollback()
 
     def _waiting(self) -> list[_Job]:
         """The jobs that have gathered while the last group ran; the end of all jobs is left for later."""
@@ -261,15 +324,18 @@ class Database:
         try:
             connection = self._connected()
             try:
+                transaction = Transaction(connection, self._clock if self.sqlite else None, self._prepared)
                 if all(job.reads for job in jobs):
-                    self._perform(connection, jobs)
+                    _perform(transaction, jobs)
                     connection.rollback()
                 else:
-                    connection.exec_driver_sql(_BEGIN_SQLITE if self.sqlite else _BEGIN_POSTGRES)
-                    self._perform(connection, jobs)
+                    connection.begin()
+                    transaction.execute(_BEGIN_SQLITE if self.sqlite else _BEGIN_POSTGRES)
+                    _perform(transaction, jobs)
                     _begin_commit(jobs)
                     committing = True
                     connection.commit()
+                    self._unmoved += self.sqlite
             except BaseException:
                 self._undo(connection)
                 raise
@@ -283,11 +349,6 @@ class Database:
             raise self._away(error, committing=committing) from error
         else:
             self.fault = ""
-
-    def _perform(self, connection: Connection, jobs: Sequence[_Job]) -> None:
-        transaction = Transaction(connection, self._clock if self.sqlite else None)
-        for job in jobs:
-            job.perform(transaction)
 
     def _undo(self, connection: Connection) -> None:
         """End the transaction; a connection that cannot even do that is not used again."""
@@ -353,6 +414,11 @@ class _AbandonedError(Exception):
     """Somebody gave up waiting while the transaction ran."""
 
 
+def _perform(transaction: Transaction, jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.perform(transaction)
+
+
 def _of_one_operation(error: DBAPIError, jobs: Sequence[_Job]) -> bool:
     """Whether the fault lies with an operation and not with the database: a constraint, a value, a deadlock of many.
 
@@ -406,7 +472,12 @@ def _sqlite(url: str) -> sqlite3.Connection:
     )
     level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
     try:
-        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={level}",
+            "foreign_keys=ON",
+            f"wal_autocheckpoint={_WAL_PAGES}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from bot import schema
 from bot.database import Database, Transaction, lock_of, sqlite_file
-from bot.errors import StoreAway
+from bot.errors import CannotStart, StoreAway
 from bot.finding import Finding, clock, fault, unknown, well
 
 DATABASE, SCHEMA, CLOCK = "database", "schema", "clock, by the database"
@@ -148,7 +148,11 @@ def _postgres_fault(why: str) -> Finding:
 
 def _schema(connection: Connection, *, write: bool) -> Finding:
     """Which tables there are; with write, whether they can be made or written. The caller rolls that back."""
-    found = schema.version_of(connection)
+    try:
+        found = schema.version_of(connection)
+    except CannotStart as error:
+        _, what, mend = str(error).split(": ", 2)
+        return fault(SCHEMA, what, mend)
     if found > schema.VERSION:
         newer = f"version {found}, and this program knows {schema.VERSION}"
         return fault(SCHEMA, newer, "run the newer program, or give another database in DATABASE_URL")

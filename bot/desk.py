@@ -14,6 +14,7 @@ import structlog
 
 from bot import messages
 from bot.announcer import Announcer, Pacer
+from bot.command import MODEL_ID
 from bot.database import InDoubt
 from bot.errors import (
     CallAgain,
@@ -30,9 +31,18 @@ from bot.errors import (
 from bot.messages import Message
 from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
-from bot.reload import AWAY_LATE, LATE, Entry, StepKind, Watcher, Work
+from bot.reload import AWAY_LATE, IN_FLIGHT, LATE, Entry, Glance, Reload, Reminder, StepKind, Watcher, Work, a_while
 from bot.store import Ask, Asked, Note, Store
-from bot.waiting import CALL_GIVE_UP, CRASHES_GIVE_UP, POST_GIVE_UP, call_wait, out_of_time, post_wait
+from bot.waiting import (
+    BAR_LAST,
+    CALL_GIVE_UP,
+    CRASHES_GIVE_UP,
+    POST_GIVE_UP,
+    bar_wait,
+    call_wait,
+    out_of_time,
+    post_wait,
+)
 
 RENEW_SECONDS = 3.0
 """Between two renewals of the leases in hand; a lease lasts 10 s."""
@@ -43,7 +53,20 @@ LOOK_SECONDS = 1.0
 CONTENDED_SECONDS = 0.05
 """Until the loop looks again for a step that was due but is in another replica's hands just now."""
 
+GIVE_WAY_SECONDS = 0.05
+"""While people ask, the loop claims no more often than this: an ack has to come within 3 s, a step within minutes."""
+
 POSTS_AT_ONCE = 64
+
+BARS_AT_ONCE = 4
+"""Hands that move bars: their own, so that a bar never takes a post's."""
+
+BAR_EDIT_SECONDS = 5.0
+"""What one move of a bar may take: less than STOP_SECONDS, so that a stop waits for what came of it."""
+
+NEAR_SECONDS = 3.0
+NEAR_LIMIT = 3
+"""How long near model ids are looked for, and how many are offered."""
 
 STOP_SECONDS = 6.0
 """What steps in hand get to end when the desk stops; Docker kills 10 s after its signal."""
@@ -53,7 +76,9 @@ PRUNE_SECONDS = 600.0
 STORE_RETRY_SECONDS = 0.5
 
 _CALLS = (StepKind.CALL,)
-_POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.STATUS, StepKind.CLOSE)
+_POSTS = (StepKind.FOLLOW_UP, StepKind.DIRECT, StepKind.REMIND, StepKind.STATUS, StepKind.CLOSE)
+_BARS = (StepKind.BAR,)
+_TO_CHANNELS = (StepKind.FOLLOW_UP, StepKind.STATUS)
 _COMFORTS_TRIED = 5
 
 T = TypeVar("T")
@@ -61,10 +86,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+async def _none_known(_model_id: str) -> Sequence[str]:
+    return ()
+
+
 class Desk:
     """Takes what people ask for, and carries every reload to its end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - three parts, and the figures and the look-up that the service sets by name
         self,
         store: Store,
         modelslab: ModelsLab,
@@ -74,8 +103,12 @@ class Desk:
         concurrency: int,
         history_days: int,
         metrics: Metrics | None = None,
+        nearest: Callable[[str], Awaitable[Sequence[str]]] = _none_known,
     ) -> None:
-        """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once."""
+        """reload_seconds is how long a reload is expected to take; concurrency how many calls there may be at once.
+
+        nearest finds ids of models like one that ModelsLab does not know, the nearest first; it may fail.
+        """
         self._store = store
         self._modelslab = modelslab
         self._announcer = announcer
@@ -83,13 +116,15 @@ class Desk:
         self._pacer = Pacer(monotonic)
         self.reload_seconds = reload_seconds
         self._history_days = history_days
-        self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE}
+        self._nearest = nearest
+        self._slots = {_CALLS: concurrency, _POSTS: POSTS_AT_ONCE, _BARS: BARS_AT_ONCE}
         self._in_hand: dict[asyncio.Task[None], Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turning: asyncio.Task[None] | None = None
         self._due = asyncio.Event()
         self._stopping = False
         self._opened_at = 0.0
+        self._asked_at = 0.0
         self.turned_at = 0.0
         """When the loop turned last, by the monotonic clock; 0 before it has."""
         self._steps: dict[StepKind, Callable[[Work], Awaitable[None]]] = {
@@ -98,14 +133,24 @@ class Desk:
             StepKind.FOLLOW_UP: self._follow_up,
             StepKind.DIRECT: self._direct,
             StepKind.CLOSE: self._close,
+            StepKind.REMIND: self._reminder,
+            StepKind.BAR: self._bar,
         }
 
     # --- what people ask for ------------------------------------------------------------------------
 
     async def ask(self, ask: Ask) -> Asked:
         """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded, and TooMany…."""
+        return await self._recorded(ask, self._store.ask(ask))
+
+    async def join(self, ask: Ask, reload_id: str) -> Asked | None:
+        """Commit that a person watches this reload; None where it is over or unknown. Raises as ask does."""
+        return await self._recorded(ask, self._store.join(ask, reload_id))
+
+    async def _recorded(self, ask: Ask, recording: Awaitable[T]) -> T:
+        self._asked_at = monotonic()
         try:
-            asked = await self._store.ask(ask)
+            asked = await recording
         except StoreAway as away:
             log.warning("ask_not_recorded", user=ask.user_id, model=ask.model_id, error=str(away))
             if isinstance(away, InDoubt):
@@ -125,6 +170,32 @@ class Desk:
         except StoreAway as away:
             log.warning("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(away))
 
+    async def remind(self, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
+        """Commit a reminder of a reload's model; None where it was never accepted. Raises NotRecorded."""
+        try:
+            return await self._store.remind(user_id, reload_id, channel_id)
+        except StoreAway as away:
+            raise NotRecorded from away
+
+    async def stop_reminding(self, user_id: str, model_id: str) -> bool:
+        """Take back a reminder; says whether there was one. Raises NotRecorded."""
+        try:
+            return await self._store.stop_reminding(user_id, model_id)
+        except StoreAway as away:
+            raise NotRecorded from away
+
+    async def reminders(self, user_id: str) -> list[Reminder]:
+        """A person's reminders. Raises StoreAway."""
+        return await self._store.reminders(user_id)
+
+    async def known_models(self, limit: int = 100) -> list[str]:
+        """The ids of models of which a reload was accepted, the latest first. Raises StoreAway."""
+        return await self._store.known_models(limit)
+
+    async def reload(self, reload_id: str) -> Reload | None:
+        """The reload of this id, as it stands. Raises StoreAway."""
+        return await self._store.reload(reload_id)
+
     async def in_flight(self, limit: int = 20) -> tuple[list[Entry], int]:
         """The reloads that have not ended, and how many there are. Raises StoreAway."""
         return await self._store.in_flight(limit)
@@ -132,6 +203,10 @@ class Desk:
     async def history(self, limit: int = 10) -> list[Entry]:
         """The reloads that have ended, the last first. Raises StoreAway."""
         return await self._store.history(limit)
+
+    async def glance(self, user_id: str, limit: int = 10) -> Glance:
+        """What one person sees at a glance. Raises StoreAway."""
+        return await self._store.glance(user_id, limit)
 
     async def _withdraw(self, ask: Ask) -> None:
         """Make true what its person was told, that nothing was started, as soon as the database answers."""
@@ -162,6 +237,8 @@ class Desk:
     async def _turn(self) -> float:
         """Begin what is due, as far as hands are free; return the seconds until something else is."""
         while not self._stopping and (kinds := [kind for group in self._slots for kind in group if self._free(group)]):
+            if monotonic() < self._asked_at + GIVE_WAY_SECONDS:
+                await asyncio.sleep(GIVE_WAY_SECONDS)
             due_in = await self._store.next_due(kinds)
             if due_in is None or due_in > 0:
                 return LOOK_SECONDS if due_in is None else min(due_in, LOOK_SECONDS)
@@ -172,13 +249,16 @@ class Desk:
 
     async def _claim(self) -> int:
         """Claim and begin as many due steps as there are hands; returns how many."""
-        begun = 0
-        for group in self._slots:
-            if free := self._free(group):
-                for work in await self._store.claim(group, free):
-                    self._begin(work)
-                    begun += 1
-        return begun
+        free = [(group, hands) for group in self._slots if (hands := self._free(group))]
+        # Together they share a transaction. What one has got is begun, whatever becomes of the other.
+        claims = await asyncio.gather(*(self._store.claim(*each) for each in free), return_exceptions=True)
+        begun = [work for works in claims if not isinstance(works, BaseException) for work in works]
+        for work in begun:
+            self._begin(work)
+        for failed in claims:
+            if isinstance(failed, BaseException):
+                raise failed
+        return len(begun)
 
     def _free(self, group: Sequence[StepKind]) -> int:
         return self._slots[tuple(group)] - sum(work.step.kind in group for work in self._in_hand.values())
@@ -245,22 +325,23 @@ class Desk:
     async def _take(self, work: Work) -> None:
         """Take a step, whatever comes of it: it never holds up another, and never ends the loop."""
         step = work.step
-        with structlog.contextvars.bound_contextvars(
+        # For as long as this task lives: it has a context of its own.
+        structlog.contextvars.bind_contextvars(
             reload=work.reload.id, model=work.reload.model_id, step=step.kind.value, channel=step.channel_id
-        ):
-            try:
-                await self._steps[step.kind](work)
-            except LeaseLost:
-                log.warning("lease_lost")
-                self._metrics.lease_lost()
-            except asyncio.CancelledError:
-                await self._let_go(work)
-                raise
-            except Exception:
-                log.exception("step_crashed", crashes=step.crashes + 1)
-                self._metrics.crashed(step.kind)
-                with suppress(LeaseLost):
-                    await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
+        )
+        try:
+            await self._steps[step.kind](work)
+        except LeaseLost:
+            log.warning("lease_lost")
+            self._metrics.lease_lost()
+        except asyncio.CancelledError:
+            await self._let_go(work)
+            raise
+        except Exception:
+            log.exception("step_crashed", crashes=step.crashes + 1)
+            self._metrics.crashed(step.kind)
+            with suppress(LeaseLost):
+                await _until_stored(lambda: self._store.crashed(step, post_wait(step.crashes, None)))
 
     async def _let_go(self, work: Work) -> None:
         """Broken off by a stop: another process may take the step at once. What a call in hand did is unknown."""
@@ -307,12 +388,14 @@ class Desk:
             await _until_stored(lambda: self._store.dropped(step))
         elif not await self._waits_its_turn(work):
             try:
-                message = messages.status(reload, work.askers, work.watchers[0])
+                message = messages.status(reload, work.askers, work.watchers[0], work.now)
                 delivery = await self._announcer.announce(work, message)
             except PostFailed as failed:
                 await self._comfort_failed(work, failed, left)
             else:
-                await _until_stored(lambda: self._store.status_posted(step, delivery.ts, delivery.responder))
+                every = bar_wait(self.reload_seconds)
+                moves = every if left > every + BAR_LAST else None
+                await _until_stored(lambda: self._store.status_posted(step, delivery.ts, delivery.responder, moves))
                 log.info("status_posted")
 
     async def _comfort_failed(self, work: Work, failed: PostFailed, left: float) -> None:
@@ -336,15 +419,16 @@ class Desk:
             await self._give_up(work, "crashes")
         elif not await self._waits_its_turn(work):
             try:
-                delivery = await self._announcer.announce(work, self._ending(work, audience), thread=True)
+                message = await self._ending(work, audience)
+                delivery = await self._announcer.announce(work, message, thread=True)
             except CannotPostHere as failed:
                 log.warning("no_way_into_channel", code=failed.code)
                 await _until_stored(lambda: self._store.told(step, [], None))
             except PostAgain as failed:
                 await self._promise_failed(work, failed)
             else:
-                told = [watcher.id for watcher in audience]
-                await _until_stored(lambda: self._store.told(step, told, delivery.responder))
+                told, stumbled = [watcher.id for watcher in audience], _stumbles(work)
+                await _until_stored(lambda: self._store.told(step, told, delivery.responder, stumbled=stumbled))
                 self._told(work, "channel" if delivery.responder is None else "response_url")
                 log.info("follow_up_posted", told=len(told), late=self._lateness(work))
 
@@ -358,13 +442,14 @@ class Desk:
             await self._give_up(work, "crashes")
         else:
             try:
-                await self._announcer.direct(audience[0].user_id, self._ending(work, audience))
+                await self._announcer.direct(audience[0].user_id, await self._ending(work, audience))
             except CannotPostHere as failed:
                 await self._give_up(work, failed.code)
             except PostAgain as failed:
                 await self._promise_failed(work, failed)
             else:
-                await _until_stored(lambda: self._store.told(step, [audience[0].id], None))
+                told, stumbled = [audience[0].id], _stumbles(work)
+                await _until_stored(lambda: self._store.told(step, told, None, stumbled=stumbled))
                 self._told(work, "direct")
                 log.info("direct_posted", user=audience[0].user_id, late=self._lateness(work))
 
@@ -379,29 +464,99 @@ class Desk:
             self._metrics.retried(work.step.kind)
 
     async def _give_up(self, work: Work, code: str) -> None:
-        log.error("undeliverable", code=code, users=[watcher.user_id for watcher in work.audience])
-        await _until_stored(lambda: self._store.undeliverable(work.step))
+        """The loud end of a promise; a reminder then waits for the next reload, as if it had been told."""
+        step = work.step
+        users = [watcher.user_id for watcher in work.audience] if step.person_id is None else [step.person_id]
+        log.error("undeliverable", code=code, users=users)
+        give_up = self._store.undeliverable if step.person_id is None else self._store.rested
+        await _until_stored(lambda: give_up(step))
         self._metrics.undeliverable()
 
-    async def _close(self, work: Work) -> None:
-        """Let the status message say that it is over. Editing it twice changes nothing."""
+    async def _reminder(self, work: Work) -> None:
+        """Remind a person, in a DM, that a model may idle out."""
+        step, person_id = work.step, work.step.person_id or ""
+        if step.crashes >= CRASHES_GIVE_UP:
+            await self._give_up(work, "crashes")
+            return
         try:
-            message = messages.closed(work.reload, work.askers)
-            await self._announcer.edit(work.step.channel_id, work.status_ts, message)
+            message = messages.reminder(work.reload, step.channel_id, work.now)
+            await self._announcer.direct(person_id, message)
+        except CannotPostHere as failed:
+            await self._give_up(work, failed.code)
+        except PostAgain as failed:
+            await self._promise_failed(work, failed)
+        else:
+            await _until_stored(lambda: self._store.rested(step))
+            log.info("reminder_posted", user=person_id)
+
+    async def _bar(self, work: Work) -> None:
+        """Move a status message's bar: the first thing that is dropped, and never tried again."""
+        step, every = work.step, bar_wait(self.reload_seconds)
+        left = (work.reload.ready_at or 0.0) - work.now
+        moved = left > BAR_LAST and not step.crashes and await self._moved(work)
+        try:
+            if moved and left > every + BAR_LAST:
+                await _until_stored(lambda: self._store.rested(step, every))
+            else:
+                await _until_stored(lambda: self._store.dropped(step))
+        except LeaseLost:
+            await self._close_again(work)
+
+    async def _moved(self, work: Work) -> bool:
+        """Whether Slack took a bar's move, as far as anybody can tell."""
+        try:
+            message = messages.status(work.reload, work.askers, work.watchers[0], work.now)
+            async with asyncio.timeout(BAR_EDIT_SECONDS):
+                await self._announcer.edit(work.step.channel_id, work.status_ts, message)
+        except (PostFailed, TimeoutError) as failed:
+            log.info("bar_dropped", code=getattr(failed, "code", type(failed).__name__))
+            return False
+        return True
+
+    async def _close_again(self, work: Work) -> None:
+        """A bar's move took longer than its reload: what it may have overwritten since is written anew."""
+        reload = await _until_stored(lambda: self._store.reload(work.reload.id))
+        if reload is not None and reload.state not in IN_FLIGHT:
+            log.info("bar_overtaken")
+            with suppress(PostFailed):
+                await self._announcer.edit(work.step.channel_id, work.status_ts, messages.closed(reload, work.askers))
+
+    async def _close(self, work: Work) -> None:
+        """Let the status message say that it is over, and after a while offer more. To edit it twice does no harm."""
+        step, reload = work.step, work.reload
+        if step.crashes >= CRASHES_GIVE_UP:
+            await _until_stored(lambda: self._store.dropped(step))
+            return
+        left = (reload.ready_at or 0.0) + a_while(self.reload_seconds) - work.now
+        try:
+            message = messages.closed(reload, work.askers, again=left <= 0)
+            await self._announcer.edit(step.channel_id, work.status_ts, message)
         except PostFailed as failed:
             await self._comfort_failed(work, failed, POST_GIVE_UP)
         else:
-            await _until_stored(lambda: self._store.dropped(work.step))
+            await _until_stored(lambda: self._store.rested(step, left) if left > 0 else self._store.dropped(step))
 
-    def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
-        if work.step.crashes == CRASHES_GIVE_UP:
+    async def _ending(self, work: Work, audience: Sequence[Watcher]) -> Message:
+        if _stumbles(work):
             log.error("step_poisoned", crashes=work.step.crashes)
             return messages.stumbled(work.reload, audience)
         if work.reload.failure is not None:
-            return messages.failure(work.reload, audience)
+            return messages.failure(work.reload, audience, await self._near(work.reload))
         due_while_away = (work.reload.ready_at or 0.0) < self._opened_at
         late = self._lateness(work) > (AWAY_LATE if due_while_away else LATE)
         return messages.follow_up(work.reload, audience, late=late)
+
+    async def _near(self, reload: Reload) -> Sequence[str]:
+        """Ids of models that may have been meant, where ModelsLab did not know one; a failure waits for none."""
+        if reload.failure is not Failure.UNKNOWN_MODEL:
+            return ()
+        try:
+            async with asyncio.timeout(NEAR_SECONDS):
+                found = [near for near in await self._nearest(reload.model_id) if MODEL_ID.fullmatch(near)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, a guess is not worth it
+            log.warning("no_near_models", error=type(error).__name__)
+            return ()
+        return [near for near in dict.fromkeys(found) if near != reload.model_id][:NEAR_LIMIT]
 
     def _lateness(self, work: Work) -> float:
         """Seconds since the reload should have been ready; 0 for one that failed."""
@@ -418,11 +573,19 @@ class Desk:
         return wait > 0
 
     def _wait(self, work: Work, failed: PostFailed) -> float:
-        """Seconds until a post is tried again; a limit that Slack set holds for the channel, not for others."""
+        """Seconds until a post is tried again; a limit that Slack set on a channel's messages holds for all of them.
+
+        DMs and edits have limits of their own: https://docs.slack.dev/apis/web-api/rate-limits
+        """
         asked = failed.wait if isinstance(failed, PostAgain) else None
-        if asked is not None:
+        if asked is not None and work.step.kind in _TO_CHANNELS:
             self._pacer.hold(work.step.channel_id, asked)
         return post_wait(work.step.attempts, asked)
+
+
+def _stumbles(work: Work) -> bool:
+    """Whether nothing is left to be said but that nobody can say."""
+    return work.step.crashes == CRASHES_GIVE_UP
 
 
 async def _until_stored(operation: Callable[[], Awaitable[T]]) -> T:

@@ -9,11 +9,13 @@ ReloadModelError
 ├── Declined                a command that starts nothing; the person is told why, privately
 │   ├── NotACommand
 │   ├── NotAllowed
+│   ├── GroupUnread
 │   ├── OtherWorkspace
 │   ├── WrongChannel
 │   ├── TooManyCommands
 │   ├── TooManyInFlight
 │   ├── NotRecorded
+│   ├── ReloadIsOver
 │   ├── NotReady
 │   ├── NotListed
 │   └── Stumbled
@@ -103,6 +105,21 @@ class NotAllowed(Declined):
         )
 
 
+class GroupUnread(Declined):
+    """The person may be in a user group that could not be read; groups holds the ids of such groups."""
+
+    audit = "group_unread"
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        shown = groups[:5]
+        super().__init__(
+            f"I cannot tell whether you may reload models, as Slack has not let me read who is in the user group "
+            f"{' or '.join(map(code, shown))}. Nothing was started; ask again in some minutes. If it stays so, whoever "
+            "runs this bot can find out why with `reload-model-bot check`."
+        )
+        self.rule = " ".join(shown)
+
+
 class OtherWorkspace(Declined):
     """The person belongs to another workspace, as in a channel shared through Slack Connect."""
 
@@ -159,6 +176,17 @@ class NotRecorded(Declined):
         super().__init__(
             "I cannot write down what you ask for right now, as my database does not answer, and I start nothing "
             "that I might forget. Nothing was started; ask again in a minute."
+        )
+
+
+class ReloadIsOver(Declined):
+    """The reload of a button is not in flight any more, or is forgotten."""
+
+    audit = "over"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That reload is over. Nothing was started; `/reload-model` followed by the model's id asks for another."
         )
 
 

@@ -6,6 +6,7 @@ https://docs.slack.dev/reference/app-manifest
 from collections.abc import Mapping
 
 from bot.payload import COMMAND
+from bot.views import PICKER
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",
@@ -14,6 +15,10 @@ SCOPES: Mapping[str, str] = {
     "im:write": "direct messages",
 }
 """What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
+
+GROUP_SCOPE = "usergroups:read"
+GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "who is in the user groups of ALLOWED_USERS"}
+"""What it may do besides, where the allowlist holds user groups."""
 
 EVENTS_PATH = "/slack/events"
 
@@ -29,13 +34,18 @@ display_information:
   background_color: "#1d3557"
 features:
   app_home:
-    home_tab_enabled: false
+    home_tab_enabled: true
     # Direct messages are the last way to reach somebody in a place where the bot may not post.
     messages_tab_enabled: true
     messages_tab_read_only_enabled: true
   bot_user:
     display_name: reload-model
     always_online: true
+  shortcuts:
+    - name: Reload a model
+      type: global
+      callback_id: {picker}
+      description: Pick a ModelsLab model to bring back
   slash_commands:
     - command: {command}
 {url}      description: Bring an idle ModelsLab model back
@@ -46,17 +56,35 @@ oauth_config:
   scopes:
     bot:
 {scopes}settings:
-  org_deploy_enabled: false
+  event_subscriptions:
+{events_url}    bot_events:
+      - app_home_opened # the Home tab
+  interactivity:
+    is_enabled: true
+{actions_url}  org_deploy_enabled: false
   socket_mode_enabled: {socket_mode}
   token_rotation_enabled: false
 """
 
+# Suggestions are asked for at an address of their own.
+_ACTIONS_URLS = """\
+    request_url: {url}
+    message_menu_options_url: {url}
+"""
 
-def text(url: str | None = None) -> str:
-    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash."""
+
+def text(url: str | None = None, *, groups: bool = False) -> str:
+    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash.
+
+    groups is whether the allowlist holds user groups.
+    """
+    scopes = {**SCOPES, **(GROUP_SCOPES if groups else {})}
     return _TEMPLATE.format(
         command=COMMAND,
-        scopes="".join(f"      - {scope} # {use}\n" for scope, use in SCOPES.items()),
+        scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
+        picker=PICKER,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
+        events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",
+        actions_url=_ACTIONS_URLS.format(url=f"{url}{EVENTS_PATH}") if url else "",
         socket_mode="false" if url else "true",
     )

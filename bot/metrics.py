@@ -56,7 +56,7 @@ COUNTERS: Mapping[str, Metric] = {
     _COMMANDS: Metric("Commands, by what came of them.", ("outcome",)),
     _RELOADS: Metric("Reloads that ModelsLab accepted, or that failed for good, by why.", ("result",)),
     _FOLLOW_UPS: Metric("Messages that told how a reload ended, by the way they went.", ("via",)),
-    _UNDELIVERABLE: Metric("Messages about a reload's end that reached nobody in all the time there is."),
+    _UNDELIVERABLE: Metric("Messages that were promised and reached nobody in all the time there is."),
     _CLAIMS: Metric("Steps taken in hand by this process.", ("step",)),
     _RETRIES: Metric("Steps that failed and are to be tried again.", ("step",)),
     _CRASHES: Metric("Steps that ended in an error of the bot's own.", ("step",)),
@@ -84,7 +84,9 @@ GAUGES: Mapping[str, Metric] = {
     _BUILD: Metric("Always 1; the labels tell what runs.", ("version", "python")),
 }
 
-_METHODS = frozenset({"auth.test", "chat.postMessage", "chat.update", "conversations.open", "response_url"})
+_METHODS = frozenset(
+    {"auth.test", "chat.postMessage", "chat.update", "conversations.open", "response_url", "usergroups.users.list"}
+)
 
 CODES = frozenset(
     {
@@ -93,6 +95,7 @@ CODES = frozenset(
         # the place
         *("cannot_dm_bot", "channel_not_found", "is_archived", "not_in_channel", "restricted_action", "user_not_found"),
         *("message_not_found", "thread_not_found", "response_url_spent", "user_disabled"),
+        *("no_such_subteam", "plan_upgrade_required"),
         # the message
         *("invalid_blocks", "msg_blocks_too_long", "msg_too_long", "no_text"),
         # the moment

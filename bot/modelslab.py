@@ -4,12 +4,15 @@ What is known of the service, and what must not be assumed, is in its documentat
 https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 
 import aiohttp
 
+from bot.command import MODEL_ID
 from bot.errors import CallAgain, CallRefused, Failure
 from bot.messages import SAID_LIMIT
 from bot.text import harmless
@@ -17,6 +20,7 @@ from bot.waiting import retry_after
 
 PATH = "/api/v6/images/model_reload"
 WALLET_PATH = "/api/wallet_balance"
+LIST_PATH = "/api/v4/dreambooth/model_list"
 
 ATTEMPT_SECONDS = 15.0
 """One attempt, from the first packet to the last byte read."""
@@ -26,6 +30,12 @@ CONNECT_SECONDS = 5.0
 
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
+
+LIST_LIMIT = 4 * 1024 * 1024
+MODELS_LIMIT = 20_000
+"""Bytes of the account's list that are read, and models that are taken from it."""
+
+_AT_A_TIME = 200
 
 RATE_LIMIT_WAIT = 30.0
 """Seconds to wait where a rate limit names none: the figure in ModelsLab's own messages."""
@@ -49,8 +59,10 @@ _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.UNAUTHORIZED: Failure.KEY,
     HTTPStatus.PAYMENT_REQUIRED: Failure.CREDITS,
     HTTPStatus.FORBIDDEN: Failure.PLAN,
-    HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
 }
+
+# What stands before an item of a list.
+_ITEM = re.compile(r"[\s,]*(?=[^\s,\]])")
 
 # The request may have been carried out behind a gateway that gave up on it.
 _OUTCOME_UNKNOWN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
@@ -76,8 +88,24 @@ class ModelsLab:
         told = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
         return harmless(self._redact(_flatten(told)), SAID_LIMIT)
 
+    async def models(self) -> Sequence[str]:
+        """Ask for the ids of the account's models, as many as fit the limits. Raises as reload does.
+
+        What their status says is undocumented, so nobody is told of it.
+        """
+        response, body = await self._post(LIST_PATH, {}, LIST_LIMIT)
+        if not _is_success(response.status) or not body.lstrip().startswith(b"["):
+            self._judged(response, _fields(body[:ANSWER_LIMIT]))
+            raise CallRefused(Failure.NO_SENSE, "no list")
+        return await _ids(body.decode("utf-8", "replace"))
+
     async def _ask(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
         """The fields of an answer that accepts. Raises CallRefused or CallAgain for any other."""
+        response, body = await self._post(path, fields, ANSWER_LIMIT)
+        return self._judged(response, _fields(body))
+
+    async def _post(self, path: str, fields: Mapping[str, str], limit: int) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Ask once, and read at most limit bytes of the answer. Raises CallAgain where none comes."""
         try:
             async with self._session.post(
                 self._url + path,
@@ -86,12 +114,11 @@ class ModelsLab:
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
-                body = await _read(response)
+                return response, await _read(response, limit)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise CallAgain(Failure.NO_ANSWER, _kind(error)) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise CallAgain(Failure.NO_ANSWER, _kind(error), unknown=True) from None
-        return self._judged(response, _fields(body))
 
     def _judged(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
         """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""
@@ -113,14 +140,39 @@ def _is_success(status: int) -> bool:
     return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """At most ANSWER_LIMIT bytes of the body: leaving the rest unread closes the connection."""
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """At most limit bytes of the body: leaving the rest unread closes the connection."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > ANSWER_LIMIT:
+        if len(body) > limit:
             break
-    return bytes(body[:ANSWER_LIMIT])
+    return bytes(body[:limit])
+
+
+async def _ids(text: str) -> Sequence[str]:
+    """The ids in a list of models, which may be cut off anywhere; read in portions, so that nothing else waits long."""
+    found: dict[str, None] = {}
+    for count, item in enumerate(_items(text)):
+        model_id = item.get("model_id") if isinstance(item, dict) else None
+        if isinstance(model_id, str) and MODEL_ID.fullmatch(model_id):
+            found[model_id] = None
+        if count % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        if len(found) == MODELS_LIMIT:
+            break
+    return list(found)
+
+
+def _items(text: str) -> Iterator[object]:
+    """The items of a JSON list, one after another, up to where it is whole."""
+    decoder, position = json.JSONDecoder(), text.index("[") + 1
+    while (begin := _ITEM.match(text, position)) is not None:
+        try:
+            item, position = decoder.raw_decode(text, begin.end())
+        except (ValueError, RecursionError):
+            return
+        yield item
 
 
 def _fields(body: bytes) -> Mapping[str, object]:
@@ -148,11 +200,19 @@ def _flatten(value: object) -> str:
 
 
 def _failure(status: int, text: str, *, sense: bool) -> Failure:
-    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at."""
+    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at.
+
+    sense is whether the answer has the shape of ModelsLab's own: a proxy or a firewall on the way refuses with a 403,
+    too, and that says nothing of the account. Nor does it matter who finds that there are too many requests.
+    """
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return Failure.DOWN
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Failure.RATE_LIMIT
     hinted = next((failure for hint, failure in _HINTS.items() if hint in text), None)
-    return _BY_STATUS.get(status) or hinted or (Failure.REFUSED if sense else Failure.NO_SENSE)
+    if not sense:
+        return hinted or Failure.NO_SENSE
+    return _BY_STATUS.get(status) or hinted or Failure.REFUSED
 
 
 def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float:

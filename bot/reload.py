@@ -16,9 +16,25 @@ LATE = 5.0
 AWAY_LATE = 1.0
 """Seconds after which a follow-up says that it is late: in general, and where it was due before this process began."""
 
+A_WHILE = 5.0
+"""Times as long as a reload takes, after which its model may be wanted anew: before that, nobody is offered it."""
+
+DAY = 86400.0
+
+IDLE_AFTER = 7 * DAY
+"""Seconds without use after which ModelsLab takes a model off its servers."""
+
+REMIND_AFTER = 6 * DAY
+"""Seconds from when a model should have been ready to when somebody is reminded of it: a day before it may idle out."""
+
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5
 """https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
+
+
+def a_while(reload_seconds: float) -> float:
+    """Seconds after a reload's end until it is offered to reload its model again."""
+    return A_WHILE * reload_seconds
 
 
 class State(StrEnum):
@@ -42,9 +58,19 @@ class StepKind(StrEnum):
     FOLLOW_UP = "follow_up"
     DIRECT = "direct"
     CLOSE = "close"
+    REMIND = "remind"
+    BAR = "bar"
 
 
-RANKS = {StepKind.FOLLOW_UP: 0, StepKind.DIRECT: 1, StepKind.CALL: 2, StepKind.STATUS: 3, StepKind.CLOSE: 4}
+RANKS = {
+    StepKind.FOLLOW_UP: 0,
+    StepKind.DIRECT: 1,
+    StepKind.CALL: 2,
+    StepKind.REMIND: 3,
+    StepKind.STATUS: 4,
+    StepKind.CLOSE: 5,
+    StepKind.BAR: 6,
+}
 """Of the steps that are due, the lowest rank goes first: what was promised before what is a comfort."""
 
 
@@ -88,7 +114,8 @@ class Watcher:
 class Step:
     """The next thing to do for a reload, as claimed: claims tells this claim from any other of the same step.
 
-    attempts counts the tries that ended in a recorded failure, crashes those that ended in none.
+    attempts counts the tries that ended in a recorded failure, crashes those that ended in none; person_id is whom a
+    reminder is for.
     """
 
     id: int
@@ -100,6 +127,7 @@ class Step:
     claims: int
     attempts: int
     crashes: int
+    person_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +160,38 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A reload in a list, with who asked for it first and how many asked in all."""
+    """A reload in a list as of now (by the store's clock), with who asked for it first and how many asked in all."""
 
     reload: Reload
     first: Watcher
     askers: int
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A person's wish to hear, by DM, when a model is about to idle out; channel_id is where they said so.
+
+    It is of the model's last accepted reload, reload_id, which should have been ready at ready_at. due_at is None once
+    that was told: then it waits for the next reload.
+    """
+
+    model_id: str
+    reload_id: str
+    channel_id: str
+    ready_at: float
+    due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one person sees at a glance, as of now (by the store's clock).
+
+    in_flight are some of the count reloads that have not ended, history the last that have, reminders the person's.
+    """
+
+    in_flight: Sequence[Entry]
+    count: int
+    history: Sequence[Entry]
+    reminders: Sequence[Reminder]
+    now: float

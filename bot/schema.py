@@ -21,12 +21,14 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     select,
+    text,
     update,
 )
 
 from bot.errors import CannotStart
-from bot.reload import IN_FLIGHT
+from bot.reload import IN_FLIGHT, StepKind
 
 metadata = MetaData()
 
@@ -86,7 +88,8 @@ class PlaceColumns(TypedColumns):
 class StepColumns(TypedColumns):
     """The next thing to do for a reload.
 
-    due_at is when anybody may take it: while somebody has it (lease_owner), the end of their lease.
+    due_at is when anybody may take it: while somebody has it (lease_owner), the end of their lease; infinite where
+    it rests until something else makes it due. person_id is whom a reminder is for.
     """
 
     id: Named[int] = Column(_Id, primary_key=True)
@@ -101,8 +104,9 @@ class StepColumns(TypedColumns):
     claims: Named[int] = Column(Integer)
     attempts: Named[int] = Column(Integer)
     crashes: Named[int] = Column(Integer)
+    person_id: Named[str | None] = Column(Text)
 
-    __row_pos__: tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
+    __row_pos__: tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int, str | None]
 
 
 class AuditColumns(TypedColumns):
@@ -145,6 +149,22 @@ Index(
 )
 Index("by_asked_at", reload.c.asked_at)
 
+was_accepted = reload.c.accepted_at.is_not(None)
+"""The condition of the index below, by which a model's last accepted reload is found."""
+
+_by_model = Index(
+    "by_model", reload.c.model_id, reload.c.accepted_at, sqlite_where=was_accepted, postgresql_where=was_accepted
+)
+
+# SQLite uses a partial index only where the statement says its condition literally.
+reminds = step.c.kind == literal(StepKind.REMIND.value, literal_execute=True)
+"""The condition of the index below."""
+
+# A person is reminded of a reload once, however often they ask.
+_one_reminder = Index(
+    "one_reminder", step.c.person_id, step.c.reload_id, unique=True, sqlite_where=reminds, postgresql_where=reminds
+)
+
 asked_for = audit.c.reload_id.is_not(None)
 """The commands that a person's limit counts: the condition of the index below."""
 
@@ -159,7 +179,15 @@ def _add_audit(connection: Connection) -> None:
     audit.create(connection)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create, _add_audit)
+def _add_reminders(connection: Connection) -> None:
+    """Tables that were made just now, by _create, have all of this."""
+    if step.c.person_id.name not in {column["name"] for column in inspect(connection).get_columns(step.name)}:
+        connection.execute(text("ALTER TABLE step ADD COLUMN person_id TEXT"))
+    for index in (_by_model, _one_reminder):
+        index.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create, _add_audit, _add_reminders)
 """The n-th brings a database from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)
@@ -190,7 +218,13 @@ def migrate(connection: Connection) -> int:
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables in a database, 0 where there are none."""
+    """The version of the tables in a database, 0 where there are none. Raises CannotStart where nobody can tell."""
     if not inspect(connection).has_table(version.name):
         return 0
-    return connection.execute(select(version.c.version)).scalar_one()
+    versions = connection.execute(select(version.c.version)).scalars().all()
+    if len(versions) != 1:
+        raise CannotStart(
+            f"DATABASE_URL: the table {version.name} has {len(versions)} rows, and one is wanted, so the version of "
+            "the tables cannot be told: restore the database from a backup, or name a new one"
+        )
+    return versions[0]

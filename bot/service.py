@@ -1,9 +1,11 @@
 """The whole bot: builds the parts from Settings, starts and stops them in order. Decides nothing else."""
 
 import asyncio
+import errno
 import json
 import secrets
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
@@ -17,18 +19,23 @@ from slack_bolt.async_app import AsyncApp
 from bot import __version__
 from bot.allowlist import Allowlist, Home
 from bot.announcer import Announcer
+from bot.catalogue import Catalogue
 from bot.clock import SteadyClock
 from bot.database import Database, Transaction
 from bot.desk import Desk
-from bot.errors import CannotStart, PostFailed, StoreAway
+from bot.errors import CannotStart, PostAgain, PostFailed, StoreAway
+from bot.groups import Groups, reading
+from bot.home import HomeTabs
+from bot.listener import Listener
 from bot.logs import Redactor
 from bot.manifest import EVENTS_PATH
 from bot.metrics import Metrics
 from bot.modelslab import ModelsLab
+from bot.payload import Request
 from bot.proxy import proxy_to
 from bot.settings import Settings, is_loopback
 from bot.slack_api import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackApi, quiet
-from bot.slack_app import Listener, build, dispatch
+from bot.slack_app import build, dispatch
 from bot.socket_mode import SocketMode
 from bot.store import Limits, Store
 from bot.web import SlackDoor, WebServer
@@ -48,6 +55,9 @@ DRAIN_SECONDS = 2.0
 EXIT_SECONDS = 7.5
 """After which stopping is over, whatever still hangs: Docker kills 10 s after its signal."""
 
+_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What the system says of an address that is another machine's, or of a kind that it does not have."""
+
 _SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
 log = structlog.get_logger(__name__)
@@ -59,10 +69,16 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closing = AsyncExitStack()
-        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels)
-        self._database = Database(settings.database_url, SteadyClock())
+        clock = SteadyClock()
+        self._groups = Groups(settings.allowed_groups, clock)
+        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._groups.members)
+        self._database = Database(settings.database_url, clock)
+        # To PostgreSQL askings have a connection of their own: a commit takes milliseconds there, and who asks would
+        # wait for that of the loop. SQLite has one writer.
+        sqlite = self._database.sqlite
+        self._asking = self._database if sqlite else Database(settings.database_url, clock)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self._store = Store(self._database, secrets.token_hex(8), limits)
+        self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
         self._web = WebServer(settings.host, settings.port)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._metrics = Metrics(read=self._admin is not None)
@@ -81,10 +97,13 @@ class Service:
         as ever, stop() ends what had been started.
         """
         settings = self._settings
-        self._at_stop(self._database.stop)
-        await self._database.start()
+        for database in dict.fromkeys((self._database, self._asking)):
+            self._at_stop(database.stop)
+            await database.start()
         slack, desk = self._build()
-        app = build(slack.client, self._listener(desk), quiet("slack_bolt.app"))
+        self._keep_reading(slack)
+        listener = self._listener(slack, desk)
+        app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
         socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
@@ -127,10 +146,14 @@ class Service:
         self._at_stop(to_modelslab.close)
         slack = SlackApi(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
         redact = Redactor(settings.secrets)
+        modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
+        self._catalogue = Catalogue(modelslab.models, self._store.known_models)
+        self._at_stop(self._catalogue.stop)
         desk = Desk(
             self._store,
-            ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact),
+            modelslab,
             Announcer(slack),
+            nearest=self._catalogue.nearest,
             reload_seconds=settings.reload_seconds,
             concurrency=settings.modelslab_concurrency,
             history_days=settings.history_days,
@@ -138,8 +161,23 @@ class Service:
         )
         return slack, desk
 
-    def _listener(self, desk: Desk) -> Listener:
-        return Listener(self._allowlist, desk, _trusted_hosts(self._settings.slack_api_url), self._metrics)
+    def _listener(self, slack: SlackApi, desk: Desk) -> Listener:
+        homes = HomeTabs(slack, desk, self._allowlist)
+        may_respond = _trusted_hosts(self._settings.slack_api_url)
+        listener = Listener(self._allowlist, desk, slack, self._catalogue, homes, may_respond, self._metrics)
+        for part in (homes, listener):
+            self._at_stop(part.stop)
+        return listener
+
+    def _keep_reading(self, slack: SlackApi) -> None:
+        """Read the user groups, of which there may be none. Nobody waits for them: unread they admit nobody."""
+        task = asyncio.create_task(self._groups.run(reading(slack)))
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        self._at_stop(stop)
 
     async def _listen(self, app: AsyncApp, slack: SlackApi, desk: Desk, socket: SocketMode | None) -> None:
         """Open the ports. In Socket Mode Slack's events do not come this way, so there is no path for them."""
@@ -162,10 +200,12 @@ class Service:
     async def _open_port(self, setting: str, server: WebServer) -> None:
         try:
             await server.start()
-        except OSError as error:
-            raise CannotStart(
-                f"{setting}: cannot listen on {server.port} ({error.strerror}): give a free one"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no name server can be asked for
+            host, why = self._settings.host, error.strerror if isinstance(error, OSError) else "no host's name"
+            if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
+                mend = "give an address of this machine, or 0.0.0.0 for all of them"
+                raise CannotStart(f"HOST: cannot listen at {host} ({why}): {mend}") from error
+            raise CannotStart(f"{setting}: cannot listen on {server.port} ({why}): give a free one") from error
 
     # --- reaching what is outside -------------------------------------------------------------------
 
@@ -184,7 +224,7 @@ class Service:
         """Ask Slack whose token this is, however long it is away: https://docs.slack.dev/reference/methods/auth.test."""
         while True:
             try:
-                answer = await slack.call("auth.test")
+                home, bot = _home(await slack.call("auth.test"))
             except PostFailed as failed:
                 if failed.code in TOKEN_FAULTS:
                     raise CannotStart(
@@ -193,8 +233,7 @@ class Service:
                     ) from failed
                 log.warning("slack_away", part="auth.test", code=failed.code, again_in=RETRY_SECONDS)
             else:
-                home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
-                log.info("signed_in", team=home.team_id, bot=str(answer.get("user_id") or ""))
+                log.info("signed_in", team=home.team_id, bot=bot)
                 return home
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -234,9 +273,9 @@ class Service:
     async def _database_state(self) -> str:
         """Whether the database would take a command's row now: readers find an SQLite file well that is locked."""
         try:
-            await self._database.run(_nothing, within=PROBE_SECONDS)
+            await self._asking.run(_nothing, within=PROBE_SECONDS)
         except StoreAway:
-            return self._database.fault or "away"
+            return self._asking.fault or "away"
         return "ok"
 
 
@@ -262,18 +301,18 @@ async def run(settings: Settings) -> None:
 # --- between Bolt and the two ways in -------------------------------------------------------------------
 
 
-def _to_response(app: AsyncApp) -> Callable[[Mapping[str, object]], Awaitable[web.Response]]:
-    async def answer(body: Mapping[str, object]) -> web.Response:
-        response = await dispatch(app, body)
+def _to_response(app: AsyncApp) -> Callable[[Request], Awaitable[web.Response]]:
+    async def answer(request: Request) -> web.Response:
+        response = await dispatch(app, request)
         content_type = response.first_headers().get("content-type", "text/plain").partition(";")[0]
         return web.Response(status=response.status, text=response.body, content_type=content_type)
 
     return answer
 
 
-def _to_ack(app: AsyncApp) -> Callable[[Mapping[str, object]], Awaitable[dict[str, object] | None]]:
-    async def answer(body: Mapping[str, object]) -> dict[str, object] | None:
-        response = await dispatch(app, body)
+def _to_ack(app: AsyncApp) -> Callable[[Request], Awaitable[dict[str, object] | None]]:
+    async def answer(request: Request) -> dict[str, object] | None:
+        response = await dispatch(app, request)
         content: object = json.loads(response.body) if response.body.startswith("{") else None
         return content if isinstance(content, dict) else None
 
@@ -296,6 +335,14 @@ def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
     return trusted
+
+
+def _home(answer: Mapping[str, object]) -> tuple[Home, str]:
+    """Whose token it is, and the bot's own id. Raises PostAgain where the answer does not name a workspace."""
+    team, enterprise, bot = (answer.get(name) or "" for name in ("team_id", "enterprise_id", "user_id"))
+    if not (isinstance(team, str) and isinstance(enterprise, str) and team):
+        raise PostAgain("no_sense")
+    return Home(team, enterprise), str(bot)
 
 
 def _still(desk: Desk) -> float:

@@ -19,6 +19,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
+GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -53,6 +54,11 @@ class Settings:
     def socket_mode(self) -> bool:
         """Whether Slack is reached by Socket Mode, or else calls in by HTTP."""
         return bool(self.slack_app_token)
+
+    @property
+    def allowed_groups(self) -> frozenset[str]:
+        """Those of allowed_users that are user groups."""
+        return frozenset(filter(GROUP.fullmatch, self.allowed_users))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -185,10 +191,10 @@ class _Reader:
                 f"{name} is not set: give the Slack ids of those who may reload models, or * for everyone"
             )
         for wrong in ids:
-            if wrong != EVERYONE and not PERSON.fullmatch(wrong):
+            if wrong != EVERYONE and not (PERSON.fullmatch(wrong) or GROUP.fullmatch(wrong)):
                 self.faults.append(
                     f"{name} has {_shown(wrong)}, which is no person's id: those look like U012AB3CD "
-                    "(in Slack: profile, ⋮, Copy member ID)"
+                    "(in Slack: profile, ⋮, Copy member ID), and those of user groups like S012AB3CD"
                 )
         return frozenset(ids)
 

@@ -82,9 +82,16 @@ class SlackApi:
 
     async def call(self, method: str, **fields: object) -> Mapping[str, object]:
         """Call a method with the bot's token. Raises PostAgain for what may pass, CannotPostHere for all else."""
+        return await self._answer(method, self.client.api_call(method, json=fields))
+
+    async def read(self, method: str, **fields: str) -> Mapping[str, object]:
+        """Call a method that only reads, and takes no JSON, likewise."""
+        return await self._answer(method, self.client.api_call(method, http_verb="GET", params=fields))
+
+    async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
         try:
             with self._metrics.posting(method):
-                answer = await translated(self.client.api_call(method, json=fields))
+                answer = await translated(call)
         except PostFailed as failed:
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code

@@ -31,7 +31,9 @@ AWAY_SECONDS = 3.0
 FRESH_SECONDS = 12.0
 """How often the connection is looked at, when it is said to be gone, and how often it gets a fresh address then."""
 
-Dispatch = Callable[[Mapping[str, object]], Awaitable[dict[str, object] | None]]
+Dispatch = Callable[[payload.Request], Awaitable[dict[str, object] | None]]
+
+_ENVELOPES = ("slash_commands", "interactive", "events_api")
 
 log = structlog.get_logger(__name__)
 
@@ -133,8 +135,7 @@ class SocketMode:
             return
         answer: dict[str, object] | None = None
         try:
-            body = _body(message)
-            answer = await self._dispatch(body)
+            answer = await self._dispatch(_request(message))
         except Malformed as malformed:
             log.warning("envelope_dropped", why=str(malformed), shape=_shape(message))
         try:
@@ -143,13 +144,11 @@ class SocketMode:
             log.warning("ack_lost", error=type(error).__name__)
 
 
-def _body(message: Mapping[str, object]) -> Mapping[str, object]:
-    """The payload of an envelope, once its shape is known to be right. Raises Malformed."""
-    if message.get("type") != "slash_commands":
+def _request(message: Mapping[str, object]) -> payload.Request:
+    """What an envelope carries. Raises Malformed."""
+    if message.get("type") not in _ENVELOPES:
         raise Malformed("an envelope of a type that this app has no use for")
-    body = message.get("payload")
-    payload.slash_command(body)
-    return body if isinstance(body, dict) else {}
+    return payload.read(message.get("payload"))
 
 
 def _shape(message: Mapping[str, object]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Double,
     Table,
     TypedColumns,
+    Update,
     and_,
     bindparam,
     case,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 
 from bot.database import DATABASE_TIME
 from bot.reload import IN_FLIGHT, State, StepKind
-from bot.schema import asked_for, audit, in_flight, place, reload, step, watcher
+from bot.schema import asked_for, audit, in_flight, place, reload, reminds, step, was_accepted, watcher
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -43,9 +44,31 @@ _now = bindparam("now", type_=Double)
 
 RELOAD_IN_FLIGHT = select(reload).where(reload.c.model_id == bindparam("the_model"), in_flight).with_for_update()
 RELOAD = select(reload).where(_the_reload)
+JOINABLE = select(reload).where(_the_reload, in_flight).with_for_update()
 FORGET_RELOAD = delete(reload).where(_the_reload)
 FIRST_WATCHER = select(watcher).where(_of_the_reload).order_by(watcher.c.id).limit(1)
 INVOCATION = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
+WATCHES = select(watcher.c.id).where(
+    _of_the_reload, watcher.c.user_id == bindparam("the_user"), watcher.c.channel_id == bindparam("the_channel")
+)
+# The audit finds a person's latest askings by an index.
+_its_asking = and_(
+    watcher.c.reload_id == audit.c.reload_id,
+    watcher.c.user_id == audit.c.user_id,
+    watcher.c.channel_id == audit.c.channel_id,
+)
+PRESSED = (
+    select(watcher.c.id, watcher.c.reload_id)
+    .select_from(audit.join(watcher, _its_asking))
+    .where(
+        audit.c.user_id == bindparam("the_user"),
+        audit.c.at > bindparam("after"),
+        asked_for,
+        func.substr(watcher.c.trigger_id, 1, bindparam("its_length")) == bindparam("the_press"),
+    )
+    .order_by(watcher.c.id.desc())
+    .limit(1)
+)
 ADD_STEPS = insert(step)
 ADD_AUDIT = insert(audit)
 COUNT_COMMANDS = (
@@ -171,6 +194,14 @@ PUT_BACK = (
     .returning(step.c.id)
 )
 RENEW = update(step).where(_held).values(due_at=bindparam("lease_end"))
+_AFRESH: dict[str, object] = {
+    "lease_owner": None,
+    "due_at": bindparam("until"),
+    "tried_at": None,
+    "attempts": 0,
+    "crashes": 0,
+}
+REST = update(step).where(_held).values(_AFRESH).returning(step.c.id)
 ACCEPT = (
     update(reload)
     .where(_the_reload)
@@ -188,6 +219,10 @@ UNDELIVERABLE = update(reload).where(_the_reload).values(undeliverable=True)
 CHANNELS = select(watcher.c.channel_id).where(_of_the_reload).distinct()
 STATUS_POSTED = update(place).where(_the_place).values(status_ts=bindparam("ts"))
 STATUS = select(place.c.status_ts).where(_the_place, place.c.status_ts != "")
+_of_the_place = and_(step.c.reload_id == bindparam("the_reload"), step.c.channel_id == bindparam("the_channel"))
+UNTOLD_PLACE = select(step.c.id).where(_of_the_place, step.c.kind == StepKind.FOLLOW_UP)
+COUNT_BARS = select(func.count()).select_from(step).where(step.c.kind == StepKind.BAR)
+DROP_BAR = delete(step).where(_of_the_place, step.c.kind == StepKind.BAR)
 USE_RESPONSE_URL = (
     update(watcher).where(watcher.c.id == bindparam("the_watcher")).values(response_uses=watcher.c.response_uses + 1)
 )
@@ -199,8 +234,49 @@ LOCK = select(reload.c.id).where(_the_reload).with_for_update()
 _still_telling = exists().where(step.c.reload_id == bindparam("the_reload"), step.c.kind.in_(TELLING))
 FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.DONE, ended_at=_now)
 
+# --- reminders ------------------------------------------------------------------------------------------
+
+ACCEPTED_MODEL = select(reload.c.model_id).where(_the_reload, was_accepted)
+_accepted = select(reload).where(reload.c.model_id == bindparam("the_model"), was_accepted)
+LAST_ACCEPTED = _accepted.order_by(reload.c.accepted_at.desc(), reload.c.id).limit(1)
+_of_the_model = step.c.reload_id.in_(_accepted.with_only_columns(reload.c.id))
+REMINDERS_OF_MODEL = (
+    select(step.c.id, step.c.person_id, step.c.reload_id)
+    .where(reminds, _of_the_model)
+    .order_by(step.c.id)
+    .with_for_update()
+)
+FORGET_REMINDERS = delete(step).where(step.c.id.in_(bindparam("the_steps", expanding=True)))
+# One that is in hand is claimed no more: whoever has it loses its lease.
+MOVE_REMINDERS: Update = (
+    update(step)
+    .where(step.c.id.in_(bindparam("the_steps", expanding=True)))
+    .values(reload_id=bindparam("the_reload"), **_AFRESH)
+)
+STOP_REMINDING = delete(step).where(reminds, step.c.person_id == bindparam("the_person"), _of_the_model)
+REMINDERS = (
+    select(reload.c.model_id, reload.c.id, step.c.channel_id, reload.c.ready_at, step.c.due_at)
+    .select_from(step.join(reload, reload.c.id == step.c.reload_id))
+    .where(reminds, step.c.person_id == bindparam("the_person"))
+    .order_by(reload.c.ready_at, step.c.id)
+)
+
+
+@cache
+def add_reminder(dialect: str) -> "ReturningInsert[int]":
+    """Add a reminder, unless the person has one of the reload."""
+    return _insert(dialect, step).on_conflict_do_nothing().returning(step.c.id)
+
+
 # --- lists ----------------------------------------------------------------------------------------------
 
+KNOWN_MODELS = (
+    select(reload.c.model_id)
+    .where(was_accepted)
+    .group_by(reload.c.model_id)
+    .order_by(func.max(reload.c.accepted_at).desc(), reload.c.model_id)
+    .limit(bindparam("most"))
+)
 _not_ended = reload.c.state != State.DONE
 NOT_ENDED = select(reload).where(_not_ended).order_by(reload.c.asked_at).limit(bindparam("most"))
 COUNT_NOT_ENDED = select(func.count()).select_from(reload).where(_not_ended)
@@ -224,7 +300,11 @@ AUDIT = (
     .order_by(audit.c.at, audit.c.id)
 )
 ENDED = select(reload).where(reload.c.state == State.DONE).order_by(reload.c.asked_at.desc()).limit(bindparam("most"))
-_old = select(reload.c.id).where(reload.c.state == State.DONE, reload.c.ended_at < bindparam("before"))
+_old = select(reload.c.id).where(
+    reload.c.state == State.DONE,
+    reload.c.ended_at < bindparam("before"),
+    ~exists().where(step.c.reload_id == reload.c.id),  # a reminder outlives the history
+)
 PRUNE = delete(reload).where(reload.c.id.in_(_old.limit(bindparam("most"))))
 _old_lines = select(audit.c.id).where(audit.c.at < bindparam("before")).limit(bindparam("most"))
 PRUNE_AUDIT = delete(audit).where(audit.c.id.in_(_old_lines))

@@ -4,23 +4,22 @@ Each method is one transaction. A method that takes a step records nothing, and 
 has been claimed anew since. Every method raises StoreAway where the database does not answer.
 """
 
+import math
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Row
-
 from bot import schema
 from bot import statements as sql
 from bot.database import Database, Transaction
 from bot.errors import Declined, Failure, LeaseLost, StoreAway, TooManyCommands, TooManyInFlight
-from bot.reload import RANKS, Entry, Reload, State, Step, StepKind, Watcher, Work
+from bot.reload import RANKS, REMIND_AFTER, Entry, Glance, Reload, Reminder, State, Step, StepKind, Watcher, Work
 
-_ReloadRow = Row[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
-_WatcherRow = Row[int, str, str, str, str, float, str, int, float | None]
-_StepRow = Row[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int]
+_ReloadRow = tuple[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
+_WatcherRow = tuple[int, str, str, str, str, float, str, int, float | None]
+_StepRow = tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int, str | None]
 
 LEASE = 10.0
 """Seconds for which a claimed step is its claimer's alone, unless renewed."""
@@ -34,6 +33,15 @@ _ID_LENGTH = 6
 PERSON_SECONDS = 600.0
 """The time within which a person's commands are counted."""
 
+PRESS_SECONDS = 10.0
+"""Seconds within which a person's second press of a button is a double click."""
+
+BAR_EDITS = 40.0
+"""Edits a minute that all bars together may take; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
+
+NEVER = math.inf
+"""When a step is due that rests until something else makes it due."""
+
 _PRUNED_AT_ONCE = 500
 _TRIES = 5
 
@@ -42,7 +50,8 @@ _TRIES = 5
 class Ask:
     """One invocation: who wants which model, where; trigger_id is Slack's own id of the invocation.
 
-    team_id is the person's workspace, and rule what let them in: for the audit.
+    team_id is the person's workspace, and rule what let them in: for the audit. press names the
+    button of which message it was, if it was one; then trigger_id is press, "#" and Slack's own id.
     """
 
     trigger_id: str
@@ -52,6 +61,7 @@ class Ask:
     response_url: str
     team_id: str = ""
     rule: str = ""
+    press: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,15 @@ def new_reload_id() -> str:
 class Store:
     """The tables of one database, as one process among others (owner) sees them."""
 
-    def __init__(self, database: Database, owner: str, limits: Limits = Limits()) -> None:
-        """owner is unlike that of any other process, now or later."""
+    def __init__(
+        self, database: Database, owner: str, limits: Limits = Limits(), *, asking: Database | None = None
+    ) -> None:
+        """owner is unlike that of any other process, now or later.
+
+        asking is another connection to the same database, for what somebody waits for.
+        """
         self._database = database
+        self._asking = asking or database
         self._owner = owner
         self._limits = limits
 
@@ -124,9 +140,19 @@ class Store:
     async def ask(self, ask: Ask) -> Asked:
         """Commit an asking: a new reload, or a watcher more for the one in flight. The same trigger_id counts once.
 
-        Raises TooManyCommands or TooManyInFlight.
+        So does a person's second press of a button within PRESS_SECONDS. Raises TooManyCommands or TooManyInFlight.
         """
-        asked = await self._database.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
+        asked = await self._asking.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
+        if isinstance(asked, Declined):
+            raise asked
+        return asked
+
+    async def join(self, ask: Ask, reload_id: str) -> Asked | None:
+        """Commit a watcher more for this very reload; None where it is over or unknown.
+
+        Who watches it in that channel already is answered alike, and nothing is written. Raises TooManyCommands.
+        """
+        asked = await self._database.run(partial(_join, self._limits, ask, reload_id), within=ASK_SECONDS)
         if isinstance(asked, Declined):
             raise asked
         return asked
@@ -140,8 +166,11 @@ class Store:
         await self._database.run(operation, within=ASK_SECONDS)
 
     async def withdraw(self, trigger_id: str) -> bool:
-        """Undo an asking of which its person was told that it failed, unless its reload has begun. Says if it did."""
-        return await self._database.run(partial(_withdraw, trigger_id))
+        """Undo an asking of which its person was told that it failed, unless its reload has begun. Says if it did.
+
+        It goes the way of the asking, behind it.
+        """
+        return await self._asking.run(partial(_withdraw, trigger_id))
 
     # --- claiming -----------------------------------------------------------------------------------
 
@@ -150,7 +179,7 @@ class Store:
         return await self._database.run(partial(_claim, self._owner, kinds, limit), within=ASK_SECONDS)
 
     async def next_due(self, kinds: Collection[StepKind]) -> float | None:
-        """Seconds until the next step of these kinds is due; None where there is none."""
+        """Seconds until the next step of these kinds is due; None where there is none, or all of them rest."""
 
         def operation(tx: Transaction) -> float | None:
             if tx.dialect != "sqlite":
@@ -158,7 +187,8 @@ class Store:
             due_at: float | None = tx.execute(sql.NEXT_DUE_AT, the_kinds=kinds).scalar_one()
             return None if due_at is None else due_at - tx.now
 
-        return await self._database.run(operation, within=ASK_SECONDS, reads=True)
+        due_in = await self._database.run(operation, within=ASK_SECONDS, reads=True)
+        return None if due_in == NEVER else due_in
 
     async def renew(self, steps: Collection[Step]) -> None:
         """Lengthen the leases of steps in hand; one that was lost stays lost."""
@@ -172,7 +202,10 @@ class Store:
     # --- recording: the call ------------------------------------------------------------------------
 
     async def accepted(self, item: Step, reload_seconds: float) -> Reload:
-        """ModelsLab accepted the reload: it should be ready after reload_seconds, and everyone is told then."""
+        """ModelsLab accepted the reload: it should be ready after reload_seconds, and everyone is told then.
+
+        Reminders of the model are of this reload from now on.
+        """
 
         def operation(tx: Transaction) -> Reload:
             self._end(tx, item)
@@ -180,6 +213,7 @@ class Store:
             reload_ = _to_reload(tx.execute(sql.ACCEPT, the_reload=item.reload_id, now=tx.now, ready=ready).one())
             for channel_id in _channels(tx, item.reload_id):
                 _open_place(tx, reload_, channel_id)
+            _move_reminders(tx, reload_)
             return reload_
 
         return await self._database.run(operation)
@@ -222,29 +256,55 @@ class Store:
 
         await self._database.run(operation)
 
+    async def rested(self, item: Step, wait: float = NEVER) -> None:
+        """The step has done what was due: it is due anew after wait seconds, as if it had never been tried."""
+
+        def operation(tx: Transaction) -> None:
+            if tx.execute(sql.REST, until=tx.now + wait, **self._held(item)).first() is None:
+                raise LeaseLost
+
+        await self._database.run(operation)
+
     async def dropped(self, item: Step) -> None:
         """The step is not needed any more."""
         await self._database.run(lambda tx: self._end(tx, item))
 
     # --- recording: messages ------------------------------------------------------------------------
 
-    async def status_posted(self, item: Step, ts: str, responder: int | None) -> None:
-        """The status message is out; ts is empty where it cannot be threaded or edited."""
+    async def status_posted(self, item: Step, ts: str, responder: int | None, bar_every: float | None = None) -> None:
+        """The status message is out; ts is empty where it cannot be threaded or edited.
+
+        Its bar is to move after bar_every seconds, unless too many do already; of replicas that look in the same
+        instant each may let one more move. A status that comes after the follow-up is closed at once.
+        """
 
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
             _count_response(tx, responder)
             tx.execute(sql.STATUS_POSTED, ts=ts, **_place_of(item))
+            _lock(tx, item.reload_id)
+            if tx.execute(sql.UNTOLD_PLACE, **_place_of(item)).first() is None:
+                _close_status(tx, item)
+            elif ts and bar_every is not None:
+                _add_bar(tx, item, bar_every)
 
         await self._database.run(operation)
 
-    async def told(self, item: Step, watchers: Collection[int], responder: int | None) -> None:
-        """These watchers have been told how it ended. Whoever else asked in the channel gets a DM."""
+    async def told(
+        self, item: Step, watchers: Collection[int], responder: int | None, *, stumbled: bool = False
+    ) -> None:
+        """These watchers have been told how it ended, or (stumbled) that nobody can say.
+
+        Whoever else asked in the channel gets a DM.
+        """
 
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
+            _lock(tx, item.reload_id)
             _count_response(tx, responder)
             tx.execute(sql.TELL, the_watchers=watchers, now=tx.now)
+            if stumbled:
+                tx.execute(sql.UNDELIVERABLE, the_reload=item.reload_id)
             if item.kind is StepKind.FOLLOW_UP:
                 _tell_directly(tx, item)
                 _close_status(tx, item)
@@ -257,7 +317,10 @@ class Store:
 
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
+            _lock(tx, item.reload_id)
             tx.execute(sql.UNDELIVERABLE, the_reload=item.reload_id)
+            if item.kind is StepKind.FOLLOW_UP:
+                _close_status(tx, item)
             _finish(tx, item.reload_id)
 
         await self._database.run(operation)
@@ -270,7 +333,55 @@ class Store:
         if tx.execute(sql.END, **self._held(item)).first() is None:
             raise LeaseLost
 
+    # --- reminders ----------------------------------------------------------------------------------
+
+    async def remind(self, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
+        """Commit a reminder of a reload's model, once: REMIND_AFTER its last accepted reload should have been ready.
+
+        None where that reload is unknown or was never accepted.
+        """
+
+        def operation(tx: Transaction) -> Reminder | None:
+            named = tx.execute(sql.ACCEPTED_MODEL, the_reload=reload_id).first()
+            if named is None:
+                return None
+            last = _last_accepted(tx, named[0])
+            _move_reminders(tx, last)
+            _add_reminder(tx, user_id, last, channel_id)
+            return next(each for each in _reminders(tx, user_id) if each.reload_id == last.id)
+
+        return await self._database.run(operation, within=ASK_SECONDS)
+
+    async def stop_reminding(self, user_id: str, model_id: str) -> bool:
+        """Take back a reminder, even one that is in hand; says whether there was one."""
+
+        def operation(tx: Transaction) -> bool:
+            return tx.execute(sql.STOP_REMINDING, the_person=user_id, the_model=model_id).rowcount > 0
+
+        return await self._database.run(operation, within=ASK_SECONDS)
+
+    async def reminders(self, user_id: str) -> list[Reminder]:
+        """A person's reminders, by when their models should have been ready."""
+        return await self._database.run(lambda tx: _reminders(tx, user_id), within=ASK_SECONDS, reads=True)
+
     # --- lists --------------------------------------------------------------------------------------
+
+    async def reload(self, reload_id: str) -> Reload | None:
+        """The reload of this id; None where there is none."""
+
+        def operation(tx: Transaction) -> Reload | None:
+            row = tx.execute(sql.RELOAD, the_reload=reload_id).first()
+            return None if row is None else _to_reload(row)
+
+        return await self._database.run(operation, within=ASK_SECONDS, reads=True)
+
+    async def known_models(self, limit: int) -> list[str]:
+        """The ids of models of which a reload was accepted, the latest first, at most limit of them."""
+
+        def operation(tx: Transaction) -> list[str]:
+            return list(tx.execute(sql.KNOWN_MODELS, most=limit).scalars())
+
+        return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
     async def in_flight(self, limit: int) -> tuple[list[Entry], int]:
         """The reloads that have not ended, the first asked for first, at most limit of them, and how many there are."""
@@ -286,6 +397,20 @@ class Store:
 
         def operation(tx: Transaction) -> list[Entry]:
             return _entries(tx, tx.execute(sql.ENDED, most=limit).all())
+
+        return await self._database.run(operation, within=ASK_SECONDS, reads=True)
+
+    async def glance(self, user_id: str, limit: int) -> Glance:
+        """What one person sees at a glance: at most limit of each kind."""
+
+        def operation(tx: Transaction) -> Glance:
+            return Glance(
+                in_flight=_entries(tx, tx.execute(sql.NOT_ENDED, most=limit).all()),
+                count=tx.execute(sql.COUNT_NOT_ENDED).scalar_one(),
+                history=_entries(tx, tx.execute(sql.ENDED, most=limit).all()),
+                reminders=_reminders(tx, user_id)[:limit],
+                now=tx.now,
+            )
 
         return await self._database.run(operation, within=ASK_SECONDS, reads=True)
 
@@ -307,16 +432,41 @@ class Store:
 
 def _ask(limits: Limits, ask: Ask, tx: Transaction) -> Asked | Declined:
     """What came of an asking. One that is declined is returned and not raised, so that nothing else is undone."""
+    if (pressed := _pressed(tx, ask)) is not None:
+        return _answered(tx, *pressed)
     if _asked_enough(tx, ask.user_id, limits.per_person):
         return _declined(tx, ask, TooManyCommands(limits.per_person, PERSON_SECONDS))
     reload_, created = _create_or_join(tx, ask.model_id)
+    if (pressed := _pressed(tx, ask)) is not None:  # another replica had the first click, and was waited for
+        if created:
+            tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
+        return _answered(tx, *pressed)
     if created and _is_full(tx, limits.in_flight):
         tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
         return _declined(tx, ask, TooManyInFlight(limits.in_flight))
     asked = _begin_or_join(tx, ask, reload_, created=created)
+    return _noted(tx, ask, asked)
+
+
+def _join(limits: Limits, ask: Ask, reload_id: str, tx: Transaction) -> Asked | Declined | None:
+    """What came of a wish to watch a reload. Locked, it stays in flight until the watcher is there."""
+    row = tx.execute(sql.JOINABLE, the_reload=reload_id).first()
+    if row is None:
+        return None
+    reload_ = _to_reload(row)
+    watching = {"the_reload": reload_id, "the_user": ask.user_id, "the_channel": ask.channel_id}
+    if tx.execute(sql.WATCHES, **watching).first() is not None:
+        return Asked(reload_, _first_watcher(tx, reload_id), joined=True)
+    if _asked_enough(tx, ask.user_id, limits.per_person):
+        return _declined(tx, ask, TooManyCommands(limits.per_person, PERSON_SECONDS))
+    return _noted(tx, ask, _begin_or_join(tx, ask, reload_, created=False))
+
+
+def _noted(tx: Transaction, ask: Ask, asked: Asked | None) -> Asked:
+    """Keep an asking in the audit, unless it is an invocation of before."""
     if asked is None:
         return _asked_before(tx, ask.trigger_id)
-    note = Note(ask.user_id, ask.team_id, ask.channel_id, ask.model_id, asked.outcome, ask.rule)
+    note = Note(ask.user_id, ask.team_id, ask.channel_id, asked.reload.model_id, asked.outcome, ask.rule)
     _add_audit(tx, note, asked.reload.id)
     return asked
 
@@ -353,6 +503,17 @@ def _declined(tx: Transaction, ask: Ask, declined: Declined) -> Asked | Declined
     if tx.execute(sql.INVOCATION, the_trigger=ask.trigger_id).first() is not None:
         return _asked_before(tx, ask.trigger_id)
     return declined
+
+
+def _pressed(tx: Transaction, ask: Ask) -> tuple[int, str] | None:
+    """The watcher and the reload of what a press repeats as a double click does."""
+    if not ask.press:
+        return None
+    key = f"{ask.press}#"
+    row = tx.execute(
+        sql.PRESSED, the_user=ask.user_id, after=tx.now - PRESS_SECONDS, the_press=key, its_length=len(key)
+    ).first()
+    return None if row is None else (row[0], row[1])
 
 
 def _add_audit(tx: Transaction, note: Note, reload_id: str | None = None) -> None:
@@ -414,6 +575,11 @@ def _add_watcher(tx: Transaction, ask: Ask, reload_id: str) -> Watcher | None:
 
 def _asked_before(tx: Transaction, trigger_id: str) -> Asked:
     watcher_id, reload_id = tx.execute(sql.INVOCATION, the_trigger=trigger_id).one()
+    return _answered(tx, watcher_id, reload_id)
+
+
+def _answered(tx: Transaction, watcher_id: int, reload_id: str) -> Asked:
+    """What this watcher was answered, as things are now."""
     row = tx.execute(sql.RELOAD, the_reload=reload_id).one()
     first = _first_watcher(tx, reload_id)
     return Asked(_to_reload(row), first, joined=first.id != watcher_id)
@@ -434,7 +600,8 @@ def _withdraw(trigger_id: str, tx: Transaction) -> bool:
 def _claim(owner: str, kinds: Collection[StepKind], limit: int, tx: Transaction) -> list[Work]:
     """Lease due steps. A lease that had run out tells of a death, or of a delay as long, in the middle of the step."""
     rows = tx.execute(sql.CLAIM, now=tx.now, lease_end=tx.now + LEASE, owner=owner, the_kinds=kinds, most=limit).all()
-    steps = sorted((_to_step(row) for row in rows), key=lambda item: (RANKS[item.kind], item.tried_at))
+    claimed = sorted((_to_step(row) for row in rows), key=lambda item: (RANKS[item.kind], item.tried_at))
+    steps = [item for item in claimed if item.kind is not StepKind.REMIND or not _outdated(tx, item)]
     if not steps:
         return []
     _note_beginnings(tx, steps)
@@ -485,12 +652,14 @@ def _first_watcher(tx: Transaction, reload_id: str) -> Watcher:
 def _entries(tx: Transaction, rows: Sequence[_ReloadRow]) -> list[Entry]:
     """The rows with their watchers, but for those that another replica has deleted since they were read."""
     watchers = _watchers(tx, [row[0] for row in rows])
-    return [Entry(_to_reload(row), watchers[row[0]][0], len(watchers[row[0]])) for row in rows if watchers[row[0]]]
+    return [
+        Entry(_to_reload(row), watchers[row[0]][0], len(watchers[row[0]]), tx.now) for row in rows if watchers[row[0]]
+    ]
 
 
 def _channels(tx: Transaction, reload_id: str) -> Sequence[str]:
     """Where the reload was asked for; to be read once the reload is written, so that nobody joins it meanwhile."""
-    return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars().all()
+    return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars()
 
 
 def _open_place(tx: Transaction, reload_: Reload, channel_id: str) -> None:
@@ -528,14 +697,77 @@ def _add_step(
 
 def _tell_directly(tx: Transaction, item: Step) -> None:
     """Give everyone of the step's channel who has not been told a step of their own: a DM."""
-    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars().all():
+    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars():
         _add_step(tx, item.reload_id, StepKind.DIRECT, tx.now, channel_id=item.channel_id, watcher_id=watcher_id)
 
 
 def _close_status(tx: Transaction, item: Step) -> None:
     """Let the channel's status message, where there is one that can be edited, say that it is over."""
+    tx.execute(sql.DROP_BAR, **_place_of(item))
     if tx.execute(sql.STATUS, **_place_of(item)).first() is not None:
         _add_step(tx, item.reload_id, StepKind.CLOSE, tx.now, channel_id=item.channel_id)
+
+
+def _add_bar(tx: Transaction, item: Step, every: float) -> None:
+    """Have the bar of a status message move, unless its edits would be too many for Slack."""
+    if (tx.execute(sql.COUNT_BARS).scalar_one() + 1) * 60.0 <= BAR_EDITS * every:
+        _add_step(tx, item.reload_id, StepKind.BAR, tx.now + every, channel_id=item.channel_id)
+
+
+def _last_accepted(tx: Transaction, model_id: str) -> Reload:
+    """Of a model's reloads, one of which was accepted, the last that was."""
+    return _to_reload(tx.execute(sql.LAST_ACCEPTED, the_model=model_id).one())
+
+
+def _outdated(tx: Transaction, item: Step) -> bool:
+    """Whether a reminder is of a reload that is not its model's last: then it is moved to that, and not in hand.
+
+    That happens where a replica asked for it before it could see that another one's reload was accepted.
+    """
+    model_id = tx.execute(sql.ACCEPTED_MODEL, the_reload=item.reload_id).scalar_one()
+    last = _last_accepted(tx, model_id)
+    if last.id != item.reload_id:
+        _move_reminders(tx, last)
+    return last.id != item.reload_id
+
+
+def _move_reminders(tx: Transaction, last: Reload) -> None:
+    """Let every reminder of a model be of its last accepted reload, and each person have one."""
+    rows = tx.execute(sql.REMINDERS_OF_MODEL, the_model=last.model_id).all()
+    kept = {person_id: id_ for id_, person_id, reload_id in rows if reload_id == last.id}
+    moving = {person_id: id_ for id_, person_id, _ in rows if person_id not in kept}
+    if len(rows) > len(kept) + len(moving):
+        left = {row[0] for row in rows} - {*kept.values(), *moving.values()}
+        tx.execute(sql.FORGET_REMINDERS, the_steps=left)
+    if moving:
+        until = _reminder_due(last)
+        tx.execute(sql.MOVE_REMINDERS, the_steps=[*moving.values()], the_reload=last.id, until=until)
+
+
+def _add_reminder(tx: Transaction, user_id: str, last: Reload, channel_id: str) -> None:
+    tx.execute(
+        sql.add_reminder(tx.dialect),
+        reload_id=last.id,
+        kind=StepKind.REMIND,
+        rank=RANKS[StepKind.REMIND],
+        channel_id=channel_id,
+        due_at=_reminder_due(last),
+        claims=0,
+        attempts=0,
+        crashes=0,
+        person_id=user_id,
+    )
+
+
+def _reminders(tx: Transaction, user_id: str) -> list[Reminder]:
+    return [
+        Reminder(model_id, reload_id, channel_id, ready_at or 0.0, None if due_at == NEVER else due_at)
+        for model_id, reload_id, channel_id, ready_at, due_at in tx.execute(sql.REMINDERS, the_person=user_id)
+    ]
+
+
+def _reminder_due(last: Reload) -> float:
+    return (last.ready_at or 0.0) + REMIND_AFTER
 
 
 def _place_of(item: Step) -> dict[str, object]:
@@ -553,13 +785,12 @@ def _note_unknown(tx: Transaction, item: Step, *, unknown: bool) -> None:
 
 
 def _finish(tx: Transaction, reload_id: str) -> None:
-    """End the reload when everyone has been told. The lock makes replicas that end its last two steps take turns."""
-    _lock(tx, reload_id)
+    """End the reload, which is locked, when everyone has been told."""
     tx.execute(sql.FINISH, the_reload=reload_id, now=tx.now)
 
 
 def _lock(tx: Transaction, reload_id: str) -> None:
-    """Make other replicas wait with the reload; SQLite has one writer anyway."""
+    """Make replicas that end its last two steps, or follow up and post a status, take turns; SQLite has one writer."""
     if tx.dialect != "sqlite":
         tx.execute(sql.LOCK, the_reload=reload_id)
 
@@ -592,5 +823,20 @@ def _to_watcher(row: _WatcherRow) -> Watcher:
 
 
 def _to_step(row: _StepRow) -> Step:
-    id_, reload_id, kind, _rank, channel_id, watcher_id, due_at, tried_at, _owner, claims, attempts, crashes = row
-    return Step(id_, reload_id, StepKind(kind), channel_id, watcher_id, tried_at or due_at, claims, attempts, crashes)
+    (
+        id_,
+        reload_id,
+        kind,
+        _rank,
+        channel_id,
+        watcher_id,
+        due_at,
+        tried_at,
+        _owner,
+        claims,
+        attempts,
+        crashes,
+        person,
+    ) = row
+    began = tried_at or due_at
+    return Step(id_, reload_id, StepKind(kind), channel_id, watcher_id, began, claims, attempts, crashes, person)

@@ -32,8 +32,10 @@ def harmless(text: str, limit: int) -> str:
 
     Only the part that is shown is looked at, so a long text costs no more than a short one.
     """
-    shown = (_visible(character) for character in text[: limit + 1])
-    return bounded("".join(shown), limit)
+    shown = text[: limit + 1]
+    if not (shown.isascii() and shown.isprintable()):  # as most text is: then all of it can be seen
+        shown = "".join(map(_visible, shown))
+    return bounded(shown, limit)
 
 
 def _visible(character: str) -> str:

@@ -19,6 +19,19 @@ CRASHES_GIVE_UP = 8
 """How often one step may end in an error of our own, or in the death of its process."""
 
 
+BAR_SECONDS = 20.0
+BAR_LEAST = 3.0
+"""Between two moves of a status message's bar: in general, and at the least where a reload takes less time."""
+
+BAR_LAST = 3.0
+"""Seconds before a reload should be ready from which on no bar moves: nothing is to come after the follow-up."""
+
+
+def bar_wait(reload_seconds: float) -> float:
+    """Seconds between two moves of a bar: a sixth of the time that a reload takes, within reason."""
+    return min(max(reload_seconds / 6.0, BAR_LEAST), BAR_SECONDS)
+
+
 def call_wait(attempts: int, asked: float | None) -> float:
     """Seconds until ModelsLab is asked again: what it asked for, else 2 doubling to 30."""
     return max(asked, 1.0) if asked is not None else min(2.0 * 2.0 ** min(attempts, 10), 30.0)

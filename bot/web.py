@@ -11,12 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from time import time
+from typing import cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 
-from bot import payload
+from bot import connections, payload
+from bot.connections import Connections
 from bot.errors import Malformed
 from bot.metrics import CONTENT_TYPE
 
@@ -25,6 +28,10 @@ BODY_LIMIT = 64 * 1024
 
 BODY_SECONDS = 5.0
 """How long a body may take to arrive."""
+
+LINE_LIMIT = 4 * 1024
+HEADERS_LIMIT = 64
+"""Bytes of the request line and of each header, and how many headers: Slack's and a balancer's are a dozen."""
 
 LINGER_SECONDS = 1.0
 """How long what follows a refused request is read and thrown away, so that the refusal gets there, before the end."""
@@ -36,9 +43,11 @@ STALE_SECONDS = 300
 """https://docs.slack.dev/authentication/verifying-requests-from-slack"""
 
 _FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
 
-Dispatch = Callable[[Mapping[str, object]], Awaitable[web.Response]]
+Dispatch = Callable[[payload.Request], Awaitable[web.Response]]
 Health = Callable[[], Awaitable[Mapping[str, str]]]
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Scrape = Callable[[], Awaitable[bytes]]
 
 log = structlog.get_logger(__name__)
@@ -59,15 +68,17 @@ class SlackDoor:
             if b"ssl_check" in body and _is_ssl_check(body):
                 return web.Response()
             self._verify(request.headers, body)
-            fields = payload.form(_form_body(request, body))
-            payload.slash_command(fields)
+            fields = _fields(request, body)
+            if (challenge := payload.challenge(fields)) is not None:
+                return web.Response(text=challenge)
+            read = payload.read(fields)
         except web.HTTPException as refused:
             log.warning("request_refused", status=refused.status, why=refused.reason)
             raise
         except Malformed as malformed:
             log.warning("request_refused", status=400, why=str(malformed))
             raise web.HTTPBadRequest(text="malformed request\n") from None
-        return await self._dispatch(fields)
+        return await self._dispatch(read)
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Check the signature over the raw bytes. Raises HTTPUnauthorized.
@@ -110,15 +121,37 @@ def _is_ssl_check(body: bytes) -> bool:
         return False
 
 
-def _form_body(request: web.Request, body: bytes) -> bytes:
-    """The body, if it says that it is a form in UTF-8."""
-    if request.content_type != _FORM or (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise web.HTTPUnsupportedMediaType(text="a form in UTF-8 is wanted\n")
-    return body
+def _fields(request: web.Request, body: bytes) -> Mapping[str, object]:
+    """What the body says: an event is JSON, an interaction is JSON in a form, a command is a form. All are UTF-8.
+
+    https://docs.slack.dev/interactivity/handling-user-interaction#payloads
+    """
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise web.HTTPUnsupportedMediaType(text="UTF-8 is wanted\n")
+    if request.content_type == _JSON:
+        return payload.json_object(body)
+    if request.content_type != _FORM:
+        raise web.HTTPUnsupportedMediaType(text="a form or JSON is wanted\n")
+    fields = payload.form(body)
+    return payload.json_object(fields["payload"]) if set(fields) == {"payload"} else fields
+
+
+def _expecting_text(handle: _Handle) -> _Handle:
+    """Refuse what aiohttp would fail at, before it looks for a path: an Expect that it cannot write out again.
+
+    https://github.com/aio-libs/aiohttp/blob/master/aiohttp/web_urldispatcher.py
+    """
+
+    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
+        if not request.headers.get("Expect", "").isascii():
+            return web.Response(status=HTTPStatus.EXPECTATION_FAILED)
+        return await handle(request)
+
+    return guarded
 
 
 class WebServer:
-    """Listens on one port."""
+    """Listens on one port; see bot.connections for how long it listens to whom."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -126,8 +159,7 @@ class WebServer:
         """The port asked for; once started, the port in use."""
         self.closing = False
         """Whether the port is about to close: then no connection is kept for another request."""
-        self.app = web.Application(client_max_size=BODY_LIMIT)
-        self.app.on_response_prepare.append(self._part)
+        self.app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._in_hand])
         # aiohttp logs what it cannot parse, bodies included: that is nobody's business.
         silent = logging.getLogger("bot.web.silent")
         silent.setLevel(logging.CRITICAL + 1)
@@ -138,7 +170,13 @@ class WebServer:
             auto_decompress=False,  # what is signed is what was sent
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=STOP_SECONDS,
+            keepalive_timeout=connections.IDLE_SECONDS,
+            max_line_size=LINE_LIMIT,
+            max_field_size=LINE_LIMIT,
+            max_headers=HEADERS_LIMIT,
         )
+        self._connections = Connections()
+        self._listening: asyncio.Server | None = None
 
     def add_health(self, path: str, health: Health) -> None:
         """Serve the state of the parts that health names: 200 when each says "ok", else 503."""
@@ -159,17 +197,35 @@ class WebServer:
 
         self.app.router.add_get(path, handle)
 
-    async def _part(self, _request: web.Request, response: web.StreamResponse) -> None:
-        if self.closing:
+    @web.middleware
+    async def _in_hand(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        with self._connections.request(request.protocol):
+            try:
+                response = await handler(request)
+            except web.HTTPException as refused:
+                self._part(request, refused)
+                raise
+        self._part(request, response)
+        return response
+
+    def _part(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say that the connection ends here, if it does: the rest of a body must not pass for the next request."""
+        if self.closing or not request.content.is_eof():
             response.force_close()
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port cannot be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        server = cast("web.Server", self._runner.server)  # it is there once it is set up
+        server.request_handler = _expecting_text(server.request_handler)
+        make = self._connections.factory(server)
+        self._listening = await asyncio.get_running_loop().create_server(
+            make, self._host, self.port, reuse_address=True, backlog=connections.MOST
+        )
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Take no more connections, and let the requests in hand end."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()

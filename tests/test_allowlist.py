@@ -1,19 +1,26 @@
 """Who may reload models where is decided from ids alone, and nobody may until named."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
-from bot.allowlist import Allowlist, Home, Person
-from bot.errors import Declined, NotAllowed, NotReady, OtherWorkspace, WrongChannel
+from bot.allowlist import Allowlist, Home, Members, Person
+from bot.errors import Declined, GroupUnread, NotAllowed, NotReady, OtherWorkspace, WrongChannel
 
 ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")
 BEN = replace(ADA, user_id="W0BEN")
 
 
-def allowlist(users: set[str], channels: tuple[str, ...] = (), home: Home | None = Home("T0HOME")) -> Allowlist:  # noqa: B008 - it cannot be changed
+HOME = Home("T0HOME")
+NO_GROUPS: Mapping[str, Collection[str]] = {}
+
+
+def allowlist(
+    users: set[str], channels: tuple[str, ...] = (), home: Home | None = HOME, groups: Members = NO_GROUPS.get
+) -> Allowlist:
     """An allowlist at home in a workspace."""
-    made = Allowlist(users, channels)
+    made = Allowlist(users, channels, groups)
     made.home = home
     return made
 
@@ -90,3 +97,87 @@ def test_where_the_command_works_is_told_only_to_those_who_may() -> None:
 def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
     """Without a home there are no strangers to tell from others."""
     assert isinstance(refusal(allowlist({"*"}, home=None), ADA), NotReady)
+
+
+# --- strangers, in commands and in interactions ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("team_id", "enterprise_id"),
+    [
+        ("T0AWAY", ""),
+        ("T0AWAY", "E0AWAY"),
+        ("T0AWAY", "T0HOME"),
+        ("", ""),
+        ("E0ORG", ""),
+        ("T0HOME ", ""),
+        ("t0home", ""),
+    ],
+)
+@pytest.mark.parametrize("home", [Home("T0HOME"), Home("T0HOME", "E0ORG")])
+def test_a_stranger_stays_out_of_either_kind_of_home(home: Home, team_id: str, enterprise_id: str) -> None:
+    """Neither a star, nor their id, nor a group lets somebody in whose own team is elsewhere or not told."""
+    stranger = Person("U0ADA", team_id, "C0MODELS", enterprise_id)
+    made = allowlist({"*", "U0ADA", "S0CREW"}, home=home, groups={"S0CREW": {"U0ADA"}}.get)
+
+    assert isinstance(refusal(made, stranger), OtherWorkspace)
+
+
+def test_a_home_that_slack_did_not_name_is_nobodys() -> None:
+    """Two ids that are not told are not the same one."""
+    assert isinstance(refusal(allowlist({"*"}, home=Home("")), Person("U0ADA", "", "C0MODELS")), OtherWorkspace)
+
+
+def test_the_organisation_of_a_workspace_that_has_none_is_nobodys() -> None:
+    """A stranger cannot claim it by saying nothing."""
+    assert isinstance(refusal(allowlist({"*"}), Person("U0ADA", "T0AWAY", "C0MODELS", "")), OtherWorkspace)
+
+
+# --- user groups ----------------------------------------------------------------------------------------
+
+
+def test_whoever_is_in_a_group_may_by_the_group() -> None:
+    """A person who is named besides may by name, and one of two groups does."""
+    made = allowlist({"S0CREW", "S0TEAM", "W0BEN"}, groups={"S0CREW": {"W0BEN"}, "S0TEAM": {"U0ADA"}}.get)
+
+    assert made.check(ADA) == "S0TEAM"
+    assert made.who(BEN) == "W0BEN"
+
+
+def test_a_group_says_more_than_the_star() -> None:
+    """Of those that hold, the rule that says the most is told."""
+    made = allowlist({"*", "S0CREW"}, groups={"S0CREW": {"W0BEN"}}.get)
+
+    assert (made.who(BEN), made.who(ADA)) == ("S0CREW", "*")
+
+
+def test_a_group_without_people_lets_nobody_in() -> None:
+    """It was read, and is empty."""
+    assert isinstance(refusal(allowlist({"S0CREW"}, groups={"S0CREW": set[str]()}.get), ADA), NotAllowed)
+
+
+def test_a_group_that_was_not_read_lets_nobody_in_and_is_named() -> None:
+    """Whoever runs the bot learns which, and the person that it is not they who are refused."""
+    made = allowlist({"S0CREW", "S0TEAM", "W0BEN"}, groups={"S0TEAM": {"U0CEM"}}.get)
+    refused = refusal(made, ADA)
+
+    assert isinstance(refused, GroupUnread)
+    assert (refused.audit, refused.rule) == ("group_unread", "S0CREW")
+    assert "who is in the user group `S0CREW`." in refused.told
+    assert made.check(BEN) == "W0BEN"
+    assert made.check(replace(ADA, user_id="U0CEM")) == "S0TEAM"
+
+
+def test_without_anybody_to_tell_a_group_is_not_read() -> None:
+    """The default fails closed."""
+    made = Allowlist({"S0CREW"}, ())
+    made.home = HOME
+
+    assert isinstance(refusal(made, ADA), GroupUnread)
+
+
+def test_the_id_of_a_group_is_no_persons() -> None:
+    """Whoever bore it would be let in by the rule for others."""
+    made = allowlist({"S0CREW"}, groups={"S0CREW": {"U0CEM"}}.get)
+
+    assert isinstance(refusal(made, replace(ADA, user_id="S0CREW")), NotAllowed)

@@ -31,7 +31,7 @@ async def slack() -> AsyncIterator[TryoutSlack]:
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """A session that waits less long for an answer than the bot's does."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0)) as session:
         yield session
 
 

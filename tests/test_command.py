@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.command import MAX_ID, MODEL_ID, Command, ReloadModel, Word, parse
+from bot.command import MAX_ID, MODEL_ID, Command, Pick, ReloadModel, Word, parse
 from bot.errors import NotACommand
 
 SPACES = [
@@ -90,11 +90,11 @@ def test_one_id_is_a_reload(model_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("", Word.HELP), (" \u00a0", Word.HELP), ("help", Word.HELP), ("Status", Word.STATUS), ("HISTORY ", Word.HISTORY)],
+    [("", Pick()), (" \u00a0", Pick()), ("help", Word.HELP), ("Status", Word.STATUS), ("HISTORY ", Word.HISTORY)],
 )
-def test_words_are_commands(text: str, word: Word) -> None:
-    """The words are known in any case, and nothing at all asks for help."""
-    assert parse(text) is word
+def test_words_are_commands(text: str, word: Command) -> None:
+    """The words are known in any case, and nothing at all asks for the picker."""
+    assert parse(text) == word
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -168,7 +168,7 @@ def refused(text: str) -> str:
         command: Command = parse(text)
     except NotACommand as refusal:
         return refusal.told
-    return "" if isinstance(command, Word) or MODEL_ID.fullmatch(command.model_id) else "not valid"
+    return "" if isinstance(command, Word | Pick) or MODEL_ID.fullmatch(command.model_id) else "not valid"
 
 
 @given(typed)

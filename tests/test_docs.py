@@ -1,13 +1,14 @@
 """What is documented is what the code reads."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from bot.__main__ import main
 from bot.errors import SettingsError
-from bot.settings import load
+from bot.settings import Settings, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,15 +58,24 @@ def test_no_setting_is_documented_that_is_not_read(document: str) -> None:
     assert sorted(set(offered)) == settings_read()
 
 
-def test_every_test_that_is_named_exists() -> None:
-    """What it survives is shown by tests, and those that README names are there."""
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("document", "count"), [("README.md", 20), ("SECURITY.md", 4)])
+def test_every_test_that_is_named_exists(document: str, count: int) -> None:
+    """What it survives and what is promised is shown by tests, and those that are named are there."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / document).read_text(encoding="utf-8"))
     missing = [
         f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
     ]
 
-    assert len(named) > 20
+    assert len(named) > count
     assert missing == []
+
+
+@pytest.mark.parametrize("name", [*(field.name.upper() for field in fields(Settings) if not field.repr)])
+def test_how_to_change_every_secret_is_told(name: str) -> None:
+    """Whatever is kept out of a repr has a row of its own."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+    assert re.search(rf"^\| [^|]*`{name}` \|", text, re.MULTILINE)
 
 
 def test_every_subcommand_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

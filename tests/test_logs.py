@@ -3,7 +3,7 @@
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from types import SimpleNamespace
 from typing import TypedDict
@@ -292,10 +292,92 @@ def test_the_longest_secret_goes_first() -> None:
     assert Redactor(["abc", "abc-def"])("abc-def abc") == f"{REDACTED} {REDACTED}"
 
 
-@given(st.text(min_size=1).filter(lambda secret: not set(secret) & set("[redacted]0")))
+@given(st.text(min_size=8).filter(lambda secret: not set(secret) & set("[redacted]0")))
 def test_any_secret_is_found(secret: str) -> None:
     """Whatever characters it has, as it is and in a repr."""
     redact = Redactor([secret])
 
     assert redact(f"0{secret}0{secret}0") == f"0{REDACTED}0{REDACTED}0"
     assert redact(f"0{secret!r}0").strip("0'\"") == REDACTED
+
+
+@given(st.text(min_size=1, max_size=7).filter(lambda secret: not set(secret) & set("[redacted]0'\" ")))
+def test_a_short_secret_is_found_where_it_stands_by_itself(secret: str) -> None:
+    """As a whole value, between quotes, after a sign or a space."""
+    redact = Redactor([secret])
+
+    assert redact(secret) == REDACTED
+    assert redact(f'key="{secret}"') == f'key="{REDACTED}"'
+    assert redact(f"0 {secret} 0") == f"0 {REDACTED} 0"
+    assert redact(repr(secret)).strip("'\"") == REDACTED
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("key=ab", "key=[redacted]"),
+        ('{"key": "ab"}', '{"key": "[redacted]"}'),
+        ("postgresql://reload:ab@db/reload", "postgresql://reload:[redacted]@db/reload"),
+        ("Invalid API key ab.", "Invalid API key [redacted]."),
+        ("ab", "[redacted]"),
+        ("a tab about abandoned cabs", "a tab about abandoned cabs"),
+        ("ab-1.ab.example.com", "ab-1.ab.example.com"),
+        ("AB", "AB"),
+    ],
+)
+def test_a_short_secret_does_not_eat_the_words_that_hold_it(text: str, redacted: str) -> None:
+    """Two letters stand in many words, and a log without those is none."""
+    assert Redactor(["ab"])(text) == redacted
+
+
+@formats
+@pytest.mark.parametrize("secret", ["a", "1", "{", '"', ",", ":", "info", "reload", "bot.desk", "timestamp", "\\"])
+def test_a_log_stays_a_log_whatever_the_secret(fmt: str, secret: str) -> None:
+    """Its structure is made after the secrets have been taken out, and its own fields hold none."""
+    stream = StringIO()
+    configure("INFO", fmt, [secret], stream)
+    structlog.get_logger("bot.desk").info("said", value=secret, more={"a": [secret]}, port=1)
+
+    assert stream.getvalue().count(REDACTED) >= 2
+    if fmt == "json":
+        [event] = events(stream)
+        assert (event["level"], event["logger"], event["value"]) == ("info", "bot.desk", REDACTED)
+        assert event["timestamp"].startswith("2")
+
+
+@given(
+    st.text(st.characters(codec="ascii"), min_size=8).filter(lambda secret: not set(secret) & set("[redacted]0")),
+    st.sampled_from([str, str.upper, str.lower, str.swapcase]),
+)
+def test_no_secret_slips_by_whatever_its_case(secret: str, case: Callable[[str], str]) -> None:
+    """An event whose values are plain is looked through at once, and no less strictly."""
+    event = Redactor([secret]).process(None, "", {"event": f"0{case(secret)}0", "number": 1})
+
+    assert event == {"event": f"0{REDACTED}0", "number": 1}
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        ("\N{LATIN SMALL LETTER LONG S}ecret-word", "SECRET-WORD"),
+        ("secret-word", "\N{LATIN SMALL LETTER LONG S}ecret-word"),
+        ("K2-long-key", "k2-LONG-key"),
+    ],
+)
+def test_letters_with_more_than_two_cases(secret: str, written: str) -> None:
+    """They are found where either the secret or the text holds one."""
+    assert Redactor([secret]).process(None, "", {"event": f"said {written}"}) == {"event": f"said {REDACTED}"}
+
+
+def test_a_stream_that_is_gone() -> None:
+    """What cannot be written stops nobody: not a closed stream, and not a pipe that nobody reads."""
+    stream = configured()
+    log = structlog.get_logger("bot.desk")
+    stream.close()
+    log.info("said")
+    broken = StringIO()
+    broken.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign]
+    configure("INFO", "json", SECRETS, broken)
+    log.info("said")
+
+    assert broken.getvalue() == ""

@@ -1,6 +1,7 @@
 """The command line does what its help says, and ends with the exit code that tells how it went."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -121,6 +122,25 @@ def test_what_cannot_start_says_why_and_ends_with_1(
 
     assert code == 1
     assert capsys.readouterr().err == "reload-model-bot cannot start: PORT: cannot listen, said [redacted]\n"
+
+
+def test_what_nobody_expected_is_logged_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one line, at the gravest level, and without the secrets that it may hold."""
+
+    async def run(config: Settings) -> None:
+        raise KeyError(config.slack_bot_token)
+
+    monkeypatch.setattr("bot.service.run", run)
+    code = main([])
+    [line] = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+
+    assert code == 1
+    assert (told["event"], told["level"]) == ("crashed", "critical")
+    assert "KeyError: '[redacted]'" in told["exception"]
+    assert "secret" not in line
 
 
 def test_logs_are_set_up_before_the_bot_runs(
@@ -252,6 +272,32 @@ def test_slack_calls_only_https(url: str, capsys: pytest.CaptureFixture[str]) ->
     """Another address would make a manifest that Slack refuses, or reads otherwise."""
     assert exits(["manifest", "--url", url]) == 2
     assert "is no https:// address, which Slack asks for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 65536])
+def test_a_reader_that_has_enough_ends_it_in_silence(size: int) -> None:
+    """As `| head` does: with the exit code of a broken pipe, however much was still to be written."""
+    program = f"""
+import sys
+from bot.__main__ import main
+import bot.manifest
+bot.manifest.text = lambda *_, **__: "x" * {size}
+sys.exit(main(["manifest"]))
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(  # noqa: S603 - a program of the test's own
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent.parent,
+        env=os.environ,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from bot import manifest
 from bot.payload import COMMAND
+from bot.views import PICKER
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = Path(__file__).parent / "data" / "slack-manifest.schema.2.0.0.json"
@@ -24,6 +25,8 @@ SCOPES = {
     "chat.postMessage": {"chat:write", "chat:write.public"},
     "chat.update": {"chat:write"},
     "conversations.open": {"im:write"},
+    "views.open": set[str](),
+    "views.publish": set[str](),
 }
 
 both = pytest.mark.parametrize("text", [manifest.text(), manifest.text(URL)], ids=["socket", "http"])
@@ -49,12 +52,15 @@ def test_the_file_is_what_the_program_prints() -> None:
     assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest.text()
 
 
-def test_over_http_the_command_and_nothing_else_differs() -> None:
-    """The HTTP variant names the address, and switches Socket Mode off."""
+def test_over_http_only_the_addresses_differ() -> None:
+    """The HTTP variant names the address at each place that wants it, and switches Socket Mode off."""
     ours, theirs = manifest.text().splitlines(), manifest.text(URL).splitlines()
 
     assert [line for line in theirs if line not in ours] == [
         "      url: https://bot.example.com/slack/events",
+        "    request_url: https://bot.example.com/slack/events",
+        "    request_url: https://bot.example.com/slack/events",
+        "    message_menu_options_url: https://bot.example.com/slack/events",
         "  socket_mode_enabled: false",
     ]
     assert [line for line in ours if line not in theirs] == ["  socket_mode_enabled: true"]
@@ -95,6 +101,17 @@ def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
     assert part(text, "oauth_config") == {"scopes": {"bot": scopes}}
 
 
+@pytest.mark.parametrize("url", [None, URL])
+def test_user_groups_take_a_scope_more(url: str | None) -> None:
+    """Only where they are used, and nothing else differs."""
+    without, scoped = manifest.text(url).splitlines(), manifest.text(url, groups=True).splitlines()
+
+    assert [line for line in without if line not in scoped] == []
+    assert [line for line in scoped if line not in without] == [
+        "      - usergroups:read # who is in the user groups of ALLOWED_USERS"
+    ]
+
+
 @both
 def test_it_names_the_command_that_the_code_answers(text: str) -> None:
     """Unescaped, so that a model id that looks like a host name arrives as it was typed."""
@@ -111,7 +128,24 @@ def test_it_names_the_command_that_the_code_answers(text: str) -> None:
 def test_direct_messages_can_be_sent(text: str) -> None:
     """They are the last way to reach somebody, and nobody has to answer one."""
     assert part(text, "features", "app_home") == {
-        "home_tab_enabled": False,
+        "home_tab_enabled": True,
         "messages_tab_enabled": True,
         "messages_tab_read_only_enabled": True,
     }
+
+
+@both
+def test_it_names_the_surfaces_that_the_code_serves(text: str) -> None:
+    """A shortcut that opens the picker, buttons and suggestions, and the event by which the Home tab is shown."""
+    shortcuts = part(text, "features", "shortcuts")
+    assert isinstance(shortcuts, list)
+    [shortcut] = shortcuts
+    interactivity, events = part(text, "settings", "interactivity"), part(text, "settings", "event_subscriptions")
+    assert isinstance(interactivity, dict)
+    assert isinstance(events, dict)
+
+    assert (shortcut["type"], shortcut["callback_id"]) == ("global", PICKER)
+    assert len(shortcut["name"]) <= 24
+    assert interactivity["is_enabled"] is True
+    assert events["bot_events"] == ["app_home_opened"]
+    assert ("message_menu_options_url" in interactivity) == ("request_url" in events) == (text == manifest.text(URL))

@@ -2,18 +2,20 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slack_sdk.models.blocks import Block, SectionBlock
+from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, ContextBlock, SectionBlock
 
-from bot import messages
+from bot import buttons, messages
+from bot.buttons import Action
 from bot.command import MAX_ID, MODEL_ID
 from bot.errors import Failure
 from bot.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
-from bot.reload import Entry, Reload, State, Watcher
+from bot.reload import DAY, Entry, Reload, Reminder, State, Watcher
 from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
 
 ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
@@ -21,7 +23,7 @@ FAILED = replace(RELOAD, state=State.TELLING, failure=Failure.REFUSED, said="no 
 DONE = replace(ACCEPTED, state=State.DONE, ended_at=NOON + 122)
 AT_1202 = "<!date^1700049720^{time}|12:02 UTC>"
 AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
-ASKED = "<!date^1700049600^{date_short_pretty} {time}|12:00 UTC>"
+ASKED = "<!date^1700049600^{date_short_pretty} {time}|15 Nov, 12:00 UTC>"
 
 # What Slack takes in the blocks of one message, as found in https://github.com/slackapi/bolt-js/issues/2509.
 BLOCKS_LIMIT = 13_200
@@ -29,20 +31,35 @@ BLOCKS_LIMIT = 13_200
 words = st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"]), max_size=300)
 
 
-def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, str]:
-    """Every message there is about a reload, by what it is."""
-    audience = [ADA_ASKED, BEN_ASKED]
+def every_message(
+    reload: Reload = ACCEPTED, said: str = "because", near: Sequence[str] = ("sd-xl",), asker: Watcher = ADA_ASKED
+) -> dict[str, Message]:
+    """Every message with blocks that there is about a reload, by what it is."""
+    audience = [asker, BEN_ASKED]
     failed = replace(reload, failure=Failure.REFUSED, said=said, unknown=True)
+    ended = replace(reload, state=State.DONE, ended_at=NOON + 121)
+    later = NOON + 7200
+    channel = asker.channel_id
     return {
+        "in_flight": messages.in_flight([Entry(reload, asker, 2, NOON)] * 20, 99, 120, channel),
+        "history": messages.history([Entry(ended, asker, 2, later), Entry(failed, asker, 1, later)] * 5, 120, channel),
+        "status": messages.status(reload, audience, asker, NOON + 41),
+        "closed": messages.closed(reload, audience),
+        "closed_long_ago": messages.closed(replace(reload, undeliverable=True), audience, again=True),
+        "follow_up": messages.follow_up(reload, audience, late=False),
+        "follow_up_late": messages.follow_up(reload, audience, late=True),
+        "failure": messages.failure(failed, audience, near),
+        "stumbled": messages.stumbled(reload, audience),
+        "reminder": messages.reminder(reload, channel, NOON + 6.5 * DAY),
+        "reminder_late": messages.reminder(reload, channel, NOON + 9 * DAY),
+    }
+
+
+def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, str]:
+    """Every text there is about a reload, by what it is."""
+    return {name: message.text for name, message in every_message(reload, said).items()} | {
         "reloading": messages.reloading(reload, 120),
         "joined": messages.joined(reload, ADA_ASKED, BEN, MODELS, 120),
-        "in_flight": messages.in_flight([Entry(reload, ADA_ASKED, 2)], 3, 120),
-        "history": messages.history([Entry(reload, ADA_ASKED, 1), Entry(failed, ADA_ASKED, 1)]),
-        "status": messages.status(reload, audience, ADA_ASKED).text,
-        "closed": messages.closed(reload, audience).text,
-        "follow_up": messages.follow_up(reload, audience, late=False).text,
-        "follow_up_late": messages.follow_up(reload, audience, late=True).text,
-        "failure": messages.failure(failed, audience).text,
         "help": messages.HELP,
     }
 
@@ -81,15 +98,15 @@ def test_status_lists_what_is_in_flight() -> None:
         Entry(FAILED, ADA_ASKED, 2),
     ]
 
-    assert messages.in_flight(entries, 5, 120) == (
+    assert messages.in_flight(entries, 5, 120).text == (
         "Being reloaded: 5\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ModelsLab has not accepted it yet\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA> and 2 more, {ASKED} · should be ready about {AT_1202_01}\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA> and 1 more, {ASKED} · over, its askers are being told\n"
         "… and 2 more"
     )
-    assert "more" not in messages.in_flight(entries[:1], 1, 120)
-    assert messages.in_flight([], 0, 120) == "Nothing is being reloaded."
+    assert "more" not in messages.in_flight(entries[:1], 1, 120).text
+    assert messages.in_flight([], 0, 120, MODELS) == Message("Nothing is being reloaded.")
 
 
 def test_history_lists_what_has_ended() -> None:
@@ -100,20 +117,32 @@ def test_history_lists_what_has_ended() -> None:
         Entry(replace(FAILED, undeliverable=True), ADA_ASKED, 1),
     ]
 
-    assert messages.history(entries) == (
+    assert messages.history(entries).text == (
         "The last reloads:\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01}\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01} (not everyone could be told)\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused (not everyone could be told)"
     )
-    assert messages.history([]) == "Nothing has been reloaded yet."
+    assert messages.history([], 120, MODELS) == Message("Nothing has been reloaded yet.")
 
 
-def test_twenty_reloads_of_the_longest_names_fit_in_one_answer() -> None:
-    """An ack's text is cut by Slack at 40,000 characters, and hard to read long before."""
-    entry = Entry(replace(ACCEPTED, model_id="m" * MAX_ID), watcher(user_id="U" * 64), 99)
+def test_what_is_in_flight_can_be_watched_by_a_press() -> None:
+    """Until its end is being told; without a channel to tell it in there is no button."""
+    entries = [Entry(RELOAD, ADA_ASKED, 1), Entry(ACCEPTED, ADA_ASKED, 1), Entry(FAILED, ADA_ASKED, 1)]
 
-    assert len(messages.in_flight([entry] * 20, 99, 120)) < 8000
+    assert pressed(messages.in_flight(entries, 3, 120, OPS)) == [("Notify me too", Action.JOIN, "r4x7", OPS)] * 2
+    assert pressed(messages.in_flight(entries, 3, 120)) == []
+
+
+def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
+    """Five times as long ago as a reload takes, not before; without a channel to tell it in there is no button."""
+    young, old = (
+        Entry(replace(DONE, model_id=id_), ADA_ASKED, 1, NOON + 122 + s) for id_, s in (("a", 599), ("b", 600))
+    )
+
+    assert pressed(messages.history([young, old], 120, OPS)) == [("Reload again", Action.AGAIN, "b", OPS)]
+    assert pressed(messages.history([old], 120)) == []
+    assert pressed(messages.history([replace(old, reload=ACCEPTED)], 120, OPS)) == []
 
 
 # --- to the channel -------------------------------------------------------------------------------------
@@ -121,12 +150,49 @@ def test_twenty_reloads_of_the_longest_names_fit_in_one_answer() -> None:
 
 def test_the_status_message_says_who_is_reloading_what() -> None:
     """In its own channel the first asker is reloading it; in another one the first there waits for it."""
-    rest = f" · should be ready about {AT_1202_01} · reload `r4x7`"
+    rest = f" · about 1 min 40 s left · should be ready about {AT_1202_01} · reload `r4x7`"
+    here, there = ([ADA_ASKED, BEN_ASKED], [watcher(2, BEN, OPS)])
 
-    assert messages.status(ACCEPTED, [ADA_ASKED, BEN_ASKED], ADA_ASKED).text == (f"<@U0ADA> is reloading `sdxl`{rest}")
-    assert messages.status(ACCEPTED, [BEN_ASKED], ADA_ASKED).text == (
+    assert messages.status(ACCEPTED, here, ADA_ASKED, NOON + 21).text == f"<@U0ADA> is reloading `sdxl`{rest}"
+    assert messages.status(ACCEPTED, there, ADA_ASKED, NOON + 21).text == (
         f"<@U0BEN> waits for `sdxl`, which is being reloaded{rest}"
     )
+    assert pressed(messages.status(ACCEPTED, there, ADA_ASKED, NOON)) == [("Notify me too", Action.JOIN, "r4x7", OPS)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [
+        (-1, "a few seconds left"),
+        (4.9, "a few seconds left"),
+        (5, "about 5 s left"),
+        (33, "about 35 s left"),
+        (59.9, "about 1 min left"),
+        (64, "about 1 min left"),
+        (100, "about 1 min 40 s left"),
+        (596, "about 10 min left"),
+        (3629, "about 60 min left"),
+    ],
+)
+def test_the_time_left_is_as_exact_as_it_is_known(seconds: float, left: str) -> None:
+    """Nobody knows it to the second."""
+    assert f" · {left} · should" in messages.status(ACCEPTED, [ADA_ASKED], ADA_ASKED, NOON + 121 - seconds).text
+
+
+@pytest.mark.parametrize(
+    ("passed", "bar"),
+    [
+        (-3, "░░░░░░░░░░ 0 %"),
+        (0, "░░░░░░░░░░ 0 %"),
+        (49.2, "▓▓▓▓░░░░░░ 41 %"),
+        (119.9, "▓▓▓▓▓▓▓▓▓░ 99 %"),
+        (500, "▓▓▓▓▓▓▓▓▓▓ 100 %"),
+    ],
+)
+def test_the_bar_draws_the_time_that_has_passed(passed: float, bar: str) -> None:
+    """From the acceptance to when the model should be ready; it is full only when that has come."""
+    assert messages.status(ACCEPTED, [ADA_ASKED], ADA_ASKED, NOON + 1 + passed).bar == bar
+    assert messages.status(replace(ACCEPTED, ready_at=NOON + 1), [ADA_ASKED], ADA_ASKED, NOON + 1).bar[-5:] == "100 %"
 
 
 def test_the_status_message_is_closed_in_the_end() -> None:
@@ -134,6 +200,22 @@ def test_the_status_message_is_closed_in_the_end() -> None:
     assert messages.closed(ACCEPTED, [ADA_ASKED, BEN_ASKED]).text == (
         f"✓ `sdxl`, asked for by <@U0ADA> · expected ready {AT_1202_01} · reload `r4x7`"
     )
+    assert pressed(messages.closed(ACCEPTED, [ADA_ASKED])) == []
+    assert pressed(messages.closed(ACCEPTED, [ADA_ASKED], again=True)) == [
+        ("Reload again", Action.AGAIN, "sdxl", MODELS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reload", "reason"),
+    [
+        (replace(ACCEPTED, failure=Failure.CREDITS), "the ModelsLab account is out of credits"),
+        (replace(ACCEPTED, undeliverable=True), "not everyone could be told how it turned out"),
+    ],
+)
+def test_the_status_message_of_what_went_wrong(reload: Reload, reason: str) -> None:
+    """It says what did, in a word."""
+    assert messages.closed(reload, [ADA_ASKED]).text == (f"✗ `sdxl`, asked for by <@U0ADA> · {reason} · reload `r4x7`")
 
 
 def test_the_follow_up_mentions_everyone_once() -> None:
@@ -143,6 +225,9 @@ def test_the_follow_up_mentions_everyone_once() -> None:
     assert messages.follow_up(ACCEPTED, audience, late=False).text == (
         "<@U0ADA> <@U0BEN> `sdxl` should be ready now. (reload `r4x7`)"
     )
+    assert pressed(messages.follow_up(ACCEPTED, audience, late=True)) == [
+        ("Remind me before it idles out", Action.REMIND, "r4x7", MODELS)
+    ]
 
 
 def test_a_late_follow_up_says_so() -> None:
@@ -158,6 +243,25 @@ def test_a_failure_says_why_and_what_to_do() -> None:
         "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused (`no &amp; never`). "
         "If what it said does not tell what to do, ask ModelsLab's support. (reload `r4x7`)"
     )
+
+
+@pytest.mark.parametrize(
+    ("near", "meant"),
+    [
+        ([], ""),
+        (["sd-xl"], " Did you mean `sd-xl`?"),
+        (["sd-xl", "sdxl2", "org/sdxl"], " Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?"),
+    ],
+)
+def test_a_failure_names_what_may_have_been_meant(near: list[str], meant: str) -> None:
+    """And has a button for each, before the one that tries the same again."""
+    message = messages.failure(replace(FAILED, failure=Failure.UNKNOWN_MODEL, said=""), [ADA_ASKED], near)
+
+    assert message.text.endswith(f"{Failure.UNKNOWN_MODEL.mend}{meant} (reload `r4x7`)")
+    assert pressed(message) == [
+        *((id_, Action.AGAIN, id_, MODELS) for id_ in near),
+        ("Try again", Action.AGAIN, "sdxl", MODELS),
+    ]
 
 
 @pytest.mark.parametrize("failure", Failure)
@@ -179,6 +283,31 @@ def test_an_unknown_outcome_is_told() -> None:
 def test_a_failure_of_unknown_cause_is_the_bots_own() -> None:
     """A row without a cause blames nobody else."""
     assert Failure.INTERNAL.why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
+
+
+def test_the_last_that_is_tried_has_nothing_that_can_go_wrong() -> None:
+    """Where no message could be worded, no button is."""
+    assert messages.stumbled(ACCEPTED, [ADA_ASKED]).buttons == ()
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (6.01, "reloaded 6 days ago. If nobody has used it since, ModelsLab removes it tomorrow."),
+        (6.99, "reloaded 6 days ago. If nobody has used it since, ModelsLab removes it tomorrow."),
+        (7.0, "reloaded 7 days ago. If nobody has used it since, it may have been removed by now."),
+        (30.5, "reloaded 30 days ago. If nobody has used it since, it may have been removed by now."),
+    ],
+)
+def test_a_reminder_says_what_is_known_of_time(days: float, text: str) -> None:
+    """One that comes late, as after the bot was down, promises nothing that may be over."""
+    message = messages.reminder(ACCEPTED, OPS, NOON + 121 + days * DAY)
+
+    assert message.text == f"`sdxl` was {text} (reload `r4x7`)"
+    assert pressed(message) == [
+        ("Reload now", Action.AGAIN, "sdxl", OPS),
+        ("Stop reminding", Action.STOP_REMINDING, "sdxl", OPS),
+    ]
 
 
 def test_only_the_follow_up_says_now() -> None:
@@ -203,31 +332,69 @@ def sections(message: Message) -> list[str]:
     """The texts of a message's blocks, once Slack's own SDK has found nothing wrong with them."""
     texts: list[str] = []
     for block in message.blocks:
-        parsed = Block.parse(dict(block))
-        assert isinstance(parsed, SectionBlock)
+        parsed = Block.parse(json.loads(json.dumps(block)))
+        assert parsed is not None
         assert parsed.to_dict() == block
-        assert parsed.text is not None
-        texts.append(parsed.text.text)
+        if isinstance(parsed, SectionBlock):
+            assert parsed.text is not None
+            texts.append(parsed.text.text)
+        else:
+            assert isinstance(parsed, ActionsBlock | ContextBlock)
     return texts
+
+
+def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
+    """The label of each of a message's buttons, and what a press of it brings back."""
+    found: list[tuple[str, Action, str, str]] = []
+    for block in message.blocks:
+        parsed = Block.parse(json.loads(json.dumps(block)))
+        accessory = [parsed.accessory] if isinstance(parsed, SectionBlock) else []
+        elements = parsed.elements if isinstance(parsed, ActionsBlock) else accessory
+        for button in elements:
+            if isinstance(button, ButtonElement):
+                brought = buttons.pressed(str(button.action_id), str(button.value))
+                assert brought is not None
+                found.append((str(button.text and button.text.text), *brought))
+    return found
 
 
 def long_failure(audience: list[Watcher], said: str) -> Message:
     """The longest message there is."""
     reload = replace(FAILED, model_id="m" * MAX_ID, said=said, failure=Failure.NO_ANSWER, unknown=True)
-    return messages.failure(reload, audience)
+    return messages.failure(reload, audience, [letter * MAX_ID for letter in "abc"])
 
 
 @pytest.mark.parametrize("length", [9, 11, 25, 64])
 @pytest.mark.parametrize("said", ["", "&" * 500, "🐢" * 500, "a word " * 99])
 def test_a_message_to_a_crowd_keeps_slacks_limits(length: int, said: str) -> None:
     """However many asked, with ids however long, each section and all of them together fit."""
-    crowd = [watcher(number, f"U{number:0{length - 1}d}") for number in range(1000)]
+    crowd = [watcher(number, f"U{number:0{length - 1}d}", "C" * 64) for number in range(1000)]
     message = long_failure(messages.audible(crowd), said)
 
     assert max(map(len, sections(message))) <= 3000
     assert len(message.blocks) <= 50
     assert len(json.dumps(message.blocks)) <= BLOCKS_LIMIT
     assert len(message.text) <= 40_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    every_message(
+        replace(ACCEPTED, model_id="m" * MAX_ID),
+        near=[letter * MAX_ID for letter in "abc"],
+        asker=watcher(user_id="U" * 64, channel_id="C" * 64),
+    ).values(),
+    ids=every_message(),
+)
+def test_every_message_of_the_longest_ids_keeps_slacks_limits(message: Message) -> None:
+    """Slack's own SDK finds nothing wrong with it, all of it fits, and the text says all that its sections say."""
+    texts = sections(message)
+    pressed(message)
+
+    assert " ".join(texts).split() == message.text.split()
+    assert max(map(len, texts)) <= 3000
+    assert len(message.blocks) <= 50
+    assert len(json.dumps(message.blocks)) <= BLOCKS_LIMIT
 
 
 def test_one_message_mentions_four_hundred_people_of_today() -> None:
@@ -272,7 +439,9 @@ def test_a_time_is_never_torn_apart(shift: int) -> None:
 def test_nothing_from_outside_is_markup(model_id: str, said: str) -> None:
     """Of all that could mention, link or format, only our own mentions and times are left."""
     for text in everything_said(replace(ACCEPTED, model_id=model_id), said).values():
-        ours = re.compile(r"<@U0(ADA|BEN)>|<!date\^\d+\^(\{date_short_pretty\} )?\{time\}\|\d\d:\d\d UTC>")
+        ours = re.compile(
+            r"<@U0(ADA|BEN)>|<!date\^\d+\^(\{date_short_pretty\} )?\{time\}\|(\d\d \w{3}, )?\d\d:\d\d UTC>"
+        )
         rest = ours.sub("", text)
 
         assert not {"<", ">"} & set(rest)
@@ -286,3 +455,27 @@ def test_modelslabs_own_words_are_bounded_and_on_one_line(said: str) -> None:
 
     assert len(text.splitlines()) == 1
     assert len(text) < 300 + SAID_LIMIT * len("&amp;")
+
+
+# --- reminders, to whoever wants them -------------------------------------------------------------------
+
+
+def test_a_reminder_is_confirmed_with_its_day() -> None:
+    """Or, where it has been given, with when the next one comes."""
+    due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
+    on = "<!date^1700568120^{date_short_pretty} {time}|21 Nov, 12:02 UTC>"
+
+    assert messages.will_remind(due) == f"I will remind you of `sdxl` on {on}, unless it is reloaded before."
+    assert messages.will_remind(replace(due, due_at=None)) == (
+        "I have reminded you of `sdxl` already, and will again after its next reload."
+    )
+
+
+def test_a_reminder_in_a_list_says_since_when_and_for_when() -> None:
+    """Or that it has been given."""
+    due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
+    since = "`sdxl` · expected ready <!date^1700049720^{date_short_pretty} {time}|15 Nov, 12:02 UTC>"
+    on = "<!date^1700568120^{date_short_pretty} {time}|21 Nov, 12:02 UTC>"
+
+    assert messages.reminding(due) == f"{since} · I remind you on {on}"
+    assert messages.reminding(replace(due, due_at=None)) == f"{since} · you were reminded"

@@ -111,6 +111,9 @@ async def test_success_and_processing_are_accepted(service: TryoutModelsLab, cli
 
 # --- what is a refusal ----------------------------------------------------------------------------------
 
+PROXYS = (401, 402, 403, 407)
+"""What a proxy or a firewall on the way may answer, in its own words."""
+
 
 @pytest.mark.parametrize(
     ("answer", "failure", "said"),
@@ -158,7 +161,10 @@ async def test_success_and_processing_are_accepted(service: TryoutModelsLab, cli
         (Json(404, {"status": "success", "message": "odd"}), Failure.REFUSED, "odd"),
         (Json(404, {"message": "no such route"}), Failure.NO_SENSE, "no such route"),
         (Raw(404, b"<h1>Not Found</h1>"), Failure.NO_SENSE, "HTTP 404"),
-        (Raw(403, b"<h1>Blocked by a firewall</h1>"), Failure.PLAN, "HTTP 403"),
+        *((Raw(status, b"<h1>Blocked by a firewall</h1>"), Failure.NO_SENSE, f"HTTP {status}") for status in PROXYS),
+        (Json(403, {"message": "Forbidden"}), Failure.NO_SENSE, "Forbidden"),
+        (Json(403, {"message": "This feature requires a premium subscription"}), Failure.PLAN, None),
+        (Json(401, {"message": "Invalid API key"}), Failure.KEY, None),
         (Redirect("http://127.0.0.1:9/"), Failure.NO_SENSE, "HTTP 307"),
     ],
     ids=repr,
@@ -429,3 +435,95 @@ async def test_a_message_of_many_parts_is_read_in_order(service: TryoutModelsLab
 
     assert refusal.said.startswith("1 2 3 deepest 4 4")
     assert refusal.said.endswith("…")
+
+
+# --- the account's models -------------------------------------------------------------------------------
+
+
+async def unlisted(client: ModelsLab) -> CallFailed:
+    """How the list fails."""
+    with pytest.raises(CallFailed) as raised:
+        await client.models()
+    return raised.value
+
+
+async def test_the_ids_of_the_accounts_models_are_listed_once_each(service: TryoutModelsLab, client: ModelsLab) -> None:
+    """In the service's order."""
+    models = [{"model_id": id_, "status": "model_ready", "screenshots": "x" * 300} for id_ in ("b", "a", "b", "c/d:1")]
+    service.fail_list(Json(200, models))
+
+    assert await client.models() == ["b", "a", "c/d:1"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [None, 7, "sdxl", [], {}, {"model_id": None}, {"model_id": 7}, {"model_id": ["x"]}, {"model_id": "two words"}]
+    + [{"model_id": text} for text in ("", "<!channel>", "é", "x" * 129, "-x", "a\n")],
+    ids=repr,
+)
+async def test_what_is_no_id_is_left_out(service: TryoutModelsLab, client: ModelsLab, item: object) -> None:
+    """Only what the command would take is known."""
+    service.fail_list(Json(200, [{"model_id": "first"}, item, {"model_id": "last"}]))
+
+    assert await client.models() == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"model_id": "a"}, {"model_id": "b"}, {"model_i',
+        b'[{"model_id": "a"},{"model_id": "b"}',
+        b' [ {"model_id": "a"} , {"model_id": "b"} ] and more',
+        b'[{"model_id": "a"}, {"model_id": "b"}, oops]',
+        b'[{"model_id": "a"}, {"model_id": "b"}, ' + b"[" * 100_000,
+    ],
+)
+async def test_of_a_broken_list_the_whole_part_is_taken(
+    service: TryoutModelsLab, client: ModelsLab, body: bytes
+) -> None:
+    """A list may be cut off where it is too long to be read."""
+    service.fail_list(Raw(200, body, "application/json"))
+
+    assert await client.models() == ["a", "b"]
+
+
+async def test_a_list_is_bounded(service: TryoutModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bytes and in number."""
+    service.fail_list(Json(200, [{"model_id": f"m{number}"} for number in range(5000)]))
+    monkeypatch.setattr("bot.modelslab.MODELS_LIMIT", 700)
+    assert len(await client.models()) == 700
+    monkeypatch.setattr("bot.modelslab.LIST_LIMIT", 1000)
+    listed = await client.models()
+
+    assert listed[0] == "m0"
+    assert 20 < len(listed) < 60
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (error(401, "Invalid API key"), Failure.KEY),
+        (error(200, "Rate limit exceeded"), Failure.RATE_LIMIT),
+        (error(500, "Internal server error"), Failure.DOWN),
+        (Json(500, [{"model_id": "a"}]), Failure.DOWN),
+        (Json(200, {"status": "success"}), Failure.NO_SENSE),
+        (Raw(200, b"<html>"), Failure.NO_SENSE),
+        (Raw(200, b""), Failure.NO_SENSE),
+        (Reset(), Failure.NO_ANSWER),
+    ],
+    ids=repr,
+)
+async def test_a_list_that_cannot_be_had(
+    service: TryoutModelsLab, client: ModelsLab, answer: Answer, failure: Failure
+) -> None:
+    """It fails as a reload does."""
+    service.fail_list(answer)
+
+    assert (await unlisted(client)).failure is failure
+
+
+async def test_an_empty_list_is_a_list(service: TryoutModelsLab, client: ModelsLab) -> None:
+    """A new account has none."""
+    service.fail_list(Json(200, []))
+
+    assert await client.models() == []

@@ -12,7 +12,15 @@ URL = "https://hooks.slack.com/commands/T0/1/abc"
 
 def test_what_was_promised_goes_before_what_is_a_comfort() -> None:
     """Every kind of step has its rank, and no two share one."""
-    assert sorted(StepKind, key=RANKS.__getitem__) == ["follow_up", "direct", "call", "status", "close"]
+    assert sorted(StepKind, key=RANKS.__getitem__) == [
+        "follow_up",
+        "direct",
+        "call",
+        "remind",
+        "status",
+        "close",
+        "bar",
+    ]
     assert len(set(RANKS.values())) == len(StepKind)
 
 

@@ -238,8 +238,16 @@ def test_people_are_named_by_id(value: str) -> None:
     """Names, mentions and ids of channels allow nobody."""
     assert fault("ALLOWED_USERS", value) == (
         f"ALLOWED_USERS has {value!r}, which is no person's id: those look like U012AB3CD "
-        "(in Slack: profile, ⋮, Copy member ID)"
+        "(in Slack: profile, ⋮, Copy member ID), and those of user groups like S012AB3CD"
     )
+
+
+def test_user_groups_are_named_by_id() -> None:
+    """Beside people, and apart from them."""
+    allowed = loaded(ALLOWED_USERS="S0CREW U0ADA * S0TEAM")
+
+    assert allowed.allowed_users == {"S0CREW", "S0TEAM", "U0ADA", "*"}
+    assert allowed.allowed_groups == {"S0CREW", "S0TEAM"}
 
 
 @pytest.mark.parametrize("value", ["models", "#models", "U0ADA", "c0models", "*"])

@@ -6,9 +6,12 @@ from enum import Enum
 
 COMMAND = "/reload-model"
 
-_SAY = re.compile(
-    rf"(?:(?P<person>[^\s:#]+)?\s*(?:#(?P<channel>[^\s:#]+))?\s*:)?\s*{COMMAND}(?:\s+(?P<text>.*))?", re.DOTALL
-)
+_PLACE = r"(?:(?P<person>[^\s:#]+)?\s*(?:#(?P<channel>[^\s:#]+))?\s*:)?\s*"
+_SAY = re.compile(rf"{_PLACE}{COMMAND}(?:\s+(?P<text>.*))?", re.DOTALL)
+_CHOOSE = re.compile(rf"{_PLACE}(?P<text>\d{{1,6}})")
+_TYPE = re.compile(rf"{_PLACE}type(?:\s+(?P<text>.*))?", re.IGNORECASE)
+_SHORTCUT = re.compile(rf"{_PLACE}shortcut\s+(?P<text>\S+)", re.IGNORECASE)
+_HOME = re.compile(rf"{_PLACE}home(?P<text>)", re.IGNORECASE)
 _WAIT = re.compile(r"wait\s+(\d{1,4}(?:\.\d+)?)")
 
 
@@ -34,6 +37,38 @@ class Say:
 
     place: Place
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Somebody presses a button, or takes an option, by its number."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """Somebody types this into the field that is before them."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """Somebody uses the shortcut of this callback id."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHome:
+    """Somebody opens the app's Home tab."""
+
+    place: Place
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +100,16 @@ class Word(Enum):
     END = ("exit", "quit")
 
 
-Line = Say | Wait | Remark | Unclear | Word
+Act = Say | Choose | Type | Shortcut | OpenHome
+Line = Act | Wait | Remark | Unclear | Word
+
+_ACTS: tuple[tuple[re.Pattern[str], type[Act]], ...] = (
+    (_SAY, Say),
+    (_CHOOSE, Choose),
+    (_TYPE, Type),
+    (_SHORTCUT, Shortcut),
+    (_HOME, OpenHome),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +127,20 @@ class Cast:
                 return word
         if wait := _WAIT.fullmatch(text):
             return Wait(float(wait[1]))
-        if say := _SAY.fullmatch(text):
-            return self._say(say, last)
+        for pattern, act in _ACTS:
+            if said := pattern.fullmatch(text):
+                place = self._place(said, last)
+                return place if isinstance(place, Unclear) else act(place, said["text"] or "")
         if text.startswith("#"):
             return Remark(text)
         return Unclear(f"what is said here looks like {last.person}: {COMMAND} sdxl (help tells more)")
 
-    def _say(self, say: re.Match[str], last: Place) -> Say | Unclear:
-        person = (say["person"] or last.person).lower()
+    def _place(self, said: re.Match[str], last: Place) -> Place | Unclear:
+        person = (said["person"] or last.person).lower()
         if person not in self.people:
             return Unclear(f"nobody here is called {person}: there are {', '.join(self.people)}")
-        usual = self.people[person].home if say["person"] else last.channel
-        channel = (say["channel"] or usual).lower()
+        usual = self.people[person].home if said["person"] else last.channel
+        channel = (said["channel"] or usual).lower()
         if channel not in self.channels:
             return Unclear(f"there is no #{channel} here: there are #{', #'.join(self.channels)}")
-        return Say(Place(person, channel), say["text"] or "")
+        return Place(person, channel)

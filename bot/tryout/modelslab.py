@@ -1,4 +1,6 @@
-"""A ModelsLab on this machine: its Reload Model endpoint, and the balance. Knows nothing of the bot but the key.
+"""A ModelsLab on this machine: its Reload Model endpoint, its list of models, and the balance.
+
+Knows nothing of the bot but the key.
 
 What it answers is what ModelsLab documents, at https://docs.modelslab.com and in the ModelsLab/docs-v2 repository.
 """
@@ -13,6 +15,7 @@ from aiohttp import web
 
 from bot.tryout.answers import Answer, Exchange, Json, Raw
 from bot.tryout.bell import Bell
+from bot.tryout.faults import Faults
 from bot.tryout.loopback import Loopback, Served
 from bot.tryout.wire import JsonObject, read_object, text_of
 
@@ -30,6 +33,7 @@ SAME_REQUEST = error(
     tips="you are sending same request multiple times, spam filter is enabled, "
     "please wait for 30 seconds and try again",
 )
+_LIST_PATH = "/api/v4/dreambooth/model_list"
 _BUSY = error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=3)
 _BROKEN = error(500, "Internal server error. Please try again.")
 _ERROR_PAGE = Raw(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
@@ -43,8 +47,9 @@ class Pretend:
     answers: tuple[Answer, ...]
 
 
+_UNKNOWN = "no-such-model"
 PRETEND: Mapping[str, Pretend] = {
-    "no-such-model": Pretend("is not known to ModelsLab", (error(200, "Model not found: no-such-model"),)),
+    _UNKNOWN: Pretend("is not known to ModelsLab", (error(200, f"Model not found: {_UNKNOWN}"),)),
     "bad-key": Pretend("meets a key that was revoked", (error(401, "Invalid API key"),)),
     "no-credits": Pretend(
         "costs more than there is",
@@ -70,8 +75,9 @@ class ReloadCall:
 class TryoutModelsLab(Served):
     """A ModelsLab that is served on loopback.
 
-    `wallet` answers a request for the balance. With `spam_filter` set, a call for a model that is being called
-    already is refused as the same request.
+    `wallet` answers a request for the balance. `models` are those that it lists besides the pretend ones, of which
+    one is unknown to it; `list_calls` counts how often it was asked to. With `spam_filter` set, a call for a model
+    that is being called already is refused as the same request.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time, spam_filter: bool = False) -> None:
@@ -84,10 +90,14 @@ class TryoutModelsLab(Served):
         self._answers = {name: list(pretend.answers) for name, pretend in PRETEND.items()}
         self._in_flight: Counter[str] = Counter()
         self.wallet: Answer = BALANCE
+        self.models: list[str] = ["flux", "midjourney", "sdxl"]
+        self.list_calls = 0
+        self._faults = Faults()
         self._server = Loopback(
             [
                 web.post("/api/v6/images/model_reload", self._serve),
                 web.post("/api/wallet_balance", self._serve_balance),
+                web.post(_LIST_PATH, self._serve_list),
             ]
         )
 
@@ -99,6 +109,10 @@ class TryoutModelsLab(Served):
     def answer(self, model_id: str, *answers: Answer) -> None:
         """Answer calls for this model so, in this order; the last answer stays. Without any, accept them."""
         self._answers[model_id] = list(answers)
+
+    def fail_list(self, answer: Answer, times: int | None = None) -> None:
+        """Answer a request for the list so: as many times, or with None for ever."""
+        self._faults.add(_LIST_PATH, answer, times, None)
 
     async def wait_for_calls(self, n: int, *, within: float = 10.0) -> None:
         """Wait until n calls have come in all. Raises TimeoutError."""
@@ -121,6 +135,14 @@ class TryoutModelsLab(Served):
     async def _serve_balance(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}
         return await (self._stranger(body) or self.wallet).send(_exchange(request, BALANCE))
+
+    async def _serve_list(self, request: web.Request) -> web.StreamResponse:
+        self.list_calls += 1
+        self._bell.ring()
+        listed = Json(200, [_listed(name) for name in sorted({*self.models, *PRETEND} - {_UNKNOWN})])
+        body = read_object(await request.read()) or {}
+        fault = self._faults.strike(_LIST_PATH, "")
+        return await (fault or self._stranger(body) or listed).send(_exchange(request, listed))
 
     async def _answer(self, body: JsonObject, model_id: str, request: web.Request) -> web.StreamResponse:
         answer = self._fault(body, request.content_type) or self._next(model_id)
@@ -145,6 +167,17 @@ class TryoutModelsLab(Served):
             return SAME_REQUEST
         answers = self._answers.get(model_id) or [ACCEPTED]
         return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def _listed(model_id: str) -> JsonObject:
+    return {
+        "model_id": model_id,
+        "status": "model_ready",
+        "model_name": model_id.replace("-", " ").title(),
+        "created_at": "2023-04-01T12:00:00.000000Z",
+        "description": f"The model {model_id} of the tryout.",
+        "screenshots": "",
+    }
 
 
 def _exchange(request: web.Request, ordinary: Answer) -> Exchange:

@@ -1,7 +1,7 @@
 """What a person sees, drawn as lines of text. Knows nothing of where the messages come from."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bot.text import harmless
@@ -10,10 +10,11 @@ from bot.tryout.workspace import Message, Workspace
 # https://docs.slack.dev/messaging/formatting-message-text: <…> marks up a mention, a link or a date.
 _MARKUP = re.compile(r"<([^<>]*)>")
 _DATE = re.compile(r"!date\^(?P<unix>\d{1,11})\^(?P<format>[^^|]*)(?:\^[^|]*)?\|(?P<fallback>.*)", re.DOTALL)
-_TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b"}
+_TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b", "{date_short}": "%d %b"}
 
 _MOST_CHARACTERS = 4000
 _WIDTH = 9
+_ROW = 80
 _BOLD, _DIM, _PLAIN = "1", "2", "0"
 
 
@@ -37,11 +38,16 @@ class Screen:
         """Show what Slack tells one person by itself."""
         self._draw(f"#{channel}", self._painted(f"(only {person} sees) ", _DIM), text)
 
-    def message(self, message: Message) -> None:
-        """Show a message, or what it has become."""
+    def message(self, message: Message, choices: Sequence[str] = ()) -> None:
+        """Show a message, or what it has become, and under it what can be pressed."""
         name = self._channel(message.channel)
         speaker = self._painted(self._speaker(message), _DIM if message.user else _BOLD)
-        self._draw(name, speaker, self._unmarked(message.text))
+        self._draw(name, speaker, "\n".join([self._unmarked(message.text), *_rows(choices)]))
+
+    def view(self, kind: str, person: str, texts: Sequence[str], choices: Sequence[str] = ()) -> None:
+        """Show what one person sees beside the channels: a modal, or the Home tab."""
+        speaker = self._painted(f"(only {person} sees) ", _DIM)
+        self._draw(kind, speaker, "\n".join([*map(self._unmarked, texts), *_rows(choices)]))
 
     def _speaker(self, message: Message) -> str:
         edited = "(edited) " if message.edits else ""
@@ -82,6 +88,17 @@ class Screen:
         if target.startswith("!"):
             return f"@{target[1:]}"
         return label or target
+
+
+def _rows(choices: Sequence[str]) -> list[str]:
+    """Set choices in rows that fit a terminal."""
+    rows: list[str] = []
+    for choice in choices:
+        if rows and len(rows[-1]) + len(choice) < _ROW:
+            rows[-1] += f"  {choice}"
+        else:
+            rows.append(choice)
+    return rows
 
 
 def _date(date: re.Match[str]) -> str:

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Protocol, TextIO
 
 from bot import service, settings
-from bot.tryout.lines import COMMAND, Cast, Person, Place, Remark, Say, Unclear, Wait, Word
+from bot.tryout.lines import COMMAND, Cast, Person, Place
 from bot.tryout.modelslab import PRETEND, TryoutModelsLab
-from bot.tryout.promises import Promise, promise
+from bot.tryout.playing import Tryout
 from bot.tryout.screen import Screen
 from bot.tryout.slack import TryoutSlack
 
@@ -63,65 +63,6 @@ class Bot(Protocol):
         ...
 
 
-class Tryout:
-    """Plays lines, and keeps account of what was promised.
-
-    `went_well` turns False for a line that could not be played and for a command that got no answer.
-    """
-
-    def __init__(self, slack: TryoutSlack, screen: Screen) -> None:
-        self._slack = slack
-        self._screen = screen
-        self._promises: list[Promise] = []
-        self.last = _FIRST
-        self.went_well = True
-
-    async def play(self, text: str) -> bool:
-        """Play one line, and wait for its ack. False where the line ends the tryout."""
-        line = _CAST.read(text, self.last)
-        match line:
-            case Say():
-                await self._say(line)
-            case Wait():
-                await asyncio.sleep(line.seconds)
-            case Remark():
-                self._screen.note(line.text)
-            case Unclear():
-                self.went_well = False
-                self._screen.note(f"{text.strip()!r} is not understood: {line.why}")
-            case Word.HELP:
-                self._screen.note(_help())
-        return line is not Word.END
-
-    async def settle(self, within: float) -> None:
-        """Wait until all promises are kept, at most that many seconds, and name those that are not."""
-        try:
-            await self._slack.wait_until(lambda: not self._broken(), within=within)
-        except TimeoutError:
-            self.went_well = False
-        for missing in self._broken():
-            person, channel = self._slack.users[missing.user], self._slack.channels[missing.channel].name
-            self._screen.note(
-                f"missing: {person} was not told in #{channel} what became of {missing.model_id} "
-                f"(reload {missing.reload_id})"
-            )
-
-    async def _say(self, line: Say) -> None:
-        person, channel = line.place.person, line.place.channel
-        user, channel_id = _CAST.people[person].id, _CAST.channels[channel]
-        self.last = line.place
-        self._screen.said(person, channel, f"{COMMAND} {line.text}".rstrip())
-        ack = await self._slack.command(line.text, user=user, channel=channel_id)
-        if ack.error:
-            self.went_well = False
-            self._screen.private(person, channel, f'{COMMAND} failed with the error "{ack.error}"')
-        elif found := promise(ack.text, user, channel_id):
-            self._promises.append(found)
-
-    def _broken(self) -> list[Promise]:
-        return [each for each in self._promises if not each.kept_by(self._slack.messages)]
-
-
 def _the_bot(env: Mapping[str, str]) -> Bot:
     return service.Service(settings.load(env))
 
@@ -139,9 +80,8 @@ async def tryout(
     prompted = stdin.isatty() and stdout.isatty()
     async with _stage(seconds, bot_of) as slack:
         screen = Screen(slack, _writer(stdout, prompted=prompted), colour=_in_colour(stdout))
-        slack.on_message = screen.message
         screen.note(f"The two minutes of a reload are {seconds:g} seconds here, and nothing leaves this machine.")
-        playing = Tryout(slack, screen)
+        playing = Tryout(slack, screen, _CAST, _FIRST, _help())
         async with aclosing(_prompted(playing) if prompted else _piped(stdin)) as lines:
             async for line in lines:
                 if not await playing.play(line):
@@ -234,6 +174,8 @@ def _help() -> str:
     return "\n".join(
         [
             f"NAME: {COMMAND} sdxl, or NAME #CHANNEL: {COMMAND} sdxl. Without a name, who spoke last speaks again.",
+            "NAME: 3 presses [3], or takes it; NAME: type sd types into the field of a modal;",
+            "NAME: home opens the Home tab; NAME: shortcut ID uses the shortcut of that callback id.",
             *("people:", *people),
             *("channels:", *channels),
             *("models, besides all others, which are accepted at once:", *models),

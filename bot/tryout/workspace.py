@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bot.tryout import block_kit
 from bot.tryout.bell import Bell
+from bot.tryout.block_kit import Button
 from bot.tryout.wire import JsonObject, JsonValue, text_of
 
 # https://docs.slack.dev/reference/block-kit/blocks and, for the text, chat.postMessage's own page.
 _MOST_TEXT = 40_000
 _MOST_BLOCKS = 50
 _MOST_BLOCK_CHARACTERS = 13_200
-_MOST_TEXT_OF = {"section": 3000, "header": 150, "button": 75}
 
 _PERSON = ("U", "W")
 
@@ -24,11 +25,12 @@ Via = Literal["ack", "api", "dm", "ephemeral", "response_url"]
 
 
 class Refused(Exception):  # noqa: N818 - it is Slack's answer, and as such no error of the program
-    """Slack says no. Carries its error code."""
+    """Slack says no. Carries its error code, and what it says of each fault where it says more."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
+    def __init__(self, code: str, messages: tuple[str, ...] = ()) -> None:
+        super().__init__(": ".join([code, *messages]))
         self.code = code
+        self.messages = messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,16 @@ class Message:
     edits: list[str] = field(default_factory=list)
 
     @property
+    def buttons(self) -> list[Button]:
+        """The buttons under it and beside its sections, from top to bottom."""
+        return block_kit.buttons(self.blocks)
+
+    @property
+    def is_ephemeral(self) -> bool:
+        """Whether it is one person's only, in a place of others too."""
+        return self.user is not None and self.via != "dm"
+
+    @property
     def response_type(self) -> Literal["ephemeral", "in_channel"]:
         """Who sees it, in the words of a response_url."""
         return "ephemeral" if self.user else "in_channel"
@@ -77,15 +89,20 @@ class Workspace:
 
     `scopes` may be changed: without chat:write.public, a public channel wants the bot as its member.
     `messages_tab` switched off makes every DM from the bot fail. The accounts of people in `deactivated` are.
+    `user_groups` are lists of people by the group's id; those in `disabled_groups` are switched off.
     `on_message` is called with each message at once, and again after each edit.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.bell = Bell()
+        self.team_id, self.app_id = "T0TRYOUT", "A0TRYOUT"
+        self.bot_user_id, self.bot_id = "U0BOT", "B0BOT"
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, str] = {}
         self.deactivated: set[str] = set()
+        self.user_groups: dict[str, list[str]] = {}
+        self.disabled_groups: set[str] = set()
         self.messages: list[Message] = []
         self.scopes = {"commands", "chat:write", "chat:write.public", "im:write"}
         self.messages_tab = True
@@ -165,16 +182,26 @@ class Workspace:
 
         Raises Refused for any other message, and for faults of the content.
         """
-        text, blocks = checked(content)
+        checked(content)
         message = next((m for m in self.messages if (m.channel, m.ts) == (channel, ts)), None)
         if message is None or message.via in ("ack", "ephemeral"):
             raise Refused("message_not_found")
         if message.via == "response_url":
             raise Refused("cant_update_message")
+        self.replace(message, content)
+        return message
+
+    def replace(self, message: Message, content: JsonObject) -> None:
+        """Put other content in a message's place. Raises Refused for faults of the content."""
+        text, blocks = checked(content)
         message.edits.append(message.text)
         message.text, message.blocks = text, blocks
         self._changed(message)
-        return message
+
+    def delete(self, message: Message) -> None:
+        """Take a message away; one that is gone already is no matter."""
+        self.messages[:] = [each for each in self.messages if each is not message]
+        self.bell.ring()
 
     def _changed(self, message: Message) -> None:
         self.on_message(message)
@@ -211,20 +238,10 @@ def _blocks(value: JsonValue) -> list[JsonObject]:
     if not isinstance(listed, list):
         raise Refused("invalid_blocks_format")
     blocks = [block for block in listed if isinstance(block, dict) and text_of(block.get("type"))]
-    if len(blocks) != len(listed) or len(blocks) > _MOST_BLOCKS or not all(map(_fits, blocks)):
+    if len(blocks) != len(listed) or len(blocks) > _MOST_BLOCKS:
         raise Refused("invalid_blocks")
+    if faults := block_kit.faults_of_message(blocks):
+        raise Refused("invalid_blocks", tuple(faults))
     if len(json.dumps(blocks)) > _MOST_BLOCK_CHARACTERS:
         raise Refused("msg_blocks_too_long")
     return blocks
-
-
-def _fits(part: JsonValue) -> bool:
-    """Whether the texts in a block, an element or a list of them keep to their lengths."""
-    if isinstance(part, list):
-        return all(map(_fits, part))
-    if not isinstance(part, dict):
-        return True
-    text = part.get("text")
-    most = _MOST_TEXT_OF.get(text_of(part.get("type")), _MOST_TEXT)
-    words = text_of(text.get("text")) if isinstance(text, dict) else None
-    return (words is None or 0 < len(words) <= most) and all(map(_fits, part.values()))

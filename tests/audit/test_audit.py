@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 from bot import audit, schema
 from bot.__main__ import main
@@ -159,6 +159,14 @@ async def test_a_database_of_another_version(told: Told, version: int, why: str)
     await told.database.run(lambda tx: tx.connection.execute(update(schema.version).values(version=version)))
 
     with pytest.raises(CannotStart, match=why):
+        await told.tell("json")
+
+
+async def test_a_database_without_a_version(told: Told) -> None:
+    """Nobody can tell what its tables are."""
+    await told.database.run(lambda tx: tx.connection.execute(delete(schema.version)))
+
+    with pytest.raises(CannotStart, match="the table schema_version has 0 rows, and one is wanted"):
         await told.tell("json")
 
 

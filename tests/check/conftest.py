@@ -3,7 +3,7 @@
 import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,9 +17,13 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import TryoutSlack
+from tests.usergroups import UserGroups
 
-ADA, BEN = "U0ADA", "W0BEN"
+ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
+
+GROUPS_LIST = "usergroups.users.list"
+GROUPS = {CREW: [ADA, BEN]}
 
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Scopes that let the checks look up ids; the bot itself does without."""
@@ -67,6 +71,12 @@ class Setup:
     def use_http_mode(self) -> None:
         """Have Slack call the bot."""
         self.env |= {"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": self.slack.signing_secret}
+
+    def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
+        """Have the workspace hold these user groups, and the app the scope to read them."""
+        self.slack.scopes.add("usergroups:read")
+        self.slack.fail(GROUPS_LIST, UserGroups(members, disabled))
+        self.env["ALLOWED_USERS"] = CREW
 
     def distrust(self, url: str) -> None:
         """Meet a certificate that is not trusted on the way to this service."""

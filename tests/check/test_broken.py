@@ -15,7 +15,7 @@ import pytest
 from bot import schema
 from bot.tryout.answers import Big, Hang, Json, Raw, Reset
 from bot.tryout.modelslab import BALANCE, error
-from tests.check.conftest import ADA, BEN, MODELS, Setup
+from tests.check.conftest import ADA, BEN, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 from tests.postgres import Postgres
 
 LOG_IN = Raw(200, b"<h1>Log in to the guest network</h1>")
@@ -68,6 +68,17 @@ def wallet(answer: Json | Raw | Reset) -> Callable[[Setup], object]:
 def at(seconds: float) -> dict[str, str]:
     """The header of a service whose clock is so many seconds ahead."""
     return {"Date": formatdate(time.time() + seconds, usegmt=True)}
+
+
+def group_refused(code: str) -> Callable[[Setup], object]:
+    """Have Slack refuse to tell who is in a group."""
+
+    def refuse(setup: Setup) -> None:
+        setup.use_groups(GROUPS)
+        setup.slack.heal(GROUPS_LIST)
+        setup.slack.fail(GROUPS_LIST, code)
+
+    return refuse
 
 
 def dotenv_in_another_encoding(setup: Setup) -> None:
@@ -206,6 +217,37 @@ BROKEN = {
         f"ALLOWED_CHANNELS {MODELS}: #models is archived",
         "unarchive the channel",
     ),
+    "a user group that there is not": Broken(
+        lambda setup: setup.use_groups({}), f"ALLOWED_USERS {CREW}: there is no such user group", "mend it in"
+    ),
+    "a user group of nobody": Broken(
+        lambda setup: setup.use_groups({CREW: []}),
+        f"ALLOWED_USERS {CREW}: nobody is in this user group",
+        "add people to it",
+    ),
+    "a disabled user group": Broken(
+        lambda setup: setup.use_groups({}, S0CREW=[ADA]),
+        f"ALLOWED_USERS {CREW}: this user group is disabled",
+        "enable it in Slack, or take it out",
+    ),
+    "a disabled user group that looks empty": Broken(
+        lambda setup: setup.use_groups({CREW: []}, S0CREW=[ADA]),
+        f"ALLOWED_USERS {CREW}: this user group is disabled",
+        "enable it in Slack, or take it out",
+    ),
+    "a plan without user groups": Broken(
+        group_refused("plan_upgrade_required"),
+        f"ALLOWED_USERS {CREW}: this workspace's plan has no user groups",
+        "name people in ALLOWED_USERS",
+    ),
+    "a group that may not be read after all": Broken(
+        group_refused("missing_scope"), f"ALLOWED_USERS {CREW}: takes the scope usergroups:read", "and reinstall"
+    ),
+    "user groups without their scope": Broken(
+        given("ALLOWED_USERS", CREW),
+        "bot scopes: missing: usergroups:read (who is in the user groups of ALLOWED_USERS)",
+        "and reinstall the app",
+    ),
     # ModelsLab
     "a wrong key": Broken(
         given("MODELSLAB_API_KEY", "another"),
@@ -261,7 +303,9 @@ BROKEN = {
         later_version, "schema: version 99, and this program knows ", "run the newer program"
     ),
     "a database that lacks a table": Broken(without_a_table, "database: /", "name a new file"),
-    "a database without a version": Broken(without_a_version, "database: /", "name a new file"),
+    "a database without a version": Broken(
+        without_a_version, "schema: the table schema_version has 0 rows", "restore the database from a backup"
+    ),
 }
 
 
@@ -370,7 +414,7 @@ POSTGRES = {
     "may only read": (as_reader, "database: PostgreSQL cannot be used: permission denied", "write in this database"),
     "takes no writes": (read_only, "database: PostgreSQL cannot be used: cannot execute", "not a standby"),
     "is of a later version": (version_99, "schema: version 99, and this program knows", "run the newer program"),
-    "has no version": (no_rows, "database: PostgreSQL cannot be used: No row", "mend DATABASE_URL"),
+    "has no version": (no_rows, "schema: the table schema_version has 0 rows", "restore the database from a backup"),
     "is not there": (elsewhere("/test_", "/nothing_"), "database: PostgreSQL cannot be used: ", "make that database"),
     "knows no such user": (
         elsewhere("://postgres:", "://nobody:"),

@@ -18,11 +18,14 @@ from bot.finding import Mark, in_time
 from bot.slack_api import BoundedResponse
 from bot.tryout.answers import Answer, Hang, Json, RateLimited, Raw
 from bot.tryout.modelslab import BALANCE, error
-from tests.check.conftest import ADA, BEN, CAN_LOOK_UP, MODELS, Setup
+from tests.check.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
+from tests.usergroups import UserGroups
 
 NEVER_TOLD = "– signing secret: whether it is right shows when Slack sends the first command"
 
-LOOK_LIKE = "those look like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
+LOOK_LIKE = "those look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), and those of user groups like S012AB3CD"
+
+NEITHER = "may not reload models: ALLOWED_USERS names neither them nor a user group that they are in"
 
 SOUND = f"""\
 ✓ SLACK_BOT_TOKEN: set
@@ -495,3 +498,89 @@ async def test_who_may_and_by_which_rule(env: dict[str, str], code: int, line: s
     report = await setup.run(who=ADA)
 
     assert (report.code, report.lines, setup.slack.calls) == (code, [line], [])
+
+
+@pytest.mark.parametrize(
+    ("users", "crew", "code", "lines"),
+    [
+        (CREW, [ADA], 0, [f"✓ {ADA}: may reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+        (
+            CREW,
+            [BEN],
+            1,
+            [f"✗ {ADA}: {NEITHER} → add {ADA} to ALLOWED_USERS, or to {CREW} in Slack"],
+        ),
+        (
+            f"{CREW} S0NONE",
+            [BEN],
+            1,
+            [
+                "✗ ALLOWED_USERS S0NONE: there is no such user group → mend it in ALLOWED_USERS",
+                f"– {ADA}: whether they may reload models depends on S0NONE, which cannot be read",
+            ],
+        ),
+        (f"{CREW} S0NONE", [ADA], 0, [f"✓ {ADA}: may reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+    ],
+)
+async def test_who_may_by_a_user_group(users: str, crew: list[str], code: int, lines: list[str], setup: Setup) -> None:
+    """Slack is asked who is in the groups, and nothing else; neither database nor ModelsLab is needed."""
+    setup.use_groups({CREW: crew})
+    setup.env |= {"ALLOWED_USERS": users, "ALLOWED_CHANNELS": "", "MODELSLAB_API_KEY": "", "DATABASE_URL": "no"}
+    report = await setup.run(who=ADA)
+
+    assert (report.code, report.lines) == (code, lines)
+    assert {call.method for call in setup.slack.calls} == {GROUPS_LIST}
+
+
+async def test_whoever_is_named_needs_no_group(setup: Setup) -> None:
+    """So Slack is not asked."""
+    setup.env |= {"ALLOWED_USERS": f"{CREW} {ADA}", "SLACK_BOT_TOKEN": ""}
+    report = await setup.run(who=ADA)
+
+    assert (report.code, setup.slack.calls) == (0, [])
+
+
+async def test_a_group_takes_a_token_to_read(setup: Setup) -> None:
+    """Its fault is told in place of an answer."""
+    setup.env |= {"ALLOWED_USERS": CREW, "SLACK_BOT_TOKEN": ""}
+    report = await setup.run(who=ADA)
+
+    assert report.code == 1
+    assert [line.split(":")[0] for line in report.lines] == ["✗ SLACK_BOT_TOKEN"]
+
+
+# --- user groups ----------------------------------------------------------------------------------------
+
+
+async def test_user_groups_are_looked_up(setup: Setup) -> None:
+    """How many are in each is told, and the scope that they take is among those of the token."""
+    setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]})
+    setup.env["ALLOWED_USERS"] = f"S0TEAM {CREW}"
+    report = await setup.run()
+
+    assert (report.code, report.marked("–")) == (0, [])
+    assert report.line(f"ALLOWED_USERS {CREW}") == f"✓ ALLOWED_USERS {CREW}: a user group of 2"
+    assert report.line("ALLOWED_USERS S0TEAM") == "✓ ALLOWED_USERS S0TEAM: a user group of 1"
+    assert report.line("bot scopes").endswith(", im:write, usergroups:read")
+
+
+async def test_groups_that_may_not_be_read_are_not(setup: Setup) -> None:
+    """The scope is what is wrong, and it is said once."""
+    setup.slack.fail(GROUPS_LIST, UserGroups(GROUPS))
+    setup.env["ALLOWED_USERS"] = CREW
+    report = await setup.run()
+
+    assert len(report.marked("✗")) == 1
+    assert report.marked("–") == [f"– ALLOWED_USERS: whether {CREW} exist takes the scope usergroups:read"]
+    assert GROUPS_LIST not in {call.method for call in setup.slack.calls}
+
+
+async def test_a_group_that_slack_does_not_tell_of_now(setup: Setup) -> None:
+    """A limit says nothing of the group."""
+    setup.use_groups(GROUPS)
+    setup.slack.heal(GROUPS_LIST)
+    setup.slack.fail(GROUPS_LIST, RateLimited(9))
+    setup.env["ALLOWED_USERS"] = CREW
+    report = await setup.run()
+
+    assert (report.code, report.marked("–")) == (0, [f"– ALLOWED_USERS {CREW}: Slack does not tell (ratelimited)"])

@@ -14,7 +14,9 @@ from typing import TypeVar
 P = TypeVar("P")
 
 # These change nothing: how often they come in a run is a matter of time.
-_IDLE = frozenset({"Store.next_due", "Store.in_flight", "Store.history"})
+_IDLE = frozenset(
+    {"Store.next_due", "Store.in_flight", "Store.history", "Store.reload", "Store.reminders", "Store.known_models"}
+)
 
 # These come by the clock and repeat: a death at one of them is a death at any time.
 _BACKGROUND = frozenset({"Store.renew", "Store.prune"})

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
-LEASE = 0.4
+LEASE = 0.8
 """Seconds: on PostgreSQL a lease ends only by the clock."""
 
 DEATHS_AT_ONCE = 4
 
 ENDINGS = ("should be ready now", "was not reloaded")
+REMINDER = "`sdxl` was reloaded 0 days ago"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class World:
     modelslab: TryoutModelsLab
     url: str
     promised: list[Ask] = field(default_factory=list)
+    reminding: list[str] = field(default_factory=list)
+    """Who is to be reminded."""
 
     @contextlib.asynccontextmanager
     async def process(self, seams: Seams) -> AsyncIterator[Process]:
@@ -70,7 +73,7 @@ class World:
                 store,
                 modelslab,
                 Announcer(slack),
-                reload_seconds=0.1,
+                reload_seconds=0.2,
                 concurrency=4,
                 history_days=1,
             )
@@ -93,14 +96,26 @@ class World:
             await desk.run(opened_at)
         seams.dead.set()
 
-    async def ask(self, desk: Desk, person: str, channel: str, n: int) -> None:
-        """One command of the story: what was answered is promised."""
+    async def ask(self, desk: Desk, person: str, channel: str, n: int) -> str:
+        """One command of the story: what was answered is promised. Returns the reload's id."""
         url = self.slack.new_response_url(channel, person)
         if channel == SPENT:
             self.slack.spend(url)
         ask = Ask(f"trigger-{n}", person, channel, "sdxl", url)
-        await desk.ask(ask)
+        asked = await desk.ask(ask)
         self.promised.append(ask)
+        return asked.reload.id
+
+    async def remind(self, desk: Desk, person: str, reload_id: str) -> None:
+        """One wish to be reminded, once the reload is accepted: what was answered is promised."""
+        async with asyncio.timeout(60):
+            while await desk.remind(person, reload_id, MODELS) is None:  # noqa: ASYNC110 - no database tells
+                await asyncio.sleep(0.01)
+        self.reminding.append(person)
+
+    def reminded(self, person: str) -> bool:
+        """Whether a reminder reached them."""
+        return any(message.user == person and REMINDER in message.text for message in self.slack.messages)
 
     async def settle(self, process: Process) -> None:
         """Wait until nothing is left to be done."""
@@ -127,11 +142,15 @@ class Story:
 
     asks: tuple[tuple[str, str], ...]
     answers: tuple[Answer, ...] = ()
+    reminding: tuple[str, ...] = ()
 
     async def tell(self, world: World, desk: Desk) -> None:
-        """Ask, one after another."""
+        """Ask, one after another; then whoever wants to be reminded says so."""
+        reload_id = ""
         for n, (person, channel) in enumerate(self.asks):
-            await world.ask(desk, person, channel, n)
+            reload_id = await world.ask(desk, person, channel, n)
+        for person in self.reminding:
+            await world.remind(desk, person, reload_id)
 
 
 STORIES = {
@@ -140,6 +159,7 @@ STORIES = {
     "retried": Story(((ADA, MODELS),), (error(500, "Internal server error"), ACCEPTED)),
     "private": Story(((ADA, PRIVATE),)),
     "direct": Story(((ADA, SPENT), (BEN, SPENT))),
+    "reminded": Story(((ADA, MODELS),), reminding=(ADA, BEN)),
 }
 
 
@@ -188,10 +208,16 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
 @pytest.fixture(autouse=True)
 async def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.store.LEASE", LEASE)
+    monkeypatch.setattr("bot.store.ASK_SECONDS", 20.0)  # on a busy machine the story waits longer than people do
     monkeypatch.setattr("bot.desk.RENEW_SECONDS", LEASE / 4)
     monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.0)
     monkeypatch.setattr("bot.desk.call_wait", lambda *_: 0.05)
+    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.06)
+    monkeypatch.setattr("bot.desk.BAR_LAST", 0.01)
+    monkeypatch.setattr("bot.store.BAR_EDITS", 1e6)
+    monkeypatch.setattr("bot.store.REMIND_AFTER", 0.1)
+    monkeypatch.setattr("bot.reload.A_WHILE", 0.5)
     asyncio.get_running_loop().set_exception_handler(_let_the_dead_rest)
 
 
@@ -218,6 +244,7 @@ async def _seams_of(story: Story, url: str) -> list[Seam]:
         await _live(world, story, seams)
 
         assert [len(world.told(ask)) for ask in world.promised] == [1] * len(story.asks)
+        assert [world.reminded(person) for person in story.reminding] == [True] * len(story.reminding)
     return seams.passed
 
 
@@ -250,6 +277,7 @@ async def _die_at(seam: Seam, story: Story, url: str) -> list[str]:
             left = (await process.store.in_flight(5))[0]
         faults = [f"{left} left over"] if left else []
         faults += [f"{ask.user_id} in {ask.channel_id} was not told" for ask in world.promised if not world.told(ask)]
+        faults += [f"{person} was not reminded" for person in world.reminding if not world.reminded(person)]
         faults += _done_twice(world, story, [*seams.unrecorded.values()])
     return [f"a death {seam}: {fault}" for fault in faults]
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.scenarios.conftest import bot, brisk, house, mode, slack
 from tests.scenarios.house import House
+from tests.secrecy import remember, scan
 
 __all__ = ["bot", "brisk", "house", "mode", "slack"]
 
@@ -31,6 +32,8 @@ class Operator:
     async def scrape(self) -> dict[str, float]:
         """Every sample, as Prometheus names it."""
         _, _, text = await self.get("/metrics")
+        remember(self.house.secrets)
+        scan("the metrics", text)
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 

@@ -6,8 +6,8 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,13 @@ import aiohttp
 from aiohttp import web
 
 from bot import logs, settings
+from bot.desk import Desk
 from bot.service import Service
 from bot.tryout.answers import Answer, Exchange
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import Ack, TryoutSlack
 from bot.tryout.workspace import Message
+from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
 """The first three may reload models, Eve may not."""
@@ -29,6 +31,10 @@ MODELS, OPS = "C0MODELS", "C0OPS"
 
 READY = "should be ready now"
 FAILED = "was not reloaded"
+
+_RESTS = "kind = 'remind' OR (kind = 'close' AND claims > 0 AND tried_at IS NULL)"
+_SETTLED = f"NOT EXISTS (SELECT 1 FROM step WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
+_ENDED = "(SELECT count(*) FROM reload WHERE state = 'done')"
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
 _NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
@@ -171,6 +177,19 @@ class House:
         await self.reopen(RELOAD_SECONDS="0.6")
 
     @property
+    def desk(self) -> Desk:
+        """The bot's desk, as what receives presses has it."""
+        assert self.service is not None
+        desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does
+        assert desk is not None
+        return desk
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must be written nowhere."""
+        return [self.slack.bot_token, self.slack.app_token, self.slack.signing_secret, self.modelslab.key]
+
+    @property
     def port(self) -> int:
         """The port of the bot's HTTP face."""
         assert self.service is not None
@@ -220,9 +239,8 @@ class House:
         return self.said(*words, channel=channel)[-1]
 
     async def wait_done(self, n: int = 1, *, within: float = 10.0) -> None:
-        """Wait until n reloads have ended, and nothing more is to be done for any."""
-        over = "SELECT (SELECT count(*) FROM step) = 0 AND (SELECT count(*) FROM reload WHERE state = 'done') >= ?"
-        await eventually(lambda: self.sql(over, n)[0][0], within=within)
+        """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
+        await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
     async def wait_step(self, kind: str, *, within: float = 10.0) -> None:
         """Wait until a step of this kind is in hand."""
@@ -249,11 +267,10 @@ class House:
 
     def check(self) -> None:
         """No secret shows anywhere, nothing went wrong inside, and only a follow-up says "now"."""
-        shown = "\n".join(text for message in self.slack.messages for text in (message.text, *message.edits))
-        for secret in (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret, self.modelslab.key):
-            assert secret not in self.log.text
-            assert secret not in shown
-        assert not re.search(r"/commands/T\w+/\d+/(?!\[)", self.log.text), "a response_url was logged"
+        remember(self.secrets)
+        scan("the log", self.log.text)
+        scan("a message", repr(self.slack.messages))
+        scan_folder(self.database.parent)
         assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
         mishaps = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
         assert self.mishaps == bool(mishaps), mishaps
@@ -266,8 +283,17 @@ class House:
 
 
 def _block_texts(message: Message) -> list[str]:
-    texts = [block["text"] for block in message.blocks]
+    texts = [block.get("text") for block in message.blocks]
     return [str(text["text"]) for text in texts if isinstance(text, dict)] or [message.text]
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Keep anybody else from writing to an SQLite file, as a backup program may."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def reload_id(text: str) -> str:

@@ -11,7 +11,7 @@ from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House, relo
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
-V1 = Path(__file__).parent.parent / "data" / "v1.sql"
+DATA = Path(__file__).parent.parent / "data"
 
 _LINES = "SELECT user_id, team_id, channel_id, what, outcome, rule, reload_id FROM audit ORDER BY id"
 
@@ -30,7 +30,7 @@ async def test_every_command_is_kept(bot: House) -> None:
         (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),
         (BEN, *home, "status", "status", BEN, None),
         (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", "", None),
-        (EVE, *home, "", "help", "", None),
+        (EVE, *home, "", "not_allowed", "ALLOWED_USERS", None),
     ]
 
 
@@ -111,12 +111,12 @@ async def test_too_many_reloads_in_flight(bot: House) -> None:
 async def test_a_database_of_version_1(house: House) -> None:
     """The file of a bot without an audit is upgraded, and each of its reloads, whatever its state, is finished."""
     with closing(sqlite3.connect(house.database)) as connection:
-        connection.executescript(V1.read_text(encoding="utf-8"))
+        connection.executescript((DATA / "v1.sql").read_text(encoding="utf-8"))
     await house.open(HISTORY_DAYS="36500")
 
     await house.wait_done(7)
 
-    assert house.sql("SELECT version FROM schema_version") == [(2,)]
+    assert house.sql("SELECT version FROM schema_version") == [(3,)]
     assert sorted(house.reloads, key=str) == [
         ("accepted", "done", None),
         ("done", "done", None),
@@ -132,3 +132,21 @@ async def test_a_database_of_version_1(house: House) -> None:
     )
     assert len(house.said(READY, "`telling`")) == len(house.said("`failed` was not reloaded")) == 1
     assert house.said("`done`") == house.said("`undeliverable`") == []
+
+
+@one_mode
+async def test_a_database_of_version_2(house: House) -> None:
+    """The file of a bot without reminders is upgraded, and each of its reloads, whatever its state, is finished."""
+    with closing(sqlite3.connect(house.database)) as connection:
+        connection.executescript((DATA / "v2.sql").read_text(encoding="utf-8"))
+    await house.open(HISTORY_DAYS="36500")
+
+    await house.wait_done(8)
+
+    assert house.sql("SELECT version FROM schema_version") == [(3,)]
+    assert {state for _, state, _ in house.reloads} == {"done"}
+    assert sorted(call.model_id for call in house.modelslab.calls) == ["in-hand", "requested"]
+    for channel in (MODELS, OPS):
+        assert len(house.said(READY, "`accepted`", channel=channel)) == 1
+    assert len(house.said(READY, "`telling`")) == len(house.said("`failed` was not reloaded")) == 1
+    assert len(house.sql("SELECT * FROM audit WHERE at <= 1700000300")) == 11

@@ -1,25 +1,16 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from bot.errors import CannotStart, StoreAway
+from bot.reload import StepKind, Work
 from bot.service import Service
+from bot.store import Store
 from bot.tryout.answers import Raw
-from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered
-
-
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Keep anybody else from writing to an SQLite file, as a backup program may."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
+from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered, locked
 
 
 async def test_all_is_well(bot: House) -> None:
@@ -72,6 +63,26 @@ async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.Mon
     await bot.wait_said(READY)
 
     assert not await unhealthy()
+
+
+@pytest.mark.parametrize("mode", ["http"])
+async def test_one_of_two_claims_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a turn has claimed is begun at once, even where its other claim got no answer."""
+    claim = Store.claim
+    failed: list[object] = []
+
+    async def half(store: Store, kinds: Collection[StepKind], limit: int) -> list[Work]:
+        if StepKind.CALL not in kinds and not failed:
+            failed.append(kinds)
+            raise StoreAway("no answer")
+        return await claim(store, kinds, limit)
+
+    monkeypatch.setattr("bot.store.Store.claim", half)
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert failed
+    assert len(bot.modelslab.calls) == 1
 
 
 @pytest.mark.parametrize("mode", ["http"])

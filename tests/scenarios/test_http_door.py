@@ -184,7 +184,8 @@ async def test_signed_nonsense(bot: House) -> None:
 
 
 CONTENT_TYPES: tuple[str, ...] = (
-    "application/json",
+    "application/json; charset=utf-16",
+    "text/json",
     "text/plain",
     "multipart/form-data; boundary=x",
     "",
@@ -197,7 +198,7 @@ CONTENT_TYPES: tuple[str, ...] = (
 
 
 async def test_a_content_type(bot: House) -> None:
-    """Only a form in UTF-8 is read."""
+    """Only a form or JSON is read, and only in UTF-8."""
     for content_type in CONTENT_TYPES:
         body = urlencode(command()).encode()
         headers = bot.slack.sign(body) | {"Content-Type": content_type}
@@ -348,13 +349,15 @@ async def test_bad_http(bot: House) -> None:
     await still_serves(bot)
 
 
-async def test_a_hundred_headers(bot: House) -> None:
+async def test_many_headers(bot: House) -> None:
     """Headers are neither many nor logged."""
     body = urlencode(command()).encode()
-    many = {f"X-{number}": MARK for number in range(100)}
+    many = {f"X-{number}": MARK for number in range(50)}
 
     assert await refused(bot, request(body, many | {"Content-Type": FORM})) == 401
-    assert await refused(bot, request(body, {f"X-{number}": MARK for number in range(10_000)})) == 400
+    for count in (65, 10_000):
+        assert await refused(bot, request(body, {f"X-{number}": MARK for number in range(count)})) == 400
+    assert await refused(bot, request(body, {"X": MARK * 300})) == 400
 
 
 async def test_many_at_once(bot: House) -> None:
@@ -367,6 +370,68 @@ async def test_many_at_once(bot: House) -> None:
     assert ack.seconds < 2.0
     assert {401} == {status for status, _ in await crowd}
     await bot.wait_said(READY)
+
+
+# --- events, which are JSON -----------------------------------------------------------------------------
+
+OPENED = {"type": "app_home_opened", "user": ADA, "tab": "home"}
+
+JSON_NONSENSE: tuple[bytes, ...] = (
+    b"",
+    b"\xff",
+    MARK.encode(),
+    b"[]",
+    b"null",
+    b"[" * 20_000,
+    b"7" * 5_000,
+    urlencode(command()).encode(),
+    *(
+        json.dumps(body).encode()
+        for body in (
+            {},
+            {"type": MARK},
+            {"type": "url_verification"},
+            {"type": "url_verification", "challenge": ["x"]},
+            {"type": "url_verification", "challenge": "x\r\nX: y"},
+            {"type": "event_callback", "team_id": "T0TRYOUT"},
+            {"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "app_home_opened", "user": MARK}},
+            {"type": "event_callback", "team_id": "<!here>", "event": OPENED},
+        )
+    ),
+)
+
+
+async def test_signed_json_nonsense(bot: House) -> None:
+    """What is signed JSON but no event as Slack sends it is a bad request."""
+    for body in JSON_NONSENSE:
+        headers = bot.slack.sign(body) | {"Content-Type": "application/json"}
+        assert await refused(bot, request(body, headers)) == 400, ascii(body)[:80]
+
+
+async def test_an_event_that_is_not_signed(bot: House) -> None:
+    """JSON is signed like all else."""
+    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": OPENED}).encode()
+
+    assert await refused(bot, request(body, {"Content-Type": "application/json"})) == 401
+
+
+async def test_an_event_of_no_use_is_acknowledged(bot: House) -> None:
+    """Slack sends again what is refused, and stops sending to an app that refuses much."""
+    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "reaction_added"}}).encode()
+    headers = bot.slack.sign(body) | {"Content-Type": "application/json"}
+
+    assert (await exchange(bot.port, request(body, headers)))[0] == 200
+
+
+async def test_the_address_of_events_is_verified(bot: House) -> None:
+    """Slack asks once, when it is entered on the app's page; a forger gets no echo."""
+    body = json.dumps({"type": "url_verification", "challenge": "c0ffee", "token": "deprecated"}).encode()
+    status, answer = await exchange(
+        bot.port, request(body, bot.slack.sign(body) | {"Content-Type": "application/json"})
+    )
+
+    assert (status, answer.partition(b"\r\n\r\n")[2]) == (200, b"c0ffee")
+    assert (await exchange(bot.port, request(body, {"Content-Type": "application/json"})))[0] == 401
 
 
 # --- Slack's certificate probe --------------------------------------------------------------------------

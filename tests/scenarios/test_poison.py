@@ -30,6 +30,8 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
     assert told.text.startswith(f"<@{ADA}>")
     assert len(bot.log.of("step_crashed")) == 8
     assert [record["level"] for record in bot.log.of("step_poisoned")] == ["error"]
+    assert bot.sql("SELECT model_id FROM reload WHERE undeliverable") == [("poison",)]
+    assert bot.said("✗ `poison`", "not everyone could be told how it turned out")
     bot.mishaps = True
 
 

@@ -70,6 +70,9 @@ NONSENSE: tuple[JsonObject, ...] = (
     {"type": "slash_commands", "payload": invocation(trigger_id="")},
     {"type": "slash_commands", "payload": invocation(response_url=None)},
     {"type": "events_api", "payload": {"event": {"type": "message", "text": MARK}}},
+    {"type": "events_api", "payload": {"type": "event_callback", "event": MARK}},
+    {"type": "interactive", "payload": {"type": MARK}},
+    {"type": "interactive", "payload": {"type": "shortcut", "callback_id": "reload_model", "user": MARK}},
     {"type": "interactive", "payload": {"type": "block_actions", "actions": [MARK]}},
     {"type": "interactive", "payload": {"type": "view_submission"}},
     {"type": MARK, "payload": invocation()},
@@ -195,6 +198,7 @@ async def test_a_silent_connection(impatient: House) -> None:
 
 async def test_slack_goes_away(impatient: House) -> None:
     """While Slack is away the bot keeps trying, and what falls due meanwhile is told when it is back."""
+    await impatient.reopen(RELOAD_SECONDS="1")
     await impatient.ask("sdxl")
     await impatient.wait_said("is reloading")
     await impatient.slack.stop()
@@ -240,7 +244,7 @@ async def test_an_ack_that_is_lost(impatient: House, monkeypatch: pytest.MonkeyP
         received.set()
         return command.parse(text)
 
-    monkeypatch.setattr("bot.slack_app.parse", parse)
+    monkeypatch.setattr("bot.listener.parse", parse)
     impatient.slack.ack_seconds = 1.0
     with closing(sqlite3.connect(impatient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -355,6 +359,32 @@ async def test_a_port_that_is_taken(house: House) -> None:
     async with taken:
         with pytest.raises(CannotStart, match=f"PORT: cannot listen on {port}"):
             await house.open(PORT=str(port))
+
+
+@pytest.mark.parametrize("mode", ["http"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0TRYOUT", "enterprise_id": ["E"]}]
+)
+async def test_an_answer_that_names_no_workspace(house: House, fields: dict[str, object]) -> None:
+    """The bot asks again: without a home it could tell nobody from a stranger."""
+    house.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
+    await house.open()
+    await house.wait_ready()
+    ack = await house.ask("sdxl")
+
+    assert house.log.of("slack_away")[0]["code"] == "no_sense"
+    assert "Reloading `sdxl`" in ack.text
+
+
+@pytest.mark.parametrize("mode", ["http"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
+async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
+    """An address where nobody can listen is told as such, and not as a fault of the port."""
+    if host.endswith(" "):  # spaces around a setting do no harm
+        await house.open(HOST=host)
+        return
+    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: give an address of this machine"):
+        await house.open(HOST=host)
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])

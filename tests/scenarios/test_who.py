@@ -5,7 +5,9 @@ import json
 import pytest
 
 from bot import messages
+from bot.tryout.answers import Hang
 from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House, reload_id
+from tests.usergroups import UserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -45,9 +47,9 @@ async def test_nothing_is_shown_to_others(bot: House, text: str) -> None:
 
 
 @one_mode
-@pytest.mark.parametrize("text", ["", "help", " HELP ", "\u00a0help\u00a0"])
+@pytest.mark.parametrize("text", ["help", " HELP ", "\u00a0help\u00a0"])
 async def test_help_is_for_anyone(bot: House, text: str) -> None:
-    """Anyone may ask for help, from anywhere; a bare command asks for it too."""
+    """Anyone may ask for help, from anywhere."""
     ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
 
     assert ack.text == messages.HELP
@@ -63,6 +65,47 @@ async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str])
     assert ack.text == "Only people of this bot's own workspace may reload models. Nothing was started."
     assert bot.log.of("command")[-1]["outcome"] == "other_workspace"
     assert await nothing_happened(bot)
+
+
+async def test_a_user_group(bot: House) -> None:
+    """Whoever is in it may, by the group; nobody else, and nobody of another workspace."""
+    bot.slack.fail("usergroups.users.list", UserGroups({"S0CREW": [EVE]}))
+    await bot.reopen(ALLOWED_USERS="S0CREW")
+    await bot.log.wait_for("group_read")
+    ack = await bot.ask("sdxl", EVE)
+    refused = await bot.ask("sdxl", ADA)
+    stranger = await bot.ask("sdxl", EVE, team_id="T0OTHER")
+    await bot.wait_done()
+
+    assert "Reloading `sdxl`" in ack.text
+    assert bot.sql("SELECT user_id, outcome, rule FROM audit WHERE outcome = 'requested'") == [
+        (EVE, "requested", "S0CREW")
+    ]
+    assert "You are not allowed" in refused.text
+    assert "Only people of this bot's own workspace" in stranger.text
+
+
+@one_mode
+async def test_a_user_group_that_slack_does_not_tell_of(bot: House) -> None:
+    """The start does not wait for it, its people are told why, and whoever is named does not notice."""
+    bot.slack.fail("usergroups.users.list", Hang(), times=1)
+    await bot.reopen(ALLOWED_USERS=f"S0CREW {ADA}")
+    refused = await bot.ask("sdxl", EVE)
+    ack = await bot.ask("sdxl", ADA)
+    await bot.wait_done()
+
+    assert "Slack has not let me read who is in the user group `S0CREW`. Nothing was started" in refused.text
+    assert "Reloading `sdxl`" in ack.text
+    await bot.wait_sql("SELECT count(*) FROM audit WHERE outcome = 'group_unread' AND rule = 'S0CREW'")
+
+
+@one_mode
+async def test_without_user_groups_none_is_read(bot: House) -> None:
+    """So that the app needs no scope for them."""
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    assert "usergroups.users.list" not in {call.method for call in bot.slack.calls}
 
 
 @one_mode

@@ -5,7 +5,7 @@ from bot.reload import State, StepKind
 from bot.store import LEASE, Store
 from tests.store.world import World, ask
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
 
 
 async def _due_of_each_kind(world: World) -> None:

@@ -40,6 +40,23 @@ async def test_in_flight_limit(store: Store, world: World) -> None:
     assert count == 5
 
 
+async def test_a_glance(store: Store, world: World) -> None:
+    """One look shows what is in flight, what is over, and the reminders of whoever looks."""
+    over = await world.done(ask("over"))
+    for user in ("U0ADA", "U0BEN"):
+        await store.remind(user, over.id, "C0MODELS")
+    for model in ("one", "two"):
+        await store.ask(ask(model))
+        await world.elapse(1.0)
+    glance = await store.glance("U0ADA", 1)
+
+    assert [entry.reload.model_id for entry in glance.in_flight] == ["one"]
+    assert [entry.reload.model_id for entry in glance.history] == ["over"]
+    assert [reminder.model_id for reminder in glance.reminders] == ["over"]
+    assert glance.count == 2
+    assert glance.now == glance.in_flight[0].now >= glance.in_flight[0].reload.asked_at
+
+
 async def test_nothing_to_list(store: Store) -> None:
     """Where nobody has asked there is nothing in flight, and no history."""
     assert await store.in_flight(10) == ([], 0)
@@ -63,6 +80,7 @@ async def test_pruned(store: Store, world: World) -> None:
     await world.accepted(ask("old", channel="C0OLD"), seconds=0.0)
     await store.status_posted((await world.claim_one(StepKind.STATUS, "C0OLD")).step, "1.2", None)
     await world.tell_everyone()
+    await store.dropped((await world.claim_one(StepKind.CLOSE)).step)
     await world.elapse(_DAY * 90)
     await world.done(ask("young"))
 
@@ -72,6 +90,18 @@ async def test_pruned(store: Store, world: World) -> None:
     assert [entry.reload.model_id for entry in (await store.in_flight(10))[0]] == ["in-flight"]
     assert await world.count() == (2, 2, 1)
     assert await store.prune(90) == (0, 0)
+
+
+async def test_not_pruned_before_its_last_step(store: Store, world: World) -> None:
+    """What is still to be done for a reload keeps it, however long ago it ended."""
+    await world.accepted(ask(), seconds=0.0)
+    await store.status_posted((await world.claim_one(StepKind.STATUS)).step, "1.2", None)
+    await world.tell_everyone()
+    await world.elapse(_DAY * 90)
+
+    assert (await store.prune(1))[0] == 0
+    await store.dropped((await world.claim_one(StepKind.CLOSE)).step)
+    assert (await store.prune(1))[0] == 1
 
 
 async def test_pruned_in_parts(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

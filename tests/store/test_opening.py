@@ -3,7 +3,7 @@ import time
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, delete, insert, text, update
 
 from bot import schema
 from bot.database import Database, Transaction
@@ -66,7 +66,18 @@ async def test_later_version(store: Store, world: World) -> None:
     """A database that a later program has made is refused, and left alone."""
     await world.database.run(lambda tx: tx.connection.execute(update(schema.version).values(version=99)))
 
-    with pytest.raises(CannotStart, match="has schema version 99, and this program knows 2: run the newer program"):
+    with pytest.raises(CannotStart, match="has schema version 99, and this program knows 3: run the newer program"):
+        await store.open()
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+async def test_no_telling_version(store: Store, world: World, rows: int) -> None:
+    """A database whose version cannot be told is refused, and left alone."""
+    await world.database.run(lambda tx: tx.connection.execute(delete(schema.version)))
+    for _ in range(rows):
+        await world.database.run(lambda tx: tx.connection.execute(insert(schema.version).values(version=2)))
+
+    with pytest.raises(CannotStart, match=f"DATABASE_URL: the table schema_version has {rows} rows"):
         await store.open()
 
 
@@ -78,12 +89,12 @@ async def test_earlier_version(store: Store, url: str, monkeypatch: pytest.Monke
         connection.execute(text("ALTER TABLE reload ADD COLUMN novelty TEXT"))
 
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, add_a_column])
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
 
     await store.open()
     await store.open()
 
-    assert outside(url, _VERSION) == [(3,)]
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
     assert outside(url, "SELECT model_id, novelty FROM reload") == [("sdxl", None)]
 
 
@@ -118,6 +129,30 @@ async def test_version_1(database: Database, url: str, clock: Clock, monkeypatch
     assert outside(url, "SELECT outcome FROM audit") == [("joined",)]
 
 
+_AS_IN_VERSION_2 = """
+DROP INDEX by_model;
+DROP INDEX one_reminder;
+ALTER TABLE step DROP COLUMN person_id;
+UPDATE schema_version SET version = 2
+"""
+
+
+async def test_version_2(world: World, url: str) -> None:
+    """A database of version 2, which knows no reminders, learns them, and goes on with what was asked for."""
+    accepted = await world.accepted(ask())
+    for statement in _AS_IN_VERSION_2.split(";"):
+        await world.database.run(partial(_execute, statement))
+
+    await world.store.open()
+    await world.store.open()
+
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
+    assert await world.kinds() == [(StepKind.FOLLOW_UP, "C0MODELS"), (StepKind.STATUS, "C0MODELS")]
+    for _ in range(2):
+        await world.store.remind("U0ADA", accepted.id, "C0MODELS")
+    assert outside(url, "SELECT person_id FROM step WHERE kind = 'remind'") == [("U0ADA",)]
+
+
 def _execute(statement: str, tx: Transaction) -> None:
     tx.connection.execute(text(statement))
 
@@ -130,13 +165,13 @@ async def test_migration_that_fails(store: Store, world: World, url: str, monkey
         raise ValueError("on purpose")
 
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, fail])
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
 
     with pytest.raises(ValueError, match="on purpose"):
         await store.open()
 
-    assert outside(url, _VERSION) == [(2,)]
     monkeypatch.undo()
+    assert outside(url, _VERSION) == [(schema.VERSION,)]
     await store.ask(ask())
     assert (await world.count())[0] == 1
 

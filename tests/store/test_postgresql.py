@@ -88,6 +88,22 @@ async def test_cost_of_a_claim(postgres: Postgres, url: str) -> None:
     await _said(postgres, url, claim)
 
 
+async def test_asking_waits_for_nobody(database: Database, url: str) -> None:
+    """Who asks does not wait for what the loop has the database do: askings have a connection of their own."""
+    asking = Database(url, Clock())
+    await asking.start()
+    store = Store(database, "one", asking=asking)
+    await store.open()
+
+    async with busy(database):
+        asked = await store.ask(ask(trigger="t"))
+        assert await store.withdraw("t")
+
+    assert not asked.joined
+    assert (await store.in_flight(10))[1] == 0
+    await asking.stop()
+
+
 # --- the connection -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from bot.reload import State, Step, StepKind
 from bot.store import LEASE, Store
 from tests.store.world import World, ask, outside
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
 
 
 # --- the call -------------------------------------------------------------------------------------------
@@ -237,6 +237,119 @@ async def test_closing(store: Store, world: World, ts: str, closes: int) -> None
         assert work.reload.state is State.DONE
 
 
+async def test_closing_a_late_status(store: Store, world: World) -> None:
+    """A status that is posted after the follow-up is closed at once, and nothing else is left to do for it."""
+    await world.ready(ask())
+    status = await world.claim_one(_STATUS)
+    await world.tell_everyone()
+    assert await world.kinds() == [(_STATUS, "C0MODELS")]
+
+    await store.status_posted(status.step, "1700.1", None, 20.0)
+
+    assert [(seen.kind, seen.due_in) for seen in await world.steps()] == [(_CLOSE, world.about(0.0))]
+
+
+async def test_no_closing_of_a_late_status_that_cannot_be_edited(store: Store, world: World) -> None:
+    """Where it went through a response_url nothing can be closed."""
+    await world.ready(ask())
+    status = await world.claim_one(_STATUS)
+    await world.tell_everyone()
+
+    await store.status_posted(status.step, "", 1, 20.0)
+
+    assert await world.kinds() == []
+
+
+async def test_closing_what_nobody_could_be_told(store: Store, world: World) -> None:
+    """Where the follow-up is given up, the status does not go on as if something were coming."""
+    await world.ready(ask())
+    await store.status_posted((await world.claim_one(_STATUS)).step, "1700.1", None, 20.0)
+
+    await store.undeliverable((await world.claim_one(_FOLLOW_UP)).step)
+
+    assert await world.kinds() == [(_CLOSE, "C0MODELS")]
+
+
+async def test_told_that_nobody_can_say(store: Store, world: World) -> None:
+    """Where the bot stumbled over its own follow-up, the reload says for good that its end could not be told."""
+    await world.ready(ask())
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.told(follow_up.step, [1], None, stumbled=True)
+
+    reload = await world.reload(follow_up.reload.id)
+    assert (reload.state, reload.undeliverable) == (State.DONE, True)
+
+
+# --- bars -----------------------------------------------------------------------------------------------
+
+
+async def test_a_bar(store: Store, world: World) -> None:
+    """A status that can be edited gets a bar, which moves after a while, and ends with the follow-up."""
+    await world.accepted(ask())
+    await store.status_posted((await world.claim_one(_STATUS)).step, "1700.1", None, 20.0)
+
+    (bar,) = [seen for seen in await world.steps() if seen.kind is _BAR]
+    assert (bar.channel_id, bar.due_in) == ("C0MODELS", world.about(20.0))
+    await world.elapse(120.0)
+    (work,) = await world.claim(_BAR)
+    assert work.status_ts == "1700.1"
+    await world.tell_everyone()
+    assert await world.kinds() == [(_CLOSE, "C0MODELS")]
+    with pytest.raises(LeaseLost):
+        await store.rested(work.step, 20.0)
+
+
+@pytest.mark.parametrize(("ts", "every"), [("", 20.0), ("1700.1", None)])
+async def test_no_bar(store: Store, world: World, ts: str, every: float | None) -> None:
+    """What cannot be edited, or is over too soon, gets none."""
+    await world.accepted(ask())
+
+    await store.status_posted((await world.claim_one(_STATUS)).step, ts, None, every)
+
+    assert await world.kinds() == [(_FOLLOW_UP, "C0MODELS")]
+
+
+async def test_a_bar_of_one_channel(store: Store, world: World) -> None:
+    """That one channel has been told ends no bar in another."""
+    await world.ready(ask(channel="C0MODELS"), ask(channel="C0OPS"))
+    for status in await world.claim(_STATUS):
+        await store.status_posted(status.step, "1700.1", None, 20.0)
+
+    await store.told((await world.claim_one(_FOLLOW_UP, "C0OPS")).step, [2], None)
+
+    assert [channel for kind, channel in await world.kinds() if kind is _BAR] == ["C0MODELS"]
+
+
+@pytest.mark.parametrize(("every", "most"), [(20.0, 13), (3.0, 2), (1.4, 0)])
+async def test_as_many_bars_as_slack_bears(store: Store, world: World, every: float, most: int) -> None:
+    """All bars together are edited at most forty times a minute; a status more has none."""
+    await world.accepted(*(ask(channel=f"C{number}") for number in range(most + 2)))
+    for status in await world.claim(_STATUS):
+        await store.status_posted(status.step, "1700.1", None, every)
+
+    assert [kind for kind, _ in await world.kinds()].count(_BAR) == most
+
+
+# --- resting --------------------------------------------------------------------------------------------
+
+
+async def test_rested(store: Store, world: World) -> None:
+    """A step that has done what was due is due anew after its wait, as if it had never been tried."""
+    await world.ready(ask())
+    follow_up = await world.claim_one(_FOLLOW_UP)
+    await store.again(follow_up.step, 0.0)
+    follow_up = await world.claim_one(_FOLLOW_UP)
+    await store.crashed(follow_up.step, 0.0)
+    follow_up = await world.claim_one(_FOLLOW_UP)
+
+    await store.rested(follow_up.step, 30.0)
+
+    (seen,) = [seen for seen in await world.steps() if seen.kind is _FOLLOW_UP]
+    assert (seen.owner, seen.claims, seen.attempts, seen.crashes) == (None, 3, 0, 0)
+    assert seen.due_in == world.about(30.0)
+
+
 async def test_no_closing_of_a_failure(store: Store, world: World) -> None:
     """A reload that failed had no status message, so there is none to edit."""
     call = await world.called(ask())
@@ -280,6 +393,7 @@ _RECORDS: dict[str, Callable[[Store, Step], Awaitable[object]]] = {
     "again": lambda store, step: store.again(step, 1.0, unknown=True),
     "crashed": lambda store, step: store.crashed(step, 1.0),
     "postponed": lambda store, step: store.postponed(step, 1.0, unknown=True),
+    "rested": lambda store, step: store.rested(step, 1.0),
     "dropped": lambda store, step: store.dropped(step),
     "status_posted": lambda store, step: store.status_posted(step, "1700.1", 1),
     "told": lambda store, step: store.told(step, [1], 1),

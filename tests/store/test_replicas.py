@@ -1,6 +1,7 @@
 """Two processes on one PostgreSQL: what one does while the other is in the middle of something."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable
 from typing import NamedTuple, TypeVar
 
@@ -8,13 +9,13 @@ import pytest
 
 from bot.database import Database
 from bot.errors import Failure
-from bot.reload import State, StepKind
+from bot.reload import REMIND_AFTER, State, StepKind
 from tests.postgres import Postgres
-from tests.store.world import WAIT, Clock, World, ask, at_commit, outside, stopped_at
+from tests.store.world import WAIT, Clock, Gate, World, ask, at_commit, outside, press, stopped_at
 
 T = TypeVar("T")
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
 
 
 class Replicas(NamedTuple):
@@ -174,6 +175,63 @@ async def test_joined_before_failure(replicas: Replicas) -> None:
     assert sorted(await one.kinds()) == [(_FOLLOW_UP, "C0MODELS"), (_FOLLOW_UP, "C0OPS")]
 
 
+async def test_joined_by_a_press_before_telling(replicas: Replicas) -> None:
+    """Who joins by a press just before another replica begins to tell of the reload is told with the others."""
+    one, two, _ = replicas
+    ready = await one.ready(ask(user="U0ADA"))
+    with stopped_at("INSERT INTO watcher") as gate:
+        joining = asyncio.create_task(two.store.join(press(user="U0BOB"), ready.id))
+        await gate.reached()
+        telling = await replicas.waits(one.claim(_FOLLOW_UP))
+        gate.open()
+
+    assert await joining is not None
+    (work,) = await telling
+    assert [watcher.user_id for watcher in work.audience] == ["U0ADA", "U0BOB"]
+
+
+async def test_too_late_to_join_by_a_press_meanwhile(replicas: Replicas) -> None:
+    """Who presses while another replica begins to tell of the reload does not join it."""
+    one, two, _ = replicas
+    ready = await one.ready(ask())
+    with stopped_at("SELECT watcher.id") as gate:
+        telling = asyncio.create_task(one.claim(_FOLLOW_UP))
+        await gate.reached()
+        joining = await replicas.waits(two.store.join(press(user="U0BOB"), ready.id))
+        gate.open()
+
+    assert len(await telling) == 1
+    assert await joining is None
+    assert (await one.count())[1] == 1
+
+
+async def test_a_double_click_on_both(replicas: Replicas) -> None:
+    """Of two clicks that reach two replicas at once one begins the reload, and the other is answered alike."""
+    one, two, _ = replicas
+    with stopped_at("INSERT INTO audit") as gate:
+        first = asyncio.create_task(one.store.ask(press()))
+        await gate.reached()
+        second = await replicas.waits(two.store.ask(press()))
+        gate.open()
+
+    assert await first == await second
+    assert await one.count() == (1, 1, 1)
+
+
+async def test_a_double_click_on_both_and_an_end(replicas: Replicas) -> None:
+    """Even where the reload of the first click has failed by the time the second looks, nothing more is begun."""
+    one, two, _ = replicas
+    with stopped_at("INSERT INTO reload") as gate:
+        second = asyncio.create_task(two.store.ask(press()))
+        await gate.reached()
+        call = await one.called(press())
+        await one.store.failed(call.step, Failure.DOWN, "", unknown=False)
+        gate.open()
+
+    assert (await second).reload.id == call.reload.id
+    assert (await one.count())[:2] == (1, 1)
+
+
 # --- claiming -------------------------------------------------------------------------------------------
 
 
@@ -222,6 +280,80 @@ async def test_last_two_told_at_once(replicas: Replicas) -> None:
     await asyncio.gather(first, second)
 
     assert (await one.reload(ready.id)).state is State.DONE
+
+
+async def test_told_while_its_status_is_recorded(replicas: Replicas) -> None:
+    """A status whose channel another replica tells the end of at that moment is closed all the same, once."""
+    one, two, _ = replicas
+    await one.ready(ask())
+    (status,) = await one.store.claim([_STATUS], 1)
+    (follow_up,) = await two.store.claim([_FOLLOW_UP], 1)
+    with stopped_at("SELECT step.id FROM step") as gate:
+        posting = asyncio.create_task(one.store.status_posted(status.step, "1700.1", None, 20.0))
+        await gate.reached()
+        telling = await replicas.waits(two.store.told(follow_up.step, [], None))
+        gate.open()
+    await asyncio.gather(posting, telling)
+
+    assert [kind for kind, _ in await one.kinds()] == [_DIRECT, _CLOSE]
+
+
+async def test_its_status_is_recorded_while_told(replicas: Replicas) -> None:
+    """And likewise the other way round."""
+    one, two, _ = replicas
+    await one.ready(ask())
+    (status,) = await one.store.claim([_STATUS], 1)
+    (follow_up,) = await two.store.claim([_FOLLOW_UP], 1)
+    with stopped_at("UPDATE reload SET state") as gate:
+        telling = asyncio.create_task(two.store.told(follow_up.step, [1], None))
+        await gate.reached()
+        posting = await replicas.waits(one.store.status_posted(status.step, "1700.1", None, 20.0))
+        gate.open()
+    await asyncio.gather(posting, telling)
+
+    assert [kind for kind, _ in await one.kinds()] == [_CLOSE]
+
+
+# --- reminders ------------------------------------------------------------------------------------------
+
+
+async def test_reminded_while_reloaded(replicas: Replicas) -> None:
+    """A reminder that misses the acceptance of a later reload is not told of the old one: it finds the new one."""
+    one, two, _ = replicas
+    old = await one.done(ask())
+    call = await one.called(ask())
+    gate, first = Gate(), threading.Lock()
+
+    def stop(_: object) -> None:
+        if first.acquire(blocking=False):
+            gate.wait()
+
+    with at_commit(stop):
+        accepting = asyncio.create_task(one.store.accepted(call.step, 120.0))
+        await gate.reached()
+        missed = await two.store.remind("U0ADA", old.id, "C0MODELS")
+        gate.open()
+    new = await accepting
+    assert missed is not None
+    assert missed.reload_id == old.id
+    await one.elapse(REMIND_AFTER + 60.0)
+
+    assert await one.store.claim([_REMIND], 10) == []
+    assert [reminder.reload_id for reminder in await one.store.reminders("U0ADA")] == [new.id]
+
+
+async def test_reminded_by_both_at_once(replicas: Replicas) -> None:
+    """Two presses that reach two replicas at once are one reminder."""
+    one, two, _ = replicas
+    ended = await one.done(ask())
+    with stopped_at("INSERT INTO step") as gate:
+        first = asyncio.create_task(one.store.remind("U0ADA", ended.id, "C0MODELS"))
+        await gate.reached()
+        second = asyncio.create_task(two.store.remind("U0ADA", ended.id, "C0MODELS"))
+        gate.open()
+
+    assert await first == await second
+    assert len(await one.store.reminders("U0ADA")) == 1
 
 
 # --- withdrawing ----------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from bot.database import Database, Transaction
 from bot.errors import CannotStart, StoreAway
 from bot.store import Store
-from tests.store.world import Clock, Gate, World, ask, outside, path_of
+from tests.store.world import WAIT, Clock, Gate, World, ask, outside, path_of
 
 
 @pytest.fixture
@@ -82,6 +84,49 @@ async def test_closed_at_the_end(url: str, file: Path) -> None:
     await database.stop()
 
     assert sorted(path.name for path in file.parent.iterdir()) == ["reload-model.db", "reload-model.db.lock"]
+
+
+async def test_checkpoint_at_rest(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed moves from the WAL into the file once nothing is asked, and stays committed all the while."""
+    monkeypatch.setattr("bot.database._REST_SECONDS", 0.01)
+    monkeypatch.setattr("bot.database._COMMITS_AT_REST", 3)
+    before = await asyncio.to_thread(file.read_bytes)
+    for number in range(3):
+        await store.ask(ask(f"model-{number}"))
+
+    async with asyncio.timeout(WAIT):
+        while await asyncio.to_thread(file.read_bytes) == before:
+            pass
+    assert (await store.in_flight(10))[1] == 3
+
+
+async def test_checkpoint_that_fails(store: Store, world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody notices: neither that it cannot be done, nor that there is no connection to do it on."""
+    database = world.database
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(*_: object) -> None:
+        loop.call_soon_threadsafe(failed.set)
+        raise OperationalError("PRAGMA", None, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr("bot.database._REST_SECONDS", 0.01)
+    monkeypatch.setattr("bot.database._COMMITS_AT_REST", 1)
+    monkeypatch.setattr(Connection, "exec_driver_sql", fail)
+    await store.ask(ask("one"))
+    await asyncio.wait_for(failed.wait(), WAIT)
+    await store.ask(ask("two"))
+    database._disconnect()  # noqa: SLF001 - as after an error
+    database._checkpoint()  # noqa: SLF001 - as after an error
+
+    assert outside(url, "SELECT count(*) FROM reload") == [(2,)]
+
+
+async def test_wal_is_bounded(database: Database) -> None:
+    """However busy it is: beyond some 32 MB a commit makes room itself."""
+    assert (
+        await database.run(lambda tx: tx.connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()) == 8000
+    )
 
 
 # --- what may be wrong with a file ----------------------------------------------------------------------

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import psycopg
@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from bot.database import Database, Transaction
+from bot.prepared import AnyRows, Driver, Parameters, Prepared
 from bot.reload import Reload, StepKind, Watcher, Work
 from bot.schema import audit, place, reload, step, watcher
 from bot.store import Ask, Store
@@ -35,6 +36,14 @@ def ask(
 ) -> Ask:
     """An invocation, unlike any other unless trigger says so."""
     return Ask(trigger or f"trigger-{next(_TRIGGERS)}", user, channel, model, response_url)
+
+
+def press(
+    model: str = "sdxl", *, user: str = "U0ADA", channel: str = "C0MODELS", button: str = "C0MODELS/1.2/again"
+) -> Ask:
+    """A press of a button, unlike any other invocation."""
+    pressed = ask(model, user=user, channel=channel)
+    return replace(pressed, trigger_id=f"{button}#{pressed.trigger_id}", press=button)
 
 
 @dataclass
@@ -60,6 +69,7 @@ class Seen:
     claims: int
     attempts: int
     crashes: int
+    person_id: str | None
 
 
 class World:
@@ -241,16 +251,22 @@ async def busy(database: Database) -> AsyncIterator[None]:
         await task
 
 
-# SQLAlchemy's own listeners cannot be removed while another thread is at one: so these stay, and ask what to do.
+# A listener cannot be removed while another thread is at it: so these stay, and ask what to do.
 _before_statements: list[Callable[[str], None]] = []
 _at_commits: list[Callable[[Connection], object]] = []
 _at_rollbacks: list[Callable[[Connection], object]] = []
 
 
-@event.listens_for(Engine, "before_cursor_execute")
-def _at_statement(*arguments: object) -> None:
+_run = Prepared.run
+
+
+def _announced(prepared: Prepared, driver: Driver, parameters: Parameters) -> AnyRows:
     for then in tuple(_before_statements):
-        then(" ".join(str(arguments[2]).split()))
+        then(" ".join(prepared.text.split()))
+    return _run(prepared, driver, parameters)
+
+
+Prepared.run = _announced  # type: ignore[method-assign, assignment]
 
 
 @event.listens_for(Engine, "commit")

@@ -1,4 +1,4 @@
-"""Servers that run, and clients that talk to them as the bot does."""
+"""Servers that run, clients that talk to them as the bot does, and an app that Slack reaches in either mode."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -8,6 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.tryout.modelslab import TryoutModelsLab
 from bot.tryout.slack import TryoutSlack
+from tests.tryout.app import App
 
 
 @pytest.fixture
@@ -50,3 +51,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """Any HTTP client."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(params=["socket", "http"])
+async def app(request: pytest.FixtureRequest, slack: TryoutSlack, web: AsyncWebClient) -> AsyncIterator[App]:
+    """An app that Slack reaches over Socket Mode, and another that it reaches over HTTP."""
+    slack.ack_seconds = 3.0
+    app = App(slack, web)
+    await app.listen(request.param)
+    yield app
+    await app.close()

@@ -2,7 +2,21 @@
 
 import pytest
 
-from bot.tryout.lines import Cast, Line, Person, Place, Remark, Say, Unclear, Wait, Word
+from bot.tryout.lines import (
+    Cast,
+    Choose,
+    Line,
+    OpenHome,
+    Person,
+    Place,
+    Remark,
+    Say,
+    Shortcut,
+    Type,
+    Unclear,
+    Wait,
+    Word,
+)
 
 CAST = Cast(
     people={"ada": Person("U0ADA", "models"), "ben": Person("U0BEN", "ops")},
@@ -27,6 +41,25 @@ LAST = Place("ben", "models")
 def test_somebody_says_something(line: str, person: str, channel: str, text: str) -> None:
     """A name and a channel may be left out: the person's usual channel, or who and where it was last."""
     assert CAST.read(line, LAST) == Say(Place(person, channel), text)
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("3", Choose(LAST, "3")),
+        ("ada: 3", Choose(Place("ada", "models"), "3")),
+        ("ada #ops: 12\n", Choose(Place("ada", "ops"), "12")),
+        ("ada: home", OpenHome(Place("ada", "models"))),
+        ("Home", OpenHome(LAST)),
+        ("ada: type sdxl turbo", Type(Place("ada", "models"), "sdxl turbo")),
+        ("type", Type(LAST, "")),
+        ("ada: shortcut reload_model", Shortcut(Place("ada", "models"), "reload_model")),
+        ("zed: 3", Unclear("nobody here is called zed: there are ada, ben")),
+    ],
+)
+def test_somebody_does_something(line: str, read: Line) -> None:
+    """Buttons have numbers; the Home tab, a field and a shortcut have words."""
+    assert CAST.read(line, LAST) == read
 
 
 @pytest.mark.parametrize(

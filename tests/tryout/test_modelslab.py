@@ -223,3 +223,44 @@ async def test_the_balance_is_told_to_whoever_has_the_key(
         )
         assert (refused.status, await refused.json()) == (401, {"status": "error", "message": "API key required"})
     assert modelslab.calls == []
+
+
+LIST = "/api/v4/dreambooth/model_list"
+
+
+async def test_it_lists_its_models(http: aiohttp.ClientSession, modelslab: TryoutModelsLab) -> None:
+    """The list is bare, of those it was given and the pretend ones, but for the one that it does not know."""
+    modelslab.models = ["anything", "busy"]
+    async with http.post(modelslab.url + LIST, json={"key": modelslab.key}) as response:
+        models = await response.json()
+
+    assert [model["model_id"] for model in models] == [
+        "anything",
+        *sorted(PRETEND.keys() - {"no-such-model"}),
+    ]
+    assert models[0] == {
+        "model_id": "anything",
+        "status": "model_ready",
+        "model_name": "Anything",
+        "created_at": "2023-04-01T12:00:00.000000Z",
+        "description": "The model anything of the tryout.",
+        "screenshots": "",
+    }
+    assert (modelslab.list_calls, modelslab.calls) == (1, [])
+
+
+async def test_the_list_is_not_for_strangers(http: aiohttp.ClientSession, modelslab: TryoutModelsLab) -> None:
+    """Without the right key there is no list."""
+    async with http.post(modelslab.url + LIST, json={"key": "wrong"}) as response:
+        assert (response.status, await response.json()) == (401, {"status": "error", "message": "Invalid API key"})
+
+
+async def test_the_list_can_fail_on_demand(http: aiohttp.ClientSession, modelslab: TryoutModelsLab) -> None:
+    """It fails as often as it is told to, and each failure is counted."""
+    modelslab.fail_list(Raw(502), times=1)
+    statuses = [(await http.post(modelslab.url + LIST, json={"key": modelslab.key})).status for _ in range(2)]
+    modelslab.fail_list(Json(500, {}))
+    statuses += [(await http.post(modelslab.url + LIST, json={"key": modelslab.key})).status for _ in range(2)]
+
+    assert statuses == [502, 200, 500, 500]
+    assert modelslab.list_calls == 4

@@ -82,6 +82,33 @@ def test_messages(screen: Screen, drawn: list[str], message: Message, line: str)
     assert drawn == [line]
 
 
+def test_what_can_be_pressed(screen: Screen, drawn: list[str]) -> None:
+    """Choices stand in a row under the message, as they are."""
+    screen.message(replace(POSTED, text="&lt;b&gt;"), ["[1] Try <again>", "[2] Stop"])
+
+    assert drawn == ["#models  reload-model> <b>\n             [1] Try <again>  [2] Stop"]
+
+
+def test_many_choices_take_several_rows(screen: Screen, drawn: list[str]) -> None:
+    """No row is wider than a terminal."""
+    screen.message(POSTED, [f"[{number}] {'x' * 30}" for number in range(1, 6)])
+    (message,) = drawn
+
+    assert [line.count("[") for line in message.splitlines()] == [0, 2, 2, 1]
+    assert max(map(len, message.splitlines())) < 100
+
+
+def test_what_stands_beside_the_channels(screen: Screen, drawn: list[str]) -> None:
+    """A modal and the Home tab are one person's, and list their words."""
+    screen.view("modal", "ada", ["Reload a model", "for <@U0ADA>"], ["[1] sdxl"])
+    screen.view("home", "ada", ["Hello"])
+
+    assert drawn == [
+        "modal    (only ada sees) Reload a model\n             for @ada\n             [1] sdxl",
+        "home     (only ada sees) Hello",
+    ]
+
+
 @pytest.mark.usefixtures("five_hours_east")
 @pytest.mark.parametrize(
     ("text", "shown"),
@@ -93,6 +120,7 @@ def test_messages(screen: Screen, drawn: list[str], message: Message, line: str)
         ("&lt;!channel&gt; &amp;lt;", "<!channel> &lt;"),
         ("about <!date^1700000000^{time}|22:13 UTC>", "about 03:13"),
         ("<!date^1700000000^{date_short_pretty} at {time_secs}|x>", "15 Nov at 03:13:20"),
+        ("<!date^1700000000^{date_short} {time}|x>", "15 Nov 03:13"),
         ("<!date^1700000000^{ago}|some time ago>", "some time ago"),
         ("<!date^1700000000^{time}^https://example.com|22:13>", "03:13"),
         ("bell \a and \x1b[31mred", "bell � and �[31mred"),

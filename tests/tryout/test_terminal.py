@@ -175,7 +175,7 @@ async def test_help_lists_who_and_what_there_is(stage: Stage) -> None:
 async def test_a_command_without_a_good_ack_is_told(stage: Stage) -> None:
     """Slack's own words are shown, and the exit code tells."""
     assert await stage.play("ada: /reload-model too-long\n") == 1
-    assert stage.printed[2] == '#models  (only ada sees) /reload-model failed with the error "msg_too_long"'
+    assert stage.printed[2] == '#models  (only ada sees) /reload-model too-long failed with the error "msg_too_long"'
 
 
 async def test_a_broken_promise_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

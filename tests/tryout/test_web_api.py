@@ -252,3 +252,44 @@ async def test_it_comes_back_at_the_same_address(slack: TryoutSlack, web: AsyncW
     await web.chat_postMessage(channel="C0MODELS", text="after")
 
     assert [message.text for message in slack.messages] == ["before", "after"]
+
+
+async def test_user_groups_are_told_of_to_whoever_may_ask(slack: TryoutSlack, web: AsyncWebClient) -> None:
+    """usergroups.list names the groups, and on demand their people and those that are disabled."""
+    slack.user_groups = {"S0TEAM": ["U0ADA", "U0BEN"], "S0OLD": []}
+    slack.disabled_groups.add("S0OLD")
+    denied = await refusal(web.usergroups_list())
+    slack.scopes.add("usergroups:read")
+    named = (await web.usergroups_list())["usergroups"]
+    told = (await web.usergroups_list(include_users=True, include_disabled=True))["usergroups"]
+
+    assert denied == "missing_scope"
+    assert named == [
+        {
+            "id": "S0TEAM",
+            "team_id": "T0TRYOUT",
+            "is_usergroup": True,
+            "name": "S0TEAM",
+            "handle": "s0team",
+            "date_delete": 0,
+            "user_count": 2,
+        }
+    ]
+    assert [(group["id"], group["users"], group["date_delete"] > 0) for group in told] == [
+        ("S0TEAM", ["U0ADA", "U0BEN"], False),
+        ("S0OLD", [], True),
+    ]
+
+
+async def test_the_people_of_a_user_group(slack: TryoutSlack, web: AsyncWebClient) -> None:
+    """usergroups.users.list needs a scope, and a group that is not disabled unless that is asked for."""
+    slack.user_groups = {"S0TEAM": ["U0ADA", "U0BEN"], "S0OLD": ["U0EVE"]}
+    slack.disabled_groups.add("S0OLD")
+    denied = await refusal(web.usergroups_users_list(usergroup="S0TEAM"))
+    slack.scopes.add("usergroups:read")
+
+    assert denied == "missing_scope"
+    assert (await web.usergroups_users_list(usergroup="S0TEAM"))["users"] == ["U0ADA", "U0BEN"]
+    assert (await web.usergroups_users_list(usergroup="S0OLD", include_disabled=True))["users"] == ["U0EVE"]
+    assert await refusal(web.usergroups_users_list(usergroup="S0OLD")) == "no_such_subteam"
+    assert await refusal(web.usergroups_users_list(usergroup="S0GONE")) == "no_such_subteam"

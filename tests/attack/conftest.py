@@ -1,0 +1,86 @@
+"""A bot that is attacked: for a moment in `make test`, for ten minutes in `make soak`."""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.scenarios.conftest import bot, brisk, house, mode, slack
+from tests.scenarios.house import eventually
+
+__all__ = ["bot", "brisk", "house", "mode", "slack"]
+
+ROUND = 100
+"""Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
+
+SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))
+"""Seconds for all of them together in the long run."""
+
+GROWTH = 256 * 1024
+"""KiB by which the process may grow at most while it is attacked, with all that the attack itself takes."""
+
+T = TypeVar("T")
+
+
+class Attack:
+    """Tries to break a property, with one example after another: a round of them at least, and for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.examples = 0
+
+    async def __call__(
+        self, examples: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], at_once: int = 1
+    ) -> None:
+        """Run holds for examples, so many at once, in this event loop; hypothesis runs in a thread, and shrinks.
+
+        What must hold of the process afterwards is looked at, too: it has not grown, and no task is left behind.
+        """
+        loop, end = asyncio.get_running_loop(), time.monotonic() + self._seconds
+        tasks, memory = len(asyncio.all_tasks()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        @settings(
+            max_examples=ROUND // at_once,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, *([Phase.shrink] if at_once == 1 else [])],  # to shrink a crowd takes minutes
+        )
+        @given(st.lists(examples, min_size=at_once, max_size=at_once))
+        def attack(batch: list[T]) -> None:
+            self.examples += len(batch)
+            asyncio.run_coroutine_threadsafe(_within(map(holds, batch)), loop).result()
+
+        def go_on() -> None:
+            attack()
+            while time.monotonic() < end:
+                attack()
+
+        await asyncio.to_thread(go_on)
+        assert self.examples >= ROUND // 2
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < GROWTH
+        kept = 10 + 4 * at_once  # connections that are kept for the next request have a task each
+        await eventually(lambda: len(asyncio.all_tasks()) <= tasks + kept)
+
+
+async def _within(batch: Iterable[Awaitable[None]]) -> None:
+    """No example takes long: what hangs is broken, too."""
+    async with asyncio.timeout(30.0):
+        await asyncio.gather(*batch)
+
+
+@pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])
+def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
+    """Either for a moment, or for a share of the long run."""
+    monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("bot.web.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("bot.announcer.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
+    if request.param == "moment":
+        return Attack(0.0)
+    calls = [item.callspec for item in request.session.items if isinstance(item, pytest.Function)]
+    return Attack(SOAK / sum(call.params.get("attack") == "soak" for call in calls))

@@ -1,0 +1,81 @@
+"""What anybody could send: text and JSON that nobody should have to read, and sound things spoilt here and there."""
+
+from collections.abc import Mapping
+
+from hypothesis import strategies as st
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MARKUP = (
+    "<!channel>",
+    "<!here>",
+    "<!everyone>",
+    "<@U0EVE>",
+    "<#C0OPS>",
+    "<https://evil.example|x>",
+    "&lt;!channel&gt;",
+)
+"""What must never be said in anybody's words."""
+
+_SNIPPETS = st.sampled_from(
+    [
+        *MARKUP,
+        *("`", "```", "*", "_", "~", ">", "|", "\\", '"', "'", "{", "}", "%s", "{0}", "$(id)", "; --", "\0", "\x1b[2J"),
+        *("\u202e", "\u200b", "\u00a0", "\ufeff", "\U0001f600", "é", "sdxl", "status", "help", "history", "U0ADA"),
+    ]
+)
+
+texts = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+    st.lists(_SNIPPETS, max_size=8).map("".join),
+    st.lists(_SNIPPETS, max_size=8).map(" ".join),
+    st.integers(0, 9000).map(lambda length: "x" * length),
+)
+"""Anything that a person could type, and a lot that nobody could."""
+
+_leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts, st.just("U0ADA")
+)
+
+json_values: st.SearchStrategy[Json] = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=12,
+)
+
+deep_json = st.sampled_from([10, 5000, 30_000]).map(lambda depth: "[" * depth + "]" * depth)
+"""Past a thousand, Python's parser gives up."""
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, sound: Mapping[str, Json]) -> dict[str, Json]:
+    """A sound object, with up to three of its parts, however deep, gone or changed for anything else."""
+    value: Json = _copied(dict(sound))
+    for _ in range(draw(st.integers(0, 3))):
+        value = draw(_spoilt_once(value))
+    return value if isinstance(value, dict) else {}
+
+
+@st.composite
+def _spoilt_once(draw: st.DrawFn, value: Json) -> Json:
+    if isinstance(value, dict) and value:
+        name = draw(st.sampled_from(sorted(value)))
+        match draw(st.sampled_from(["deeper", "gone", "changed", "added"])):
+            case "gone":
+                return {key: item for key, item in value.items() if key != name}
+            case "changed":
+                return {**value, name: draw(json_values)}
+            case "added":
+                return {**value, draw(texts): draw(json_values)}
+            case _:
+                return {**value, name: draw(_spoilt_once(value[name]))}
+    if isinstance(value, list) and value:
+        place = draw(st.integers(0, len(value) - 1))
+        return [*value[:place], draw(_spoilt_once(value[place])), *value[place + 1 :]]
+    return draw(json_values)
+
+
+def _copied(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,206 @@
+"""ModelsLab and Slack may answer anything, and whoever stands between may answer in their place."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hypothesis import strategies as st
+
+from bot.errors import CallFailed, PostFailed
+from bot.groups import members_in
+from bot.logs import Redactor
+from bot.modelslab import ModelsLab
+from bot.slack_api import BoundedResponse, SlackApi
+from bot.tryout.answers import Exchange
+from tests.attack.conftest import Attack
+from tests.attack.holds import harmless, unmoved
+from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
+from tests.scenarios.house import FAILED, READY, House, eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An answer that is written as it is, whether it is HTTP or not; the connection ends with it."""
+
+    raw: bytes
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Write it, and hang up."""
+        transport = exchange.request.transport
+        if transport is not None:
+            transport.write(self.raw)
+            exchange.request.protocol.force_close()
+        return web.Response()
+
+
+# --- what may come --------------------------------------------------------------------------------------
+
+_said = st.one_of(texts, st.sampled_from(MARKUP), json_values)
+_modelslab = st.fixed_dictionaries(
+    {"status": st.one_of(st.sampled_from(["success", "processing", "error", "failed"]), _said)},
+    optional={
+        "message": _said,
+        "messege": _said,
+        "tip": _said,
+        "tips": _said,
+        "retry_after": st.one_of(st.just(0), _said),
+        "data": _said,
+    },
+)
+_slack = st.fixed_dictionaries(
+    {"ok": st.one_of(st.booleans(), _said)},
+    optional={
+        "error": st.one_of(
+            st.sampled_from(["not_in_channel", "channel_not_found", "internal_error", "invalid_blocks", "<!channel>"]),
+            _said,
+        ),
+        "ts": _said,
+        "channel": _said,
+        "users": _said,
+        "team_id": _said,
+        "response_metadata": _said,
+    },
+)
+_headers = st.dictionaries(
+    st.sampled_from(
+        ["Retry-After", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Location", "Set-Cookie", "Date", "X"]
+    ),
+    st.one_of(
+        st.sampled_from(["0", "-1", "nan", "1e999", "Wed, 21 Oct 2015 07:28:00 GMT", "gzip", "chunked", "text/html"]),
+        st.text(st.characters(max_codepoint=255), max_size=60),
+    ),
+    max_size=3,
+)
+
+
+def answers(fields: st.SearchStrategy[dict[str, Json]]) -> st.SearchStrategy[Bytes]:
+    """An HTTP answer of any status, some with sense in it, some that break off, and bytes that are no answer."""
+    bodies = st.one_of(
+        fields.map(json.dumps), fields.map(json.dumps), json_values.map(json.dumps), deep_json, texts
+    ).map(lambda text: text.encode("utf-8", "replace"))
+    statuses = st.one_of(
+        st.sampled_from([200, 200, 200, 201, 400, 401, 403, 404, 429, 500, 502, 503]), st.integers(0, 999)
+    )
+    lengths = st.sampled_from([0, 0, 0, 0, 1, -1, 10**9])
+    likely = st.sampled_from([200, 200, 200, 400, 403, 500])
+    return st.one_of(
+        st.builds(_written, likely, st.just({}), fields.map(json.dumps).map(str.encode), st.just(0)),
+        st.builds(_written, likely, st.just({}), bodies, st.just(0)),
+        st.builds(_written, statuses, _headers, bodies, lengths),
+        st.binary(max_size=300).map(Bytes),
+    )
+
+
+def _written(status: int, headers: Mapping[str, str], body: bytes, beyond: int) -> Bytes:
+    named = {"Content-Type": "application/json", **headers, "Content-Length": str(max(len(body) + beyond, 0))}
+    lines = [f"HTTP/1.1 {status:03} Whatever", *(f"{name}: {value}" for name, value in named.items())]
+    return Bytes("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+
+
+pytestmark = pytest.mark.parametrize("mode", ["http"])
+
+# --- what holds -----------------------------------------------------------------------------------------
+
+
+async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
+    """Whoever asked is told how it ended, in words that mention nobody else; a second request is taken."""
+    numbers = itertools.count()
+
+    async def holds(answer: Bytes) -> None:
+        model = f"m{next(numbers)}"
+        bot.modelslab.answer(model, answer, Bytes(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"status":"success"}'))
+        harmless((await bot.ask(model)).text)
+        told = await eventually(lambda: bot.said(f"`{model}`", READY) + bot.said(f"`{model}`", FAILED))
+        harmless(told[-1].text)
+        unmoved(bot)
+
+    await attack(answers(_modelslab), holds, at_once=20)
+    await bot.wait_done()
+    harmless((await bot.ask("history")).text)
+    for message in bot.slack.messages:
+        for text in (message.text, *message.edits):
+            harmless(text)
+
+
+async def test_any_answer_of_slack(bot: House, attack: Attack) -> None:
+    """A message that Slack answers so is tried again, or goes another way: every reload comes to its end."""
+    numbers = itertools.count()
+    methods = st.sampled_from(["chat.postMessage", "chat.postMessage", "chat.update", "response_url"])
+
+    async def holds(fault: tuple[str, Bytes]) -> None:
+        number, (method, answer) = next(numbers), fault
+        channel = f"C{number:03}"
+        bot.slack.add_channel(channel, channel.lower())
+        bot.slack.fail(method, answer, times=1, channel=channel)
+        await bot.ask(f"m{number}", channel=channel)
+        over = "SELECT 1 FROM reload WHERE model_id = ? AND state = 'done'"
+        while not bot.sql(over, f"m{number}"):  # noqa: ASYNC110 - a database rings no bell
+            await asyncio.sleep(0.1)
+        unmoved(bot)
+
+    await attack(st.tuples(methods, answers(_slack)), holds, at_once=20)
+    bot.slack.heal()
+    await bot.wait_done()
+    for message in bot.slack.messages:
+        for text in (message.text, *message.edits):
+            harmless(text)
+
+
+async def test_no_answer_of_modelslab_is_beyond_the_error_tree(bot: House, attack: Attack) -> None:
+    """Its client raises nothing that whoever calls it does not know of, and what it repeats is short."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        client = ModelsLab(session, bot.modelslab.url, bot.modelslab.key, Redactor([bot.modelslab.key]))
+
+        async def holds(answer: Bytes) -> None:
+            bot.modelslab.wallet = answer
+            bot.modelslab.answer("m", answer)
+            for ask in (client.balance, lambda: client.reload("m")):
+                try:
+                    said = await ask() or ""
+                except CallFailed as failed:
+                    said = failed.said
+                assert len(said) <= 300
+                assert said.isprintable()
+
+        await attack(answers(_modelslab), holds)
+
+
+async def test_no_answer_of_slack_is_beyond_the_error_tree(bot: House, attack: Attack) -> None:
+    """Neither do the calls of Slack."""
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with aiohttp.ClientSession(response_class=BoundedResponse, timeout=timeout) as session:
+        api = SlackApi(session, bot.slack.bot_token, bot.slack.api_url)
+        url, codes = bot.slack.new_response_url("C0MODELS", "U0ADA"), set[str]()
+
+        async def post() -> object:
+            return await api.call("chat.postMessage", channel="C0MODELS", text="x")
+
+        async def read() -> object:
+            return members_in(await api.read("usergroups.users.list", usergroup="S0CREW"))
+
+        async def respond() -> object:
+            await api.respond(url, text="x")
+            return None
+
+        ways: Mapping[str, Callable[[], Awaitable[object]]] = {
+            "chat.postMessage": post,
+            "usergroups.users.list": read,
+            "response_url": respond,
+        }
+
+        async def holds(answer: Bytes) -> None:
+            for method, way in ways.items():
+                bot.slack.fail(method, answer, times=1)
+                try:
+                    assert isinstance(await way(), Mapping | frozenset | None)
+                except PostFailed as failed:
+                    codes.add(failed.code)
+            bot.slack.heal()
+
+        await attack(answers(_slack), holds)
+    assert all(codes)

@@ -1,0 +1,171 @@
+"""The status message while a reload is under way: it shows how far it is, and never holds up what was promised."""
+
+import asyncio
+import json
+
+import pytest
+
+from bot import messages
+from bot.tryout.answers import Answer, Hang, Held, RateLimited, Raw
+from bot.tryout.workspace import Message
+from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House, eventually
+
+pytestmark = pytest.mark.parametrize("mode", ["socket"])
+
+
+@pytest.fixture(autouse=True)
+def quick_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars that move several times a second, however many there are."""
+    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.1)
+    monkeypatch.setattr("bot.desk.BAR_LAST", 0.05)
+    monkeypatch.setattr("bot.store.BAR_EDITS", 1e6)
+
+
+@pytest.fixture
+async def slow(bot: House) -> House:
+    """A house whose reloads take long enough for a bar to move."""
+    await bot.reopen(RELOAD_SECONDS="1.2")
+    return bot
+
+
+def _labels(message: Message) -> list[str]:
+    """Which of the buttons that there may be are there."""
+    shown = json.dumps(message.blocks)
+    return [label for label in ("Notify me too", "Reload again", "Remind me before it idles out") if label in shown]
+
+
+def _edits(house: House) -> list[str]:
+    """The blocks of each edit that was asked for, in order."""
+    return [
+        json.dumps(call.args["blocks"], ensure_ascii=False)
+        for call in house.slack.calls
+        if call.method == "chat.update"
+    ]
+
+
+async def test_a_bar_moves(slow: House) -> None:
+    """The status message shows how far the reload is, and in the end that it is over."""
+    await slow.ask("sdxl")
+    await slow.wait_done()
+
+    status, follow_up = slow.said()
+    *moved, closed = _edits(slow)
+    assert len(moved) >= 2
+    assert all("░" in edit and " left · should be ready about " in edit for edit in moved)
+    assert "░" not in closed
+    assert status.text.startswith("✓ `sdxl`")
+    assert "late" not in follow_up.text
+
+
+async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is under way one may join; then be reminded; and after a while reload it again."""
+    monkeypatch.setattr("bot.reload.A_WHILE", 1.0)
+    await slow.ask("sdxl")
+    status = await slow.wait_said("is reloading")
+    assert _labels(status) == ["Notify me too"]
+    follow_up = await slow.wait_said(READY)
+    assert _labels(follow_up) == ["Remind me before it idles out"]
+    await slow.wait_done()
+    assert _labels(status) == []
+
+    await eventually(lambda: _labels(status) == ["Reload again"])
+    await slow.wait_sql("SELECT count(*) = 0 FROM step")
+    assert status.text.startswith("✓ `sdxl`")
+
+
+@pytest.mark.parametrize("fault", [RateLimited(30), Raw(500, b""), Hang()], ids=["limited", "failing", "silent"])
+async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first thing that is dropped: not tried again, and nothing else waits for it."""
+    monkeypatch.setattr("bot.desk.BAR_EDIT_SECONDS", 0.3)
+    slow.slack.fail("chat.update", fault, times=1)
+    await slow.ask("sdxl", ADA, MODELS)
+    await slow.log.wait_for("bar_dropped")
+    await slow.ask("flux", BEN, MODELS)
+    await slow.wait_done(2)
+
+    assert len([edit for edit in _edits(slow) if "`sdxl`" in edit and "░" in edit]) == 1
+    assert len([edit for edit in _edits(slow) if "`flux`" in edit and "░" in edit]) >= 2
+    assert slow.said("late") == []
+    assert {message.text[:1] for message in slow.said("expected ready")} == {"✓"}
+
+
+async def test_bars_that_hang_keep_no_hand_from_a_post(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every hand that moves bars in use, and one hand for posts, all that was promised comes in time."""
+    monkeypatch.setattr("bot.desk.BARS_AT_ONCE", 1)
+    monkeypatch.setattr("bot.desk.POSTS_AT_ONCE", 1)
+    await slow.reopen()
+    slow.slack.fail("chat.update", Hang(), channel=MODELS, times=1)
+    await slow.ask("sdxl", ADA, MODELS)
+    await slow.wait_step("bar")
+    await slow.ask("flux", BEN, OPS)
+    await slow.wait_said(READY, channel=MODELS)
+    await slow.wait_said(READY, channel=OPS)
+
+    assert slow.said("late") == []
+
+
+async def test_a_bar_is_never_the_last_word(slow: House) -> None:
+    """An edit that Slack makes only after the message was closed is put right."""
+    held = asyncio.Event()
+    slow.slack.fail("chat.update", Held(held), times=1)
+    await slow.ask("sdxl")
+    await slow.wait_said(READY)
+    status = await slow.wait_said("✓ `sdxl`")
+    held.set()
+    await slow.log.wait_for("bar_overtaken")
+    await slow.wait_done()
+
+    await eventually(lambda: status.edits and "is reloading" in status.edits[-1] and status.text.startswith("✓"))
+    assert slow.log.of("lease_lost") == []
+
+
+async def test_a_bar_that_another_replica_dropped(slow: House) -> None:
+    """Whose bar is gone while the reload is still under way closes nothing."""
+    held = asyncio.Event()
+    slow.slack.fail("chat.update", Held(held), times=1)
+    await slow.ask("sdxl")
+    await slow.wait_step("bar")
+    slow.sql("DELETE FROM step WHERE kind = 'bar'")
+    held.set()
+    await slow.wait_done()
+
+    assert slow.log.of("bar_overtaken") == []
+    assert len(_edits(slow)) == 2
+
+
+async def test_a_bar_whose_process_died(slow: House) -> None:
+    """Nobody knows what came of its last move, so it moves no more."""
+    await slow.reopen(RELOAD_SECONDS="3")
+    await slow.ask("sdxl")
+    await slow.wait_sql("SELECT count(*) FROM step WHERE kind = 'bar'")
+    await slow.shut()
+    slow.sql("UPDATE step SET crashes = 1 WHERE kind = 'bar'")
+    moved = len(_edits(slow))
+    await slow.open()
+    await slow.wait_done()
+
+    assert ["░" in edit for edit in _edits(slow)[moved:]] == [False]
+
+
+async def test_a_short_reload_has_no_bar(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there would be nothing to see before the end there is nothing to edit."""
+    monkeypatch.setattr("bot.desk.BAR_LAST", 0.15)
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    assert ["░" in edit for edit in _edits(bot)] == [False]
+
+
+async def test_a_closing_that_cannot_be_worded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is let be after eight tries."""
+
+    def poisoned(*_: object, **__: object) -> messages.Message:
+        raise ArithmeticError("no words")
+
+    monkeypatch.setattr("bot.messages.closed", poisoned)
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    assert len(bot.log.of("step_crashed")) == 8
+    assert len(bot.said(READY)) == 1
+    bot.mishaps = True

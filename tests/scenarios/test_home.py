@@ -1,0 +1,168 @@
+"""The Home tab: what is going on, what went on, and what one wants to be reminded of."""
+
+import asyncio
+
+import pytest
+
+from bot.errors import StoreAway
+from bot.tryout.answers import Held
+from bot.tryout.modelslab import ACCEPTED, error
+from bot.tryout.surfaces import Home
+from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+
+PICK, STOP = "Reload a model", "Stop reminding"
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has changed is looked for several times a second."""
+    monkeypatch.setattr("bot.home.LOOK_SECONDS", 0.05)
+
+
+async def seen(bot: House, *words: str, without: str = "\0", user: str = ADA) -> Home:
+    """Wait until somebody's Home tab shows these words."""
+
+    def shows(home: Home) -> bool:
+        text = " ".join(home.texts)
+        return all(word in text for word in words) and without not in text
+
+    return await bot.slack.wait_home(user, shows)
+
+
+def labels(home: Home) -> list[str]:
+    """What can be pressed in it."""
+    return [button.text for button in home.buttons]
+
+
+async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
+    """What is in flight, and what is over, with who asked and how it ended."""
+    held = asyncio.Event()
+    bot.modelslab.answer("bad", error(200, "Model not found: bad"))
+    await bot.ask("bad")
+    await bot.wait_done()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+    await bot.ask("sdxl", BEN)
+    await bot.slack.open_home(ADA)
+    home = await seen(bot, "`sdxl`", f"<@{BEN}>", "`bad`", f"<@{ADA}>", "does not know a model of that id")
+    shown = " ".join(home.texts)
+
+    assert shown.index("`sdxl`") < shown.index("`bad`")
+    held.set()
+
+
+@one_mode
+async def test_it_changes_with_what_it_shows(bot: House) -> None:
+    """For as long as somebody may be looking at it."""
+    await bot.slack.open_home(ADA)
+    await seen(bot, "Nothing.", without="`sdxl`")
+    await bot.ask("sdxl", BEN)
+    await seen(bot, "`sdxl`")
+    await bot.wait_said(READY)
+
+    assert "Reload a model" in labels(await seen(bot, "`sdxl`", "✓"))
+
+
+@one_mode
+async def test_a_model_is_picked_from_it(bot: House) -> None:
+    """It has no channel of its own: where to announce is asked for."""
+    await bot.slack.open_home(ADA)
+    ack = await bot.slack.press_in(await seen(bot, "Nothing."), PICK, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=ADA)
+    await bot.wait_said("`sdxl`", READY, channel=OPS)
+
+    assert (ack.status, ack.error) == (200, "")
+
+
+@one_mode
+async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
+    """Whoever made it sees it, and nobody else."""
+    await bot.ask("sdxl")
+    follow_up = await bot.wait_said(READY)
+    await bot.slack.press(follow_up, "Remind me before it idles out", user=ADA)
+    await bot.slack.open_home(ADA)
+    await bot.slack.open_home(BEN)
+    mine = await bot.slack.wait_home(ADA, lambda home: STOP in labels(home))
+    theirs = await seen(bot, "`sdxl`", user=BEN)
+    await bot.slack.press_in(mine, STOP, user=ADA)
+    await bot.slack.wait_home(ADA, lambda home: STOP not in labels(home))
+
+    assert STOP not in labels(theirs)
+    assert bot.sql("SELECT count(*) FROM step WHERE kind = 'remind'") == [(0,)]
+
+
+async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
+    """Their own id, and nothing of what goes on."""
+    await bot.ask("secret-model")
+    await bot.slack.open_home(EVE)
+    home = await seen(bot, f"adding your id, `{EVE}`", user=EVE, without="secret-model")
+
+    assert labels(home) == []
+
+
+@one_mode
+async def test_who_is_taken_off_the_list_sees_nothing_more(bot: House) -> None:
+    """Even while they look; a button in it does nothing any more."""
+    await bot.ask("secret-model", channel=MODELS)
+    await bot.slack.open_home(ADA)
+    old = await seen(bot, "`secret-model`")
+    await bot.reopen(ALLOWED_USERS=BEN)
+    await bot.slack.press_in(old, PICK, user=ADA)
+
+    assert labels(await seen(bot, "You are not allowed", without="secret-model")) == []
+
+
+@one_mode
+async def test_without_a_home_tab_all_else_works(bot: House) -> None:
+    """The tab is switched off in an app that was made of an older manifest."""
+    bot.slack.fail("views.publish", "not_enabled")
+    await bot.slack.open_home(ADA)
+    await bot.log.wait_for("home_not_shown")
+    await bot.ask("sdxl")
+
+    await bot.wait_said(READY)
+
+
+@one_mode
+async def test_nobody_looks_for_ever(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
+    monkeypatch.setattr("bot.home.LOOKED_AT_SECONDS", 0.0)
+    looks = len(bot.slack.calls)
+    await bot.slack.open_home(ADA)
+    await seen(bot, "Nothing.")
+    await bot.ask("sdxl")
+    await bot.wait_done()
+    await bot.slack.open_home(BEN)
+    await seen(bot, "`sdxl`", user=BEN)
+    published = [call.args["user_id"] for call in bot.slack.calls[looks:] if call.method == "views.publish"]
+
+    assert published == [ADA, BEN]
+
+
+@one_mode
+async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were opened last."""
+    monkeypatch.setattr("bot.home.VIEWERS_LIMIT", 1)
+    for user in (ADA, BEN):
+        await bot.slack.open_home(user)
+        await seen(bot, "Nothing.", user=user)
+    await bot.ask("sdxl")
+    await seen(bot, "`sdxl`", user=BEN)
+
+    assert "sdxl" not in str(bot.slack.homes[ADA])
+
+
+@one_mode
+async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And comes back by itself."""
+
+    async def away(*_: object) -> None:
+        raise StoreAway("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.store.Store.glance", away)
+        await bot.slack.open_home(ADA)
+        await seen(bot, "My database does not answer")
+    await seen(bot, "Nothing.")

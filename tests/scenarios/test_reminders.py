@@ -1,0 +1,188 @@
+"""Reminders, and what else the desk does for who presses a button, in the bot as it runs."""
+
+import asyncio
+
+import pytest
+
+from bot import messages
+from bot.errors import Failure, NotRecorded, StoreAway
+from bot.store import Ask
+from bot.tryout.answers import Held, Raw
+from bot.tryout.modelslab import error
+from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
+
+pytestmark = pytest.mark.parametrize("mode", ["socket"])
+
+REMINDED = "`sdxl` was reloaded 6 days ago"
+_RESTS = "SELECT due_at > 1e100 FROM step WHERE kind = 'remind'"
+
+
+@pytest.fixture
+async def reminding(bot: House) -> House:
+    """A house in which Ada is to be reminded of a model that was reloaded."""
+    ack = await bot.ask("sdxl")
+    await bot.wait_done()
+    assert await bot.desk.remind(ADA, reload_id(ack.text), MODELS) is not None
+    return bot
+
+
+def _six_days_later(house: House) -> None:
+    house.sql("UPDATE reload SET ready_at = ready_at - 6 * 86400")
+    house.sql("UPDATE step SET due_at = due_at - 6 * 86400 WHERE kind = 'remind'")
+    house.desk.wake()
+
+
+async def test_a_reminder(reminding: House) -> None:
+    """It comes as a DM, once, and waits for the next reload then."""
+    _six_days_later(reminding)
+    dm = await reminding.wait_said(REMINDED)
+    await reminding.wait_sql(_RESTS)
+
+    assert (dm.via, dm.user) == ("dm", ADA)
+    assert [reminder.due_at for reminder in await reminding.desk.reminders(ADA)] == [None]
+    await reminding.ask("sdxl", BEN)
+    await reminding.wait_done(2)
+    (reminder,) = await reminding.desk.reminders(ADA)
+    assert reminder.due_at is not None
+    assert len(reminding.said(REMINDED)) == 1
+
+
+async def test_a_reminder_outlives_the_process(reminding: House) -> None:
+    """What fell due while the bot was down comes late, and says how late."""
+    await reminding.shut()
+    reminding.sql("UPDATE reload SET ready_at = ready_at - 9 * 86400")
+    reminding.sql("UPDATE step SET due_at = due_at - 9 * 86400 WHERE kind = 'remind'")
+    await reminding.open()
+
+    dm = await reminding.wait_said("`sdxl` was reloaded 9 days ago")
+    assert "it may have been removed by now" in dm.text
+
+
+async def test_a_reminder_is_tried_again(reminding: House) -> None:
+    """It meets the same faults as any message."""
+    reminding.slack.fail("conversations.open", Raw(500, b""), times=2)
+    _six_days_later(reminding)
+    await reminding.wait_said(REMINDED)
+
+    assert len(reminding.log.of("post_failed")) == 2
+
+
+@pytest.mark.parametrize("how", ["for good", "for long"])
+async def test_a_reminder_that_reaches_nobody(reminding: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up loudly, waits for the next reload, and is no fault of the reload's."""
+    monkeypatch.setattr("bot.desk.POST_GIVE_UP", 0.2)
+    reminding.slack.fail("conversations.open", "user_disabled" if how == "for good" else Raw(500, b""))
+    _six_days_later(reminding)
+    lost = await reminding.log.wait_for("undeliverable")
+    await reminding.wait_sql(_RESTS)
+
+    assert (lost["level"], lost["users"]) == ("error", [ADA])
+    assert reminding.sql("SELECT undeliverable FROM reload") == [(0,)]
+    reminding.slack.heal()
+    await reminding.ask("sdxl", BEN)
+    await reminding.wait_done(2)
+    assert [reminder.due_at is None for reminder in await reminding.desk.reminders(ADA)] == [False]
+
+
+async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up after eight tries."""
+
+    def poisoned(*_: object) -> messages.Message:
+        raise ArithmeticError("no words")
+
+    monkeypatch.setattr("bot.messages.reminder", poisoned)
+    _six_days_later(reminding)
+    lost = await reminding.log.wait_for("undeliverable")
+    await reminding.wait_sql(_RESTS)
+
+    assert (lost["code"], len(reminding.log.of("step_crashed"))) == ("crashes", 8)
+    reminding.mishaps = True
+
+
+async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> None:
+    """Nothing is left of it, whatever became of the message."""
+    held = asyncio.Event()
+    reminding.slack.fail("conversations.open", Held(held), times=1)
+    _six_days_later(reminding)
+    await reminding.wait_step("remind")
+
+    assert await reminding.desk.stop_reminding(ADA, "sdxl")
+    held.set()
+    await reminding.log.wait_for("lease_lost")
+    assert await reminding.desk.reminders(ADA) == []
+    assert not await reminding.desk.stop_reminding(ADA, "sdxl")
+
+
+async def test_what_cannot_be_recorded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses while the database is away is told that it was not done."""
+
+    async def away(*_: object) -> None:
+        raise StoreAway("away")
+
+    for name in ("join", "remind", "stop_reminding"):
+        monkeypatch.setattr(f"bot.store.Store.{name}", away)
+
+    with pytest.raises(NotRecorded):
+        await bot.desk.join(Ask("t", ADA, MODELS, "sdxl", ""), "r4x7k2")
+    with pytest.raises(NotRecorded):
+        await bot.desk.remind(ADA, "r4x7k2", MODELS)
+    with pytest.raises(NotRecorded):
+        await bot.desk.stop_reminding(ADA, "sdxl")
+
+
+async def test_joining_by_a_press(bot: House) -> None:
+    """Who joins a reload from another channel gets a status and the follow-up there."""
+    await bot.open_slowly()
+    ack = await bot.ask("sdxl", ADA, MODELS)
+    await bot.wait_said("is reloading")
+    joined = await bot.desk.join(Ask("press#1", BEN, OPS, "sdxl", "", press="press"), reload_id(ack.text))
+    await bot.wait_done()
+
+    assert joined is not None
+    assert (joined.joined, joined.first.user_id) == (True, ADA)
+    assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[BEN]]
+    assert await bot.desk.known_models() == ["sdxl"]
+    ended = await bot.desk.reload(reload_id(ack.text))
+    assert ended is not None
+    assert ended.ended_at is not None
+
+
+# --- did you mean ---------------------------------------------------------------------------------------
+
+
+async def _refused(bot: House) -> str:
+    """What is told of a model that ModelsLab does not know."""
+    bot.modelslab.answer("sdxl", error(200, "Model not found: sdxl"))
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+    await bot.wait_done()
+    assert Failure.UNKNOWN_MODEL.mend in told.text
+    return told.text
+
+
+async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most three that are ids and others than the one that failed, the nearest first."""
+
+    async def nearest(model_id: str) -> list[str]:
+        return [model_id, "sd-xl", "no id", "sd-xl", "<!channel>", "sdxl2", "org/sdxl", "sdx"]
+
+    monkeypatch.setattr(bot.desk, "_nearest", nearest)
+
+    assert "Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?" in await _refused(bot)
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they cannot be found in time the failure is told without."""
+
+    async def nearest(_: str) -> list[str]:
+        if how == "fails":
+            raise ArithmeticError("no list")
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(bot.desk, "_nearest", nearest)
+    monkeypatch.setattr("bot.desk.NEAR_SECONDS", 0.1)
+
+    assert "Did you mean" not in await _refused(bot)
+    assert len(bot.log.of("no_near_models")) == 1

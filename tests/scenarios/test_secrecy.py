@@ -1,0 +1,127 @@
+"""Secrets that somebody plants where the bot finds them are written nowhere; and a scan that would find them."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import structlog
+
+from bot.tryout.answers import Json
+from bot.tryout.modelslab import error
+from tests.scenarios.house import FAILED, MODELS, House
+from tests.scenarios.process import Machine
+from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
+
+URL = "https://hooks.slack.com/commands/T0TRYOUT/17/0123456789abcdef"
+PASSWORD = "hunter2-of-the-database"
+ALL = 6
+"""Secrets that a planted text holds."""
+
+
+@pytest.fixture
+def mode() -> str:
+    """With Socket Mode, all secrets may be set."""
+    return "socket"
+
+
+@pytest.fixture
+def planted(house: House) -> str:
+    """A text that holds every secret that a bot may have, and a response_url."""
+    house.env |= {"SLACK_APP_TOKEN": house.slack.app_token, "SLACK_SIGNING_SECRET": house.slack.signing_secret}
+    house.env["DATABASE_URL"] += f"?password={PASSWORD}"
+    remember([*house.secrets, PASSWORD])
+    return " ".join([*house.secrets, PASSWORD, URL])
+
+
+def scanned(house: House) -> str:
+    """See that no secret was written anywhere, and return the log."""
+    scan("the log", house.log.text)
+    scan("a message", repr(house.slack.messages))
+    scan_folder(house.database.parent)
+    assert URL.encode() not in b"".join(path.read_bytes() for path in house.database.parent.iterdir())
+    return house.log.text
+
+
+async def test_modelslab_repeats_them(house: House, planted: str) -> None:
+    """What ModelsLab says is posted, kept and listed without them."""
+    house.modelslab.answer("sdxl", error(400, f"You sent {planted}.", tip=planted))
+    await house.open()
+    await house.ask("sdxl")
+    told = await house.wait_said(FAILED)
+    await house.wait_done()
+
+    assert told.text.count("[redacted]") >= ALL
+    assert str(house.sql("SELECT said FROM reload")).count("[redacted]") >= ALL
+    scanned(house)
+
+
+async def test_slack_repeats_them(house: House, planted: str) -> None:
+    """In the code of an error, which is logged."""
+    house.slack.fail("chat.postMessage", Json(200, {"ok": False, "error": planted}), channel=MODELS)
+    house.slack.fail("response_url", "used_url")
+    await house.open()
+    await house.ask("sdxl")
+    await house.wait_done()
+
+    assert scanned(house).count("[redacted]") >= ALL
+    assert house.log.of("no_way_into_channel")
+
+
+async def test_a_library_logs_them(house: House, planted: str) -> None:
+    """In a record's text and in its arguments."""
+    await house.open()
+    logging.getLogger("some.library").error("sent %r", {"authorization": f"Bearer {planted}"})
+
+    assert scanned(house).count("[redacted]") == ALL
+
+
+async def test_the_bot_crashes_over_them(house: House, planted: str) -> None:
+    """In an error of its own, and in all that is logged with it."""
+    house.mishaps = True
+    await house.open()
+    structlog.get_logger().error("crashed", exc_info=KeyError(planted), value=planted, more=[{planted: planted}])
+
+    assert scanned(house).count("[redacted]") == 4 * ALL
+
+
+async def test_they_are_the_reason_why_the_bot_cannot_start(house: House, planted: str, tmp_path: Path) -> None:
+    """On stderr, and not in the log."""
+    process = Machine(house, tmp_path).process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
+    code = await process.run()
+    scan("stderr", process.stderr)
+
+    assert (code, process.stdout) == (1, "")
+    assert "HOST: cannot listen" in process.stderr
+    assert process.stderr.count("[redacted]") == ALL
+
+
+# --- the scan itself --------------------------------------------------------------------------------------
+
+
+def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
+    """Each kind, in text and in files; a check that could not fail would be none."""
+    remember(["a-secret-of-this-test"])
+    (tmp_path / "x.db").write_bytes(b"\0a-secret-of-this-test\0")
+
+    with pytest.raises(AssertionError, match="a secret stands in the log"):
+        scan("the log", "key=a-secret-of-this-test")
+    with pytest.raises(AssertionError, match="a response_url stands in a message"):
+        scan("a message", f"went to {URL}")
+    with pytest.raises(AssertionError, match=r"a secret stands in x\.db"):
+        scan_folder(tmp_path)
+    scan("the log", "https://hooks.slack.com/commands/T0TRYOUT/17/[redacted] and [redacted]")
+
+
+@pytest.mark.parametrize(("printed", "outcome"), [("key=a-secret-of-a-test", "failed"), ("nothing", "passed")])
+def test_a_test_that_prints_a_secret_fails(printed: str, outcome: str) -> None:
+    """The plugin looks at what every test writes to stdout and stderr."""
+    remember(["a-secret-of-a-test"])
+    sections = [("Captured log call", "a-secret-of-a-test"), ("Captured stderr call", printed)]
+    report = pytest.TestReport("x", ("x", 0, ""), {}, "passed", None, "call", sections)
+    hook = pytest_runtest_makereport()
+    next(hook)
+    with pytest.raises(StopIteration) as done:
+        hook.send(report)
+
+    assert done.value.value is report
+    assert report.outcome == outcome

@@ -1,0 +1,47 @@
+"""A pytest plugin: what the bot wrote in a test, wherever that was, holds no secret of any house.
+
+Houses name their secrets and bring what was written in them; what a test, or the bot in it, sends to stdout and stderr
+is looked at here. Logs that pytest itself captures are not: those are the records before the bot's own redaction.
+"""
+
+import re
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import pytest
+
+_KNOWN: set[str] = set()
+
+_RESPONSE_URL = re.compile(r"/commands/T\w+/\d+/(?!\[)[\w-]{10}")
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """From now on these must stand nowhere."""
+    _KNOWN.update(secret for secret in secrets if secret)
+
+
+def scan(place: str, text: str) -> None:
+    """Look for secrets, and for response_urls, which are as good as secrets for half an hour."""
+    assert not [secret for secret in _KNOWN if secret in text], f"a secret stands in {place}"
+    assert not _RESPONSE_URL.search(text), f"a response_url stands in {place}"
+
+
+def scan_folder(folder: Path) -> None:
+    """Look for secrets in every file, databases among them: those hold response_urls, which are needed there."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            held = path.read_bytes()
+            assert not [secret for secret in _KNOWN if secret.encode() in held], f"a secret stands in {path.name}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that has written a secret to stdout or stderr."""
+    report = yield
+    for title, text in report.sections:
+        if "stdout" in title or "stderr" in title:
+            try:
+                scan(title, text)
+            except AssertionError as leak:
+                report.outcome, report.longrepr = "failed", str(leak)
+    return report

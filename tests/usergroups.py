@@ -1,0 +1,24 @@
+"""Slack's usergroups.users.list, as an answer to be given to the Slack of the tests."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from bot.tryout.answers import Exchange, Json
+
+
+@dataclass(frozen=True, slots=True)
+class UserGroups:
+    """Who is in which group; of those that are disabled Slack tells only whoever asks for them."""
+
+    members: Mapping[str, Collection[str]]
+    disabled: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer for the group that the query names."""
+        asked = exchange.request.query
+        told = {**self.members, **(self.disabled if asked.get("include_disabled") == "true" else {})}
+        found = told.get(asked["usergroup"])
+        body = {"ok": False, "error": "no_such_subteam"} if found is None else {"ok": True, "users": list(found)}
+        return await Json(200, body).send(exchange)
