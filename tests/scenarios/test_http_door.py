@@ -434,6 +434,16 @@ async def test_the_address_of_events_is_verified(bot: House) -> None:
     assert (await exchange(bot.port, request(body, {"Content-Type": "application/json"})))[0] == 401
 
 
+@pytest.mark.parametrize("path", ["/slack/events", "/nowhere", "*"])
+async def test_an_expectation_that_is_no_text(bot: House, path: str) -> None:
+    """Wherever it is sent to, what cannot be written out again is refused in other words."""
+    body = urlencode(command()).encode()
+    method = "OPTIONS" if path == "*" else "POST"
+    headers = bot.slack.sign(body) | {"Expect": "\udc80"}
+
+    assert await refused(bot, request(body, headers, method=method, path=path)) == 417
+
+
 # --- Slack's certificate probe --------------------------------------------------------------------------
 
 
