@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
-LEASE = 0.8
+LEASE = 1.0
 """Seconds: on PostgreSQL a lease ends only by the clock."""
 
-DEATHS_AT_ONCE = 4
+DEATHS_AT_ONCE = 5
 
 ENDINGS = ("should be ready now", "was not reloaded")
 REMINDER = "`sdxl` was reloaded 0 days ago"
@@ -110,7 +110,7 @@ class World:
         """One wish to be reminded, once the reload is accepted: what was answered is promised."""
         async with asyncio.timeout(60):
             while await desk.remind(person, reload_id, MODELS) is None:  # noqa: ASYNC110 - no database tells
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.04)
         self.reminding.append(person)
 
     def reminded(self, person: str) -> bool:
@@ -122,7 +122,7 @@ class World:
         async with asyncio.timeout(60):
             await process.opened.wait()
             while await process.store.next_due(tuple(RANKS)) is not None:  # noqa: ASYNC110 - no database tells
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.04)
 
     def told(self, ask: Ask) -> list[str]:
         """The endings that reached somebody: in the channel where they asked, or in a DM."""
@@ -183,26 +183,30 @@ async def _told_and_settled(world: World, story: Story, process: Process) -> Non
         await world.settle(process)
 
 
-Fresh = Callable[[], contextlib.AbstractContextManager[str]]
+Fresh = Callable[[], contextlib.AbstractAsyncContextManager[str]]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
     """Makes a fresh database, for as long as its URL is in use."""
     numbers = itertools.count()
 
-    @contextlib.contextmanager
-    def sqlite() -> Iterator[str]:
+    @contextlib.asynccontextmanager
+    async def sqlite() -> AsyncIterator[str]:
         yield f"sqlite:///{tmp_path}/{next(numbers)}.db"
 
-    @contextlib.contextmanager
-    def postgresql() -> Iterator[str]:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.create()
-        yield url
-        server.drop(url)
+    if request.param == "sqlite":
+        return sqlite
+    server: Postgres = request.getfixturevalue("postgres")
 
-    return sqlite if request.param == "sqlite" else postgresql
+    @contextlib.asynccontextmanager
+    async def postgresql() -> AsyncIterator[str]:
+        # In threads: other lives go on meanwhile, and must keep their leases.
+        url = await asyncio.to_thread(server.create)
+        yield url
+        await asyncio.to_thread(server.drop, url)
+
+    return postgresql
 
 
 @pytest.fixture(autouse=True)
@@ -210,7 +214,7 @@ async def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.store.LEASE", LEASE)
     monkeypatch.setattr("bot.store.ASK_SECONDS", 20.0)  # on a busy machine the story waits longer than people do
     monkeypatch.setattr("bot.desk.RENEW_SECONDS", LEASE / 4)
-    monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.1)
     monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.0)
     monkeypatch.setattr("bot.desk.call_wait", lambda *_: 0.05)
     monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.06)
@@ -248,18 +252,29 @@ async def _seams_of(story: Story, url: str) -> list[Seam]:
     return seams.passed
 
 
-@pytest.mark.parametrize("name", STORIES)
+# What these pass through on PostgreSQL, the other stories pass through too.
+_RARELY = {("postgresql", "retried"), ("postgresql", "private")}
+
+
+@pytest.mark.parametrize(
+    ("fresh", "name"),
+    [
+        pytest.param(database, name, marks=[pytest.mark.soak] if (database, name) in _RARELY else [])
+        for database in ("sqlite", "postgresql")
+        for name in STORIES
+    ],
+    indirect=["fresh"],
+)
 async def test_a_death_at_any_seam_loses_nothing_that_was_promised(name: str, fresh: Fresh) -> None:
     """Whoever was acknowledged is told the end; nothing is done twice but what a death left unrecorded."""
     story = STORIES[name]
-    with fresh() as url:
+    async with fresh() as url:
         seams = await _seams_of(story, url)
     at_once = asyncio.Semaphore(DEATHS_AT_ONCE)
 
     async def die(seam: Seam) -> list[str]:
-        async with at_once:
-            with fresh() as url:
-                return await _die_at(seam, story, url)
+        async with at_once, fresh() as url:
+            return await _die_at(seam, story, url)
 
     faults = [fault for found in await asyncio.gather(*map(die, seams)) for fault in found]
 
