@@ -27,7 +27,7 @@ try: $(READY) ## the bot on a pretend Slack and ModelsLab, on this machine
 
 test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest -n logical --dist worksteal $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
