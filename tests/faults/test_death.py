@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
-LEASE = 1.0
+LEASE = 2.0
 """Seconds: on PostgreSQL a lease ends only by the clock."""
 
-DEATHS_AT_ONCE = 5
+DEATHS_AT_ONCE = 8
 
 ENDINGS = ("should be ready now", "was not reloaded")
 REMINDER = "`sdxl` was reloaded 0 days ago"
