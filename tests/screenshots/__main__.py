@@ -5,6 +5,7 @@ pictures are written to docs/.
 """
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,9 @@ RUN_SECONDS = 400
 
 
 async def _main(needs: Needs, folder: Path) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all that was started ends
     for name in ("town", "chromium"):
         (folder / name).mkdir()
     async with (

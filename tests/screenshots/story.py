@@ -35,8 +35,9 @@ if (!document.getElementById('drawn')) {
   style.textContent = `
     .msg-text:has(+ .blocks) { display: none; }
     .msg, .modal-overlay { background: #fff; }
-    .thread-body { flex: none; }
-    .home-inner { padding: 16px; }
+    .messages .msg { padding-block: 12px; }
+    .thread-body { flex: none; padding-bottom: 16px; }
+    .home-inner { padding: 16px; max-width: 840px; }
     .bk-section { display: flex; justify-content: space-between; align-items: flex-start; gap: 16px; }
     .bk-section .bk-button { flex: none; }
     .bk-input .bk-unknown { display: block; font-size: 0; border: 1px solid #bbb; border-radius: 4px; padding: 8px; }
@@ -61,7 +62,7 @@ class Story:
 
     async def play(self) -> None:
         """From the first command to the last button: about two and a half minutes."""
-        await self.page.size(1060, 900)
+        await self.page.size(1100, 900)
         await self.page.show(self.town.url)
         await self.page.see(".status.ok", "connected")
         await self._failure()
