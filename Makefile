@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help try test soak bench run lint lock clean
+.PHONY: help try test soak bench screenshots run lint lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for a
 bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+screenshots: $(READY) ## the pictures of docs/, played on npm's local-slack (needs npm, a Chromium, Linux on x86-64)
+	@$(BIN)/python -m tests.screenshots
+
 run: $(READY) ## the bot, with the settings of the environment and .env
 	@$(BIN)/python -m bot run
 
@@ -60,4 +63,4 @@ lock: ## the three locks anew (needs uv)
 	  --no-header --group build --constraint requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove what was built
-	rm -rf .venv .coverage* htmlcov build dist
+	rm -rf .venv .coverage* htmlcov build dist tests/screenshots/node_modules

@@ -23,9 +23,11 @@ SAID_LIMIT = 200
 
 NOTIFY_ME = "Notify me too"
 RELOAD_AGAIN = "Reload again"
+TRY_AGAIN = "Try again"
 
 _DATE = "{date_short_pretty} {time}"
-"""Slack's own words for a day and a time."""
+_ON_DATE = "{date_short} {time}"
+"""Slack's own words for a day and a time: the first may be "tomorrow", before which no "on" can stand."""
 
 _FEW_SECONDS = 5.0
 _MINUTE = 60.0
@@ -116,7 +118,7 @@ def will_remind(reminder: Reminder) -> str:
     """What somebody is told who wants to be reminded of a model."""
     if reminder.due_at is None:
         return f"I have reminded you of {code(reminder.model_id)} already, and will again after its next reload."
-    at = when(reminder.due_at, _DATE)
+    at = when(reminder.due_at, _ON_DATE)
     return f"I will remind you of {code(reminder.model_id)} on {at}, unless it is reloaded before."
 
 
@@ -149,7 +151,12 @@ def _join(reload: Reload, channel_id: str) -> Button | None:
 
 def _again(entry: Entry, reload_seconds: float, channel_id: str) -> Button | None:
     old = channel_id and is_old(entry, reload_seconds)
-    return Button(RELOAD_AGAIN, Action.AGAIN, entry.reload.model_id, channel_id) if old else None
+    return Button(again_label(entry.reload), Action.AGAIN, entry.reload.model_id, channel_id) if old else None
+
+
+def again_label(reload: Reload) -> str:
+    """What is written on the button that asks for the model of a reload once more: what failed was not reloaded."""
+    return RELOAD_AGAIN if reload.failure is None else TRY_AGAIN
 
 
 def is_old(entry: Entry, reload_seconds: float) -> bool:
@@ -173,7 +180,7 @@ def reminding(reminder: Reminder) -> str:
     since = f"expected ready {when(reminder.ready_at, _DATE)}"
     if reminder.due_at is None:
         return f"{code(reminder.model_id)} · {since} · you were reminded"
-    return f"{code(reminder.model_id)} · {since} · I remind you on {when(reminder.due_at, _DATE)}"
+    return f"{code(reminder.model_id)} · {since} · I will remind you on {when(reminder.due_at, _ON_DATE)}"
 
 
 def _headline(entry: Entry) -> str:
@@ -239,7 +246,7 @@ def closed(reload: Reload, askers: Sequence[Watcher], *, again: bool = False) ->
         mark, how = "✗", reload.failure.why if reload.failure else "not everyone could be told how it turned out"
     return Message(
         f"{mark} {code(reload.model_id)}, asked for by {mention(asker.user_id)} · {how} · reload `{reload.id}`",
-        buttons=[Button(RELOAD_AGAIN, Action.AGAIN, reload.model_id, asker.channel_id)] if again else (),
+        buttons=[Button(again_label(reload), Action.AGAIN, reload.model_id, asker.channel_id)] if again else (),
     )
 
 
@@ -267,7 +274,7 @@ def failure(reload: Reload, audience: Sequence[Watcher], near: Sequence[str] = (
         f"{text} {cause.mend}{meant} (reload `{reload.id}`)",
         buttons=[
             *(Button(model_id, Action.AGAIN, model_id, channel_id) for model_id in near),
-            Button("Try again", Action.AGAIN, reload.model_id, channel_id),
+            Button(TRY_AGAIN, Action.AGAIN, reload.model_id, channel_id),
         ],
     )
 

@@ -139,7 +139,7 @@ def _titled(title: str, shown: Sequence[Block]) -> Sequence[Block]:
 
 def _over(entry: Entry, reload_seconds: float) -> Block:
     """A reload that has ended; one that did so a while ago can be asked for again, in a channel to be picked."""
-    again = Button(messages.RELOAD_AGAIN, Action.PICK, entry.reload.model_id)
+    again = Button(messages.again_label(entry.reload), Action.PICK, entry.reload.model_id)
     return blocks.section(
         messages.over(entry), blocks.button(again) if messages.is_old(entry, reload_seconds) else None
     )

@@ -141,6 +141,9 @@ def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
     )
 
     assert pressed(messages.history([young, old], 120, OPS)) == [("Reload again", Action.AGAIN, "b", OPS)]
+    assert pressed(messages.history([replace(old, reload=replace(old.reload, failure=Failure.DOWN))], 120, OPS)) == [
+        ("Try again", Action.AGAIN, "b", OPS)
+    ]
     assert pressed(messages.history([old], 120)) == []
     assert pressed(messages.history([replace(old, reload=ACCEPTED)], 120, OPS)) == []
 
@@ -207,14 +210,15 @@ def test_the_status_message_is_closed_in_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reload", "reason"),
+    ("reload", "reason", "label"),
     [
-        (replace(ACCEPTED, failure=Failure.CREDITS), "the ModelsLab account is out of credits"),
-        (replace(ACCEPTED, undeliverable=True), "not everyone could be told how it turned out"),
+        (replace(ACCEPTED, failure=Failure.CREDITS), "the ModelsLab account is out of credits", "Try again"),
+        (replace(ACCEPTED, undeliverable=True), "not everyone could be told how it turned out", "Reload again"),
     ],
 )
-def test_the_status_message_of_what_went_wrong(reload: Reload, reason: str) -> None:
+def test_the_status_message_of_what_went_wrong(reload: Reload, reason: str, label: str) -> None:
     """It says what did, in a word."""
+    assert pressed(messages.closed(reload, [ADA_ASKED], again=True)) == [(label, Action.AGAIN, "sdxl", MODELS)]
     assert messages.closed(reload, [ADA_ASKED]).text == (f"✗ `sdxl`, asked for by <@U0ADA> · {reason} · reload `r4x7`")
 
 
@@ -440,7 +444,7 @@ def test_nothing_from_outside_is_markup(model_id: str, said: str) -> None:
     """Of all that could mention, link or format, only our own mentions and times are left."""
     for text in everything_said(replace(ACCEPTED, model_id=model_id), said).values():
         ours = re.compile(
-            r"<@U0(ADA|BEN)>|<!date\^\d+\^(\{date_short_pretty\} )?\{time\}\|(\d\d \w{3}, )?\d\d:\d\d UTC>"
+            r"<@U0(ADA|BEN)>|<!date\^\d+\^(\{date_short(?:_pretty)?\} )?\{time\}\|(\d\d \w{3}, )?\d\d:\d\d UTC>"
         )
         rest = ours.sub("", text)
 
@@ -463,7 +467,7 @@ def test_modelslabs_own_words_are_bounded_and_on_one_line(said: str) -> None:
 def test_a_reminder_is_confirmed_with_its_day() -> None:
     """Or, where it has been given, with when the next one comes."""
     due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
-    on = "<!date^1700568120^{date_short_pretty} {time}|21 Nov, 12:02 UTC>"
+    on = "<!date^1700568120^{date_short} {time}|21 Nov, 12:02 UTC>"
 
     assert messages.will_remind(due) == f"I will remind you of `sdxl` on {on}, unless it is reloaded before."
     assert messages.will_remind(replace(due, due_at=None)) == (
@@ -475,7 +479,7 @@ def test_a_reminder_in_a_list_says_since_when_and_for_when() -> None:
     """Or that it has been given."""
     due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
     since = "`sdxl` · expected ready <!date^1700049720^{date_short_pretty} {time}|15 Nov, 12:02 UTC>"
-    on = "<!date^1700568120^{date_short_pretty} {time}|21 Nov, 12:02 UTC>"
+    on = "<!date^1700568120^{date_short} {time}|21 Nov, 12:02 UTC>"
 
-    assert messages.reminding(due) == f"{since} · I remind you on {on}"
+    assert messages.reminding(due) == f"{since} · I will remind you on {on}"
     assert messages.reminding(replace(due, due_at=None)) == f"{since} · you were reminded"

@@ -122,3 +122,12 @@ def test_only_what_ended_a_while_ago_can_be_reloaded_again() -> None:
 
     assert "Reload again" not in str(views.home(lately, 120.0))
     assert "Reload again" in str(views.home(long_ago, 120.0))
+
+
+def test_what_failed_can_be_tried_again() -> None:
+    """It was not reloaded, so nobody is asked to reload it again."""
+    failed = Glance([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0, failure=Failure.DOWN)], [], NOW)
+    shown = str(views.home(failed, 120.0))
+
+    assert "Try again" in shown
+    assert "Reload again" not in shown

@@ -1,0 +1,52 @@
+"""The bot in npm's local-slack, used through headless Chromium as people use it: make screenshots.
+
+First every message and view is held against the types of npm's @slack/types; then the story is played, and its four
+pictures are written to docs/.
+"""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.screenshots import typed
+from tests.screenshots.browser import opened
+from tests.screenshots.needs import Missing, Needs, found
+from tests.screenshots.story import Story, note
+from tests.screenshots.town import town
+
+PICTURES = Path(__file__).parents[2] / "docs"
+RUN_SECONDS = 400
+
+
+async def _main(needs: Needs, folder: Path) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all that was started ends
+    for name in ("town", "chromium"):
+        (folder / name).mkdir()
+    async with (
+        asyncio.timeout(RUN_SECONDS),
+        town(needs.local_slack, folder / "town") as place,
+        opened(needs.chromium, folder / "chromium") as page,
+    ):
+        await Story(page, place, PICTURES).play()
+
+
+def main() -> int:
+    """Check the types, play the story; 2 where something is missing."""
+    try:
+        needs = found()
+    except Missing as missing:
+        sys.stderr.write(f"{missing}\n")
+        return 2
+    note(f"@slack/types: {typed.check(needs.tsc)} messages and views")
+    with tempfile.TemporaryDirectory(prefix="reload-model-screenshots-", ignore_cleanup_errors=True) as folder:
+        asyncio.run(_main(needs, Path(folder)))
+    note(f"the pictures are in {PICTURES.name}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

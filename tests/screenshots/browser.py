@@ -1,0 +1,222 @@
+"""A page in headless Chromium, used as a person uses it: what is there is looked at, pressed and typed into.
+
+It is driven by its own protocol: https://chromedevtools.github.io/devtools-protocol/
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+
+from bot.tryout.wire import JsonObject, JsonValue, read_object
+
+WAIT_SECONDS = 15.0
+LOOK_SECONDS = 0.1
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",  # the page is our own, and a sandbox takes rights that containers do not give
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)
+_LISTENING = re.compile(rb"DevTools listening on ws://(127\.0\.0\.1:\d+)/")
+
+# What every script may use.
+_FINDING = """
+const all = (selector, text) =>
+  [...document.querySelectorAll(selector)].filter((element) => element.textContent.includes(text));
+const find = (selector, text) => all(selector, text).at(-1);
+"""
+
+
+def found(selector: str, text: str = "") -> str:
+    """A script for the last element that a selector matches and that holds a text."""
+    return f"find({json.dumps(selector)}, {json.dumps(text)})"
+
+
+def counted(selector: str, text: str) -> str:
+    """A script for how many such elements there are."""
+    return f"all({json.dumps(selector)}, {json.dumps(text)}).length"
+
+
+class NotSeen(AssertionError):  # noqa: N818 - it says what did not happen
+    """Something did not come to be seen in time."""
+
+
+class Page:
+    """The one page."""
+
+    def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
+        self._connection = connection
+        self._ids = itertools.count(1)
+
+    async def call(self, method: str, **parameters: JsonValue) -> JsonObject:
+        """Call a method of the protocol, and return its result; events are passed over."""
+        id_ = next(self._ids)
+        await self._connection.send_json({"id": id_, "method": method, "params": parameters})
+        async with asyncio.timeout(WAIT_SECONDS):
+            while (answer := read_object(await self._connection.receive_str()) or {}).get("id") != id_:
+                pass
+        result = answer.get("result")
+        assert isinstance(result, dict), answer
+        return result
+
+    async def run(self, script: str) -> JsonValue:
+        """The value of a script's last expression."""
+        ran = await self.call("Runtime.evaluate", expression=f"{{{_FINDING}{script}}}", returnByValue=True)
+        assert "exceptionDetails" not in ran, ran
+        result = ran["result"]
+        assert isinstance(result, dict)
+        return result.get("value")
+
+    async def until(self, script: str, what: str, *, within: float = WAIT_SECONDS) -> JsonValue:
+        """Run a script again and again until its value is true. Raises NotSeen."""
+        try:
+            async with asyncio.timeout(within):
+                while not (value := await self.run(script)):  # noqa: ASYNC110 - a page rings no bell
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            raise NotSeen(
+                f"not seen within {within:g} s: {what}\n{await self.run('document.body.innerText')}"
+            ) from None
+        return value
+
+    async def show(self, url: str) -> None:
+        """Go to an address."""
+        await self.call("Page.navigate", url=url)
+
+    async def size(self, width: int, height: int) -> None:
+        """Be so large, in CSS pixels; a picture has one and a half points for each."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1.5, mobile=False
+        )
+
+    # --- looking --------------------------------------------------------------------------------------
+
+    async def see(self, selector: str, text: str = "", *, within: float = WAIT_SECONDS) -> str:
+        """Wait for an element that holds a text, and return all that it says."""
+        script = f"{found(selector, text)}?.textContent"
+        return str(await self.until(script, f"{selector} with {text!r}", within=within))
+
+    async def see_no(self, selector: str, text: str = "") -> None:
+        """Wait until no element holds a text."""
+        await self.until(f"!{found(selector, text)}", f"{selector} without {text!r}")
+
+    async def count(self, selector: str, text: str) -> int:
+        """How many elements hold a text."""
+        number = await self.run(counted(selector, text))
+        assert isinstance(number, int)
+        return number
+
+    async def picture(self, selector: str, text: str = "") -> bytes:
+        """What the last such element looks like, as a PNG."""
+        await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
+        left, top, width, height = await self._place(found(selector, text))
+        clip: JsonObject = {"x": left, "y": top, "width": width, "height": height, "scale": 1}
+        taken = await self.call("Page.captureScreenshot", format="png", clip=clip)
+        return base64.b64decode(str(taken["data"]))
+
+    async def _place(self, element: str) -> tuple[float, float, float, float]:
+        """Where an element is, once it can be seen: left, top, width, height."""
+        script = (
+            f"const element = {element}; element?.scrollIntoView({{block: 'nearest'}});"
+            "const box = element?.getBoundingClientRect(); box?.width && [box.x, box.y, box.width, box.height]"
+        )
+        box = await self.until(script, element)
+        assert isinstance(box, list)
+        left, top, width, height = (float(str(side)) for side in box)
+        return left, top, width, height
+
+    # --- doing ----------------------------------------------------------------------------------------
+
+    async def press(self, label: str, inside: str = "body", holding: str = "") -> None:
+        """Click the last button of that label, inside the last element that holds a text."""
+        await self._click(
+            f"[...({found(inside, holding)}?.querySelectorAll('button') ?? [])]"
+            f".filter((button) => button.textContent.trim() === {json.dumps(label)}).at(-1)"
+        )
+
+    async def click(self, selector: str, holding: str = "") -> None:
+        """Click the last element that holds a text."""
+        await self._click(found(selector, holding))
+
+    async def type(self, selector: str, text: str, *, enter: bool = False) -> None:
+        """Click into a field, and type."""
+        await self._click(found(selector))
+        await self.call("Input.insertText", text=text)
+        if enter:
+            for kind in ("keyDown", "keyUp"):
+                await self.call(
+                    "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
+                )
+
+    async def choose(self, selector: str, label: str) -> None:
+        """Choose from a list: the system draws it, so the choice is made in the page."""
+        await self.run(
+            f"const list = document.querySelector({json.dumps(selector)});"
+            f"list.value = [...list.options].find((option) => option.text === {json.dumps(label)}).value;"
+            "list.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
+
+    async def _click(self, element: str) -> None:
+        left, top, width, height = await self._place(element)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=left + width / 2,
+                y=top + height / 2,
+                button="left",
+                clickCount=1,
+            )
+
+
+@asynccontextmanager
+async def opened(chromium: Path, folder: Path) -> AsyncIterator[Page]:
+    """A page, for as long as the context lasts; folder is for what Chromium keeps."""
+    process = await asyncio.create_subprocess_exec(
+        chromium,
+        *_FLAGS,
+        f"--user-data-dir={folder}",
+        "about:blank",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(WAIT_SECONDS * 2):
+            host = await _listening(process)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://{host}/json/list") as answer:
+                tabs = await answer.json()
+            url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+            async with session.ws_connect(url, max_msg_size=0) as connection:
+                yield Page(connection)
+    finally:
+        with suppress(ProcessLookupError):  # its renderers are processes of their own, of the same group
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def _listening(process: asyncio.subprocess.Process) -> str:
+    """The host and port that Chromium says it listens at."""
+    assert process.stderr is not None
+    while line := await process.stderr.readline():
+        if said := _LISTENING.search(line):
+            return said[1].decode()
+    raise NotSeen("Chromium has ended before it listened")

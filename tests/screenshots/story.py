@@ -1,0 +1,219 @@
+"""What Ada, Ben and Eve do in local-slack's page, what each step must lead to, and the four pictures on the way.
+
+Every step that does not lead there ends it. What local-slack itself cannot do is left out: choosing from a menu that
+asks the bot or lists channels, shortcuts, and a reply that is shown in the channel too.
+"""
+
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot import messages
+from bot.reload import A_WHILE
+from bot.tryout.modelslab import error
+from tests.screenshots.browser import Page, counted, found
+from tests.screenshots.town import RELOAD_SECONDS, Town
+
+PICTURE_LIMIT = 150_000
+"""Bytes."""
+
+_MESSAGE = ".messages .msg"
+_IN_THREAD = ".thread-pane .msg"
+_FIELD = ".modal input.bk-plain-input"
+
+# local-slack draws less than Slack does: times as they are sent, the fallback text above the blocks that stand for it,
+# a button below its text and not beside it, and nothing for a menu that asks the bot. For the pictures, and only there,
+# that is drawn as Slack draws it, and room around is left out.
+_DRAWN = """
+if (!document.getElementById('drawn')) {
+  const style = document.createElement('style');
+  style.id = 'drawn';
+  style.textContent = `
+    .msg-text:has(+ .blocks) { display: none; }
+    .msg, .modal-overlay { background: #fff; }
+    .messages .msg { padding-block: 12px; }
+    .thread-body { flex: none; padding-bottom: 16px; }
+    .home-inner { padding: 16px; max-width: 840px; }
+    .bk-section { display: flex; justify-content: space-between; align-items: flex-start; gap: 16px; }
+    .bk-section .bk-button { flex: none; }
+    .bk-input .bk-unknown { display: block; font-size: 0; border: 1px solid #bbb; border-radius: 4px; padding: 8px; }
+    .bk-input .bk-unknown::before { content: 'Pick one, or search'; font-size: 15px; color: #616061; }
+    .bk-input .bk-unknown::after { content: '▾'; font-size: 15px; color: #616061; float: right; }`;
+  document.head.append(style);
+}
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  walker.currentNode.data = walker.currentNode.data.replaceAll(/<!date\\^\\d+\\^[^|>]*\\|([^>]*?)(?: UTC)?>/g, '$1');
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One run of it."""
+
+    page: Page
+    town: Town
+    pictures: Path
+
+    async def play(self) -> None:
+        """From the first command to the last button: about two and a half minutes."""
+        await self.page.size(1100, 900)
+        await self.page.show(self.town.url)
+        await self.page.see(".status.ok", "connected")
+        await self._failure()
+        await self._picker()
+        await self._status()
+        await self._follow_up()
+        began = time.monotonic()
+        await self._lists()
+        await self._again(A_WHILE * RELOAD_SECONDS - (time.monotonic() - began))
+        await self._home()
+
+    # --- the steps ------------------------------------------------------------------------------------
+
+    async def _failure(self) -> None:
+        """A slip: try it again, in vain, and then what was meant."""
+        unknown = error(200, "Model not found: midjorney")
+        self.town.modelslab.answer("midjorney", unknown)
+        async with self._seen(_MESSAGE, "was not reloaded"):
+            await self._say("/reload-model midjorney")
+        async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
+            await self.page.press("Try again", _MESSAGE, "was not reloaded")
+        assert len(self.town.modelslab.calls) == 2, self.town.modelslab.calls
+        async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
+            await self.page.press("midjourney", _MESSAGE, "Did you mean")
+        note("a failure: Try again, and the id that was meant")
+
+    async def _picker(self) -> None:
+        """The modal: a slip is marked, an id begins a reload."""
+        await self._say("/reload-model")
+        await self.page.see(".modal-title", "Reload a model")
+        await self.page.press("Reload", ".modal")
+        await self.page.see(".modal-error", "This is no model id.")
+        await self.page.press("Cancel", ".modal")
+        await self.page.see_no(".modal")
+        await self._say("/reload-model")
+        await self.page.type(_FIELD, "sdxl")
+        await self._picture("picker", ".modal")
+        await self.page.press("Reload", ".modal")
+        said = await self.page.see(".modal-body", "Reloading sdxl")
+        assert "It should be ready about" in said, said
+        await self.page.press("Close", ".modal")
+        await self.page.see_no(".modal")
+        note("the picker: opens, marks a slip, begins a reload, closes")
+
+    async def _status(self) -> None:
+        """The bar moves, a second person joins, a stranger may not."""
+        message = "is reloading sdxl"
+        first = await self._bar(_MESSAGE, message)
+        async with self._told("sdxl is being reloaded already"):
+            await self._act_as("Ben")
+            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
+        async with self._told("You are not allowed to reload models"):
+            await self._act_as("Eve")
+            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
+        await self._act_as("Ada")
+        second = await self._bar(_MESSAGE, message, but=first)
+        third = await self._bar(_MESSAGE, message, but=second)
+        await self._picture("status", _MESSAGE, message)
+        note(f"the status message: {first} → {second} → {third}, Notify me too")
+
+    async def _follow_up(self) -> None:
+        """It comes in the thread, for both, and takes a reminder."""
+        await self.page.see(_MESSAGE, "✓ sdxl, asked for by @Ada", within=2.0 * RELOAD_SECONDS)
+        await self.page.click(".messages .thread-summary")
+        said = await self.page.see(_IN_THREAD, "should be ready now")
+        assert "@Ada @Ben sdxl should be ready now." in said, said
+        await self._picture("follow-up", ".thread-body")
+        async with self._told("I will remind you of sdxl"):
+            await self.page.press("Remind me before it idles out", _IN_THREAD, "should be ready now")
+        await self.page.press("✕", ".thread-pane")
+        note("the follow-up: in the thread, for both; Remind me before it idles out")
+
+    async def _lists(self) -> None:
+        """What is being reloaded, with a button to join it, and what was."""
+        await self._say("/reload-model flux")
+        await self.page.see(_MESSAGE, "is reloading flux")
+        async with self._told("Being reloaded: 1"):
+            await self._say("/reload-model status")
+        async with self._told("flux is being reloaded already"):
+            await self._act_as("Ben")
+            await self.page.press(messages.NOTIFY_ME, _MESSAGE, "Being reloaded: 1")
+        await self._act_as("Ada")
+        note("status: lists what is being reloaded; Notify me too")
+
+    async def _again(self, seconds: float) -> None:
+        """A while later the status message offers another reload."""
+        closed = "✓ sdxl, asked for by @Ada"
+        again = f"{_MESSAGE}:has(button.bk-button)"
+        await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
+        async with self._told("The last reloads:"):
+            await self._say("/reload-model history")
+        await self.page.see(f"{_MESSAGE} button", messages.RELOAD_AGAIN)
+        async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
+            await self.page.press(messages.RELOAD_AGAIN, again, closed)
+        note("a while later: Reload again")
+
+    async def _home(self) -> None:
+        """The Home tab shows it all, opens the picker, and drops a reminder."""
+        await self.page.click(".sidebar-item", "reload-model")
+        said = await self.page.see(".home", "✗ ModelsLab does not know a model of that id")
+        for title in ("Being reloaded", "Reloaded lately", "My reminders"):
+            assert title in said, said
+        home = ".home-inner"
+        shown = await self._bar(home)
+        for _ in range(3):
+            shown = await self._bar(home, but=shown)
+        await self._picture("home", home)
+        for label in ("Reload a model", messages.RELOAD_AGAIN, messages.TRY_AGAIN):
+            await self.page.press(label, home)
+            await self.page.see(".modal-title", "Reload a model")
+            await self.page.press("Cancel", ".modal")
+            await self.page.see_no(".modal")
+        await self.page.press("Stop reminding", home)
+        await self.page.see_no(".home button", "Stop reminding")
+        note("the Home tab: shows the reload, its bar moves, opens the picker, stops reminding")
+
+    # --- what they are made of ------------------------------------------------------------------------
+
+    async def _say(self, text: str) -> None:
+        """Type into the channel, and send it."""
+        await self.page.type(".main textarea", text, enter=True)
+
+    async def _act_as(self, name: str) -> None:
+        await self.page.choose(".actas select", name)
+
+    @asynccontextmanager
+    async def _seen(self, selector: str, text: str) -> AsyncIterator[None]:
+        """See one more that holds a text than before."""
+        before = await self.page.count(selector, text)
+        yield
+        await self.page.until(f"{counted(selector, text)} > {before}", f"one more {selector} with {text!r}")
+
+    def _told(self, text: str) -> AbstractAsyncContextManager[None]:
+        """See one more private answer that holds a text."""
+        return self._seen(f"{_MESSAGE}:has(.badge-eph)", text)
+
+    async def _bar(self, selector: str, text: str = "", *, but: str = "") -> str:
+        """The bar in the last such element, once it is not what it was."""
+        script = f"{found(selector, text)}?.textContent.match(/[▓░]{{10}} \\d+ %/)?.[0] ?? ''"
+        what = f"a bar in {selector} with {text!r}, other than {but!r}"
+        return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar", what))
+
+    async def _picture(self, name: str, selector: str, text: str = "") -> None:
+        """Keep what the last such element looks like."""
+        await self.page.run(_DRAWN)
+        taken = await self.page.picture(selector, text)
+        assert len(taken) <= PICTURE_LIMIT, f"{name} has {len(taken)} bytes"
+        (self.pictures / f"{name}.png").write_bytes(taken)
+
+
+def note(text: str) -> None:
+    """Say how far it is."""
+    sys.stdout.write(f"✓ {text}\n")
+    sys.stdout.flush()

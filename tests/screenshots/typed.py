@@ -1,0 +1,95 @@
+"""Every message and view of the bot, at its longest, as TypeScript of the types of npm's @slack/types.
+
+Those know which fields each block has and must have. How long a text may be they do not know: tests/test_messages.py
+and tests/test_views.py do.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bot import messages, views
+from bot.command import MAX_ID
+from bot.errors import Failure
+from bot.messages import Message
+from bot.reload import DAY, Entry, Glance, Reminder, State
+from bot.views import View
+from tests.samples import ACCEPTED, MODELS, NOON, watcher
+from tests.screenshots.needs import MODULES
+
+CHECK_SECONDS = 120
+
+_LONGEST = "m" * MAX_ID
+_NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
+_FLYING = replace(ACCEPTED, model_id=_LONGEST)
+_OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
+_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, unknown=True)
+_LATER = NOON + 30 * DAY
+_CROWD = [watcher(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
+_REMINDERS = [
+    Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, _LATER),
+    Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, None),
+]
+
+
+def _said() -> Iterator[tuple[str, Message]]:
+    asker, crowd = _CROWD[:1], _CROWD
+    flying, over = [Entry(_FLYING, asker[0], 400, _LATER)] * 20, [Entry(_OVER, asker[0], 400, _LATER)] * 10
+    yield "help", Message(messages.HELP)
+    yield "reloading", Message(messages.reloading(_FLYING, 120))
+    yield "joined", Message(messages.joined(_FLYING, crowd[0], crowd[1].user_id, MODELS, 120))
+    yield "will_remind", Message(messages.will_remind(_REMINDERS[0]))
+    yield "not_reminding", Message(messages.not_reminding(_LONGEST))
+    yield "status", messages.status(_FLYING, asker, asker[0], NOON + 60)
+    yield "status_joined", messages.status(_FLYING, crowd[1:], crowd[0], NOON + 60)
+    yield "closed", messages.closed(_OVER, asker)
+    yield "closed_again", messages.closed(_OVER, asker, again=True)
+    yield "closed_failed", messages.closed(_FAILED, asker, again=True)
+    yield "follow_up", messages.follow_up(_OVER, crowd, late=False)
+    yield "follow_up_late", messages.follow_up(_OVER, asker, late=True)
+    yield "failure", messages.failure(_FAILED, crowd)
+    yield "failure_near", messages.failure(_FAILED, asker, _NEAR)
+    yield "stumbled", messages.stumbled(_OVER, crowd)
+    yield "reminder", messages.reminder(_OVER, MODELS, _LATER)
+    yield "in_flight", messages.in_flight(flying, 100, 120, MODELS)
+    yield "in_flight_none", messages.in_flight([], 0, 120, MODELS)
+    yield "history", messages.history(over, 120, MODELS)
+    yield "history_none", messages.history([], 120, MODELS)
+
+
+def _shown() -> Iterator[tuple[str, View]]:
+    flying = Entry(_FLYING, watcher(), 400, _LATER)
+    over = [Entry(each, watcher(), 400, _LATER) for each in (_OVER, _FAILED)]
+    full = Glance([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
+    yield "picker", views.picker()
+    yield "picker_filled", views.picker(MODELS, _LONGEST)
+    yield "told", views.told(messages.reloading(_FLYING, 120))
+    yield "home", views.home(full, 120)
+    yield "home_empty", views.home(Glance([], 0, [], [], _LATER), 120)
+    yield "home_of_a_stranger", views.home_of_a_stranger("You are not allowed to reload models here.")
+
+
+def source() -> tuple[str, int]:
+    """The TypeScript, and of how many messages and views it is."""
+    types = {"modal": "ModalView", "home": "HomeView"}
+    lines = [
+        *(f"export const {name}: KnownBlock[] = {json.dumps(said.blocks)};" for name, said in _said()),
+        *(f"export const {name}: {types[str(view['type'])]} = {json.dumps(view)};" for name, view in _shown()),
+    ]
+    head = 'import type { HomeView, KnownBlock, ModalView } from "@slack/types";'
+    return "\n".join([head, *lines, ""]), len(lines)
+
+
+def check(tsc: Path) -> int:
+    """Hold them against the types, and return how many there are. Raises AssertionError with what does not fit."""
+    text, count = source()
+    written = MODULES / "every-message.ts"  # there its import is found
+    written.write_text(text, encoding="utf-8")
+    options = ("--noEmit", "--strict", "--module", "nodenext", "--types", "", "--pretty", "false")
+    compiled = subprocess.run(  # noqa: S603 - words of ours
+        [tsc, *options, written], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+    )
+    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
+    return count
