@@ -69,7 +69,7 @@ class Trial:
         for n in count():
             if len(self.promises) == RELOADS:
                 return
-            await asyncio.sleep(self.chance.uniform(0.2, 1.2))  # a pace, not a wait
+            await asyncio.sleep(self.chance.uniform(0.4, 2.0))  # a pace, not a wait
             await self._command(n, PEOPLE[n % len(PEOPLE)], CHANNELS[n % len(CHANNELS)])
 
     async def _command(self, n: int, user: str, channel: str) -> None:
