@@ -82,5 +82,5 @@ def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr("bot.announcer.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
     if request.param == "moment":
         return Attack(0.0)
-    calls = [item.callspec for item in request.session.items if isinstance(item, pytest.Function)]
+    calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
     return Attack(SOAK / sum(call.params.get("attack") == "soak" for call in calls))
