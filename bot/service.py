@@ -21,7 +21,7 @@ from bot.allowlist import Allowlist, Home
 from bot.announcer import Announcer
 from bot.catalogue import Catalogue
 from bot.clock import SteadyClock
-from bot.database import Database, Transaction
+from bot.database import Database
 from bot.desk import Desk
 from bot.errors import CannotStart, PostAgain, PostFailed, StoreAway
 from bot.groups import Groups, reading
@@ -271,9 +271,11 @@ class Service:
         return readiness
 
     async def _database_state(self) -> str:
-        """Whether the database would take a command's row now: readers find an SQLite file well that is locked."""
+        """Whether the database would take a command's row now: readers find a file well that is locked or full."""
+        if self._loop is None:  # before that there may be no tables
+            return self._asking.fault or "not open yet"
         try:
-            await self._asking.run(_nothing, within=PROBE_SECONDS)
+            await self._store.touch(PROBE_SECONDS)
         except StoreAway:
             return self._asking.fault or "away"
         return "ok"
@@ -348,7 +350,3 @@ def _home(answer: Mapping[str, object]) -> tuple[Home, str]:
 def _still(desk: Desk) -> float:
     """Seconds since the loop turned; 0 before it has begun."""
     return monotonic() - desk.turned_at if desk.turned_at else 0.0
-
-
-def _nothing(_: Transaction) -> None:
-    """The smallest operation there is."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from bot.database import DATABASE_TIME
 from bot.reload import IN_FLIGHT, State, StepKind
-from bot.schema import asked_for, audit, in_flight, place, reload, reminds, step, was_accepted, watcher
+from bot.schema import asked_for, audit, in_flight, place, reload, reminds, step, version, was_accepted, watcher
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -166,6 +166,9 @@ WATCHERS = (
 PLACES = select(place.c.reload_id, place.c.channel_id, place.c.status_ts).where(
     place.c.reload_id.in_(bindparam("the_reloads", expanding=True))
 )
+TOUCH = update(version).values(version=version.c.version)
+"""Changes nothing, and is written all the same: a disk that is full takes a transaction in which nothing was."""
+
 VOID_LEASES = update(step).where(step.c.lease_owner.is_not(None)).values(due_at=_now)
 
 NEXT_DUE_AT = select(func.min(step.c.due_at)).where(_of_the_kinds)

@@ -135,6 +135,10 @@ class Store:
 
         return await self._database.run(operation)
 
+    async def touch(self, within: float) -> None:
+        """Write what changes nothing, as an asking would be written. Raises StoreAway."""
+        await self._asking.run(lambda tx: tx.execute(sql.TOUCH), within=within)
+
     # --- asking -------------------------------------------------------------------------------------
 
     async def ask(self, ask: Ask) -> Asked:

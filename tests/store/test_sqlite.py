@@ -213,6 +213,8 @@ async def test_unwritable(store: Store, world: World) -> None:
 
     with pytest.raises(StoreAway, match="readonly"):
         await store.ask(ask())
+    with pytest.raises(StoreAway, match="readonly"):
+        await store.touch(1.0)
 
     assert world.database.fault == "OperationalError"
 
