@@ -114,8 +114,11 @@ async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
     async def holds(answer: Bytes) -> None:
         model = f"m{next(numbers)}"
         bot.modelslab.answer(model, answer, Bytes(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"status":"success"}'))
+        begin = len(bot.slack.messages)
         harmless((await bot.ask(model)).text)
-        told = await eventually(lambda: bot.said(f"`{model}`", READY) + bot.said(f"`{model}`", FAILED))
+        told = await eventually(
+            lambda: bot.said(f"`{model}`", READY, since=begin) + bot.said(f"`{model}`", FAILED, since=begin)
+        )
         harmless(told[-1].text)
         unmoved(bot)
 

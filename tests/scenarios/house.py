@@ -223,11 +223,14 @@ class House:
         assert (ack.status, ack.error, ack.response_type) == (200, "", "ephemeral")
         return ack
 
-    def said(self, *words: str, channel: str | None = None) -> list[Message]:
-        """What stands in a channel, or anywhere, with all of these words in it; acks are not among it."""
+    def said(self, *words: str, channel: str | None = None, since: int = 0) -> list[Message]:
+        """What stands in a channel, or anywhere, with all of these words in it; acks are not among it.
+
+        Of so many messages at the beginning nothing is looked at.
+        """
         return [
             message
-            for message in self.slack.messages
+            for message in self.slack.messages[since:]
             if message.via != "ack"
             and channel in (None, message.channel)
             and all(word in message.text for word in words)
