@@ -101,12 +101,11 @@ class Bench:
             self.note("start to ready", subject.name, ready.seconds)
             await asyncio.sleep(plan.settle)
             self.note("idle memory", subject.name, await mebibytes(ready.pid))
-            callers = await ready.door.callers(CALLERS)
-            await closed(callers[:1], ready.door.commands(plan.warm, subject.proof), 30)
+            await closed(await ready.door.callers(1), ready.door.commands(plan.warm, subject.proof), 30)
             if subject.database:
                 await self.town.slack.tell("messages", plan.warm)
             commands = ready.door.commands(round(plan.open * RATE), subject.proof)
-            late = [1000 * seconds for seconds in await opened(callers, commands, RATE)]
+            late = [1000 * seconds for seconds in await opened(await ready.door.callers(CALLERS), commands, RATE)]
             self.note("ack p50 at 50/s", subject.name, report.percentile(late, 0.5))
             self.note("ack p99 at 50/s", subject.name, report.percentile(late, 0.99))
             for measure, number, seconds in (
@@ -114,7 +113,7 @@ class Bench:
                 (f"acks, {CALLERS} callers", CALLERS, plan.many),
             ):
                 commands = ready.door.commands(round(seconds * 9000), subject.proof)
-                acks, took = await closed(callers[:number], commands, seconds)
+                acks, took = await closed(await ready.door.callers(number), commands, seconds)
                 self.note(measure, subject.name, acks / took)
 
     @asynccontextmanager
@@ -137,8 +136,8 @@ class Bench:
             self.note("growth", f"{subject.name}, after {self.plan.growth:,} commands", after - before)
 
     async def _after(self, ready: Started, number: int, already: int) -> float:
-        callers = await ready.door.callers(CALLERS)
-        acks, _ = await closed(callers, ready.door.commands(number, _SQLITE.proof), 300)
+        commands = ready.door.commands(number, _SQLITE.proof)
+        acks, _ = await closed(await ready.door.callers(CALLERS), commands, 300)
         assert acks == number
         await self.town.slack.tell("messages", already + number)
         await asyncio.sleep(self.plan.settle)

@@ -130,7 +130,8 @@ class _HttpCaller(asyncio.Protocol):
             self._answered.set_exception(WrongAck(f"the connection ended: {exc!r}"))
 
     async def ask(self, command: Command) -> None:
-        assert self._transport is not None
+        if self._transport is None or self._transport.is_closing():
+            raise WrongAck("the connection has ended")
         self._answer = b""
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(command.wire.encode())
@@ -174,12 +175,12 @@ class HttpDoor:
         return Command(head + body, proof % fields["text"] if "%" in proof else proof)
 
     async def callers(self, number: int) -> Sequence[Caller]:
-        """See Door."""
+        """See Door. Their connections are new: a bot does not keep one for long that has never sent anything."""
+        self.close()
         loop = asyncio.get_running_loop()
-        while len(self._callers) < number:
-            _, caller = await loop.create_connection(_HttpCaller, "127.0.0.1", self._port)
-            self._callers.append(caller)
-        return self._callers[:number]
+        made = [await loop.create_connection(_HttpCaller, "127.0.0.1", self._port) for _ in range(number)]
+        self._callers = [caller for _, caller in made]
+        return self._callers
 
     def close(self) -> None:
         """See Door."""
