@@ -7,8 +7,10 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from io import StringIO
 
 import structlog
@@ -113,6 +115,10 @@ def _run(_options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # What is loaded stays: to look through it for garbage, now or ever, is in vain.
     gc.disable()
+    # aiohttp reads this machine's certificates as it is loaded, a tenth of a second in which Python has its hands free.
+    # https://github.com/aio-libs/aiohttp/blob/master/aiohttp/connector.py
+    threading.Thread(target=import_module, args=("aiohttp",)).start()
+    import_module("sqlalchemy")
     from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
 
     gc.freeze()

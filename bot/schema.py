@@ -20,7 +20,6 @@ from sqlalchemy import (
     TypedColumns,
     func,
     insert,
-    inspect,
     literal,
     select,
     text,
@@ -136,63 +135,64 @@ place = Table("place", metadata, PlaceColumns)
 step = Table("step", metadata, StepColumns)
 audit = Table("audit", metadata, AuditColumns)
 
-in_flight = reload.c.state.in_(IN_FLIGHT)
-"""The condition of the index below; a statement that relies on the index says it in the same words."""
-
-# One reload of a model is in flight at a time: the database says so, whoever asks and from whichever replica.
-Index(
-    "one_in_flight",
-    reload.c.model_id,
-    unique=True,
-    sqlite_where=in_flight,
-    postgresql_where=in_flight,
-)
 Index("by_asked_at", reload.c.asked_at)
 
+in_flight = reload.c.state.in_(IN_FLIGHT)
 was_accepted = reload.c.accepted_at.is_not(None)
-"""The condition of the index below, by which a model's last accepted reload is found."""
-
-_by_model = Index(
-    "by_model", reload.c.model_id, reload.c.accepted_at, sqlite_where=was_accepted, postgresql_where=was_accepted
-)
-
 # SQLite uses a partial index only where the statement says its condition literally.
 reminds = step.c.kind == literal(StepKind.REMIND.value, literal_execute=True)
-"""The condition of the index below."""
-
-# A person is reminded of a reload once, however often they ask.
-_one_reminder = Index(
-    "one_reminder", step.c.person_id, step.c.reload_id, unique=True, sqlite_where=reminds, postgresql_where=reminds
-)
-
 asked_for = audit.c.reload_id.is_not(None)
-"""The commands that a person's limit counts: the condition of the index below."""
+"""The conditions of the indexes below, in this order; a statement that relies on one says it in the same words."""
 
-Index("audit_by_person", audit.c.user_id, audit.c.at, sqlite_where=asked_for, postgresql_where=asked_for)
+# As text, which both databases read alike: SQLAlchemy loads both their dialects for an Index with a condition, and
+# that takes 50 ms.
+_IN_FLIGHT = ", ".join(f"'{state.value}'" for state in IN_FLIGHT)
+# One reload of a model is in flight at a time: the database says so, whoever asks and from whichever replica.
+_ONE_IN_FLIGHT = f"CREATE UNIQUE INDEX one_in_flight ON reload (model_id) WHERE state IN ({_IN_FLIGHT})"
+# A model's last accepted reload.
+_BY_MODEL = "CREATE INDEX by_model ON reload (model_id, accepted_at) WHERE accepted_at IS NOT NULL"
+# A person is reminded of a reload once, however often they ask.
+_ONE_REMINDER = (
+    f"CREATE UNIQUE INDEX one_reminder ON step (person_id, reload_id) WHERE kind = '{StepKind.REMIND.value}'"
+)
+# The commands that a person's limit counts.
+_AUDIT_BY_PERSON = "CREATE INDEX audit_by_person ON audit (user_id, at) WHERE reload_id IS NOT NULL"
+
+
+def _run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(text(statement))
 
 
 def _create(connection: Connection) -> None:
-    metadata.create_all(connection, tables=(version, reload, watcher, place, step))
+    """Make all there is."""
+    metadata.create_all(connection, checkfirst=False)
+    _run(connection, _ONE_IN_FLIGHT, _BY_MODEL, _ONE_REMINDER, _AUDIT_BY_PERSON)
 
 
 def _add_audit(connection: Connection) -> None:
     audit.create(connection)
+    _run(connection, _AUDIT_BY_PERSON)
 
 
 def _add_reminders(connection: Connection) -> None:
-    """Tables that were made just now, by _create, have all of this."""
-    if step.c.person_id.name not in {column["name"] for column in inspect(connection).get_columns(step.name)}:
-        connection.execute(text("ALTER TABLE step ADD COLUMN person_id TEXT"))
-    for index in (_by_model, _one_reminder):
-        index.create(connection, checkfirst=True)
+    _run(connection, "ALTER TABLE step ADD COLUMN person_id TEXT", _BY_MODEL, _ONE_REMINDER)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create, _add_audit, _add_reminders)
-"""The n-th brings a database from version n to n + 1."""
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_add_audit, _add_reminders)
+"""The n-th, counted from 1, brings a database from version n to n + 1."""
 
-VERSION = len(MIGRATIONS)
+VERSION = len(MIGRATIONS) + 1
 
 _LOCK = 0x72656C6F6164  # "reload": any number that no other program of the database takes
+
+
+# As SQLAlchemy's inspect would ask, in 20 ms less. https://www.sqlite.org/schematab.html and
+# https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CATALOG
+_HAS_VERSION = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'",
+    "postgresql": "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+}
 
 
 def migrate(connection: Connection) -> int:
@@ -208,18 +208,19 @@ def migrate(connection: Connection) -> int:
             f"DATABASE_URL: the database has schema version {found}, and this program knows {VERSION}: "
             "run the newer program, or give another database"
         )
-    for step_up in MIGRATIONS[found:]:
-        step_up(connection)
-    if found < VERSION:
-        connection.execute(
-            update(version).values(version=VERSION) if found else insert(version).values(version=VERSION)
-        )
+    if not found:
+        _create(connection)
+        connection.execute(insert(version).values(version=VERSION))
+    elif found < VERSION:
+        for step_up in MIGRATIONS[found - 1 :]:
+            step_up(connection)
+        connection.execute(update(version).values(version=VERSION))
     return found
 
 
 def version_of(connection: Connection) -> int:
     """The version of the tables in a database, 0 where there are none. Raises CannotStart where nobody can tell."""
-    if not inspect(connection).has_table(version.name):
+    if connection.execute(text(_HAS_VERSION[connection.dialect.name])).first() is None:
         return 0
     versions = connection.execute(select(version.c.version)).scalars().all()
     if len(versions) != 1:
