@@ -3,14 +3,18 @@
 Parameters that begin with "the_" say which row; the others are what it gets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Double,
+    Integer,
+    Select,
     Table,
+    Text,
     TypedColumns,
     Update,
     and_,
@@ -18,19 +22,27 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     func,
     insert,
+    literal,
+    or_,
     select,
+    true,
     update,
 )
 
 from bot.database import DATABASE_TIME
-from bot.reload import IN_FLIGHT, State, StepKind
+from bot.reload import IN_FLIGHT, RANKS, State, StepKind
 from bot.schema import asked_for, audit, in_flight, place, reload, reminds, step, version, was_accepted, watcher
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.sql.dml import ReturningInsert
+
+REQUESTED = "requested"
+JOINED = "joined"
+"""What the audit says came of an asking."""
 
 TELLING = (StepKind.FOLLOW_UP, StepKind.DIRECT)
 """The kinds of step by which somebody is told how it ended."""
@@ -69,7 +81,22 @@ PRESSED = (
     .order_by(watcher.c.id.desc())
     .limit(1)
 )
-ADD_STEPS = insert(step)
+ADD_STEP = insert(step)
+ADD_MESSAGES = insert(step).values(
+    [
+        {
+            "reload_id": bindparam("the_reload"),
+            "kind": kind,
+            "rank": RANKS[kind],
+            "channel_id": bindparam("the_channel"),
+            "due_at": bindparam(due),
+            **dict.fromkeys(("claims", "attempts", "crashes"), 0),
+        }
+        for kind, due in ((StepKind.STATUS, "now"), (StepKind.FOLLOW_UP, "due"))
+    ]
+)
+"""A channel's status message and its follow-up."""
+
 ADD_AUDIT = insert(audit)
 COUNT_COMMANDS = (
     select(func.count())
@@ -114,10 +141,80 @@ def add_watcher(dialect: str) -> "ReturningInsert[int]":
 
 
 @cache
-def add_place(dialect: str) -> "ReturningInsert[str]":
-    """Add a channel that a reload concerns, once."""
-    once = _insert(dialect, place).on_conflict_do_nothing(index_elements=[place.c.reload_id, place.c.channel_id])
-    return once.returning(place.c.channel_id)
+def begin_reload() -> Select[str, int | None]:
+    """On PostgreSQL: a new reload with its asker, its call and its line of the audit, in one round trip for four.
+
+    Returns the reload's id and the asker's; no row where there is no new reload, since one of the model is in flight
+    or a limit is reached. Where this invocation has been recorded before, the reload is alone, without an asker.
+    https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
+    """
+    model_id, user_id, channel_id = (bindparam(name, type_=Text) for name in ("model_id", "user_id", "channel_id"))
+    new_reload = {
+        "id": bindparam("id", type_=Text),
+        "model_id": model_id,
+        "state": literal(State.REQUESTED.value),
+        "asked_at": _now,
+        "said": literal(""),
+        "unknown": false(),
+        "undeliverable": false(),
+    }
+    may = and_(_below("per_person", COUNT_COMMANDS), _below("in_flight", COUNT_IN_FLIGHT))
+    begun = _added(reload, new_reload, may).on_conflict_do_nothing().returning(reload.c.id).cte("begun")
+    new_asker = {
+        "reload_id": begun.c.id,
+        "trigger_id": bindparam("trigger_id", type_=Text),
+        "user_id": user_id,
+        "channel_id": channel_id,
+        "asked_at": _now,
+        "response_url": bindparam("response_url", type_=Text),
+        "response_uses": literal(0),
+    }
+    once = _added(watcher, new_asker).on_conflict_do_nothing(index_elements=[watcher.c.trigger_id])
+    asker = once.returning(watcher.c.id, watcher.c.reload_id).cte("asker")
+    new_call = {
+        "reload_id": asker.c.reload_id,
+        "kind": literal(StepKind.CALL.value),
+        "rank": literal(RANKS[StepKind.CALL]),
+        "channel_id": literal(""),
+        "due_at": _now,
+        **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
+    }
+    new_line = {
+        "at": _now,
+        "user_id": user_id,
+        "team_id": bindparam("team_id", type_=Text),
+        "channel_id": channel_id,
+        "what": model_id,
+        "outcome": literal(REQUESTED),
+        "rule": bindparam("rule", type_=Text),
+        "reload_id": asker.c.reload_id,
+    }
+    both = select(begun.c.id, asker.c.id).select_from(begun.outerjoin(asker, true()))
+    return both.add_cte(_added(step, new_call).cte("new_call"), _added(audit, new_line).cte("new_line"))
+
+
+def _below(limit: str, count: Select[int]) -> ColumnElement[bool]:
+    """Whether there are fewer than a limit says; 0 is no limit, and then nothing is counted."""
+    most = bindparam(limit, type_=Integer)
+    return or_(most == 0, count.scalar_subquery() < most)
+
+
+def _added(
+    table: Table[TypedColumns], values: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]
+) -> "postgresql.Insert":
+    """An INSERT of what a SELECT gives, on PostgreSQL."""
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see _insert
+
+    return postgresql.insert(table).from_select([*values], select(*values.values()).where(*where))
+
+
+@cache
+def add_places(dialect: str) -> "ReturningInsert[str]":
+    """Add the channels that a reload concerns, each once; to be run once the reload is locked, so nobody joins it."""
+    asked_from = select(watcher.c.reload_id, watcher.c.channel_id, literal("")).where(_of_the_reload).distinct()
+    given = [place.c.reload_id, place.c.channel_id, place.c.status_ts]
+    once = _insert(dialect, place).from_select(given, asked_from)
+    return once.on_conflict_do_nothing(index_elements=given[:2]).returning(place.c.channel_id)
 
 
 def _insert(dialect: str, table: Table[TypedColumns]) -> "sqlite.Insert | postgresql.Insert":
@@ -221,10 +318,22 @@ OUTCOME_UNKNOWN = update(reload).where(_the_reload).values(unknown=True)
 UNDELIVERABLE = update(reload).where(_the_reload).values(undeliverable=True)
 CHANNELS = select(watcher.c.channel_id).where(_of_the_reload).distinct()
 STATUS_POSTED = update(place).where(_the_place).values(status_ts=bindparam("ts"))
-STATUS = select(place.c.status_ts).where(_the_place, place.c.status_ts != "")
+STATUS = select(place.c.status_ts).where(_the_place).with_for_update()
 _of_the_place = and_(step.c.reload_id == bindparam("the_reload"), step.c.channel_id == bindparam("the_channel"))
 UNTOLD_PLACE = select(step.c.id).where(_of_the_place, step.c.kind == StepKind.FOLLOW_UP)
-COUNT_BARS = select(func.count()).select_from(step).where(step.c.kind == StepKind.BAR)
+_bars = select(func.count()).select_from(step).where(step.c.kind == StepKind.BAR).scalar_subquery()
+_new_bar: dict[str, ColumnElement[Any]] = {
+    "reload_id": bindparam("the_reload", type_=Text),
+    "kind": literal(StepKind.BAR.value),
+    "rank": literal(RANKS[StepKind.BAR]),
+    "channel_id": bindparam("the_channel", type_=Text),
+    "due_at": bindparam("due", type_=Double),
+    **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
+}
+_may_move = and_(exists(UNTOLD_PLACE), _bars + 1 <= bindparam("most", type_=Double))
+ADD_BAR = insert(step).from_select([*_new_bar], select(*_new_bar.values()).where(_may_move)).returning(step.c.id)
+"""A bar for a channel that is still to be followed up, unless there are too many."""
+
 DROP_BAR = delete(step).where(_of_the_place, step.c.kind == StepKind.BAR)
 USE_RESPONSE_URL = (
     update(watcher).where(watcher.c.id == bindparam("the_watcher")).values(response_uses=watcher.c.response_uses + 1)
@@ -233,7 +342,8 @@ TELL = update(watcher).where(watcher.c.id.in_(bindparam("the_watchers", expandin
 UNTOLD = select(watcher.c.id).where(
     _of_the_reload, watcher.c.channel_id == bindparam("the_channel"), watcher.c.told_at.is_(None)
 )
-LOCK = select(reload.c.id).where(_the_reload).with_for_update()
+# Without KEY: a step may be added to a reload that is locked.
+LOCK = select(reload.c.id).where(_the_reload).with_for_update(key_share=True)
 _still_telling = exists().where(step.c.reload_id == bindparam("the_reload"), step.c.kind.in_(TELLING))
 FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.DONE, ended_at=_now)
 

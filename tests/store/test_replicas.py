@@ -1,7 +1,6 @@
 """Two processes on one PostgreSQL: what one does while the other is in the middle of something."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Awaitable
 from typing import NamedTuple, TypeVar
 
@@ -11,7 +10,7 @@ from bot.database import Database
 from bot.errors import Failure
 from bot.reload import REMIND_AFTER, State, StepKind
 from tests.postgres import Postgres
-from tests.store.world import WAIT, Clock, Gate, World, ask, at_commit, outside, press, stopped_at
+from tests.store.world import WAIT, Clock, World, ask, at_commit, outside, press, stopped_at, stopped_at_commit
 
 T = TypeVar("T")
 
@@ -86,7 +85,7 @@ async def test_many_models_asked_of_both_at_once(replicas: Replicas) -> None:
 async def test_invocation_delivered_to_both(replicas: Replicas) -> None:
     """The same invocation delivered to two replicas at once is one."""
     one, two, _ = replicas
-    with stopped_at("INSERT INTO step") as gate:
+    with stopped_at_commit() as gate:
         first = asyncio.create_task(one.store.ask(ask(trigger="t")))
         await gate.reached()
         second = await replicas.waits(two.store.ask(ask(trigger="t")))
@@ -288,7 +287,7 @@ async def test_told_while_its_status_is_recorded(replicas: Replicas) -> None:
     await one.ready(ask())
     (status,) = await one.store.claim([_STATUS], 1)
     (follow_up,) = await two.store.claim([_FOLLOW_UP], 1)
-    with stopped_at("SELECT step.id FROM step") as gate:
+    with stopped_at("INSERT INTO step") as gate:
         posting = asyncio.create_task(one.store.status_posted(status.step, "1700.1", None, 20.0))
         await gate.reached()
         telling = await replicas.waits(two.store.told(follow_up.step, [], None))
@@ -322,13 +321,7 @@ async def test_reminded_while_reloaded(replicas: Replicas) -> None:
     one, two, _ = replicas
     old = await one.done(ask())
     call = await one.called(ask())
-    gate, first = Gate(), threading.Lock()
-
-    def stop(_: object) -> None:
-        if first.acquire(blocking=False):
-            gate.wait()
-
-    with at_commit(stop):
+    with stopped_at_commit() as gate:
         accepting = asyncio.create_task(one.store.accepted(call.step, 120.0))
         await gate.reached()
         missed = await two.store.remind("U0ADA", old.id, "C0MODELS")

@@ -283,12 +283,12 @@ def _at_rollback(connection: Connection) -> None:
 
 @contextmanager
 def stopped_at(words: str) -> Iterator[Gate]:
-    """Stop the first statement that contains these words, in whatever thread, just before it is run."""
+    """Stop the first statement that begins with these words, in whatever thread, just before it is run."""
     gate = Gate()
     first = threading.Lock()
 
     def stop(statement: str) -> None:
-        if words in statement and first.acquire(blocking=False):
+        if statement.startswith(words) and first.acquire(blocking=False):
             gate.wait()
 
     _before_statements.append(stop)
@@ -307,6 +307,21 @@ def at_commit(then: Callable[[Connection], object]) -> Iterator[None]:
         yield
     finally:
         _at_commits.remove(then)
+
+
+@contextmanager
+def stopped_at_commit() -> Iterator[Gate]:
+    """Stop the first commit, in whatever thread, just before it is made."""
+    gate = Gate()
+    first = threading.Lock()
+
+    def stop(_: Connection) -> None:
+        if first.acquire(blocking=False):
+            gate.wait()
+
+    with at_commit(stop):
+        yield gate
+        gate.open()
 
 
 @contextmanager
