@@ -89,16 +89,23 @@ class Listener:
         try:
             return await act()
         except Declined as declined:
-            self._audit(person, what, declined.audit, rule=declined.rule)
+            self._audit(person, what, declined.audit, rule=declined.rule or self._let_in_by(person))
             return Message(declined.told)
         except StoreAway:
-            self._audit(person, what, NotListed.audit)
+            self._audit(person, what, NotListed.audit, rule=self._let_in_by(person))
             return Message(NotListed().told)
         except Exception:
             log.exception("command_stumbled", user=person.user_id)
             self._metrics.command(Stumbled.audit)
             self._note(person, what, Stumbled.audit)
             return Message(Stumbled().told)
+
+    def _let_in_by(self, person: Person) -> str:
+        """The rule that lets somebody in, for the audit of what came to nothing all the same."""
+        try:
+            return self._allowlist.who(person)
+        except Declined:
+            return ""
 
     # --- the slash command --------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ async def test_every_command_is_kept(bot: House) -> None:
         (ADA, *home, "sdxl", "requested", ADA, reload_id(first.text)),
         (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),
         (BEN, *home, "status", "status", BEN, None),
-        (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", "", None),
+        (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", BEN, None),
         (EVE, *home, "", "not_allowed", "ALLOWED_USERS", None),
     ]
 

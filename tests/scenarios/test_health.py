@@ -105,7 +105,8 @@ async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch)
     assert parts["database"] in ("OperationalError", "no answer")
     assert "Reloading" in again.text
     assert [call.model_id for call in bot.modelslab.calls] == ["other"]
-    assert bot.log.of("command")[0]["outcome"] == "not_recorded"
+    (refused, *_) = bot.log.of("command")
+    assert (refused["outcome"], refused["rule"]) == ("not_recorded", ADA)
 
 
 @pytest.mark.parametrize("mode", ["socket"])
