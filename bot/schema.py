@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Column,
     Connection,
     Double,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypedColumns,
+    bindparam,
     func,
     insert,
     literal,
@@ -27,7 +29,7 @@ from sqlalchemy import (
 )
 
 from bot.errors import CannotStart
-from bot.reload import IN_FLIGHT, StepKind
+from bot.reload import IN_FLIGHT, State, StepKind
 
 metadata = MetaData()
 
@@ -137,9 +139,10 @@ audit = Table("audit", metadata, AuditColumns)
 
 Index("by_asked_at", reload.c.asked_at)
 
-in_flight = reload.c.state.in_(IN_FLIGHT)
-was_accepted = reload.c.accepted_at.is_not(None)
 # SQLite uses a partial index only where the statement says its condition literally.
+_states: BindParameter[Sequence[State]] = bindparam("states", IN_FLIGHT, expanding=True, literal_execute=True)
+in_flight = reload.c.state.in_(_states)
+was_accepted = reload.c.accepted_at.is_not(None)
 reminds = step.c.kind == literal(StepKind.REMIND.value, literal_execute=True)
 asked_for = audit.c.reload_id.is_not(None)
 """The conditions of the indexes below, in this order; a statement that relies on one says it in the same words."""

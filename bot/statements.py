@@ -3,12 +3,11 @@
 Parameters that begin with "the_" say which row; the others are what it gets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Double,
     Integer,
@@ -33,7 +32,7 @@ from sqlalchemy import (
 )
 
 from bot.database import DATABASE_TIME
-from bot.reload import IN_FLIGHT, RANKS, State, StepKind
+from bot.reload import RANKS, State, StepKind
 from bot.schema import asked_for, audit, in_flight, place, reload, reminds, step, version, was_accepted, watcher
 
 if TYPE_CHECKING:
@@ -54,9 +53,13 @@ _now = bindparam("now", type_=Double)
 
 # --- asking ---------------------------------------------------------------------------------------------
 
-RELOAD_IN_FLIGHT = select(reload).where(reload.c.model_id == bindparam("the_model"), in_flight).with_for_update()
+# Locked without KEY: what refers to the reload may be added meanwhile, by whoever has a row that is waited for here.
+# https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
+RELOAD_IN_FLIGHT = (
+    select(reload).where(reload.c.model_id == bindparam("the_model"), in_flight).with_for_update(key_share=True)
+)
 RELOAD = select(reload).where(_the_reload)
-JOINABLE = select(reload).where(_the_reload, in_flight).with_for_update()
+JOINABLE = select(reload).where(_the_reload, in_flight).with_for_update(key_share=True)
 FORGET_RELOAD = delete(reload).where(_the_reload)
 FIRST_WATCHER = select(watcher).where(_of_the_reload).order_by(watcher.c.id).limit(1)
 INVOCATION = select(watcher.c.id, watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
@@ -81,6 +84,17 @@ PRESSED = (
     .order_by(watcher.c.id.desc())
     .limit(1)
 )
+# Whoever adds a place has locked its reload: so what exists is seen.
+_has_place = exists().where(place.c.reload_id == watcher.c.reload_id, place.c.channel_id == watcher.c.channel_id)
+_asked_from = select(watcher.c.reload_id, watcher.c.channel_id, literal("")).where(_of_the_reload, ~_has_place)
+_new_place = [place.c.reload_id, place.c.channel_id, place.c.status_ts]
+ADD_PLACES = insert(place).from_select(_new_place, _asked_from.distinct()).returning(place.c.channel_id)
+"""The channels that a reload is asked for from, but for those that it has."""
+
+_of_the_watcher = watcher.c.id == bindparam("the_watcher")
+ADD_PLACE = insert(place).from_select(_new_place, _asked_from.where(_of_the_watcher)).returning(place.c.channel_id)
+"""Likewise the channel of one watcher."""
+
 ADD_STEP = insert(step)
 ADD_MESSAGES = insert(step).values(
     [
@@ -103,9 +117,7 @@ COUNT_COMMANDS = (
     .select_from(audit)
     .where(audit.c.user_id == bindparam("the_user"), audit.c.at > bindparam("after"), asked_for)
 )
-# SQLite counts in a partial index only where the index's condition stands in the statement literally.
-_states: BindParameter[Sequence[State]] = bindparam("states", IN_FLIGHT, expanding=True, literal_execute=True)
-COUNT_IN_FLIGHT = select(func.count()).select_from(reload).where(reload.c.state.in_(_states))
+COUNT_IN_FLIGHT = select(func.count()).select_from(reload).where(in_flight)
 
 _asked_by_it = select(watcher.c.reload_id).where(watcher.c.trigger_id == bindparam("the_trigger"))
 UNCLAIMED_CALL = (
@@ -206,15 +218,6 @@ def _added(
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see _insert
 
     return postgresql.insert(table).from_select([*values], select(*values.values()).where(*where))
-
-
-@cache
-def add_places(dialect: str) -> "ReturningInsert[str]":
-    """Add the channels that a reload concerns, each once; to be run once the reload is locked, so nobody joins it."""
-    asked_from = select(watcher.c.reload_id, watcher.c.channel_id, literal("")).where(_of_the_reload).distinct()
-    given = [place.c.reload_id, place.c.channel_id, place.c.status_ts]
-    once = _insert(dialect, place).from_select(given, asked_from)
-    return once.on_conflict_do_nothing(index_elements=given[:2]).returning(place.c.channel_id)
 
 
 def _insert(dialect: str, table: Table[TypedColumns]) -> "sqlite.Insert | postgresql.Insert":
@@ -342,7 +345,6 @@ TELL = update(watcher).where(watcher.c.id.in_(bindparam("the_watchers", expandin
 UNTOLD = select(watcher.c.id).where(
     _of_the_reload, watcher.c.channel_id == bindparam("the_channel"), watcher.c.told_at.is_(None)
 )
-# Without KEY: a step may be added to a reload that is locked.
 LOCK = select(reload.c.id).where(_the_reload).with_for_update(key_share=True)
 _still_telling = exists().where(step.c.reload_id == bindparam("the_reload"), step.c.kind.in_(TELLING))
 FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.DONE, ended_at=_now)

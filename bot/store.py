@@ -15,6 +15,7 @@ from bot import schema
 from bot import statements as sql
 from bot.database import Database, Transaction
 from bot.errors import Declined, Failure, LeaseLost, StoreAway, TooManyCommands, TooManyInFlight
+from bot.prepared import Rows
 from bot.reload import RANKS, REMIND_AFTER, Entry, Glance, Reload, Reminder, State, Step, StepKind, Watcher, Work
 
 _ReloadRow = tuple[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
@@ -215,7 +216,7 @@ class Store:
             self._end(tx, item)
             ready = tx.now + reload_seconds
             reload_ = _to_reload(tx.execute(sql.ACCEPT, the_reload=item.reload_id, now=tx.now, ready=ready).one())
-            _open_places(tx, reload_)
+            _open_places(tx, reload_, tx.execute(sql.ADD_PLACES, the_reload=reload_.id))
             _move_reminders(tx, reload_)
             return reload_
 
@@ -519,7 +520,7 @@ def _begin_or_join(tx: Transaction, ask: Ask, reload_: Reload, *, created: bool)
         _add_step(tx, reload_.id, StepKind.CALL, tx.now)
         return Asked(reload_, asked, joined=False)
     if reload_.state is State.ACCEPTED:
-        _open_places(tx, reload_)
+        _open_places(tx, reload_, tx.execute(sql.ADD_PLACE, the_reload=reload_.id, the_watcher=asked.id))
     return Asked(reload_, _first_watcher(tx, reload_.id), joined=True)
 
 
@@ -698,10 +699,10 @@ def _channels(tx: Transaction, reload_id: str) -> Sequence[str]:
     return tx.execute(sql.CHANNELS, the_reload=reload_id).scalars()
 
 
-def _open_places(tx: Transaction, reload_: Reload) -> None:
-    """See to it that each channel gets a status message now and a follow-up when the reload should be ready."""
+def _open_places(tx: Transaction, reload_: Reload, added: Rows[str]) -> None:
+    """See to it that each channel added gets a status message now, and a follow-up when the reload should be ready."""
     due = tx.now if reload_.ready_at is None else reload_.ready_at
-    for channel_id in tx.execute(sql.add_places(tx.dialect), the_reload=reload_.id).scalars():
+    for channel_id in added.scalars():
         tx.execute(sql.ADD_MESSAGES, the_reload=reload_.id, the_channel=channel_id, now=tx.now, due=due)
 
 

@@ -176,25 +176,25 @@ async def test_a_repeated_invocation_meets_no_cap(capped: Store, world: World) -
 
 
 async def test_counting_needs_no_search(sqlite_url: str) -> None:
-    """Both limits are counted in an index, however long the history is."""
+    """Both limits are counted, and a reload in flight is found, in an index, however long the history is."""
     database = Database(sqlite_url, Clock())
     await database.start()
     await Store(database, "one").open()
 
     def plans(tx: Transaction) -> list[str]:
-        rendered = {"render_postcompile": True}
-        counts = [
-            str(statement.compile(tx.connection, compile_kwargs=rendered))
-            for statement in (sql.COUNT_COMMANDS, sql.COUNT_IN_FLIGHT)
+        statements = [
+            str(statement.compile(tx.connection)).replace("__[POSTCOMPILE_states]", "'requested', 'accepted'")
+            for statement in (sql.COUNT_COMMANDS, sql.COUNT_IN_FLIGHT, sql.RELOAD_IN_FLIGHT)
         ]
-        values: tuple[tuple[object, ...], ...] = (("U0ADA", 0.0), ())
+        values: tuple[tuple[object, ...], ...] = (("U0ADA", 0.0), (), ("sdxl",))
         return [
-            str(tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {count}", value).all())
-            for count, value in zip(counts, values, strict=True)
+            str(tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", value).all())
+            for statement, value in zip(statements, values, strict=True)
         ]
 
-    of_person, in_flight = await database.run(plans)
+    of_person, in_flight, of_model = await database.run(plans)
 
     assert "SEARCH audit USING INDEX audit_by_person" in of_person
     assert "INDEX one_in_flight" in in_flight
+    assert "SEARCH reload USING INDEX one_in_flight" in of_model
     await database.stop()

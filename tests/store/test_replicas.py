@@ -297,6 +297,24 @@ async def test_told_while_its_status_is_recorded(replicas: Replicas) -> None:
     assert [kind for kind, _ in await one.kinds()] == [_DIRECT, _CLOSE]
 
 
+@pytest.mark.parametrize("channel", ["C0MODELS", "C0OPS"])
+async def test_joined_while_a_status_is_recorded(replicas: Replicas, channel: str) -> None:
+    """Who joins, from whichever channel, does not wait for a status message that another replica records just then."""
+    one, two, _ = replicas
+    await one.accepted(ask(channel="C0MODELS"))
+    (status,) = await one.store.claim([_STATUS], 1)
+    with stopped_at("INSERT INTO step") as gate:
+        posting = asyncio.create_task(one.store.status_posted(status.step, "1700.1", None, 20.0))
+        await gate.reached()
+        asked = await two.store.ask(ask(user="U0BOB", channel=channel))
+        gate.open()
+    await posting
+
+    assert asked.joined
+    channels = sorted({"C0MODELS", channel})
+    assert sorted(where for kind, where in await one.kinds() if kind is _FOLLOW_UP) == channels
+
+
 async def test_its_status_is_recorded_while_told(replicas: Replicas) -> None:
     """And likewise the other way round."""
     one, two, _ = replicas
