@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, cast, overload
 
 import structlog
 from sqlalchemy import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIModule
 
 T = TypeVar("T")
+R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 
@@ -115,6 +116,9 @@ _NOW = select(DATABASE_TIME)
 Operation = Callable[[Transaction], T]
 """What to do in a transaction. It may be run again, so it must keep nothing outside of it."""
 
+SharedOperation = Callable[[Transaction, Sequence[T]], Sequence[R]]
+"""Likewise for many items, with a result for each."""
+
 LOCK_WAIT = 15.0
 """Seconds to wait for another process to let go of an SQLite file."""
 
@@ -151,11 +155,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Job:
-    """One operation on its way through the thread; perform keeps its result. It is WAITING → committing | abandoned."""
+    """One operation on its way through the thread, and its result. It is WAITING → committing | abandoned.
 
-    perform: Callable[[Transaction], None]
+    Where it is shared, it is done for the items of all jobs that have come together and have the same.
+    """
+
+    operation: Callable[..., Any]
     reads: bool
     future: asyncio.Future[None]
+    shared: bool = False
+    item: object = None
+    result: Any = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     abandoned: bool = False
     committing: bool = False
@@ -230,20 +240,27 @@ class Database:
         within bounds the wait, in seconds: then StoreAway means that nothing was or will be committed, and
         InDoubt that nobody can tell. An operation that only reads gets no transaction of its own.
         """
+        job = _Job(operation, reads, self._future())
+        await self._done(job, within)
+        return cast("T", job.result)
+
+    async def run_shared(self, operation: SharedOperation[T, R], item: T) -> R:
+        """Run an operation for this item and for all that wait for the same, and return what came of this one."""
+        job = _Job(operation, reads=False, future=self._future(), shared=True, item=item)
+        await self._done(job, None)
+        return cast("R", job.result)
+
+    def _future(self) -> asyncio.Future[None]:
         if self._closed or self._loop is None:
             raise StoreAway("the database is closed")
-        results: list[T] = []
+        return self._loop.create_future()
 
-        def perform(tx: Transaction) -> None:
-            results[:] = [operation(tx)]
-
-        job = _Job(perform, reads, self._loop.create_future())
+    async def _done(self, job: _Job, within: float | None) -> None:
         self._jobs.put(job)
         try:
             await self._answered(job, within)
         finally:
             job.future.cancel()  # where nobody waits any more: else asyncio complains of an error not looked at
-        return results[0]
 
     async def _answered(self, job: _Job, within: float | None) -> None:
         """Wait for the outcome; a timer, and not asyncio.wait, since every command waits here."""
@@ -426,8 +443,16 @@ class _AbandonedError(Exception):
 
 
 def _perform(transaction: Transaction, jobs: Sequence[_Job]) -> None:
+    together: dict[Callable[..., Any], list[_Job]] = {}
     for job in jobs:
-        job.perform(transaction)
+        if job.shared:
+            together.setdefault(job.operation, []).append(job)
+        else:
+            job.result = job.operation(transaction)
+    for operation, sharing in together.items():
+        results = operation(transaction, [job.item for job in sharing])
+        for job, result in zip(sharing, results, strict=True):
+            job.result = result
 
 
 def _of_one_operation(error: DBAPIError, jobs: Sequence[_Job]) -> bool:

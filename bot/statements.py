@@ -3,13 +3,15 @@
 Parameters that begin with "the_" say which row; the others are what it gets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Double,
+    Insert,
     Integer,
     Select,
     Table,
@@ -256,16 +258,13 @@ CLAIM = (
     )
     .returning(step)
 )
-_the_reloads = reload.c.id.in_(bindparam("the_reloads", expanding=True))
+_reloads: BindParameter[Sequence[str]] = bindparam("the_reloads", expanding=True)
+_the_reloads = reload.c.id.in_(_reloads)
 BEGIN_TELLING = update(reload).where(_the_reloads, reload.c.state == State.ACCEPTED).values(state=State.TELLING)
 CUT_SHORT = update(reload).where(_the_reloads).values(unknown=True)
 RELOADS = select(reload).where(_the_reloads)
-WATCHERS = (
-    select(watcher).where(watcher.c.reload_id.in_(bindparam("the_reloads", expanding=True))).order_by(watcher.c.id)
-)
-PLACES = select(place.c.reload_id, place.c.channel_id, place.c.status_ts).where(
-    place.c.reload_id.in_(bindparam("the_reloads", expanding=True))
-)
+WATCHERS = select(watcher).where(watcher.c.reload_id.in_(_reloads)).order_by(watcher.c.id)
+PLACES = select(place.c.reload_id, place.c.channel_id, place.c.status_ts).where(place.c.reload_id.in_(_reloads))
 TOUCH = update(version).values(version=version.c.version)
 """Changes nothing, and is written all the same: a disk that is full takes a transaction in which nothing was."""
 
@@ -285,6 +284,14 @@ _held = and_(
 """The step is still as claimed: claims tells this claim from any later one, the owner's own included."""
 
 END = delete(step).where(_held).returning(step.c.id)
+_the_steps = step.c.id.in_(bindparam("the_steps", expanding=True))
+HELD = (
+    select(step.c.id, step.c.claims)
+    .where(_the_steps, step.c.lease_owner == bindparam("the_owner"))
+    .order_by(step.c.id)
+    .with_for_update()
+)
+FORGET_STEPS = delete(step).where(_the_steps)
 PUT_BACK = (
     update(step)
     .where(_held)
@@ -321,7 +328,6 @@ OUTCOME_UNKNOWN = update(reload).where(_the_reload).values(unknown=True)
 UNDELIVERABLE = update(reload).where(_the_reload).values(undeliverable=True)
 CHANNELS = select(watcher.c.channel_id).where(_of_the_reload).distinct()
 STATUS_POSTED = update(place).where(_the_place).values(status_ts=bindparam("ts"))
-STATUS = select(place.c.status_ts).where(_the_place).with_for_update()
 _of_the_place = and_(step.c.reload_id == bindparam("the_reload"), step.c.channel_id == bindparam("the_channel"))
 UNTOLD_PLACE = select(step.c.id).where(_of_the_place, step.c.kind == StepKind.FOLLOW_UP)
 _bars = select(func.count()).select_from(step).where(step.c.kind == StepKind.BAR).scalar_subquery()
@@ -337,17 +343,51 @@ _may_move = and_(exists(UNTOLD_PLACE), _bars + 1 <= bindparam("most", type_=Doub
 ADD_BAR = insert(step).from_select([*_new_bar], select(*_new_bar.values()).where(_may_move)).returning(step.c.id)
 """A bar for a channel that is still to be followed up, unless there are too many."""
 
-DROP_BAR = delete(step).where(_of_the_place, step.c.kind == StepKind.BAR)
 USE_RESPONSE_URL = (
     update(watcher).where(watcher.c.id == bindparam("the_watcher")).values(response_uses=watcher.c.response_uses + 1)
 )
 TELL = update(watcher).where(watcher.c.id.in_(bindparam("the_watchers", expanding=True))).values(told_at=_now)
-UNTOLD = select(watcher.c.id).where(
-    _of_the_reload, watcher.c.channel_id == bindparam("the_channel"), watcher.c.told_at.is_(None)
+LOCK = select(reload.c.id).where(_the_reloads).order_by(reload.c.id).with_for_update(key_share=True)
+_still_telling = exists().where(step.c.reload_id == reload.c.id, step.c.kind.in_(TELLING))
+FINISH = update(reload).where(_the_reloads, ~_still_telling).values(state=State.DONE, ended_at=_now)
+
+_places: BindParameter[Sequence[str]] = bindparam("the_places", expanding=True)
+
+
+def place_key(reload_id: str, channel_id: str) -> str:
+    """What stands for a channel of a reload among the_places."""
+    return f"{reload_id} {channel_id}"
+
+
+def _in_the_places(table: Table[Any]) -> ColumnElement[bool]:
+    """Whether a row is of one of the_places, which are of the_reloads: by these it is found."""
+    return and_(table.c.reload_id.in_(_reloads), (table.c.reload_id + " " + table.c.channel_id).in_(_places))
+
+
+def _add_steps(kind: StepKind, source: Table[Any], *where: ColumnElement[bool], **more: ColumnElement[Any]) -> Insert:
+    """An INSERT of a step, due now, for each row of the_places that meets a condition."""
+    values: dict[str, ColumnElement[Any]] = {
+        "reload_id": source.c.reload_id,
+        "kind": literal(kind.value),
+        "rank": literal(RANKS[kind]),
+        "channel_id": source.c.channel_id,
+        "due_at": _now,
+        **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
+        **more,
+    }
+    return insert(step).from_select([*values], select(*values.values()).where(_in_the_places(source), *where))
+
+
+# A place is locked before its status is looked at: so one that is recorded meanwhile is seen, or sees that it is over.
+LOCK_PLACES = (
+    select(place.c.reload_id)
+    .where(_in_the_places(place))
+    .order_by(place.c.reload_id, place.c.channel_id)
+    .with_for_update()
 )
-LOCK = select(reload.c.id).where(_the_reload).with_for_update(key_share=True)
-_still_telling = exists().where(step.c.reload_id == bindparam("the_reload"), step.c.kind.in_(TELLING))
-FINISH = update(reload).where(_the_reload, ~_still_telling).values(state=State.DONE, ended_at=_now)
+DROP_BARS = delete(step).where(_in_the_places(step), step.c.kind == StepKind.BAR)
+CLOSE = _add_steps(StepKind.CLOSE, place, place.c.status_ts != "")
+TELL_DIRECTLY = _add_steps(StepKind.DIRECT, watcher, watcher.c.told_at.is_(None), watcher_id=watcher.c.id)
 
 # --- reminders ------------------------------------------------------------------------------------------
 
@@ -361,13 +401,8 @@ REMINDERS_OF_MODEL = (
     .order_by(step.c.id)
     .with_for_update()
 )
-FORGET_REMINDERS = delete(step).where(step.c.id.in_(bindparam("the_steps", expanding=True)))
 # One that is in hand is claimed no more: whoever has it loses its lease.
-MOVE_REMINDERS: Update = (
-    update(step)
-    .where(step.c.id.in_(bindparam("the_steps", expanding=True)))
-    .values(reload_id=bindparam("the_reload"), **_AFRESH)
-)
+MOVE_REMINDERS: Update = update(step).where(_the_steps).values(reload_id=bindparam("the_reload"), **_AFRESH)
 STOP_REMINDING = delete(step).where(reminds, step.c.person_id == bindparam("the_person"), _of_the_model)
 REMINDERS = (
     select(reload.c.model_id, reload.c.id, step.c.channel_id, reload.c.ready_at, step.c.due_at)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 
 from bot import schema
 from bot import statements as sql
@@ -44,6 +45,7 @@ NEVER = math.inf
 """When a step is due that rests until something else makes it due."""
 
 _PRUNED_AT_ONCE = 500
+_TOLD_AT_ONCE = 1000
 _TRIES = 5
 
 
@@ -100,6 +102,16 @@ class Limits:
 
     per_person: int = 0
     in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What came of a step by which somebody is told: see Store.told."""
+
+    step: Step
+    watchers: Collection[int]
+    responder: int | None
+    stumbled: bool
 
 
 def new_reload_id() -> str:
@@ -288,7 +300,7 @@ class Store:
             tx.execute(sql.STATUS_POSTED, ts=ts, **_place_of(item))
             moves = bool(ts) and bar_every is not None and _add_bar(tx, item, bar_every)
             if not moves and tx.execute(sql.UNTOLD_PLACE, **_place_of(item)).first() is None:
-                _close_status(tx, item)
+                _close_statuses(tx, [item])
 
         await self._database.run(operation)
 
@@ -299,31 +311,29 @@ class Store:
 
         Whoever else asked in the channel gets a DM.
         """
+        telling = Telling(item, watchers, responder, stumbled)
+        if not await self._database.run_shared(self._tell, telling):
+            raise LeaseLost
 
-        def operation(tx: Transaction) -> None:
-            self._end(tx, item)
-            _lock(tx, item.reload_id)
-            _count_response(tx, responder)
-            tx.execute(sql.TELL, the_watchers=watchers, now=tx.now)
-            if stumbled:
-                tx.execute(sql.UNDELIVERABLE, the_reload=item.reload_id)
-            if item.kind is StepKind.FOLLOW_UP:
-                _tell_directly(tx, item)
-                _close_status(tx, item)
-            _finish(tx, item.reload_id)
-
-        await self._database.run(operation)
+    def _tell(self, tx: Transaction, tellings: Sequence[Telling]) -> list[bool]:
+        """Record all that have been told meanwhile; says of each whether its step was still held."""
+        rows = tx.execute(sql.HELD, the_steps=[each.step.id for each in tellings], the_owner=self._owner)
+        claims = {(row[0], row[1]) for row in rows}
+        held = [(each.step.id, each.step.claims) in claims for each in tellings]
+        if any(held):
+            _record_told(tx, [*compress(tellings, held)])
+        return held
 
     async def undeliverable(self, item: Step) -> None:
         """Nobody could be told, by any way, in all the time there is: the loud end of a step."""
 
         def operation(tx: Transaction) -> None:
             self._end(tx, item)
-            _lock(tx, item.reload_id)
+            _lock(tx, [item.reload_id])
             tx.execute(sql.UNDELIVERABLE, the_reload=item.reload_id)
             if item.kind is StepKind.FOLLOW_UP:
-                _close_status(tx, item)
-            _finish(tx, item.reload_id)
+                _close_statuses(tx, [item])
+            tx.execute(sql.FINISH, the_reloads=[item.reload_id], now=tx.now)
 
         await self._database.run(operation)
 
@@ -627,7 +637,7 @@ def _withdraw(trigger_id: str, tx: Transaction) -> bool:
     row = tx.execute(sql.UNCLAIMED_CALL, the_trigger=trigger_id).first()
     if row is None:
         return False
-    _lock(tx, row[0])
+    _lock(tx, [row[0]])
     tx.execute(sql.AUDIT_WITHDRAWN, the_trigger=trigger_id)
     tx.execute(sql.FORGET_INVOCATION, the_trigger=trigger_id)
     tx.execute(sql.FORGET_UNWATCHED, the_reload=row[0])
@@ -729,21 +739,39 @@ def _add_step(
     )
 
 
-def _tell_directly(tx: Transaction, item: Step) -> None:
-    """Give everyone of the step's channel who has not been told a step of their own: a DM."""
-    for watcher_id in tx.execute(sql.UNTOLD, **_place_of(item)).scalars():
-        _add_step(tx, item.reload_id, StepKind.DIRECT, tx.now, channel_id=item.channel_id, watcher_id=watcher_id)
+def _record_told(tx: Transaction, tellings: Sequence[Telling]) -> None:
+    """End their steps, and each reload of which all has been told; whom a follow-up did not reach gets a DM."""
+    steps = [each.step for each in tellings]
+    reloads = {step.reload_id for step in steps}
+    tx.execute(sql.FORGET_STEPS, the_steps=[step.id for step in steps])
+    _lock(tx, reloads)
+    watchers = [watcher for each in tellings for watcher in each.watchers]
+    for n in range(0, len(watchers), _TOLD_AT_ONCE):
+        tx.execute(sql.TELL, the_watchers=watchers[n : n + _TOLD_AT_ONCE], now=tx.now)
+    for each in tellings:
+        _count_response(tx, each.responder)
+        if each.stumbled:
+            tx.execute(sql.UNDELIVERABLE, the_reload=each.step.reload_id)
+    if follow_ups := [step for step in steps if step.kind is StepKind.FOLLOW_UP]:
+        tx.execute(sql.TELL_DIRECTLY, now=tx.now, **_places_of(follow_ups))
+        _close_statuses(tx, follow_ups)
+    tx.execute(sql.FINISH, the_reloads=reloads, now=tx.now)
 
 
-def _close_status(tx: Transaction, item: Step) -> None:
-    """Let the channel's status message, where there is one that can be edited, say that it is over.
+def _close_statuses(tx: Transaction, steps: Sequence[Step]) -> None:
+    """Let the status messages of the steps' channels, where they can be edited, say that it is over."""
+    places = _places_of(steps)
+    if tx.dialect != "sqlite":
+        tx.execute(sql.LOCK_PLACES, **places)
+    tx.execute(sql.DROP_BARS, **places)
+    tx.execute(sql.CLOSE, now=tx.now, **places)
 
-    The place is locked first: so a status message that is recorded meanwhile is seen here, or sees that it is over.
-    """
-    status = tx.execute(sql.STATUS, **_place_of(item)).first()
-    tx.execute(sql.DROP_BAR, **_place_of(item))
-    if status is not None and status[0]:
-        _add_step(tx, item.reload_id, StepKind.CLOSE, tx.now, channel_id=item.channel_id)
+
+def _places_of(steps: Sequence[Step]) -> dict[str, Collection[str]]:
+    return {
+        "the_reloads": {step.reload_id for step in steps},
+        "the_places": [sql.place_key(step.reload_id, step.channel_id) for step in steps],
+    }
 
 
 def _add_bar(tx: Transaction, item: Step, every: float) -> bool:
@@ -776,7 +804,7 @@ def _move_reminders(tx: Transaction, last: Reload) -> None:
     moving = {person_id: id_ for id_, person_id, _ in rows if person_id not in kept}
     if len(rows) > len(kept) + len(moving):
         left = {row[0] for row in rows} - {*kept.values(), *moving.values()}
-        tx.execute(sql.FORGET_REMINDERS, the_steps=left)
+        tx.execute(sql.FORGET_STEPS, the_steps=left)
     if moving:
         until = _reminder_due(last)
         tx.execute(sql.MOVE_REMINDERS, the_steps=[*moving.values()], the_reload=last.id, until=until)
@@ -822,15 +850,10 @@ def _note_unknown(tx: Transaction, item: Step, *, unknown: bool) -> None:
         tx.execute(sql.OUTCOME_UNKNOWN, the_reload=item.reload_id)
 
 
-def _finish(tx: Transaction, reload_id: str) -> None:
-    """End the reload, which is locked, when everyone has been told."""
-    tx.execute(sql.FINISH, the_reload=reload_id, now=tx.now)
-
-
-def _lock(tx: Transaction, reload_id: str) -> None:
+def _lock(tx: Transaction, reload_ids: Collection[str]) -> None:
     """Make replicas that end a reload's last two steps take turns; SQLite has one writer."""
     if tx.dialect != "sqlite":
-        tx.execute(sql.LOCK, the_reload=reload_id)
+        tx.execute(sql.LOCK, the_reloads=reload_ids)
 
 
 def _to_reload(row: _ReloadRow) -> Reload:
