@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import threading
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Named, Table, Text, TypedColumns, insert, select
@@ -98,6 +99,37 @@ async def test_failure_is_its_own(notes: Database, url: str, error: type[Excepti
     assert isinstance(failure, error)
     assert outside(url, "SELECT id FROM note ORDER BY id") == [(1,), (2,), (3,)]
     assert notes.fault == ""
+
+
+async def test_shared(notes: Database) -> None:
+    """Items that wait together for the same operation are one call of it, and each gets its own result."""
+    calls: list[Sequence[int]] = []
+
+    def write_all(tx: Transaction, numbers: Sequence[int]) -> list[int]:
+        calls.append(numbers)
+        return [-_write(number)(tx) for number in numbers]
+
+    async with busy(notes):
+        waiting = asyncio.gather(*(notes.run_shared(write_all, number) for number in (1, 2, 3)), notes.run(_write(4)))
+
+    assert await waiting == [-1, -2, -3, 4]
+    assert calls == [[1, 2, 3]]
+    assert await notes.run(_notes, reads=True) == [1, 2, 3, 4]
+
+
+async def test_failure_of_what_is_shared(notes: Database) -> None:
+    """Where one of the items makes it fail, each is done by itself, and only that one's caller is told."""
+
+    def write_all(tx: Transaction, numbers: Sequence[int]) -> list[int]:
+        return [10 // number + _write(number)(tx) for number in numbers]
+
+    async with busy(notes):
+        waiting = asyncio.gather(*(notes.run_shared(write_all, number) for number in (1, 0, 2)), return_exceptions=True)
+    one, failure, two = await waiting
+
+    assert (one, two) == (11, 7)
+    assert isinstance(failure, ZeroDivisionError)
+    assert await notes.run(_notes, reads=True) == [1, 2]
 
 
 async def test_failure_undoes(notes: Database, url: str) -> None:

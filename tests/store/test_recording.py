@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from bot.errors import Failure, LeaseLost
 from bot.reload import State, Step, StepKind
 from bot.store import LEASE, Store
-from tests.store.world import World, ask, outside
+from tests.store.world import World, ask, busy, outside, statements
 
 _CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
 
@@ -188,6 +189,66 @@ async def test_told_elsewhere(store: Store, world: World) -> None:
     assert [watcher.told_at is not None for watcher in await world.watchers()] == [True, False]
     await world.tell_everyone()
     assert (await world.reload(here.reload.id)).state is State.DONE
+
+
+async def test_told_together(store: Store, world: World) -> None:
+    """Of those who are told at once each reload, channel and lease counts for itself."""
+    for model in ("one", "two", "lost"):
+        await world.accepted(ask(model, channel="C0MODELS"), ask(model, channel="C0OPS"))
+    await world.elapse(120.0)
+    for status in await world.claim(_STATUS):
+        ts = "1700.1" if status.step.channel_id == "C0OPS" else ""
+        await store.status_posted(status.step, ts, None)
+    works = {(work.reload.model_id, work.step.channel_id): work for work in await world.claim(_FOLLOW_UP)}
+    lost = works["lost", "C0OPS"]
+    await store.postponed(lost.step, 0.0)
+    await world.claim_one(_FOLLOW_UP)
+    reached = {key: [] if key == ("two", "C0OPS") else [work.audience[0].id] for key, work in works.items()}
+
+    async with busy(world.database):
+        telling = asyncio.gather(
+            *(store.told(work.step, reached[key], None) for key, work in works.items() if key != ("one", "C0MODELS")),
+            return_exceptions=True,
+        )
+    results = dict(zip([key for key in works if key != ("one", "C0MODELS")], await telling, strict=True))
+
+    assert [key for key, result in results.items() if result is not None] == [("lost", "C0OPS")]
+    assert isinstance(results["lost", "C0OPS"], LeaseLost)
+    untold = {watcher.reload_id: watcher.channel_id for watcher in await world.watchers() if watcher.told_at is None}
+    assert untold == {
+        works["one", "C0OPS"].reload.id: "C0MODELS",
+        works["two", "C0OPS"].reload.id: "C0OPS",
+        lost.reload.id: "C0OPS",
+    }
+    assert sorted(await world.kinds()) == sorted(
+        [
+            (_FOLLOW_UP, "C0MODELS"),  # of one
+            (_FOLLOW_UP, "C0OPS"),  # of lost
+            (_DIRECT, "C0OPS"),  # of two
+            (_CLOSE, "C0OPS"),  # of one
+            (_CLOSE, "C0OPS"),  # of two
+        ]
+    )
+
+
+async def test_cost_of_telling_many(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To tell many at once takes no more statements than to tell one, however many each of them told."""
+    monkeypatch.setattr("bot.store._TOLD_AT_ONCE", 2)
+    for number in range(5):
+        await world.accepted(ask(f"model-{number}", channel=f"C{number}"))
+    await world.elapse(120.0)
+    works = await world.claim(_FOLLOW_UP)
+
+    with statements() as said:
+        async with busy(world.database):
+            telling = asyncio.gather(*(store.told(work.step, [work.audience[0].id], None) for work in works))
+        await telling
+
+    kinds = ["SELECT", "DELETE", "UPDATE", "UPDATE", "UPDATE", "INSERT", "DELETE", "INSERT", "UPDATE"]
+    locks = ["SELECT", "SELECT"]
+    told = [each.split()[0] for each in said if not each.startswith("BEGIN")]
+    assert sorted(told) == sorted(kinds if world.database.sqlite else kinds + locks)
+    assert [(await world.reload(work.reload.id)).state for work in works] == [State.DONE] * 5
 
 
 async def test_untold_get_a_direct_message(store: Store, world: World) -> None:

@@ -300,6 +300,17 @@ def stopped_at(words: str) -> Iterator[Gate]:
 
 
 @contextmanager
+def statements() -> Iterator[list[str]]:
+    """Grows by each statement, in whatever thread, just before it is run."""
+    seen: list[str] = []
+    _before_statements.append(seen.append)
+    try:
+        yield seen
+    finally:
+        _before_statements.remove(seen.append)
+
+
+@contextmanager
 def at_commit(then: Callable[[Connection], object]) -> Iterator[None]:
     """Do something just before each commit."""
     _at_commits.append(then)
