@@ -245,7 +245,10 @@ class Database:
         return cast("T", job.result)
 
     async def run_shared(self, operation: SharedOperation[T, R], item: T) -> R:
-        """Run an operation for this item and for all that wait for the same, and return what came of this one."""
+        """Run an operation for this item and for all that wait for the same, and return what came of this one.
+
+        Where it raises, it is run anew for each item alone. Raises StoreAway or InDoubt, as run does.
+        """
         job = _Job(operation, reads=False, future=self._future(), shared=True, item=item)
         await self._done(job, None)
         return cast("R", job.result)
@@ -443,6 +446,7 @@ class _AbandonedError(Exception):
 
 
 def _perform(transaction: Transaction, jobs: Sequence[_Job]) -> None:
+    """Do what each job wants; what is shared comes last, each operation once for all its items."""
     together: dict[Callable[..., Any], list[_Job]] = {}
     for job in jobs:
         if job.shared:

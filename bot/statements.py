@@ -5,9 +5,10 @@ Parameters that begin with "the_" say which row; the others are what it gets.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
     ColumnElement,
     Double,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.sql.dml import ReturningInsert
 
+_I = TypeVar("_I", bound=Insert)
+_Row = dict[str, ColumnElement[Any]]
+
 REQUESTED = "requested"
 JOINED = "joined"
 """What the audit says came of an asking."""
@@ -52,6 +56,25 @@ _the_reload = reload.c.id == bindparam("the_reload")
 _of_the_reload = watcher.c.reload_id == bindparam("the_reload")
 _the_place = and_(place.c.reload_id == bindparam("the_reload"), place.c.channel_id == bindparam("the_channel"))
 _now = bindparam("now", type_=Double)
+
+
+def step_of(kind: StepKind) -> dict[str, object]:
+    """What every new step of a kind begins with."""
+    return {"kind": kind.value, "rank": RANKS[kind], "claims": 0, "attempts": 0, "crashes": 0}
+
+
+def _text(name: str) -> BindParameter[str]:
+    return bindparam(name, type_=Text)
+
+
+def _literally(values: Mapping[str, object]) -> _Row:
+    return {name: literal(value) for name, value in values.items()}
+
+
+def _selected(into: _I, row: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]) -> _I:
+    """An INSERT of what is selected: of one row, unless its values are of a table that has more."""
+    return into.from_select([*row], select(*row.values()).where(*where))
+
 
 # --- asking ---------------------------------------------------------------------------------------------
 
@@ -100,14 +123,8 @@ ADD_PLACE = insert(place).from_select(_new_place, _asked_from.where(_of_the_watc
 ADD_STEP = insert(step)
 ADD_MESSAGES = insert(step).values(
     [
-        {
-            "reload_id": bindparam("the_reload"),
-            "kind": kind,
-            "rank": RANKS[kind],
-            "channel_id": bindparam("the_channel"),
-            "due_at": bindparam(due),
-            **dict.fromkeys(("claims", "attempts", "crashes"), 0),
-        }
+        step_of(kind)
+        | {"reload_id": bindparam("the_reload"), "channel_id": bindparam("the_channel"), "due_at": bindparam(due)}
         for kind, due in ((StepKind.STATUS, "now"), (StepKind.FOLLOW_UP, "due"))
     ]
 )
@@ -162,64 +179,70 @@ def begin_reload() -> Select[str, int | None]:
     or a limit is reached. Where this invocation has been recorded before, the reload is alone, without an asker.
     https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
     """
-    model_id, user_id, channel_id = (bindparam(name, type_=Text) for name in ("model_id", "user_id", "channel_id"))
-    new_reload = {
-        "id": bindparam("id", type_=Text),
-        "model_id": model_id,
+    begun, asker = _begun(), _asker()
+    call = _selected(insert(step), _first_call(asker)).cte("first_call")
+    line = _selected(insert(audit), _line_of(asker)).cte("line")
+    return select(begun.c.id, asker.c.id).select_from(begun.outerjoin(asker, true())).add_cte(call, line)
+
+
+@cache
+def _begun() -> CTE:
+    """The reload, if it may begin."""
+    row = {
+        "id": _text("id"),
+        "model_id": _text("model_id"),
         "state": literal(State.REQUESTED.value),
         "asked_at": _now,
         "said": literal(""),
         "unknown": false(),
         "undeliverable": false(),
     }
-    may = and_(_below("per_person", COUNT_COMMANDS), _below("in_flight", COUNT_IN_FLIGHT))
-    begun = _added(reload, new_reload, may).on_conflict_do_nothing().returning(reload.c.id).cte("begun")
-    new_asker = {
-        "reload_id": begun.c.id,
-        "trigger_id": bindparam("trigger_id", type_=Text),
-        "user_id": user_id,
-        "channel_id": channel_id,
+    may = (_below("per_person", COUNT_COMMANDS), _below("in_flight", COUNT_IN_FLIGHT))
+    added = _selected(_insert("postgresql", reload), row, *may)
+    return added.on_conflict_do_nothing().returning(reload.c.id).cte("begun")
+
+
+@cache
+def _asker() -> CTE:
+    """Who asks for what has begun, if this invocation is new."""
+    row = {
+        "reload_id": _begun().c.id,
+        "trigger_id": _text("trigger_id"),
+        "user_id": _text("user_id"),
+        "channel_id": _text("channel_id"),
         "asked_at": _now,
-        "response_url": bindparam("response_url", type_=Text),
+        "response_url": _text("response_url"),
         "response_uses": literal(0),
     }
-    once = _added(watcher, new_asker).on_conflict_do_nothing(index_elements=[watcher.c.trigger_id])
-    asker = once.returning(watcher.c.id, watcher.c.reload_id).cte("asker")
-    new_call = {
+    once = _selected(_insert("postgresql", watcher), row).on_conflict_do_nothing(index_elements=[watcher.c.trigger_id])
+    return once.returning(watcher.c.id, watcher.c.reload_id).cte("asker")
+
+
+def _first_call(asker: CTE) -> _Row:
+    return _literally(step_of(StepKind.CALL)) | {
         "reload_id": asker.c.reload_id,
-        "kind": literal(StepKind.CALL.value),
-        "rank": literal(RANKS[StepKind.CALL]),
         "channel_id": literal(""),
         "due_at": _now,
-        **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
     }
-    new_line = {
+
+
+def _line_of(asker: CTE) -> _Row:
+    return {
         "at": _now,
-        "user_id": user_id,
-        "team_id": bindparam("team_id", type_=Text),
-        "channel_id": channel_id,
-        "what": model_id,
+        "user_id": _text("user_id"),
+        "team_id": _text("team_id"),
+        "channel_id": _text("channel_id"),
+        "what": _text("model_id"),
         "outcome": literal(REQUESTED),
-        "rule": bindparam("rule", type_=Text),
+        "rule": _text("rule"),
         "reload_id": asker.c.reload_id,
     }
-    both = select(begun.c.id, asker.c.id).select_from(begun.outerjoin(asker, true()))
-    return both.add_cte(_added(step, new_call).cte("new_call"), _added(audit, new_line).cte("new_line"))
 
 
 def _below(limit: str, count: Select[int]) -> ColumnElement[bool]:
     """Whether there are fewer than a limit says; 0 is no limit, and then nothing is counted."""
     most = bindparam(limit, type_=Integer)
     return or_(most == 0, count.scalar_subquery() < most)
-
-
-def _added(
-    table: Table[TypedColumns], values: Mapping[str, ColumnElement[Any]], *where: ColumnElement[bool]
-) -> "postgresql.Insert":
-    """An INSERT of what a SELECT gives, on PostgreSQL."""
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see _insert
-
-    return postgresql.insert(table).from_select([*values], select(*values.values()).where(*where))
 
 
 def _insert(dialect: str, table: Table[TypedColumns]) -> "sqlite.Insert | postgresql.Insert":
@@ -331,16 +354,13 @@ STATUS_POSTED = update(place).where(_the_place).values(status_ts=bindparam("ts")
 _of_the_place = and_(step.c.reload_id == bindparam("the_reload"), step.c.channel_id == bindparam("the_channel"))
 UNTOLD_PLACE = select(step.c.id).where(_of_the_place, step.c.kind == StepKind.FOLLOW_UP)
 _bars = select(func.count()).select_from(step).where(step.c.kind == StepKind.BAR).scalar_subquery()
-_new_bar: dict[str, ColumnElement[Any]] = {
-    "reload_id": bindparam("the_reload", type_=Text),
-    "kind": literal(StepKind.BAR.value),
-    "rank": literal(RANKS[StepKind.BAR]),
-    "channel_id": bindparam("the_channel", type_=Text),
+_new_bar = _literally(step_of(StepKind.BAR)) | {
+    "reload_id": _text("the_reload"),
+    "channel_id": _text("the_channel"),
     "due_at": bindparam("due", type_=Double),
-    **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
 }
 _may_move = and_(exists(UNTOLD_PLACE), _bars + 1 <= bindparam("most", type_=Double))
-ADD_BAR = insert(step).from_select([*_new_bar], select(*_new_bar.values()).where(_may_move)).returning(step.c.id)
+ADD_BAR = _selected(insert(step), _new_bar, _may_move).returning(step.c.id)
 """A bar for a channel that is still to be followed up, unless there are too many."""
 
 USE_RESPONSE_URL = (
@@ -364,18 +384,10 @@ def _in_the_places(table: Table[Any]) -> ColumnElement[bool]:
     return and_(table.c.reload_id.in_(_reloads), (table.c.reload_id + " " + table.c.channel_id).in_(_places))
 
 
-def _add_steps(kind: StepKind, source: Table[Any], *where: ColumnElement[bool], **more: ColumnElement[Any]) -> Insert:
+def _steps_of(kind: StepKind, source: Table[Any], *where: ColumnElement[bool], **more: ColumnElement[Any]) -> Insert:
     """An INSERT of a step, due now, for each row of the_places that meets a condition."""
-    values: dict[str, ColumnElement[Any]] = {
-        "reload_id": source.c.reload_id,
-        "kind": literal(kind.value),
-        "rank": literal(RANKS[kind]),
-        "channel_id": source.c.channel_id,
-        "due_at": _now,
-        **dict.fromkeys(("claims", "attempts", "crashes"), literal(0)),
-        **more,
-    }
-    return insert(step).from_select([*values], select(*values.values()).where(_in_the_places(source), *where))
+    of_the_source = {"reload_id": source.c.reload_id, "channel_id": source.c.channel_id, "due_at": _now, **more}
+    return _selected(insert(step), _literally(step_of(kind)) | of_the_source, _in_the_places(source), *where)
 
 
 # A place is locked before its status is looked at: so one that is recorded meanwhile is seen, or sees that it is over.
@@ -386,8 +398,8 @@ LOCK_PLACES = (
     .with_for_update()
 )
 DROP_BARS = delete(step).where(_in_the_places(step), step.c.kind == StepKind.BAR)
-CLOSE = _add_steps(StepKind.CLOSE, place, place.c.status_ts != "")
-TELL_DIRECTLY = _add_steps(StepKind.DIRECT, watcher, watcher.c.told_at.is_(None), watcher_id=watcher.c.id)
+CLOSE = _steps_of(StepKind.CLOSE, place, place.c.status_ts != "")
+TELL_DIRECTLY = _steps_of(StepKind.DIRECT, watcher, watcher.c.told_at.is_(None), watcher_id=watcher.c.id)
 
 # --- reminders ------------------------------------------------------------------------------------------
 

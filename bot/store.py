@@ -716,27 +716,8 @@ def _open_places(tx: Transaction, reload_: Reload, added: Rows[str]) -> None:
         tx.execute(sql.ADD_MESSAGES, the_reload=reload_.id, the_channel=channel_id, now=tx.now, due=due)
 
 
-def _add_step(
-    tx: Transaction,
-    reload_id: str,
-    kind: StepKind,
-    due_at: float,
-    *,
-    channel_id: str = "",
-    watcher_id: int | None = None,
-) -> None:
-    tx.execute(
-        sql.ADD_STEP,
-        reload_id=reload_id,
-        kind=kind,
-        rank=RANKS[kind],
-        channel_id=channel_id,
-        watcher_id=watcher_id,
-        due_at=due_at,
-        claims=0,
-        attempts=0,
-        crashes=0,
-    )
+def _add_step(tx: Transaction, reload_id: str, kind: StepKind, due_at: float, *, channel_id: str = "") -> None:
+    tx.execute(sql.ADD_STEP, reload_id=reload_id, channel_id=channel_id, due_at=due_at, **sql.step_of(kind))
 
 
 def _record_told(tx: Transaction, tellings: Sequence[Telling]) -> None:
@@ -814,14 +795,10 @@ def _add_reminder(tx: Transaction, user_id: str, last: Reload, channel_id: str) 
     tx.execute(
         sql.add_reminder(tx.dialect),
         reload_id=last.id,
-        kind=StepKind.REMIND,
-        rank=RANKS[StepKind.REMIND],
         channel_id=channel_id,
         due_at=_reminder_due(last),
-        claims=0,
-        attempts=0,
-        crashes=0,
         person_id=user_id,
+        **sql.step_of(StepKind.REMIND),
     )
 
 

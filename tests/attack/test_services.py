@@ -1,6 +1,5 @@
 """ModelsLab and Slack may answer anything, and whoever stands between may answer in their place."""
 
-import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -142,8 +141,7 @@ async def test_any_answer_of_slack(bot: House, attack: Attack) -> None:
         bot.slack.fail(method, answer, times=1, channel=channel)
         await bot.ask(f"m{number}", channel=channel)
         over = "SELECT 1 FROM reload WHERE model_id = ? AND state = 'done'"
-        while not bot.sql(over, f"m{number}"):  # noqa: ASYNC110 - a database rings no bell
-            await asyncio.sleep(0.1)
+        await eventually(lambda: bot.sql(over, f"m{number}"), within=30.0)
         unmoved(bot)
 
     await attack(st.tuples(methods, answers(_slack)), holds, at_once=20)

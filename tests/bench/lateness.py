@@ -95,14 +95,18 @@ def _step(n: int, _asked: float, due: float, _status: str) -> dict[str, object]:
 
 
 class _Stub:
-    """Takes every message at once, and notes when."""
+    """Takes every message at once, and notes when; all_told is set once there are as many as expected."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self.late: list[float] = []
+        self.all_told = asyncio.Event()
+        self._expected = expected
 
     async def announce(self, work: Work, _message: Message, *, thread: bool = False) -> Delivery:
         assert thread
         self.late.append(time.time() - (work.reload.ready_at or 0.0))
+        if len(self.late) == self._expected:
+            self.all_told.set()
         return Delivery()
 
 
@@ -113,7 +117,7 @@ async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
     await seed(url, begin, seconds, number)
     database = Database(url, SteadyClock())
     await database.start()
-    store, stub = Store(database, owner="bench"), _Stub()
+    store, stub = Store(database, owner="bench"), _Stub(number)
     desk = Desk(
         store,
         cast("ModelsLab", None),
@@ -126,9 +130,9 @@ async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
     assert opened_at < begin, "the seeding took too long"
     running = asyncio.create_task(desk.run(opened_at))
     async with asyncio.timeout(seconds + 60):
-        while (await store.in_flight(1))[1]:  # noqa: ASYNC110 - a database rings no bell
-            await asyncio.sleep(0.5)
-    await desk.stop()
+        await stub.all_told.wait()
+    await desk.stop()  # which lets what is in hand be recorded
+    assert not (await store.in_flight(1))[1], "not every reload has ended"
     await running
     await database.stop()
     assert len(stub.late) == number
