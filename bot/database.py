@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, cast, overload
 
@@ -163,6 +164,7 @@ class _Job:
     operation: Callable[..., Any]
     reads: bool
     future: asyncio.Future[None]
+    order: str = ""
     shared: bool = False
     item: object = None
     result: Any = None
@@ -234,13 +236,16 @@ class Database:
         if self._lock_file is not None:
             self._lock_file.close()
 
-    async def run(self, operation: Operation[T], *, within: float | None = None, reads: bool = False) -> T:
+    async def run(
+        self, operation: Operation[T], *, within: float | None = None, reads: bool = False, order: str = ""
+    ) -> T:
         """Run one operation and return its result once it is committed.
 
         within bounds the wait, in seconds: then StoreAway means that nothing was or will be committed, and
-        InDoubt that nobody can tell. An operation that only reads gets no transaction of its own.
+        InDoubt that nobody can tell. An operation that only reads gets no transaction of its own. Those that come
+        together are done by their order: where that is what they lock, replicas do not block each other crosswise.
         """
-        job = _Job(operation, reads, self._future())
+        job = _Job(operation, reads, self._future(), order)
         await self._done(job, within)
         return cast("T", job.result)
 
@@ -335,7 +340,7 @@ class Database:
 
     def _run_group(self, group: Sequence[_Job]) -> None:
         """Run all in one transaction; where one of them fails, each in its own, so that none spoils another."""
-        wanted = [job for job in group if not job.abandoned]
+        wanted = sorted((job for job in group if not job.abandoned), key=attrgetter("order"))
         if not wanted:
             return
         try:

@@ -159,7 +159,7 @@ class Store:
 
         So does a person's second press of a button within PRESS_SECONDS. Raises TooManyCommands or TooManyInFlight.
         """
-        asked = await self._asking.run(partial(_ask, self._limits, ask), within=ASK_SECONDS)
+        asked = await self._asking.run(partial(_ask, self._limits, ask), within=ASK_SECONDS, order=ask.model_id)
         if isinstance(asked, Declined):
             raise asked
         return asked

@@ -101,6 +101,21 @@ async def test_failure_is_its_own(notes: Database, url: str, error: type[Excepti
     assert notes.fault == ""
 
 
+async def test_order(notes: Database) -> None:
+    """Operations that come together are done by their order, and as they came where that is the same."""
+    done: list[int] = []
+
+    def do(number: int) -> Operation[None]:
+        return lambda _: done.append(number)
+
+    async with busy(notes):
+        orders = ((1, "b"), (2, "a"), (3, ""), (4, "a"))
+        waiting = asyncio.gather(*(notes.run(do(number), order=order) for number, order in orders))
+    await waiting
+
+    assert done == [3, 2, 4, 1]
+
+
 async def test_shared(notes: Database) -> None:
     """Items that wait together for the same operation are one call of it, and each gets its own result."""
     calls: list[Sequence[int]] = []
