@@ -190,6 +190,17 @@ async def test_where_it_cannot_open_there_is_help(bot: House) -> None:
     assert (help_.via, help_.user) == ("response_url", ADA)
 
 
+async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
+    """There is no channel to give help in: the log has why, and nobody is told anything."""
+    bot.slack.fail("views.open", "expired_trigger_id", times=1)
+
+    ack = await bot.slack.shortcut(views.PICKER, user=ADA)
+
+    assert (ack.status, ack.error) == (200, "")
+    assert (await bot.log.wait_for("picker_not_opened"))["code"] == "expired_trigger_id"
+    assert bot.said() == []
+
+
 # --- who may --------------------------------------------------------------------------------------------
 
 
