@@ -15,8 +15,10 @@ from io import StringIO
 
 import structlog
 
-from bot import __version__, logs, manifest, settings
+from bot import __version__, settings
 from bot.errors import CannotStart, SettingsError
+from bot.ops import logging as logs
+from bot.slack import manifest
 
 EXIT_CANNOT_START = 1
 EXIT_SETTINGS = 2
@@ -49,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     run = commands.add_parser("run", help="run the bot, with the settings of the environment and .env (the default)")
     run.set_defaults(command=_run)
-    tryout = commands.add_parser("try", help="run the bot on a pretend Slack and ModelsLab on this machine")
-    tryout.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
-    tryout.set_defaults(command=_try)
+    sandbox = commands.add_parser("try", help="run the bot on a pretend Slack and ModelsLab on this machine")
+    sandbox.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
+    sandbox.set_defaults(command=_try)
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
     printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's address, as in https://bot.example.com")
     printed.add_argument("--groups", action="store_true", help="for an allowlist that holds user groups")
@@ -119,7 +121,7 @@ def _run(_options: argparse.Namespace) -> int:
     # https://github.com/aio-libs/aiohttp/blob/master/aiohttp/connector.py
     threading.Thread(target=import_module, args=("aiohttp",)).start()
     import_module("sqlalchemy")
-    from bot import service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
+    from bot import app as service  # noqa: PLC0415 - the libraries are loaded once the settings are known to be right
 
     gc.freeze()
     gc.enable()
@@ -135,11 +137,11 @@ def _run(_options: argparse.Namespace) -> int:
 
 
 def _try(options: argparse.Namespace) -> int:
-    from bot.tryout.terminal import tryout  # noqa: PLC0415 - of no use to a bot that runs
+    from bot.sandbox.terminal import sandbox  # noqa: PLC0415 - of no use to a bot that runs
 
     logs.configure("CRITICAL", "console", ())  # what fails there is meant to, and is seen in the conversation
     try:
-        return asyncio.run(tryout(seconds=options.seconds, stdin=sys.stdin or StringIO(), stdout=sys.stdout))
+        return asyncio.run(sandbox(seconds=options.seconds, stdin=sys.stdin or StringIO(), stdout=sys.stdout))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -150,7 +152,7 @@ def _manifest(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from bot import check  # noqa: PLC0415 - of no use to a bot that runs
+    from bot.ops.doctor import check  # noqa: PLC0415 - of no use to a bot that runs
 
     try:
         return check.main(sys.stdout, who=options.who or "", balance=options.balance, as_json=options.json)
@@ -159,7 +161,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from bot import audit  # noqa: PLC0415 - of no use to a bot that runs
+    from bot.ops import audit  # noqa: PLC0415 - of no use to a bot that runs
 
     try:
         audit.write(sys.stdout, settings.environment(), since=options.since, form=options.form)

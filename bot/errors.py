@@ -3,7 +3,7 @@
 ReloadModelError
 ├── SettingsError           the environment is not fit to start with: exit code 2
 ├── CannotStart             something outside is not fit to start with: exit code 1
-├── StoreAway               the database did not do what it was asked, in time or at all
+├── DatabaseUnavailable               the database did not do what it was asked, in time or at all
 ├── LeaseLost               the step is another's by now: record nothing
 ├── Malformed               a request that is not of the shape that Slack sends
 ├── Declined                a command that starts nothing; the person is told why, privately
@@ -18,19 +18,19 @@ ReloadModelError
 │   ├── ReloadIsOver
 │   ├── NotReady
 │   ├── NotListed
-│   └── Stumbled
-├── CallFailed              ModelsLab did not accept a reload
-│   ├── CallRefused         ... and would not if asked again
-│   └── CallAgain           ... and may if asked again
-└── PostFailed              Slack did not take a message
-    ├── CannotPostHere      ... and never will, in this place
-    └── PostAgain           ... and may if asked again
+│   └── InternalError
+├── ModelsLabError              ModelsLab did not accept a reload
+│   ├── ModelsLabPermanentError         ... and would not if asked again
+│   └── ModelsLabRetryableError           ... and may if asked again
+└── SlackError              Slack did not take a message
+    ├── SlackPermanentError      ... and never will, in this place
+    └── SlackRetryableError           ... and may if asked again
 """
 
 from collections.abc import Sequence
 from enum import Enum
 
-from bot.text import code, escape
+from bot.core.text import code, escape
 
 
 class ReloadModelError(Exception):
@@ -49,7 +49,7 @@ class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it pr
     """The program cannot start; the message says why and what to do."""
 
 
-class StoreAway(ReloadModelError):  # noqa: N818 - names a state of the store
+class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names a state of the store
     """The database cannot be reached, is locked or full, or did not commit in time."""
 
 
@@ -201,7 +201,7 @@ class NotReady(Declined):
         )
 
 
-class Stumbled(Declined):
+class InternalError(Declined):
     """An error of the bot's own, after which nobody can tell whether something was begun."""
 
     audit = "stumbled"
@@ -280,7 +280,7 @@ class Failure(Enum):
     )
 
 
-class CallFailed(ReloadModelError):  # noqa: N818 - the two below say what kind of failure
+class ModelsLabError(ReloadModelError):
     """ModelsLab did not accept a reload.
 
     said is ModelsLab's own text, redacted and bounded but not escaped; unknown is True where the request may
@@ -294,11 +294,11 @@ class CallFailed(ReloadModelError):  # noqa: N818 - the two below say what kind 
         self.unknown = unknown
 
 
-class CallRefused(CallFailed):
+class ModelsLabPermanentError(ModelsLabError):
     """The same request would be refused again."""
 
 
-class CallAgain(CallFailed):
+class ModelsLabRetryableError(ModelsLabError):
     """The same request may be accepted later; wait is what ModelsLab asked for, in seconds."""
 
     def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, wait: float | None = None) -> None:
@@ -309,7 +309,7 @@ class CallAgain(CallFailed):
 # --- why a message was not posted -----------------------------------------------------------------------
 
 
-class PostFailed(ReloadModelError):  # noqa: N818 - the two below say what kind of failure
+class SlackError(ReloadModelError):
     """Slack did not take a message; code is Slack's own error code, or a word for what happened instead."""
 
     def __init__(self, code: str) -> None:
@@ -317,11 +317,11 @@ class PostFailed(ReloadModelError):  # noqa: N818 - the two below say what kind 
         self.code = code
 
 
-class CannotPostHere(PostFailed):
+class SlackPermanentError(SlackError):
     """Not in this place, now or later: another way must carry the message."""
 
 
-class PostAgain(PostFailed):
+class SlackRetryableError(SlackError):
     """The same post may be taken later; wait is what Slack asked for, in seconds."""
 
     def __init__(self, code: str, wait: float | None = None) -> None:

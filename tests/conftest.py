@@ -7,7 +7,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from bot.tryout.modelslab import TryoutModelsLab
+from bot.sandbox.modelslab import SandboxModelsLab
 
 # A machine that is busy makes an example slow, not wrong.
 settings.register_profile("reload-model", deadline=None)
@@ -33,7 +33,7 @@ def _loggers() -> list[logging.Logger]:
 
 
 @pytest.fixture
-async def modelslab() -> AsyncIterator[TryoutModelsLab]:
+async def modelslab() -> AsyncIterator[SandboxModelsLab]:
     """A ModelsLab that accepts everything."""
-    async with TryoutModelsLab() as modelslab:
+    async with SandboxModelsLab() as modelslab:
         yield modelslab

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.reload import Reload, State, Step, StepKind, Watcher, Work
+from bot.core.models import Job, JobKind, Reload, State, Subscriber, Work
 
 NOON = 1_700_049_600.0
 """2023-11-15 12:00:00 UTC."""
@@ -23,9 +23,9 @@ def watcher(
     response_url: str = "",
     response_uses: int = 0,
     told_at: float | None = None,
-) -> Watcher:
+) -> Subscriber:
     """Somebody who asked."""
-    return Watcher(
+    return Subscriber(
         id=id_,
         reload_id=RELOAD.id,
         user_id=user_id,
@@ -38,14 +38,14 @@ def watcher(
 
 
 def step(
-    kind: StepKind = StepKind.FOLLOW_UP,
+    kind: JobKind = JobKind.FOLLOW_UP,
     *,
     channel_id: str = MODELS,
     watcher_id: int | None = None,
     tried_at: float = NOON,
-) -> Step:
+) -> Job:
     """A step that was claimed for the first time."""
-    return Step(
+    return Job(
         id=1,
         reload_id=RELOAD.id,
         kind=kind,
@@ -58,6 +58,6 @@ def step(
     )
 
 
-def work(*watchers: Watcher, item: Step | None = None, status_ts: str = "", now: float = NOON) -> Work:
+def work(*watchers: Subscriber, item: Job | None = None, status_ts: str = "", now: float = NOON) -> Work:
     """A step with all that it takes to do it."""
     return Work(item or step(), ACCEPTED, watchers, status_ts, now)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.allowlist import Allowlist, Home, Members, Person
+from bot.core.access import Allowlist, Home, Members, Person
 from bot.errors import Declined, GroupUnread, NotAllowed, NotReady, OtherWorkspace, WrongChannel
 
 ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")

@@ -6,13 +6,13 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from bot.announcer import Announcer, Delivery, Pacer
-from bot.errors import CannotPostHere, PostAgain, PostFailed
-from bot.messages import Message
-from bot.reload import Watcher, Work
-from bot.slack_api import TOKEN_FAULTS, SlackApi
-from bot.tryout.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect, Reset
-from bot.tryout.slack import RESPONSE_URL, TryoutSlack
+from bot.core.models import Subscriber, Work
+from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.sandbox.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect, Reset
+from bot.sandbox.slack import RESPONSE_URL, SandboxSlack
+from bot.slack.client import TOKEN_FAULTS, SlackClient
+from bot.ui.messages import Message
+from bot.worker.delivery import Delivered, Delivery, Pacer
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, step, watcher, work
 
 POST = "chat.postMessage"
@@ -20,9 +20,9 @@ HELLO = Message("<@U0ADA> `sdxl` should be ready now.")
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TryoutSlack]:
+async def slack() -> AsyncIterator[SandboxSlack]:
     """A Slack with a channel that the bot is in, and one where it is not and may not post."""
-    async with TryoutSlack(clock=lambda: NOON) as slack:
+    async with SandboxSlack(clock=lambda: NOON) as slack:
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops", private=True, bot_is_member=False)
         yield slack
@@ -36,25 +36,25 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def announcer(slack: TryoutSlack, session: aiohttp.ClientSession) -> Announcer:
+def announcer(slack: SandboxSlack, session: aiohttp.ClientSession) -> Delivery:
     """The announcer under test."""
-    return Announcer(SlackApi(session, slack.bot_token, slack.api_url))
+    return Delivery(SlackClient(session, slack.bot_token, slack.api_url))
 
 
-async def asker(slack: TryoutSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60) -> Watcher:
+async def asker(slack: SandboxSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60) -> Subscriber:
     """Somebody who asked in a channel so many seconds ago, with the response_url that Slack made for that."""
     ack = await slack.command("sdxl", user=user, channel=channel)
     return watcher(id_, user, channel, asked_at=NOON - age, response_url=ack.response_url)
 
 
-async def refusal(announcer: Announcer, item: Work, *, thread: bool = False) -> PostFailed:
+async def refusal(announcer: Delivery, item: Work, *, thread: bool = False) -> SlackError:
     """Why a message reached nobody."""
-    with pytest.raises(PostFailed) as raised:
+    with pytest.raises(SlackError) as raised:
         await announcer.announce(item, HELLO, thread=thread)
     return raised.value
 
 
-def in_ops(*watchers: Watcher) -> Work:
+def in_ops(*watchers: Subscriber) -> Work:
     """A step in the channel where the bot may not post."""
     return work(*watchers, item=step(channel_id=OPS))
 
@@ -62,19 +62,19 @@ def in_ops(*watchers: Watcher) -> Work:
 # --- the channel ----------------------------------------------------------------------------------------
 
 
-async def test_a_message_goes_to_the_channel(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_a_message_goes_to_the_channel(slack: SandboxSlack, announcer: Delivery) -> None:
     """With its blocks and its text, and without previews of links."""
     delivery = await announcer.announce(work(watcher()), HELLO)
     [message] = slack.messages
 
-    assert delivery == Delivery(ts=message.ts)
+    assert delivery == Delivered(ts=message.ts)
     assert (message.channel, message.text, message.blocks) == (MODELS, HELLO.text, HELLO.blocks)
     assert (message.thread_ts, message.via) == (None, "api")
     assert (slack.calls[0].args["unfurl_links"], slack.calls[0].args["unfurl_media"]) == (False, False)
 
 
 async def test_a_follow_up_goes_below_the_status_message_and_to_the_channel(
-    slack: TryoutSlack, announcer: Announcer
+    slack: SandboxSlack, announcer: Delivery
 ) -> None:
     """A reply that is broadcast is read in both places."""
     status = await announcer.announce(work(watcher()), HELLO)
@@ -85,7 +85,7 @@ async def test_a_follow_up_goes_below_the_status_message_and_to_the_channel(
 
 @pytest.mark.parametrize(("status_ts", "thread"), [("", True), ("1.0", False)])
 async def test_without_a_status_message_it_stands_alone(
-    slack: TryoutSlack, announcer: Announcer, status_ts: str, *, thread: bool
+    slack: SandboxSlack, announcer: Delivery, status_ts: str, *, thread: bool
 ) -> None:
     """And a status message is never a reply."""
     await announcer.announce(work(watcher(), status_ts=status_ts), HELLO, thread=thread)
@@ -104,7 +104,7 @@ async def test_without_a_status_message_it_stands_alone(
     ],
 )
 async def test_where_the_thread_is_gone_it_stands_alone_too(
-    slack: TryoutSlack, announcer: Announcer, code: str
+    slack: SandboxSlack, announcer: Delivery, code: str
 ) -> None:
     """Somebody may have deleted the status message, or locked its thread."""
     slack.fail(POST, code, times=1)
@@ -116,7 +116,7 @@ async def test_where_the_thread_is_gone_it_stands_alone_too(
 @pytest.mark.parametrize("code", ["msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"])
 @pytest.mark.parametrize("thread", [True, False])
 async def test_where_the_blocks_are_too_much_the_text_says_it_all(
-    slack: TryoutSlack, announcer: Announcer, code: str, *, thread: bool
+    slack: SandboxSlack, announcer: Delivery, code: str, *, thread: bool
 ) -> None:
     """Nothing of the text is cut: whoever is mentioned in it counts as told."""
     slack.fail(POST, code, times=1)
@@ -127,24 +127,24 @@ async def test_where_the_blocks_are_too_much_the_text_says_it_all(
     assert (message.text, message.blocks, message.thread_ts) == (long.text, [], None)
 
 
-async def test_a_message_that_is_too_long_in_any_form_is_refused(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_a_message_that_is_too_long_in_any_form_is_refused(slack: SandboxSlack, announcer: Delivery) -> None:
     """It is tried in two forms and no more."""
     slack.fail(POST, "msg_too_long")
     failed = await refusal(announcer, work(watcher(), status_ts="1.0"), thread=True)
 
-    assert (type(failed), failed.code, len(slack.calls)) == (CannotPostHere, "msg_too_long", 2)
+    assert (type(failed), failed.code, len(slack.calls)) == (SlackPermanentError, "msg_too_long", 2)
 
 
 @pytest.mark.parametrize(
     "answer", ["fatal_error", RateLimited(7), Raw(502), Reset(), AcceptThenReset(), Hang()], ids=repr
 )
-async def test_what_may_pass_is_waited_for(slack: TryoutSlack, announcer: Announcer, answer: Answer | str) -> None:
+async def test_what_may_pass_is_waited_for(slack: SandboxSlack, announcer: Delivery, answer: Answer | str) -> None:
     """An outage of Slack is no reason to use a response_url, which there are few of."""
     asked = await asker(slack, channel=MODELS)
     slack.fail(POST, answer)
     failed = await refusal(announcer, work(asked))
 
-    assert isinstance(failed, PostAgain)
+    assert isinstance(failed, SlackRetryableError)
     assert failed.wait == (7.0 if isinstance(answer, RateLimited) else None)
     assert [call.method for call in slack.calls] == [POST]
 
@@ -153,13 +153,13 @@ async def test_what_may_pass_is_waited_for(slack: TryoutSlack, announcer: Announ
 
 
 async def test_where_the_bot_may_not_post_a_response_url_carries_the_message(
-    slack: TryoutSlack, announcer: Announcer
+    slack: SandboxSlack, announcer: Delivery
 ) -> None:
     """Everyone in the channel sees it, and nothing is replaced."""
     delivery = await announcer.announce(in_ops(await asker(slack, 7)), HELLO, thread=True)
     [message] = slack.messages
 
-    assert delivery == Delivery(ts="", responder=7)
+    assert delivery == Delivered(ts="", responder=7)
     assert (message.channel, message.via, message.response_type) == (OPS, "response_url", "in_channel")
     assert (message.text, message.blocks) == (HELLO.text, HELLO.blocks)
     assert slack.calls[-1].args["replace_original"] is False
@@ -167,7 +167,7 @@ async def test_where_the_bot_may_not_post_a_response_url_carries_the_message(
 
 @pytest.mark.parametrize("code", sorted(TOKEN_FAULTS))
 async def test_a_token_that_slack_refuses_is_not_needed_for_it(
-    slack: TryoutSlack, announcer: Announcer, code: str
+    slack: SandboxSlack, announcer: Delivery, code: str
 ) -> None:
     """What was promised is kept even after the token was revoked."""
     asked = await asker(slack, channel=MODELS)
@@ -179,16 +179,16 @@ async def test_a_token_that_slack_refuses_is_not_needed_for_it(
 
 @pytest.mark.parametrize("code", sorted(TOKEN_FAULTS))
 async def test_without_a_response_url_a_token_may_be_mended(
-    slack: TryoutSlack, announcer: Announcer, code: str
+    slack: SandboxSlack, announcer: Delivery, code: str
 ) -> None:
     """So the message is tried again, and not given up."""
     slack.fail(POST, code)
     failed = await refusal(announcer, work(watcher()))
 
-    assert (type(failed), failed.code) == (PostAgain, code)
+    assert (type(failed), failed.code) == (SlackRetryableError, code)
 
 
-async def test_the_newest_response_url_is_used_first(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_the_newest_response_url_is_used_first(slack: SandboxSlack, announcer: Delivery) -> None:
     """It lasts the longest; a spent one falls to the next."""
     old, new = await asker(slack, 1, ADA, age=600), await asker(slack, 2, BEN, age=60)
     item = in_ops(old, new)
@@ -199,27 +199,27 @@ async def test_the_newest_response_url_is_used_first(slack: TryoutSlack, announc
     assert (first.responder, second.responder) == (2, 1)
 
 
-async def test_one_that_is_old_or_used_up_is_not_even_tried(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_one_that_is_old_or_used_up_is_not_even_tried(slack: SandboxSlack, announcer: Delivery) -> None:
     """As far as is known: five uses in half an hour, and none at all where the command brought none."""
     aged, used = await asker(slack, 1, age=1800), replace(await asker(slack, 2), response_uses=5)
     failed = await refusal(announcer, in_ops(aged, used, watcher(3, BEN, OPS)))
 
-    assert (type(failed), failed.code) == (CannotPostHere, "channel_not_found")
+    assert (type(failed), failed.code) == (SlackPermanentError, "channel_not_found")
     assert [call.method for call in slack.calls] == [POST]
 
 
-async def test_the_edge_of_what_is_fresh_is_still_tried(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_the_edge_of_what_is_fresh_is_still_tried(slack: SandboxSlack, announcer: Delivery) -> None:
     """The fifth use, a second before half an hour is over."""
     asked = replace(await asker(slack, 1, age=1799), response_uses=4)
 
     assert (await announcer.announce(in_ops(asked), HELLO)).responder == 1
 
 
-async def test_one_from_another_channel_leads_elsewhere(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_one_from_another_channel_leads_elsewhere(slack: SandboxSlack, announcer: Delivery) -> None:
     """A message for one channel is never told in another."""
     failed = await refusal(announcer, in_ops(await asker(slack, 1, channel=MODELS), watcher(2, BEN, OPS)))
 
-    assert isinstance(failed, CannotPostHere)
+    assert isinstance(failed, SlackPermanentError)
     assert slack.messages == []
 
 
@@ -239,7 +239,7 @@ async def test_one_from_another_channel_leads_elsewhere(slack: TryoutSlack, anno
     ids=repr,
 )
 async def test_one_that_does_not_take_the_message_falls_to_the_next(
-    slack: TryoutSlack, announcer: Announcer, answer: Answer | str
+    slack: SandboxSlack, announcer: Delivery, answer: Answer | str
 ) -> None:
     """Whatever is no plain success; a redirect is not followed, and is none."""
     older, newer = await asker(slack, 1, age=600), await asker(slack, 2, BEN)
@@ -249,12 +249,12 @@ async def test_one_that_does_not_take_the_message_falls_to_the_next(
     assert len(slack.messages) == 1
 
 
-async def test_where_none_takes_it_the_first_reason_stands(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_where_none_takes_it_the_first_reason_stands(slack: SandboxSlack, announcer: Delivery) -> None:
     """The step's next way is a DM, for the reason that the channel gave."""
     slack.fail(RESPONSE_URL, "expired_url")
     failed = await refusal(announcer, in_ops(await asker(slack, 1), await asker(slack, 2, BEN)))
 
-    assert (type(failed), failed.code) == (CannotPostHere, "channel_not_found")
+    assert (type(failed), failed.code) == (SlackPermanentError, "channel_not_found")
     assert [call.method for call in slack.calls] == [POST, RESPONSE_URL, RESPONSE_URL]
 
 
@@ -271,8 +271,8 @@ async def test_where_none_takes_it_the_first_reason_stands(slack: TryoutSlack, a
     ids=repr,
 )
 async def test_one_that_may_work_later_is_waited_for(
-    slack: TryoutSlack,
-    announcer: Announcer,
+    slack: SandboxSlack,
+    announcer: Delivery,
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
     code: str,
@@ -280,22 +280,22 @@ async def test_one_that_may_work_later_is_waited_for(
 ) -> None:
     """Slack's outages and limits hold for every response_url alike."""
     asked = await asker(slack)
-    monkeypatch.setattr("bot.slack_api.RESPOND_SECONDS", 0.2)
+    monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 0.2)
     slack.fail(RESPONSE_URL, answer)
     failed = await refusal(announcer, in_ops(asked, await asker(slack, 2, BEN)))
 
-    assert isinstance(failed, PostAgain)
+    assert isinstance(failed, SlackRetryableError)
     assert (failed.code, failed.wait) == (code, wait)
 
 
 @pytest.mark.parametrize("answer", [Reset(), AcceptThenReset()], ids=repr)
-async def test_a_broken_connection_is_tried_again(slack: TryoutSlack, announcer: Announcer, answer: Answer) -> None:
+async def test_a_broken_connection_is_tried_again(slack: SandboxSlack, announcer: Delivery, answer: Answer) -> None:
     """At-least-once: nobody can tell whether it had been taken."""
     asked = await asker(slack)
     slack.fail(RESPONSE_URL, answer)
     failed = await refusal(announcer, in_ops(asked))
 
-    assert isinstance(failed, PostAgain)
+    assert isinstance(failed, SlackRetryableError)
     assert failed.code.startswith("response_url_")
     assert asked.response_url not in str(failed)
 
@@ -303,7 +303,7 @@ async def test_a_broken_connection_is_tried_again(slack: TryoutSlack, announcer:
 # --- a DM, and an edit ----------------------------------------------------------------------------------
 
 
-async def test_a_person_can_be_told_directly(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_a_person_can_be_told_directly(slack: SandboxSlack, announcer: Delivery) -> None:
     """In the DM between them and the bot."""
     await announcer.direct(BEN, HELLO)
     [message] = slack.messages
@@ -311,27 +311,27 @@ async def test_a_person_can_be_told_directly(slack: TryoutSlack, announcer: Anno
     assert (message.via, message.user, message.text, message.blocks) == ("dm", BEN, HELLO.text, HELLO.blocks)
 
 
-async def test_a_person_who_cannot_be_told_directly_cannot_be_told(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_a_person_who_cannot_be_told_directly_cannot_be_told(slack: SandboxSlack, announcer: Delivery) -> None:
     """The app may not be allowed to, or the person may not exist."""
     slack.messages_tab = False
-    with pytest.raises(CannotPostHere, match="messages_tab_disabled"):
+    with pytest.raises(SlackPermanentError, match="messages_tab_disabled"):
         await announcer.direct(BEN, HELLO)
-    with pytest.raises(CannotPostHere, match="user_not_found"):
+    with pytest.raises(SlackPermanentError, match="user_not_found"):
         await announcer.direct("X0NOBODY", HELLO)
 
     assert slack.messages == []
 
 
 @pytest.mark.parametrize("channel", [None, [], "D0BEN", {}, {"id": None}, {"id": 7}], ids=repr)
-async def test_a_dm_that_was_not_opened_may_be_later(slack: TryoutSlack, announcer: Announcer, channel: object) -> None:
+async def test_a_dm_that_was_not_opened_may_be_later(slack: SandboxSlack, announcer: Delivery, channel: object) -> None:
     """An answer that names no channel makes no sense."""
     slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}))
 
-    with pytest.raises(PostAgain, match="no_channel_opened"):
+    with pytest.raises(SlackRetryableError, match="no_channel_opened"):
         await announcer.direct(BEN, HELLO)
 
 
-async def test_what_the_bot_posted_it_can_edit(slack: TryoutSlack, announcer: Announcer) -> None:
+async def test_what_the_bot_posted_it_can_edit(slack: SandboxSlack, announcer: Delivery) -> None:
     """Text and blocks are replaced, as often as it takes."""
     posted = await announcer.announce(work(watcher()), HELLO)
     closed = Message("✓ `sdxl`")
@@ -342,9 +342,9 @@ async def test_what_the_bot_posted_it_can_edit(slack: TryoutSlack, announcer: An
     assert (message.text, message.blocks) == (closed.text, closed.blocks)
 
 
-async def test_what_is_gone_cannot_be_edited(announcer: Announcer) -> None:
+async def test_what_is_gone_cannot_be_edited(announcer: Delivery) -> None:
     """That is no reason to post it anew."""
-    with pytest.raises(CannotPostHere, match="message_not_found"):
+    with pytest.raises(SlackPermanentError, match="message_not_found"):
         await announcer.edit(MODELS, "1.0", HELLO)
 
 
@@ -428,7 +428,7 @@ def test_a_hold_that_is_over_is_no_matter(pacer: Pacer, clock: Clock) -> None:
 
 def test_what_is_remembered_does_not_grow_for_ever(pacer: Pacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels that are free and turns that nobody took are forgotten; what is going on is not."""
-    monkeypatch.setattr("bot.announcer._REMEMBERED", 3)
+    monkeypatch.setattr("bot.worker.delivery._REMEMBERED", 3)
     for number in range(100):
         pacer.wait(number, f"C{number}")
         pacer.wait(1000 + number, f"C{number}")

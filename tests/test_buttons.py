@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot import blocks
-from bot.buttons import Action, Button, pressed
+from bot.ui import blocks
+from bot.ui.buttons import Action, Button, pressed
 
 CHANNEL = "C0MODELS"
 

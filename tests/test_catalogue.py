@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from bot import catalogue
-from bot.catalogue import FRESH_SECONDS, HISTORY_SECONDS, RETRY_SECONDS, Catalogue
-from bot.errors import CallAgain, Failure, StoreAway
+from bot.errors import DatabaseUnavailable, Failure, ModelsLabRetryableError
+from bot.modelslab import catalog as catalogue
+from bot.modelslab.catalog import FRESH_SECONDS, HISTORY_SECONDS, RETRY_SECONDS, Catalog
 
 
 class Sources:
@@ -26,14 +26,14 @@ class Sources:
         self.lists += 1
         await self.released.wait()
         if self.listed is None:
-            raise CallAgain(Failure.DOWN, "HTTP 503")
+            raise ModelsLabRetryableError(Failure.DOWN, "HTTP 503")
         return self.listed
 
     async def history(self, limit: int) -> Sequence[str]:
         """What was reloaded before."""
         self.looks += 1
         if self.reloaded is None:
-            raise StoreAway
+            raise DatabaseUnavailable
         return self.reloaded[:limit]
 
     def clock(self) -> float:
@@ -48,9 +48,9 @@ def sources() -> Sources:
 
 
 @pytest.fixture
-async def known(sources: Sources) -> AsyncIterator[Catalogue]:
+async def known(sources: Sources) -> AsyncIterator[Catalog]:
     """The catalogue under test."""
-    known = Catalogue(sources.fetch, sources.history, sources.clock)
+    known = Catalog(sources.fetch, sources.history, sources.clock)
     yield known
     await known.stop()
 
@@ -58,7 +58,7 @@ async def known(sources: Sources) -> AsyncIterator[Catalogue]:
 # --- finding --------------------------------------------------------------------------------------------
 
 
-async def test_nothing_typed_finds_everything_the_reloaded_first(known: Catalogue) -> None:
+async def test_nothing_typed_finds_everything_the_reloaded_first(known: Catalog) -> None:
     """What this workspace has used is what it most likely wants."""
     assert await known.matching("", 100) == ["midjourney", "anything-v5", "sdxl", "sd-turbo", "Flux.1-dev"]
 
@@ -76,19 +76,19 @@ async def test_nothing_typed_finds_everything_the_reloaded_first(known: Catalogu
         ("nothing like it", []),
     ],
 )
-async def test_parts_find_what_holds_them_all(known: Catalogue, query: str, found: list[str]) -> None:
+async def test_parts_find_what_holds_them_all(known: Catalog, query: str, found: list[str]) -> None:
     """In any order, whatever their case."""
     assert await known.matching(query, 100) == found
 
 
-async def test_what_begins_with_it_comes_first(known: Catalogue, sources: Sources) -> None:
+async def test_what_begins_with_it_comes_first(known: Catalog, sources: Sources) -> None:
     """Then what holds it elsewhere."""
     sources.listed = ["my-sdxl", "sdxl", "sdxl-2"]
 
     assert await known.matching("sdxl", 2) == ["sdxl", "sdxl-2"]
 
 
-async def test_the_nearest_are_like_it(known: Catalogue, sources: Sources) -> None:
+async def test_the_nearest_are_like_it(known: Catalog, sources: Sources) -> None:
     """And are not the very id, of which ModelsLab has just said that it does not know it."""
     sources.reloaded = ["sdxxl"]
 
@@ -100,7 +100,7 @@ async def test_the_nearest_are_like_it(known: Catalogue, sources: Sources) -> No
 # --- what is fetched, and when --------------------------------------------------------------------------
 
 
-async def test_nobody_asks_modelslab_until_somebody_wants_to_know(known: Catalogue, sources: Sources) -> None:
+async def test_nobody_asks_modelslab_until_somebody_wants_to_know(known: Catalog, sources: Sources) -> None:
     """A bot that is only typed at needs no list."""
     assert (sources.lists, sources.looks) == (0, 0)
     await known.matching("", 9)
@@ -110,7 +110,7 @@ async def test_nobody_asks_modelslab_until_somebody_wants_to_know(known: Catalog
 
 
 async def test_a_list_that_does_not_come_is_not_waited_for(
-    known: Catalogue, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    known: Catalog, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was reloaded before is there meanwhile; the list is there once it has come."""
     monkeypatch.setattr(catalogue, "FIRST_SECONDS", 0.01)
@@ -122,7 +122,7 @@ async def test_a_list_that_does_not_come_is_not_waited_for(
     assert sources.lists == 1
 
 
-async def test_an_old_list_is_fetched_anew_beside_all_else(known: Catalogue, sources: Sources) -> None:
+async def test_an_old_list_is_fetched_anew_beside_all_else(known: Catalog, sources: Sources) -> None:
     """Whoever asks gets the old one."""
     await known.matching("", 9)
     sources.now += FRESH_SECONDS
@@ -136,7 +136,7 @@ async def test_an_old_list_is_fetched_anew_beside_all_else(known: Catalogue, sou
     assert sources.lists == 2
 
 
-async def test_a_list_that_cannot_be_had_leaves_the_old_one(known: Catalogue, sources: Sources) -> None:
+async def test_a_list_that_cannot_be_had_leaves_the_old_one(known: Catalog, sources: Sources) -> None:
     """It is asked for again after a while, and not each time that somebody types."""
     await known.matching("", 9)
     sources.now += FRESH_SECONDS
@@ -152,7 +152,7 @@ async def test_a_list_that_cannot_be_had_leaves_the_old_one(known: Catalogue, so
     assert sources.lists == 3
 
 
-async def test_without_a_list_there_is_history(known: Catalogue, sources: Sources) -> None:
+async def test_without_a_list_there_is_history(known: Catalog, sources: Sources) -> None:
     """And without either, nothing."""
     sources.listed = None
     assert await known.matching("", 9) == ["midjourney"]
@@ -164,7 +164,7 @@ async def test_without_a_list_there_is_history(known: Catalogue, sources: Source
 
 async def test_what_is_being_fetched_is_broken_off_at_the_end(sources: Sources) -> None:
     """Nothing outlives the bot."""
-    known = Catalogue(sources.fetch, sources.history, sources.clock)
+    known = Catalog(sources.fetch, sources.history, sources.clock)
     sources.released.clear()
     known.look()
     await asyncio.sleep(0)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bot.clock import SteadyClock
+from bot.core.clock import SteadyClock
 
 
 def test_it_tells_the_time() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.command import MAX_ID, MODEL_ID, Command, Pick, ReloadModel, Word, parse
+from bot.core.command import MAX_ID, MODEL_ID, Command, Pick, ReloadModel, Word, parse
 from bot.errors import NotACommand
 
 SPACES = [

@@ -6,25 +6,25 @@ import pytest
 
 from bot import errors
 from bot.errors import (
-    CallAgain,
-    CallFailed,
-    CallRefused,
-    CannotPostHere,
     Declined,
     Failure,
     GroupUnread,
+    InternalError,
+    ModelsLabError,
+    ModelsLabPermanentError,
+    ModelsLabRetryableError,
     NotACommand,
     NotAllowed,
     NotListed,
     NotReady,
     NotRecorded,
     OtherWorkspace,
-    PostAgain,
-    PostFailed,
     ReloadIsOver,
     ReloadModelError,
     SettingsError,
-    Stumbled,
+    SlackError,
+    SlackPermanentError,
+    SlackRetryableError,
     TooManyCommands,
     TooManyInFlight,
     WrongChannel,
@@ -42,7 +42,7 @@ DECLINED = [
     ReloadIsOver(),
     NotReady(),
     NotListed(),
-    Stumbled(),
+    InternalError(),
 ]
 
 
@@ -71,7 +71,7 @@ def test_every_way_to_decline_is_held_to_the_rules_below() -> None:
 @pytest.mark.parametrize("declined", DECLINED, ids=lambda declined: declined.audit)
 def test_a_refusal_is_calm_and_says_whether_anything_was_started(declined: Declined) -> None:
     """One or more whole sentences without a shout, and without markup that anybody typed."""
-    nothing_begun = not isinstance(declined, Stumbled | NotListed)
+    nothing_begun = not isinstance(declined, InternalError | NotListed)
 
     assert declined.told == str(declined)
     assert declined.told.endswith(".")
@@ -110,10 +110,10 @@ def test_settings_errors_carry_every_fault() -> None:
 
 def test_a_failed_call_carries_what_is_known_of_it() -> None:
     """Which failure, in whose words, whether it may have worked, and when to ask again."""
-    refused = CallRefused(Failure.KEY)
-    again = CallAgain(Failure.DOWN, "HTTP 502", unknown=True, wait=3.0)
+    refused = ModelsLabPermanentError(Failure.KEY)
+    again = ModelsLabRetryableError(Failure.DOWN, "HTTP 502", unknown=True, wait=3.0)
 
-    assert isinstance(refused, CallFailed)
+    assert isinstance(refused, ModelsLabError)
     assert (refused.failure, refused.said, refused.unknown, str(refused)) == (Failure.KEY, "", False, Failure.KEY.why)
     assert (again.failure, again.said, again.unknown, again.wait) == (Failure.DOWN, "HTTP 502", True, 3.0)
     assert str(again) == "ModelsLab's service is failing: HTTP 502"
@@ -121,8 +121,8 @@ def test_a_failed_call_carries_what_is_known_of_it() -> None:
 
 def test_a_failed_post_carries_slacks_code() -> None:
     """And when to try again, where Slack said so."""
-    failures: list[PostFailed] = [CannotPostHere("is_archived"), PostAgain("ratelimited", 7.0)]
+    failures: list[SlackError] = [SlackPermanentError("is_archived"), SlackRetryableError("ratelimited", 7.0)]
 
     assert [failed.code for failed in failures] == ["is_archived", "ratelimited"]
-    assert PostAgain("ratelimited", 7.0).wait == 7.0
-    assert PostAgain("fatal_error").wait is None
+    assert SlackRetryableError("ratelimited", 7.0).wait == 7.0
+    assert SlackRetryableError("fatal_error").wait is None

@@ -7,12 +7,20 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from bot import groups
-from bot.errors import CannotPostHere, PostAgain, PostFailed
-from bot.groups import AGAIN_SECONDS, APART_SECONDS, KEEP_SECONDS, REFRESH_SECONDS, Groups, members_in, reading
-from bot.slack_api import SlackApi
-from bot.tryout.slack import TryoutSlack
-from tests.usergroups import UserGroups
+from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.sandbox.slack import SandboxSlack
+from bot.slack import user_groups as groups
+from bot.slack.client import SlackClient
+from bot.slack.user_groups import (
+    AGAIN_SECONDS,
+    APART_SECONDS,
+    KEEP_SECONDS,
+    REFRESH_SECONDS,
+    UserGroups,
+    members_in,
+    reading,
+)
+from tests.usergroups import FakeUserGroups
 
 
 class World:
@@ -21,14 +29,14 @@ class World:
     def __init__(self, *ids: str) -> None:
         self.now = 1000.0
         self.asked: list[str] = []
-        self.answers: dict[str, Collection[str] | PostFailed] = {id_: {f"U{id_}"} for id_ in ids}
-        self.groups = Groups(ids, lambda: self.now)
+        self.answers: dict[str, Collection[str] | SlackError] = {id_: {f"U{id_}"} for id_ in ids}
+        self.groups = UserGroups(ids, lambda: self.now)
 
     async def read(self, group_id: str) -> Collection[str]:
         """Answer for one group."""
         self.asked.append(group_id)
         answer = self.answers[group_id]
-        if isinstance(answer, PostFailed):
+        if isinstance(answer, SlackError):
             raise answer
         return answer
 
@@ -87,7 +95,7 @@ async def test_many_groups_take_turns(count: int) -> None:
 async def test_a_reading_that_fails_is_tried_again_soon() -> None:
     """Not as late as the next turn, and said once in the log."""
     world = World("S0CREW")
-    world.answers["S0CREW"] = PostAgain("http_503")
+    world.answers["S0CREW"] = SlackRetryableError("http_503")
     with capture_logs() as logged:
         await world.go_on(2 * AGAIN_SECONDS + 1)
     world.answers["S0CREW"] = {"U0NEW"}
@@ -104,7 +112,7 @@ async def test_a_reading_that_fails_is_tried_again_soon() -> None:
 async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups(asked: float | None, pause: float) -> None:
     """The limit is one of the method, within reason."""
     world = World("S0CREW", "S0TEAM")
-    world.answers["S0CREW"] = PostAgain("ratelimited", asked)
+    world.answers["S0CREW"] = SlackRetryableError("ratelimited", asked)
 
     assert await world.groups.refresh(world.read) == pause
 
@@ -113,7 +121,7 @@ async def test_the_last_answer_counts_for_an_hour() -> None:
     """Slack may be away for a while; longer than that, nobody can say who has left the group."""
     world = World("S0CREW", "S0TEAM")
     await world.go_on(10)
-    world.answers["S0CREW"] = PostAgain("TimeoutError")
+    world.answers["S0CREW"] = SlackRetryableError("TimeoutError")
     await world.go_on(KEEP_SECONDS - 10)
     kept = world.groups.members("S0CREW")
     await world.go_on(1)
@@ -127,7 +135,7 @@ async def test_a_group_that_is_gone_counts_no_longer() -> None:
     """That is an answer, and not the lack of one."""
     world = World("S0CREW")
     await world.go_on(10)
-    world.answers["S0CREW"] = CannotPostHere("no_such_subteam")
+    world.answers["S0CREW"] = SlackPermanentError("no_such_subteam")
     await world.go_on(REFRESH_SECONDS)
 
     assert world.groups.members("S0CREW") is None
@@ -136,7 +144,7 @@ async def test_a_group_that_is_gone_counts_no_longer() -> None:
 async def test_a_scope_that_is_missing_is_asked_for_until_it_is_there() -> None:
     """The app may be installed again while the bot runs."""
     world = World("S0CREW")
-    world.answers["S0CREW"] = CannotPostHere("missing_scope")
+    world.answers["S0CREW"] = SlackPermanentError("missing_scope")
     await world.go_on(100)
     world.answers["S0CREW"] = {"U0NEW"}
     await world.go_on(AGAIN_SECONDS)
@@ -179,21 +187,21 @@ async def test_an_error_of_the_bots_own_does_not_end_the_reading(monkeypatch: py
 
 
 @pytest.fixture
-async def api(slack: TryoutSlack) -> AsyncIterator[SlackApi]:
+async def api(slack: SandboxSlack) -> AsyncIterator[SlackClient]:
     """The Web API."""
     async with aiohttp.ClientSession() as session:
-        yield SlackApi(session, slack.bot_token, slack.api_url)
+        yield SlackClient(session, slack.bot_token, slack.api_url)
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TryoutSlack]:
+async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with one user group."""
-    async with TryoutSlack() as slack:
-        slack.fail("usergroups.users.list", UserGroups({"S0CREW": ["U0ADA", "W0BEN"]}))
+    async with SandboxSlack() as slack:
+        slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"]}))
         yield slack
 
 
-async def test_a_group_is_read_by_the_bots_token(slack: TryoutSlack, api: SlackApi) -> None:
+async def test_a_group_is_read_by_the_bots_token(slack: SandboxSlack, api: SlackClient) -> None:
     """The method takes no JSON: the group stands in the query."""
     assert await reading(api)("S0CREW") == {"U0ADA", "W0BEN"}
     assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
@@ -201,9 +209,9 @@ async def test_a_group_is_read_by_the_bots_token(slack: TryoutSlack, api: SlackA
     ]
 
 
-async def test_a_group_that_there_is_not(api: SlackApi) -> None:
+async def test_a_group_that_there_is_not(api: SlackClient) -> None:
     """Slack's refusal is the one error tree's."""
-    with pytest.raises(CannotPostHere, match="no_such_subteam"):
+    with pytest.raises(SlackPermanentError, match="no_such_subteam"):
         await reading(api)("S0NONE")
 
 
@@ -212,5 +220,5 @@ async def test_a_group_that_there_is_not(api: SlackApi) -> None:
 )
 def test_an_answer_without_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
     """It is an answer that did not come."""
-    with pytest.raises(PostAgain, match="no_sense"):
+    with pytest.raises(SlackRetryableError, match="no_sense"):
         members_in(answer)

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import views
-from bot.allowlist import Person
-from bot.buttons import Action, Button
+from bot.core.access import Person
 from bot.errors import Malformed
-from bot.payload import (
+from bot.slack.payloads import (
     HomeOpened,
     Ignored,
     Press,
@@ -24,6 +22,8 @@ from bot.payload import (
     json_object,
     read,
 )
+from bot.ui import views
+from bot.ui.buttons import Action, Button
 
 Fields = Mapping[str, object]
 

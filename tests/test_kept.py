@@ -3,12 +3,12 @@
 import asyncio
 import gc
 
-from bot.kept import Kept
+from bot.core.background import BackgroundTasks
 
 
 async def test_a_task_runs_to_its_end() -> None:
-    """Even when nothing but Kept knows of it."""
-    kept, done = Kept(), asyncio.Event()
+    """Even when nothing but BackgroundTasks knows of it."""
+    kept, done = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
         await asyncio.sleep(0)
@@ -24,7 +24,7 @@ async def test_a_task_runs_to_its_end() -> None:
 
 async def test_what_goes_on_is_broken_off() -> None:
     """It is told so, and waited for."""
-    kept, told = Kept(), asyncio.Event()
+    kept, told = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
         try:

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.logs import REDACTED, Redactor, configure
+from bot.ops.logging import REDACTED, Redactor, configure
 
 SECRET = "hunter2-secret"
 BACKSLASHED = "back\\slash'\"quoted"
@@ -72,14 +72,14 @@ def test_an_event_is_one_line_of_json() -> None:
     """It says what, how grave, from where and when, with whatever was bound around it."""
     stream = configured()
     with structlog.contextvars.bound_contextvars(reload="r4x7"):
-        structlog.get_logger("bot.desk").warning("call_failed", value={"two\nlines": [1, 2.5, None, True]})
+        structlog.get_logger("bot.worker.loop").warning("call_failed", value={"two\nlines": [1, 2.5, None, True]})
     [event] = events(stream)
 
     assert event.pop("timestamp", "").endswith("Z")
     assert event == {
         "event": "call_failed",
         "level": "warning",
-        "logger": "bot.desk",
+        "logger": "bot.worker.loop",
         "reload": "r4x7",
         "value": {"two\nlines": [1, 2.5, None, True]},
     }
@@ -101,7 +101,7 @@ def test_an_exception_is_on_the_line_of_its_event() -> None:
 def test_a_person_at_a_terminal_reads_words() -> None:
     """The console format is no JSON, and without a terminal it has no colours."""
     stream = configured("console")
-    structlog.get_logger("bot.desk").info("ready", port=3000)
+    structlog.get_logger("bot.worker.loop").info("ready", port=3000)
 
     assert "[info     ] ready" in stream.getvalue()
     assert "port=3000" in stream.getvalue()
@@ -331,17 +331,17 @@ def test_a_short_secret_does_not_eat_the_words_that_hold_it(text: str, redacted:
 
 
 @formats
-@pytest.mark.parametrize("secret", ["a", "1", "{", '"', ",", ":", "info", "reload", "bot.desk", "timestamp", "\\"])
+@pytest.mark.parametrize("secret", ["a", "1", "{", '"', ",", ":", "info", "reload", "bot", "timestamp", "\\"])
 def test_a_log_stays_a_log_whatever_the_secret(fmt: str, secret: str) -> None:
     """Its structure is made after the secrets have been taken out, and its own fields hold none."""
     stream = StringIO()
     configure("INFO", fmt, [secret], stream)
-    structlog.get_logger("bot.desk").info("said", value=secret, more={"a": [secret]}, port=1)
+    structlog.get_logger("bot.worker.loop").info("said", value=secret, more={"a": [secret]}, port=1)
 
     assert stream.getvalue().count(REDACTED) >= 2
     if fmt == "json":
         [event] = events(stream)
-        assert (event["level"], event["logger"], event["value"]) == ("info", "bot.desk", REDACTED)
+        assert (event["level"], event["logger"], event["value"]) == ("info", "bot.worker.loop", REDACTED)
         assert event["timestamp"].startswith("2")
 
 
@@ -372,7 +372,7 @@ def test_letters_with_more_than_two_cases(secret: str, written: str) -> None:
 def test_a_stream_that_is_gone() -> None:
     """What cannot be written stops nobody: not a closed stream, and not a pipe that nobody reads."""
     stream = configured()
-    log = structlog.get_logger("bot.desk")
+    log = structlog.get_logger("bot.worker.loop")
     stream.close()
     log.info("said")
     broken = StringIO()

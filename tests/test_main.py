@@ -11,10 +11,11 @@ from typing import TextIO
 import pytest
 import structlog
 
-from bot import __version__, manifest
+from bot import __version__
 from bot.__main__ import main
 from bot.errors import CannotStart
 from bot.settings import Settings
+from bot.slack import manifest
 
 REQUIRED = {
     "SLACK_BOT_TOKEN": "xoxb-secret-of-the-bot",
@@ -43,7 +44,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     async def run(config: Settings) -> None:
         settings.append(config)
 
-    monkeypatch.setattr("bot.service.run", run)
+    monkeypatch.setattr("bot.app.run", run)
     return settings
 
 
@@ -117,7 +118,7 @@ def test_what_cannot_start_says_why_and_ends_with_1(
     async def run(config: Settings) -> None:
         raise CannotStart(f"PORT: cannot listen, said {config.modelslab_api_key}")
 
-    monkeypatch.setattr("bot.service.run", run)
+    monkeypatch.setattr("bot.app.run", run)
     code = main([])
 
     assert code == 1
@@ -132,7 +133,7 @@ def test_what_nobody_expected_is_logged_and_ends_with_1(
     async def run(config: Settings) -> None:
         raise KeyError(config.slack_bot_token)
 
-    monkeypatch.setattr("bot.service.run", run)
+    monkeypatch.setattr("bot.app.run", run)
     code = main([])
     [line] = capsys.readouterr().err.splitlines()
     told = json.loads(line)
@@ -152,7 +153,7 @@ def test_logs_are_set_up_before_the_bot_runs(
         structlog.get_logger().info("not seen")
         structlog.get_logger().warning("seen", value=config.slack_app_token)
 
-    monkeypatch.setattr("bot.service.run", run)
+    monkeypatch.setattr("bot.app.run", run)
     monkeypatch.setenv("LOG_LEVEL", "warning")
     main([])
     out, err = capsys.readouterr()
@@ -167,7 +168,7 @@ def test_logs_are_set_up_before_the_bot_runs(
 
 
 class Tryout:
-    """A tryout that keeps how it was called, and ends as it is told."""
+    """A sandbox that keeps how it was called, and ends as it is told."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -185,41 +186,41 @@ class Tryout:
 
 
 @pytest.fixture
-def tryout(monkeypatch: pytest.MonkeyPatch) -> Tryout:
-    """A tryout that takes no time."""
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Tryout:
+    """A sandbox that takes no time."""
     made = Tryout()
-    monkeypatch.setattr("bot.tryout.terminal.tryout", made)
+    monkeypatch.setattr("bot.sandbox.terminal.sandbox", made)
     return made
 
 
-def test_the_tryout_needs_no_settings(tryout: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tryout_needs_no_settings(sandbox: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets the terminal, and takes ten seconds a reload unless told otherwise."""
     for name in REQUIRED:
         monkeypatch.delenv(name)
 
     assert main(["try"]) == 0
-    assert (tryout.seconds, tryout.stdin, tryout.stdout) == (10.0, sys.stdin, sys.stdout)
+    assert (sandbox.seconds, sandbox.stdin, sandbox.stdout) == (10.0, sys.stdin, sys.stdout)
 
 
-def test_the_tryouts_end_is_the_programs(tryout: Tryout) -> None:
+def test_the_tryouts_end_is_the_programs(sandbox: Tryout) -> None:
     """Its exit code tells whether what was promised was posted."""
-    tryout.code = 1
+    sandbox.code = 1
 
     assert main(["try", "--seconds", "0.5"]) == 1
-    assert tryout.seconds == 0.5
+    assert sandbox.seconds == 0.5
 
 
-def test_a_tryout_without_an_input_has_an_empty_one(tryout: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tryout_without_an_input_has_an_empty_one(sandbox: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may be started with its input closed."""
     monkeypatch.setattr(sys, "stdin", None)
 
     assert main(["try"]) == 0
-    assert isinstance(tryout.stdin, io.StringIO)
+    assert isinstance(sandbox.stdin, io.StringIO)
 
 
-def test_a_tryout_may_be_interrupted(tryout: Tryout) -> None:
+def test_a_tryout_may_be_interrupted(sandbox: Tryout) -> None:
     """Ctrl-C is a way to end, and shows no traceback."""
-    tryout.error = KeyboardInterrupt()
+    sandbox.error = KeyboardInterrupt()
 
     assert main(["try"]) == 130
 
@@ -280,8 +281,8 @@ def test_a_reader_that_has_enough_ends_it_in_silence(size: int) -> None:
     program = f"""
 import sys
 from bot.__main__ import main
-import bot.manifest
-bot.manifest.text = lambda *_, **__: "x" * {size}
+import bot.slack.manifest
+bot.slack.manifest.text = lambda *_, **__: "x" * {size}
 sys.exit(main(["manifest"]))
 """
     reader, writer = os.pipe()

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, ContextBlock, SectionBlock
 
-from bot import buttons, messages
-from bot.buttons import Action
-from bot.command import MAX_ID, MODEL_ID
+from bot.core.command import MAX_ID, MODEL_ID
+from bot.core.models import DAY, Entry, Reload, Reminder, State, Subscriber
 from bot.errors import Failure
-from bot.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
-from bot.reload import DAY, Entry, Reload, Reminder, State, Watcher
+from bot.ui import buttons, messages
+from bot.ui.buttons import Action
+from bot.ui.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
 from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
 
 ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
@@ -32,7 +32,7 @@ words = st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"]), max_si
 
 
 def every_message(
-    reload: Reload = ACCEPTED, said: str = "because", near: Sequence[str] = ("sd-xl",), asker: Watcher = ADA_ASKED
+    reload: Reload = ACCEPTED, said: str = "because", near: Sequence[str] = ("sd-xl",), asker: Subscriber = ADA_ASKED
 ) -> dict[str, Message]:
     """Every message with blocks that there is about a reload, by what it is."""
     audience = [asker, BEN_ASKED]
@@ -362,7 +362,7 @@ def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
     return found
 
 
-def long_failure(audience: list[Watcher], said: str) -> Message:
+def long_failure(audience: list[Subscriber], said: str) -> Message:
     """The longest message there is."""
     reload = replace(FAILED, model_id="m" * MAX_ID, said=said, failure=Failure.NO_ANSWER, unknown=True)
     return messages.failure(reload, audience, [letter * MAX_ID for letter in "abc"])

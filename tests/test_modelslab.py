@@ -13,11 +13,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.errors import CallAgain, CallFailed, CallRefused, Failure
-from bot.logs import Redactor
-from bot.messages import SAID_LIMIT
-from bot.modelslab import PATH, ModelsLab
-from bot.tryout.answers import (
+from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
+from bot.modelslab.client import PATH, ModelsLab
+from bot.ops.logging import Redactor
+from bot.sandbox.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -30,7 +29,8 @@ from bot.tryout.answers import (
     Redirect,
     Reset,
 )
-from bot.tryout.modelslab import TryoutModelsLab, error
+from bot.sandbox.modelslab import SandboxModelsLab, error
+from bot.ui.messages import SAID_LIMIT
 
 SPAM_TIPS = (
     "you are sending same request multiple times, spam filter is enabled, please wait for 30 seconds and try again"
@@ -38,9 +38,9 @@ SPAM_TIPS = (
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[TryoutModelsLab]:
+async def service() -> AsyncIterator[SandboxModelsLab]:
     """A ModelsLab."""
-    async with TryoutModelsLab() as service:
+    async with SandboxModelsLab() as service:
         yield service
 
 
@@ -52,21 +52,21 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def client(service: TryoutModelsLab, session: aiohttp.ClientSession) -> ModelsLab:
+def client(service: SandboxModelsLab, session: aiohttp.ClientSession) -> ModelsLab:
     """The client under test."""
     return ModelsLab(session, service.url, service.key, Redactor([service.key]))
 
 
-async def failed(client: ModelsLab) -> CallFailed:
+async def failed(client: ModelsLab) -> ModelsLabError:
     """How a reload fails."""
-    with pytest.raises(CallFailed) as raised:
+    with pytest.raises(ModelsLabError) as raised:
         await client.reload("sdxl")
     return raised.value
 
 
-def shape(failure: CallFailed) -> tuple[type[CallFailed], Failure, str, bool, float | None]:
+def shape(failure: ModelsLabError) -> tuple[type[ModelsLabError], Failure, str, bool, float | None]:
     """All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
-    wait = failure.wait if isinstance(failure, CallAgain) else None
+    wait = failure.wait if isinstance(failure, ModelsLabRetryableError) else None
     return type(failure), failure.failure, failure.said, failure.unknown, wait
 
 
@@ -75,7 +75,7 @@ def shape(failure: CallFailed) -> tuple[type[CallFailed], Failure, str, bool, fl
 
 @pytest.mark.parametrize("model_id", ["sdxl", "org/model:v1@2+x", '"quoted" \\ \u00e9'])
 async def test_the_key_and_the_model_are_sent_and_nothing_else(
-    service: TryoutModelsLab, client: ModelsLab, model_id: str
+    service: SandboxModelsLab, client: ModelsLab, model_id: str
 ) -> None:
     """One POST of JSON, with exactly the two documented fields."""
     await client.reload(model_id)
@@ -101,7 +101,9 @@ async def test_the_key_and_the_model_are_sent_and_nothing_else(
     ],
     ids=repr,
 )
-async def test_success_and_processing_are_accepted(service: TryoutModelsLab, client: ModelsLab, answer: Answer) -> None:
+async def test_success_and_processing_are_accepted(
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer
+) -> None:
     """With any 2xx, whatever the type, the encoding or the message."""
     service.answer("sdxl", answer)
     await client.reload("sdxl")
@@ -170,13 +172,13 @@ PROXYS = (401, 402, 403, 407)
     ids=repr,
 )
 async def test_a_refusal_is_final_and_known(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer, failure: Failure, said: str | None
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, failure: Failure, said: str | None
 ) -> None:
     """Every documented error, and older shapes, in ModelsLab's own words where it has any."""
     service.answer("sdxl", answer)
     refusal = await failed(client)
 
-    assert shape(refusal) == (CallRefused, failure, refusal.said if said is None else said, False, None)
+    assert shape(refusal) == (ModelsLabPermanentError, failure, refusal.said if said is None else said, False, None)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +200,13 @@ async def test_a_refusal_is_final_and_known(
     ids=lambda answer: repr(answer)[:60],
 )
 async def test_an_answer_that_makes_no_sense_may_have_been_an_acceptance(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer
 ) -> None:
     """With a 2xx nobody can tell, so whoever asked is told so; it is not asked again."""
     service.answer("sdxl", answer)
     refusal = await failed(client)
 
-    assert (type(refusal), refusal.failure, refusal.unknown) == (CallRefused, Failure.NO_SENSE, True)
+    assert (type(refusal), refusal.failure, refusal.unknown) == (ModelsLabPermanentError, Failure.NO_SENSE, True)
 
 
 # --- what may be asked again ----------------------------------------------------------------------------
@@ -229,12 +231,12 @@ async def test_an_answer_that_makes_no_sense_may_have_been_an_acceptance(
     ids=repr,
 )
 async def test_a_service_that_fails_may_be_asked_again(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer, said: str, *, unknown: bool
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, said: str, *, unknown: bool
 ) -> None:
     """Behind a gateway that gave up, the request may have been carried out."""
     service.answer("sdxl", answer)
 
-    assert shape(await failed(client)) == (CallAgain, Failure.DOWN, said, unknown, None)
+    assert shape(await failed(client)) == (ModelsLabRetryableError, Failure.DOWN, said, unknown, None)
 
 
 LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
@@ -267,13 +269,13 @@ LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
     ids=lambda value: repr(value)[:80],
 )
 async def test_a_rate_limit_says_when_to_ask_again(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer, wait: float
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, wait: float
 ) -> None:
     """The body's figure, else the header's, else half a minute; whatever the HTTP status."""
     service.answer("sdxl", answer)
     again = await failed(client)
 
-    assert shape(again) == (CallAgain, Failure.RATE_LIMIT, again.said, False, wait)
+    assert shape(again) == (ModelsLabRetryableError, Failure.RATE_LIMIT, again.said, False, wait)
 
 
 # --- what breaks ----------------------------------------------------------------------------------------
@@ -285,33 +287,39 @@ async def test_a_rate_limit_says_when_to_ask_again(
     ids=repr,
 )
 async def test_a_connection_that_breaks_leaves_the_outcome_unknown(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer
 ) -> None:
     """The request may have been carried out, so that is said."""
     service.answer("sdxl", answer)
 
-    assert shape(await failed(client)) == (CallAgain, Failure.NO_ANSWER, "the connection broke", True, None)
+    assert shape(await failed(client)) == (
+        ModelsLabRetryableError,
+        Failure.NO_ANSWER,
+        "the connection broke",
+        True,
+        None,
+    )
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
 async def test_an_answer_that_does_not_come_in_time_is_unknown_too(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is bounded from the first packet to the last byte."""
-    monkeypatch.setattr("bot.modelslab.ATTEMPT_SECONDS", 0.2)
+    monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.2)
     service.answer("sdxl", answer)
     began = asyncio.get_running_loop().time()
     again = await failed(client)
 
-    assert shape(again) == (CallAgain, Failure.NO_ANSWER, "no answer in time", True, None)
+    assert shape(again) == (ModelsLabRetryableError, Failure.NO_ANSWER, "no answer in time", True, None)
     assert asyncio.get_running_loop().time() - began < 2
 
 
-async def test_what_was_never_reached_was_never_asked(service: TryoutModelsLab, client: ModelsLab) -> None:
+async def test_what_was_never_reached_was_never_asked(service: SandboxModelsLab, client: ModelsLab) -> None:
     """Without a connection nothing was carried out."""
     await service.stop()
 
-    assert shape(await failed(client)) == (CallAgain, Failure.NO_ANSWER, "no connection", False, None)
+    assert shape(await failed(client)) == (ModelsLabRetryableError, Failure.NO_ANSWER, "no connection", False, None)
 
 
 class SilentResolver(AbstractResolver):
@@ -333,11 +341,11 @@ class SilentResolver(AbstractResolver):
 
 async def test_a_connection_that_is_not_made_in_time_was_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that nobody resolves, or a host that swallows packets, must not be told as an unknown outcome."""
-    monkeypatch.setattr("bot.modelslab.CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("bot.modelslab.client.CONNECT_SECONDS", 0.1)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=SilentResolver())) as session:
         again = await failed(ModelsLab(session, "http://modelslab.test", "key", Redactor()))
 
-    assert shape(again) == (CallAgain, Failure.NO_ANSWER, "no answer in time", False, None)
+    assert shape(again) == (ModelsLabRetryableError, Failure.NO_ANSWER, "no answer in time", False, None)
 
 
 class Distrustful(aiohttp.TCPConnector):
@@ -356,19 +364,19 @@ async def test_a_certificate_that_is_not_trusted_is_named() -> None:
     async with aiohttp.ClientSession(connector=Distrustful()) as session:
         again = await failed(ModelsLab(session, "https://modelslab.test", "key", Redactor()))
 
-    assert shape(again) == (CallAgain, Failure.NO_ANSWER, "its certificate is not trusted", False, None)
+    assert shape(again) == (ModelsLabRetryableError, Failure.NO_ANSWER, "its certificate is not trusted", False, None)
 
 
 async def test_an_address_that_cannot_be_called_breaks(session: aiohttp.ClientSession) -> None:
     """Whatever aiohttp makes of an odd URL, it is an answer that did not come."""
     again = await failed(ModelsLab(session, "http://[::1", "key", Redactor()))
 
-    assert (type(again), again.failure) == (CallAgain, Failure.NO_ANSWER)
+    assert (type(again), again.failure) == (ModelsLabRetryableError, Failure.NO_ANSWER)
 
 
-async def test_a_redirect_is_not_followed(service: TryoutModelsLab, client: ModelsLab) -> None:
+async def test_a_redirect_is_not_followed(service: SandboxModelsLab, client: ModelsLab) -> None:
     """The key goes to nobody but the address that was set."""
-    async with TryoutModelsLab() as elsewhere:
+    async with SandboxModelsLab() as elsewhere:
         service.answer("sdxl", Redirect(elsewhere.url + PATH))
         await failed(client)
 
@@ -376,7 +384,7 @@ async def test_a_redirect_is_not_followed(service: TryoutModelsLab, client: Mode
 
 
 async def test_after_a_failure_the_next_request_is_as_good_as_the_first(
-    service: TryoutModelsLab, client: ModelsLab
+    service: SandboxModelsLab, client: ModelsLab
 ) -> None:
     """What is left unread of an answer does not get into the next one."""
     service.answer("sdxl", Big(2), HalfAnswer(), Reset(), Json(200, {"status": "success"}))
@@ -392,7 +400,7 @@ async def test_after_a_failure_the_next_request_is_as_good_as_the_first(
 
 @pytest.mark.parametrize("status", [200, 401, 429, 500])
 async def test_the_key_is_redacted_wherever_it_is_echoed(
-    service: TryoutModelsLab, client: ModelsLab, status: int
+    service: SandboxModelsLab, client: ModelsLab, status: int
 ) -> None:
     """In the message, in tips, in any case, and however often."""
     key = service.key
@@ -420,12 +428,12 @@ def test_any_message_is_passed_on_in_one_short_line(message: object, status: int
 
 async def _said(answer: Answer) -> str:
     """What a failure says for this answer, on a service and with a session of its own."""
-    async with TryoutModelsLab() as service, aiohttp.ClientSession(auto_decompress=False) as session:
+    async with SandboxModelsLab() as service, aiohttp.ClientSession(auto_decompress=False) as session:
         service.answer("sdxl", answer)
         return (await failed(ModelsLab(session, service.url, service.key, Redactor()))).said
 
 
-async def test_a_message_of_many_parts_is_read_in_order(service: TryoutModelsLab, client: ModelsLab) -> None:
+async def test_a_message_of_many_parts_is_read_in_order(service: SandboxModelsLab, client: ModelsLab) -> None:
     """Lists in objects in lists, however deep, and without holding up the bot."""
     deep: object = "deepest"
     for _ in range(500):
@@ -440,14 +448,16 @@ async def test_a_message_of_many_parts_is_read_in_order(service: TryoutModelsLab
 # --- the account's models -------------------------------------------------------------------------------
 
 
-async def unlisted(client: ModelsLab) -> CallFailed:
+async def unlisted(client: ModelsLab) -> ModelsLabError:
     """How the list fails."""
-    with pytest.raises(CallFailed) as raised:
+    with pytest.raises(ModelsLabError) as raised:
         await client.models()
     return raised.value
 
 
-async def test_the_ids_of_the_accounts_models_are_listed_once_each(service: TryoutModelsLab, client: ModelsLab) -> None:
+async def test_the_ids_of_the_accounts_models_are_listed_once_each(
+    service: SandboxModelsLab, client: ModelsLab
+) -> None:
     """In the service's order."""
     models = [{"model_id": id_, "status": "model_ready", "screenshots": "x" * 300} for id_ in ("b", "a", "b", "c/d:1")]
     service.fail_list(Json(200, models))
@@ -461,7 +471,7 @@ async def test_the_ids_of_the_accounts_models_are_listed_once_each(service: Tryo
     + [{"model_id": text} for text in ("", "<!channel>", "é", "x" * 129, "-x", "a\n")],
     ids=repr,
 )
-async def test_what_is_no_id_is_left_out(service: TryoutModelsLab, client: ModelsLab, item: object) -> None:
+async def test_what_is_no_id_is_left_out(service: SandboxModelsLab, client: ModelsLab, item: object) -> None:
     """Only what the command would take is known."""
     service.fail_list(Json(200, [{"model_id": "first"}, item, {"model_id": "last"}]))
 
@@ -479,7 +489,7 @@ async def test_what_is_no_id_is_left_out(service: TryoutModelsLab, client: Model
     ],
 )
 async def test_of_a_broken_list_the_whole_part_is_taken(
-    service: TryoutModelsLab, client: ModelsLab, body: bytes
+    service: SandboxModelsLab, client: ModelsLab, body: bytes
 ) -> None:
     """A list may be cut off where it is too long to be read."""
     service.fail_list(Raw(200, body, "application/json"))
@@ -487,12 +497,12 @@ async def test_of_a_broken_list_the_whole_part_is_taken(
     assert await client.models() == ["a", "b"]
 
 
-async def test_a_list_is_bounded(service: TryoutModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_is_bounded(service: SandboxModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bytes and in number."""
     service.fail_list(Json(200, [{"model_id": f"m{number}"} for number in range(5000)]))
-    monkeypatch.setattr("bot.modelslab.MODELS_LIMIT", 700)
+    monkeypatch.setattr("bot.modelslab.client.MODELS_LIMIT", 700)
     assert len(await client.models()) == 700
-    monkeypatch.setattr("bot.modelslab.LIST_LIMIT", 1000)
+    monkeypatch.setattr("bot.modelslab.client.LIST_LIMIT", 1000)
     listed = await client.models()
 
     assert listed[0] == "m0"
@@ -514,7 +524,7 @@ async def test_a_list_is_bounded(service: TryoutModelsLab, client: ModelsLab, mo
     ids=repr,
 )
 async def test_a_list_that_cannot_be_had(
-    service: TryoutModelsLab, client: ModelsLab, answer: Answer, failure: Failure
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, failure: Failure
 ) -> None:
     """It fails as a reload does."""
     service.fail_list(answer)
@@ -522,7 +532,7 @@ async def test_a_list_that_cannot_be_had(
     assert (await unlisted(client)).failure is failure
 
 
-async def test_an_empty_list_is_a_list(service: TryoutModelsLab, client: ModelsLab) -> None:
+async def test_an_empty_list_is_a_list(service: SandboxModelsLab, client: ModelsLab) -> None:
     """A new account has none."""
     service.fail_list(Json(200, []))
 

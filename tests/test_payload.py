@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.allowlist import Person
+from bot.core.access import Person
 from bot.errors import Malformed
-from bot.payload import SlashCommand, form, is_ssl_check, slash_command
+from bot.slack.payloads import SlashCommand, form, is_ssl_check, slash_command
 
 INVOCATION = {
     "token": "deprecated",

@@ -38,7 +38,7 @@ def test_what_no_proxy_names_is_reached_without(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:4000/api/", "http://localhost:4000", "http://[::1]:4000/"])
 def test_this_machine_is_reached_without(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """A tryout stays on this machine, whatever proxy there is."""
+    """A sandbox stays on this machine, whatever proxy there is."""
     monkeypatch.setenv("HTTP_PROXY", PROXY)
 
     assert proxy_to(url) is None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.reload import IN_FLIGHT, RANKS, RESPONSE_URL_SECONDS, State, StepKind
+from bot.core.models import IN_FLIGHT, RANKS, RESPONSE_URL_SECONDS, JobKind, State
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, step, watcher, work
 
 URL = "https://hooks.slack.com/commands/T0/1/abc"
@@ -12,7 +12,7 @@ URL = "https://hooks.slack.com/commands/T0/1/abc"
 
 def test_what_was_promised_goes_before_what_is_a_comfort() -> None:
     """Every kind of step has its rank, and no two share one."""
-    assert sorted(StepKind, key=RANKS.__getitem__) == [
+    assert sorted(JobKind, key=RANKS.__getitem__) == [
         "follow_up",
         "direct",
         "call",
@@ -21,7 +21,7 @@ def test_what_was_promised_goes_before_what_is_a_comfort() -> None:
         "close",
         "bar",
     ]
-    assert len(set(RANKS.values())) == len(StepKind)
+    assert len(set(RANKS.values())) == len(JobKind)
 
 
 def test_a_reload_can_be_joined_until_its_end_is_being_told() -> None:
@@ -41,7 +41,7 @@ def test_a_step_tells_those_of_its_channel_who_do_not_know_yet() -> None:
 def test_a_step_of_one_person_tells_only_them() -> None:
     """A DM goes to whom the channel did not reach."""
     others, one = watcher(1), watcher(2, BEN)
-    item = work(others, one, item=step(StepKind.DIRECT, watcher_id=2))
+    item = work(others, one, item=step(JobKind.DIRECT, watcher_id=2))
 
     assert item.audience == [one]
     assert replace(item, watchers=[others, replace(one, told_at=NOON)]).audience == []

@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from bot.errors import CannotPostHere, PostAgain, PostFailed
-from bot.slack_api import TOKEN_FAULTS, SlackApi
-from bot.tryout.answers import AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
-from bot.tryout.slack import TryoutSlack
+from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.sandbox.answers import AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
+from bot.sandbox.slack import SandboxSlack
+from bot.slack.client import TOKEN_FAULTS, SlackClient
 
 POST = "chat.postMessage"
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TryoutSlack]:
+async def slack() -> AsyncIterator[SandboxSlack]:
     """A Slack with one channel."""
-    async with TryoutSlack() as slack:
+    async with SandboxSlack() as slack:
         slack.add_channel("C0MODELS", "models")
         yield slack
 
@@ -31,24 +31,24 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def api(slack: TryoutSlack, session: aiohttp.ClientSession) -> SlackApi:
+def api(slack: SandboxSlack, session: aiohttp.ClientSession) -> SlackClient:
     """The Web API under test."""
-    return SlackApi(session, slack.bot_token, slack.api_url)
+    return SlackClient(session, slack.bot_token, slack.api_url)
 
 
-async def failure(api: SlackApi) -> PostFailed:
+async def failure(api: SlackClient) -> SlackError:
     """How a post fails."""
-    with pytest.raises(PostFailed) as raised:
+    with pytest.raises(SlackError) as raised:
         await api.call(POST, channel="C0MODELS", text="hello")
     return raised.value
 
 
-def shape(failed: PostFailed) -> tuple[type[PostFailed], str, float | None]:
+def shape(failed: SlackError) -> tuple[type[SlackError], str, float | None]:
     """Again or not, the code, and the wait."""
-    return type(failed), failed.code, failed.wait if isinstance(failed, PostAgain) else None
+    return type(failed), failed.code, failed.wait if isinstance(failed, SlackRetryableError) else None
 
 
-async def test_a_call_returns_the_fields_of_the_answer(slack: TryoutSlack, api: SlackApi) -> None:
+async def test_a_call_returns_the_fields_of_the_answer(slack: SandboxSlack, api: SlackClient) -> None:
     """Its arguments go as JSON, with the bot's token in a header."""
     answer = await api.call(POST, channel="C0MODELS", text="hello", unfurl_links=False)
 
@@ -98,7 +98,7 @@ async def test_a_call_returns_the_fields_of_the_answer(slack: TryoutSlack, api: 
     ids=lambda value: repr(value)[:60],
 )
 async def test_what_may_pass_may_be_tried_again(
-    slack: TryoutSlack, api: SlackApi, answer: Answer | str, code: str, wait: float | None
+    slack: SandboxSlack, api: SlackClient, answer: Answer | str, code: str, wait: float | None
 ) -> None:
     """Limits, outages, answers that make no sense or do not come, and tokens, which can be mended."""
     slack.fail(POST, answer)
@@ -106,27 +106,27 @@ async def test_what_may_pass_may_be_tried_again(
 
     # A reset reaches aiohttp as one error or the other.
     same = found.code.replace("ClientOSError", "ServerDisconnectedError").replace("SocketTimeoutError", "TimeoutError")
-    assert (type(found), same, shape(found)[2]) == (PostAgain, code, wait)
+    assert (type(found), same, shape(found)[2]) == (SlackRetryableError, code, wait)
 
 
 @pytest.mark.parametrize(
     "code", ["not_in_channel", "is_archived", "restricted_action", "msg_too_long", "missing_scope", "what_is_this"]
 )
-async def test_what_slack_refuses_is_refused_here(slack: TryoutSlack, api: SlackApi, code: str) -> None:
+async def test_what_slack_refuses_is_refused_here(slack: SandboxSlack, api: SlackClient, code: str) -> None:
     """Any other code of Slack's, known or not, means that another way must be found."""
     slack.fail(POST, code)
 
-    assert shape(await failure(api)) == (CannotPostHere, code, None)
+    assert shape(await failure(api)) == (SlackPermanentError, code, None)
 
 
-async def test_a_slack_that_is_away_may_come_back(slack: TryoutSlack, api: SlackApi) -> None:
+async def test_a_slack_that_is_away_may_come_back(slack: SandboxSlack, api: SlackClient) -> None:
     """Without a connection there is a word for that in place of Slack's code."""
     await slack.stop()
 
-    assert shape(await failure(api)) == (PostAgain, "ClientConnectorError", None)
+    assert shape(await failure(api)) == (SlackRetryableError, "ClientConnectorError", None)
 
 
-async def test_no_call_is_repeated_behind_the_desks_back(slack: TryoutSlack, api: SlackApi) -> None:
+async def test_no_call_is_repeated_behind_the_desks_back(slack: SandboxSlack, api: SlackClient) -> None:
     """Retries are rows, so the SDK makes none of its own."""
     for answer in (Reset(), RateLimited(0), Json(500, {})):
         slack.fail(POST, answer, times=1)
@@ -137,7 +137,7 @@ async def test_no_call_is_repeated_behind_the_desks_back(slack: TryoutSlack, api
 
 @pytest.mark.parametrize("code", sorted(TOKEN_FAULTS))
 async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
-    slack: TryoutSlack, api: SlackApi, code: str
+    slack: SandboxSlack, api: SlackClient, code: str
 ) -> None:
     """Any success clears it."""
     slack.fail(POST, code, times=1)
@@ -148,7 +148,7 @@ async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
     assert (remembered, api.token_fault) == (code, "")
 
 
-async def test_a_refusal_on_other_grounds_clears_it_too(slack: TryoutSlack, api: SlackApi) -> None:
+async def test_a_refusal_on_other_grounds_clears_it_too(slack: SandboxSlack, api: SlackClient) -> None:
     """Slack looks at the token before all else; an outage says nothing of it."""
     faults = []
     for answer in ("token_revoked", "fatal_error", Reset(), "is_archived"):
@@ -159,30 +159,30 @@ async def test_a_refusal_on_other_grounds_clears_it_too(slack: TryoutSlack, api:
     assert faults == ["token_revoked", "token_revoked", "token_revoked", ""]
 
 
-async def test_a_wrong_token_is_found_out(slack: TryoutSlack, session: aiohttp.ClientSession) -> None:
+async def test_a_wrong_token_is_found_out(slack: SandboxSlack, session: aiohttp.ClientSession) -> None:
     """As Slack words it, without the token."""
-    api = SlackApi(session, "xoxb-of-somebody-else", slack.api_url)
+    api = SlackClient(session, "xoxb-of-somebody-else", slack.api_url)
 
-    assert shape(await failure(api)) == (PostAgain, "invalid_auth", None)
+    assert shape(await failure(api)) == (SlackRetryableError, "invalid_auth", None)
     assert api.token_fault == "invalid_auth"
 
 
 async def test_proxies_are_the_sessions_business(
-    slack: TryoutSlack, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    slack: SandboxSlack, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK would send everything through HTTPS_PROXY and ignore NO_PROXY."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    api = SlackApi(session, slack.bot_token, slack.api_url)
+    api = SlackClient(session, slack.bot_token, slack.api_url)
 
     assert (await api.call("auth.test"))["ok"] is True
 
 
 async def test_the_sdk_writes_no_request_to_the_log(
-    slack: TryoutSlack, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+    slack: SandboxSlack, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At DEBUG it would write out what is posted, and to whom."""
     caplog.set_level(logging.DEBUG)
-    api = SlackApi(session, slack.bot_token, slack.api_url)
+    api = SlackClient(session, slack.bot_token, slack.api_url)
     await api.call(POST, channel="C0MODELS", text="between us")
 
     assert "between us" not in json.dumps([record.getMessage() for record in caplog.records])

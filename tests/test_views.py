@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from slack_sdk.models.views import View
 
-from bot import views
-from bot.command import MAX_ID
+from bot.core.command import MAX_ID
+from bot.core.models import Entry, HomeData, Reload, Reminder, State, Subscriber
 from bot.errors import Failure
-from bot.reload import Entry, Glance, Reload, Reminder, State, Watcher
+from bot.ui import views
 
 LONGEST = "m" * (MAX_ID - 1) + "z"
 NOW = 1_800_000_000.0
@@ -34,12 +34,12 @@ def a_reload(state: State, model_id: str = LONGEST, *, ended_ago: float = 0.0, f
         ended_at=NOW - ended_ago if state is State.DONE else None,
         failure=failure,
     )
-    return Entry(reload, Watcher(1, reload.id, "U0ADA", "C0MODELS", reload.asked_at), 2, NOW)
+    return Entry(reload, Subscriber(1, reload.id, "U0ADA", "C0MODELS", reload.asked_at), 2, NOW)
 
 
-def glance(*, many: int = 1) -> Glance:
+def glance(*, many: int = 1) -> HomeData:
     """All that there can be to see."""
-    return Glance(
+    return HomeData(
         [a_reload(State.ACCEPTED)] * many,
         many + 3,
         [a_reload(State.DONE, ended_ago=90_000.0)] * many,
@@ -103,7 +103,7 @@ def test_a_full_home_tab_is_valid_and_small() -> None:
 
 def test_an_empty_home_tab_says_so() -> None:
     """Each list has its words for nothing."""
-    view = parsed(views.home(Glance([], 0, [], [], NOW), 120.0))
+    view = parsed(views.home(HomeData([], 0, [], [], NOW), 120.0))
 
     assert str(view).count("'Nothing.'") == 3
 
@@ -117,8 +117,8 @@ def test_the_home_tab_of_a_stranger_says_whom_to_ask() -> None:
 
 def test_only_what_ended_a_while_ago_can_be_reloaded_again() -> None:
     """What has just been reloaded needs no other."""
-    lately = Glance([], 0, [a_reload(State.DONE, "late", ended_ago=10.0)], [], NOW)
-    long_ago = Glance([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0)], [], NOW)
+    lately = HomeData([], 0, [a_reload(State.DONE, "late", ended_ago=10.0)], [], NOW)
+    long_ago = HomeData([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0)], [], NOW)
 
     assert "Reload again" not in str(views.home(lately, 120.0))
     assert "Reload again" in str(views.home(long_ago, 120.0))
@@ -126,7 +126,7 @@ def test_only_what_ended_a_while_ago_can_be_reloaded_again() -> None:
 
 def test_what_failed_can_be_tried_again() -> None:
     """It was not reloaded, so nobody is asked to reload it again."""
-    failed = Glance([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0, failure=Failure.DOWN)], [], NOW)
+    failed = HomeData([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0, failure=Failure.DOWN)], [], NOW)
     shown = str(views.home(failed, 120.0))
 
     assert "Try again" in shown

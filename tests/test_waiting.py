@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.waiting import CALL_GIVE_UP, call_wait, out_of_time, post_wait, retry_after
+from bot.core.retry import CALL_GIVE_UP, call_wait, out_of_time, post_wait, retry_after
 from tests.samples import NOON, step
 
 
@@ -74,7 +74,7 @@ def test_seconds_are_read_and_nonsense_is_not(value: object, seconds: float | No
 @pytest.mark.parametrize(("later", "seconds"), [(90, 90.0), (0, 0.0), (-3600, 0.0)])
 def test_a_date_is_held_against_the_clock(later: float, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry-After may be an HTTP date; one that is past means now."""
-    monkeypatch.setattr("bot.waiting.time", lambda: NOON)
+    monkeypatch.setattr("bot.core.retry.time", lambda: NOON)
     date = format_datetime(datetime.fromtimestamp(NOON + later, UTC), usegmt=True)
 
     assert retry_after(date) == seconds

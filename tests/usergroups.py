@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from bot.tryout.answers import Exchange, Json
+from bot.sandbox.answers import Exchange, Json
 
 
 @dataclass(frozen=True, slots=True)
-class UserGroups:
+class FakeUserGroups:
     """Who is in which group; of those that are disabled Slack tells only whoever asks for them."""
 
     members: Mapping[str, Collection[str]]

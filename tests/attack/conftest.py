@@ -77,9 +77,9 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
 @pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])
 def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
     """Either for a moment, or for a share of the long run."""
-    monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.4)
-    monkeypatch.setattr("bot.web.BODY_SECONDS", 0.4)
-    monkeypatch.setattr("bot.announcer.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
+    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.4)
+    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.4)
+    monkeypatch.setattr("bot.worker.delivery.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
     if request.param == "moment":
         return Attack(0.0)
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.attack.junk import Json, spoilt
 
-TEAM: dict[str, Json] = {"id": "T0TRYOUT", "domain": "tryout"}
+TEAM: dict[str, Json] = {"id": "T0TRYOUT", "domain": "sandbox"}
 USER: dict[str, Json] = {"id": "U0ADA", "username": "ada", "name": "ada", "team_id": "T0TRYOUT"}
 CHANNEL: dict[str, Json] = {"id": "C0MODELS", "name": "models"}
 URL = "https://hooks.slack.com/actions/T0TRYOUT/1/x"
@@ -109,7 +109,7 @@ EVENTS: Mapping[str, dict[str, Json]] = {
 COMMAND: dict[str, Json] = {
     "token": "deprecated",
     "team_id": "T0TRYOUT",
-    "team_domain": "tryout",
+    "team_domain": "sandbox",
     "channel_id": "C0MODELS",
     "channel_name": "models",
     "user_id": "U0ADA",

@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from hypothesis import strategies as st
 
-from bot.errors import CallFailed, PostFailed
-from bot.groups import members_in
-from bot.logs import Redactor
-from bot.modelslab import ModelsLab
-from bot.slack_api import BoundedResponse, SlackApi
-from bot.tryout.answers import Exchange
+from bot.errors import ModelsLabError, SlackError
+from bot.modelslab.client import ModelsLab
+from bot.ops.logging import Redactor
+from bot.sandbox.answers import Exchange
+from bot.slack.client import BoundedResponse, SlackClient
+from bot.slack.user_groups import members_in
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, unmoved
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
@@ -163,7 +163,7 @@ async def test_no_answer_of_modelslab_is_beyond_the_error_tree(bot: House, attac
             for ask in (client.balance, lambda: client.reload("m")):
                 try:
                     said = await ask() or ""
-                except CallFailed as failed:
+                except ModelsLabError as failed:
                     said = failed.said
                 assert len(said) <= 300
                 assert said.isprintable()
@@ -175,7 +175,7 @@ async def test_no_answer_of_slack_is_beyond_the_error_tree(bot: House, attack: A
     """Neither do the calls of Slack."""
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(response_class=BoundedResponse, timeout=timeout) as session:
-        api = SlackApi(session, bot.slack.bot_token, bot.slack.api_url)
+        api = SlackClient(session, bot.slack.bot_token, bot.slack.api_url)
         url, codes = bot.slack.new_response_url("C0MODELS", "U0ADA"), set[str]()
 
         async def post() -> object:
@@ -199,7 +199,7 @@ async def test_no_answer_of_slack_is_beyond_the_error_tree(bot: House, attack: A
                 bot.slack.fail(method, answer, times=1)
                 try:
                     assert isinstance(await way(), Mapping | frozenset | None)
-                except PostFailed as failed:
+                except SlackError as failed:
                     codes.add(failed.code)
             bot.slack.heal()
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, update
 
-from bot import audit, schema
 from bot.__main__ import main
-from bot.database import Database
 from bot.errors import CannotStart, SettingsError
+from bot.ops import audit
+from bot.storage import schema
+from bot.storage.database import Database
 
 NOW = 1_700_049_600.0
 """2023-11-15 12:00:00 UTC, and what the clock of the tests says."""
@@ -210,7 +211,7 @@ def test_a_driver_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_url: str) -> None:
         raise ImportError
 
-    monkeypatch.setattr("bot.audit.reading_engine", missing)
+    monkeypatch.setattr("bot.ops.audit.reading_engine", missing)
 
     with pytest.raises(CannotStart, match=r"install reload-model-bot\[postgres\]"):
         audit.write(io.StringIO(), {"DATABASE_URL": "postgresql://db/x"}, since=1.0, form="json")
@@ -231,7 +232,7 @@ def test_a_driver_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_options(arguments: list[str], since: float, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are handed on; the default is a week, as a table."""
     seen: list[object] = []
-    monkeypatch.setattr("bot.audit.write", lambda _out, _env, **options: seen.append(options))
+    monkeypatch.setattr("bot.ops.audit.write", lambda _out, _env, **options: seen.append(options))
 
     assert main(["audit", *arguments]) == 0
     assert seen == [{"since": since, "form": form}]

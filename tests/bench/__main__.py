@@ -24,7 +24,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from bot.database import lock_of
+from bot.storage.database import lock_of
 from tests.bench import report
 from tests.bench.lateness import seed
 from tests.bench.load import channel, closed, opened

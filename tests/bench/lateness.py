@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import insert
 
-from bot.announcer import Announcer, Delivery
-from bot.clock import SteadyClock
-from bot.database import Database, Transaction
-from bot.desk import Desk
-from bot.messages import Message
-from bot.reload import RANKS, State, StepKind, Work
-from bot.schema import place, reload, step, watcher
-from bot.store import Store
+from bot.core.clock import SteadyClock
+from bot.core.models import RANKS, JobKind, State, Work
+from bot.storage.database import Database, Transaction
+from bot.storage.schema import place, reload, step, watcher
+from bot.storage.store import Store
+from bot.ui.messages import Message
+from bot.worker.delivery import Delivered, Delivery
+from bot.worker.loop import Worker
 from tests.bench.load import CHANNELS, channel
 
 if TYPE_CHECKING:
-    from bot.modelslab import ModelsLab
+    from bot.modelslab.client import ModelsLab
 
 ASKED_BEFORE = 120.0
 SEED_SECONDS = 4.0
@@ -84,8 +84,8 @@ def _place(n: int, _asked: float, _due: float, status: str) -> dict[str, object]
 def _step(n: int, _asked: float, due: float, _status: str) -> dict[str, object]:
     return {
         "reload_id": f"r{n:05d}",
-        "kind": StepKind.FOLLOW_UP,
-        "rank": RANKS[StepKind.FOLLOW_UP],
+        "kind": JobKind.FOLLOW_UP,
+        "rank": RANKS[JobKind.FOLLOW_UP],
         "channel_id": channel(n),
         "due_at": due,
         "claims": 0,
@@ -102,12 +102,12 @@ class _Stub:
         self.all_told = asyncio.Event()
         self._expected = expected
 
-    async def announce(self, work: Work, _message: Message, *, thread: bool = False) -> Delivery:
+    async def announce(self, work: Work, _message: Message, *, thread: bool = False) -> Delivered:
         assert thread
         self.late.append(time.time() - (work.reload.ready_at or 0.0))
         if len(self.late) == self._expected:
             self.all_told.set()
-        return Delivery()
+        return Delivered()
 
 
 async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
@@ -118,10 +118,10 @@ async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
     database = Database(url, SteadyClock())
     await database.start()
     store, stub = Store(database, owner="bench"), _Stub(number)
-    desk = Desk(
+    desk = Worker(
         store,
         cast("ModelsLab", None),
-        cast("Announcer", stub),
+        cast("Delivery", stub),
         reload_seconds=120,
         concurrency=4,
         history_days=90,
@@ -141,8 +141,8 @@ async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
 
 if __name__ == "__main__":
     # As bot.__main__ does.
-    from bot import logs
     from bot.__main__ import SWITCH_SECONDS
+    from bot.ops import logging as logs
 
     logs.configure("INFO", "json", ())
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -85,7 +85,7 @@ class Invocations:
         return {
             "token": "deprecated",
             "team_id": "T0TRYOUT",
-            "team_domain": "tryout",
+            "team_domain": "sandbox",
             "channel_id": channel(n),
             "channel_name": f"room-{n % CHANNELS}",
             "user_id": f"U{n:07d}",

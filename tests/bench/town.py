@@ -8,9 +8,9 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from bot.tryout.answers import Json
-from bot.tryout.modelslab import TryoutModelsLab
-from bot.tryout.slack import TryoutSlack
+from bot.sandbox.answers import Json
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import SandboxSlack
 from tests.bench.load import CHANNELS, channel
 
 READY = "should be ready now"
@@ -31,7 +31,7 @@ def _say(said: object) -> None:
 
 
 async def _slack() -> None:
-    async with TryoutSlack() as slack:
+    async with SandboxSlack() as slack:
         for n in range(CHANNELS):
             slack.add_channel(channel(n), f"room-{n}")
 
@@ -79,7 +79,7 @@ async def _slack() -> None:
 
 
 async def _modelslab() -> None:
-    async with TryoutModelsLab() as modelslab:
+    async with SandboxModelsLab() as modelslab:
         _say({"MODELSLAB_API_KEY": modelslab.key, "MODELSLAB_URL": modelslab.url})
         async for _ in _lines():
             pass

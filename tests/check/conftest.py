@@ -11,13 +11,13 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from bot import check
-from bot.database import Database
+from bot.ops.doctor import check
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import SandboxSlack
 from bot.settings import Settings
-from bot.store import Store
-from bot.tryout.modelslab import TryoutModelsLab
-from bot.tryout.slack import TryoutSlack
-from tests.usergroups import UserGroups
+from bot.storage.database import Database
+from bot.storage.store import Store
+from tests.usergroups import FakeUserGroups
 
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
@@ -54,7 +54,9 @@ class Report:
 class Setup:
     """Settings, and all that they name."""
 
-    def __init__(self, slack: TryoutSlack, modelslab: TryoutModelsLab, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, slack: SandboxSlack, modelslab: SandboxModelsLab, folder: Path, patch: pytest.MonkeyPatch
+    ) -> None:
         self.slack, self.modelslab, self.folder, self.patch = slack, modelslab, folder, patch
         self.file = folder / "reload-model.db"
         self.env = {
@@ -75,7 +77,7 @@ class Setup:
     def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
         """Have the workspace hold these user groups, and the app the scope to read them."""
         self.slack.scopes.add("usergroups:read")
-        self.slack.fail(GROUPS_LIST, UserGroups(members, disabled))
+        self.slack.fail(GROUPS_LIST, FakeUserGroups(members, disabled))
         self.env["ALLOWED_USERS"] = CREW
 
     def distrust(self, url: str) -> None:
@@ -116,9 +118,9 @@ class Setup:
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TryoutSlack]:
+async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two people and a channel, in which ids may be looked up."""
-    async with TryoutSlack() as slack:
+    async with SandboxSlack() as slack:
         slack.scopes |= CAN_LOOK_UP
         slack.add_user(ADA, "ada")
         slack.add_user(BEN, "ben")
@@ -127,7 +129,7 @@ async def slack() -> AsyncIterator[TryoutSlack]:
 
 
 @pytest.fixture
-def setup(slack: TryoutSlack, modelslab: TryoutModelsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+def setup(slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     """A sound set-up: Socket Mode, and an SQLite file that no bot has made yet."""
     monkeypatch.chdir(tmp_path)
     for field in fields(Settings):

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bot import schema
-from bot.tryout.answers import Big, Hang, Json, Raw, Reset
-from bot.tryout.modelslab import BALANCE, error
+from bot.sandbox.answers import Big, Hang, Json, Raw, Reset
+from bot.sandbox.modelslab import BALANCE, error
+from bot.storage import schema
 from tests.check.conftest import ADA, BEN, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 from tests.postgres import Postgres
 
@@ -397,7 +397,7 @@ def elsewhere(old: str, new: str) -> Callable[[Setup, Postgres], None]:
 
 def another_time(setup: Setup, _postgres: Postgres) -> None:
     """Have the machine's clock be an hour fast."""
-    setup.patch.setattr("bot.database_check.time", SimpleNamespace(time=lambda: time.time() + 3600))
+    setup.patch.setattr("bot.ops.doctor.database.time", SimpleNamespace(time=lambda: time.time() + 3600))
 
 
 def no_driver(setup: Setup, _postgres: Postgres) -> None:

@@ -29,7 +29,7 @@ class Checks:
 def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     """Checks that take no time."""
     made = Checks()
-    monkeypatch.setattr("bot.check.main", made)
+    monkeypatch.setattr("bot.ops.doctor.check.main", made)
     return made
 
 

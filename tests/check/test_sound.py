@@ -11,15 +11,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot import check, finding, schema
-from bot.checks import Heard
-from bot.database import Database
-from bot.finding import Mark, in_time
-from bot.slack_api import BoundedResponse
-from bot.tryout.answers import Answer, Hang, Json, RateLimited, Raw
-from bot.tryout.modelslab import BALANCE, error
+from bot.ops.doctor import check
+from bot.ops.doctor import result as finding
+from bot.ops.doctor.result import Mark, in_time
+from bot.ops.doctor.services import Heard
+from bot.sandbox.answers import Answer, Hang, Json, RateLimited, Raw
+from bot.sandbox.modelslab import BALANCE, error
+from bot.slack.client import BoundedResponse
+from bot.storage import schema
+from bot.storage.database import Database
 from tests.check.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
-from tests.usergroups import UserGroups
+from tests.usergroups import FakeUserGroups
 
 NEVER_TOLD = "– signing secret: whether it is right shows when Slack sends the first command"
 
@@ -152,7 +154,7 @@ async def test_an_empty_file_stays_empty(setup: Setup) -> None:
 async def test_an_earlier_version_is_left_to_the_bot(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it will do is said, and not done."""
     await setup.make_tables()
-    monkeypatch.setattr("bot.schema.VERSION", schema.VERSION + 1)
+    monkeypatch.setattr("bot.storage.schema.VERSION", schema.VERSION + 1)
     report = await setup.run()
 
     assert report.line("schema").endswith(f"; the bot makes it {schema.VERSION} when it starts")
@@ -359,7 +361,7 @@ async def test_a_file_that_another_program_writes_to_is_left_alone(setup: Setup)
 
 async def test_a_check_that_gets_no_answer_gives_up(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are told all the same."""
-    monkeypatch.setattr("bot.check.SECONDS", 0.5)
+    monkeypatch.setattr("bot.ops.doctor.check.SECONDS", 0.5)
     setup.modelslab.wallet = Hang()
     report = await setup.run()
 
@@ -369,7 +371,7 @@ async def test_a_check_that_gets_no_answer_gives_up(setup: Setup, monkeypatch: p
 
 async def test_ids_that_get_no_answer_are_given_up_one_by_one(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """One slow answer hides no other."""
-    monkeypatch.setattr("bot.checks.LOOK_UP_SECONDS", 0.5)
+    monkeypatch.setattr("bot.ops.doctor.services.LOOK_UP_SECONDS", 0.5)
     setup.slack.fail("users.info", Hang(), times=1)
     report = await setup.run()
 
@@ -381,7 +383,7 @@ async def test_ids_that_get_no_answer_are_given_up_one_by_one(setup: Setup, monk
 async def test_a_check_that_breaks_is_told_and_hides_no_other() -> None:
     """An error of the checks' own is a finding like any other."""
 
-    async def breaks() -> list[finding.Finding]:
+    async def breaks() -> list[finding.CheckResult]:
         raise KeyError("what")
 
     (found,) = await in_time("the weather", 1.0, breaks())
@@ -566,7 +568,7 @@ async def test_user_groups_are_looked_up(setup: Setup) -> None:
 
 async def test_groups_that_may_not_be_read_are_not(setup: Setup) -> None:
     """The scope is what is wrong, and it is said once."""
-    setup.slack.fail(GROUPS_LIST, UserGroups(GROUPS))
+    setup.slack.fail(GROUPS_LIST, FakeUserGroups(GROUPS))
     setup.env["ALLOWED_USERS"] = CREW
     report = await setup.run()
 

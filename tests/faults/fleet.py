@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import aiohttp
 
-from bot.tryout.modelslab import TryoutModelsLab
-from bot.tryout.slack import Ack, TryoutSlack
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import Ack, SandboxSlack
 from tests.scenarios.house import eventually_answered
 from tests.scenarios.process import Process
 
@@ -70,8 +70,8 @@ class Wire:
 class Fleet:
     """Replicas by name; commands go to one that is ready, as a balancer would send them."""
 
-    slack: TryoutSlack
-    modelslab: TryoutModelsLab
+    slack: SandboxSlack
+    modelslab: SandboxModelsLab
     folder: Path
     env: dict[str, str]
     replicas: dict[str, Process] = field(default_factory=dict)
@@ -138,7 +138,7 @@ class Fleet:
 @contextlib.asynccontextmanager
 async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator[Fleet]:
     """A Slack with so many channels, a ModelsLab, and no replica yet."""
-    async with TryoutSlack() as slack, TryoutModelsLab() as modelslab:
+    async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         for n in range(rooms):
             slack.add_channel(f"C{n:05d}", f"room-{n}")
         usual = {

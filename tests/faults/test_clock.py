@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.clock import SteadyClock
-from bot.database import Database
-from bot.reload import StepKind
-from bot.store import Store
+from bot.core.clock import SteadyClock
+from bot.core.models import JobKind
+from bot.storage.database import Database
+from bot.storage.store import Store
 from tests.faults.fleet import fleet
 from tests.store.world import ask
 
@@ -51,11 +51,11 @@ async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkey
     store = Store(database, "one")
     await store.open()
     await store.ask(ask("sdxl"))
-    [work] = await store.claim([StepKind.CALL], 1)
+    [work] = await store.claim([JobKind.CALL], 1)
     await store.accepted(work.step, 100.0)
-    before = await store.next_due([StepKind.FOLLOW_UP])
+    before = await store.next_due([JobKind.FOLLOW_UP])
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    after = await store.next_due([StepKind.FOLLOW_UP])
+    after = await store.next_due([JobKind.FOLLOW_UP])
     await asyncio.shield(database.stop())
 
     assert before is not None

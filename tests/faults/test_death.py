@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from bot.announcer import Announcer
-from bot.clock import SteadyClock
-from bot.database import Database
-from bot.desk import Desk
-from bot.modelslab import ModelsLab
-from bot.reload import RANKS
-from bot.slack_api import SlackApi
-from bot.store import Ask, Store
-from bot.tryout.answers import Answer
-from bot.tryout.modelslab import ACCEPTED, TryoutModelsLab, error
-from bot.tryout.slack import TryoutSlack
+from bot.core.clock import SteadyClock
+from bot.core.models import RANKS
+from bot.modelslab.client import ModelsLab
+from bot.sandbox.answers import Answer
+from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
+from bot.sandbox.slack import SandboxSlack
+from bot.slack.client import SlackClient
+from bot.storage.database import Database
+from bot.storage.store import Ask, Store
+from bot.worker.delivery import Delivery
+from bot.worker.loop import Worker
 from tests.faults.seams import Dead, Seam, Seams
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ REMINDER = "`sdxl` was reloaded 0 days ago"
 class Process:
     """What is alive; opened once its tables are there."""
 
-    desk: Desk
+    desk: Worker
     store: Store
     opened: asyncio.Event
 
@@ -53,8 +53,8 @@ class Process:
 class World:
     """What outlives the process: Slack, ModelsLab, the database; and what the process had promised."""
 
-    slack: TryoutSlack
-    modelslab: TryoutModelsLab
+    slack: SandboxSlack
+    modelslab: SandboxModelsLab
     url: str
     promised: list[Ask] = field(default_factory=list)
     reminding: list[str] = field(default_factory=list)
@@ -67,12 +67,12 @@ class World:
         await database.start()
         store = seams.around(Store(database, secrets.token_hex(4)))
         async with aiohttp.ClientSession() as session:
-            slack = seams.around(SlackApi(session, self.slack.bot_token, self.slack.api_url))
+            slack = seams.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = seams.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
-            desk = Desk(
+            desk = Worker(
                 store,
                 modelslab,
-                Announcer(slack),
+                Delivery(slack),
                 reload_seconds=0.2,
                 concurrency=4,
                 history_days=1,
@@ -89,14 +89,14 @@ class World:
                 await database.stop()
 
     @staticmethod
-    async def _run(desk: Desk, store: Store, seams: Seams, opened: asyncio.Event) -> None:
+    async def _run(desk: Worker, store: Store, seams: Seams, opened: asyncio.Event) -> None:
         with contextlib.suppress(Dead):
             opened_at = await store.open()
             opened.set()
             await desk.run(opened_at)
         seams.dead.set()
 
-    async def ask(self, desk: Desk, person: str, channel: str, n: int) -> str:
+    async def ask(self, desk: Worker, person: str, channel: str, n: int) -> str:
         """One command of the story: what was answered is promised. Returns the reload's id."""
         url = self.slack.new_response_url(channel, person)
         if channel == SPENT:
@@ -106,7 +106,7 @@ class World:
         self.promised.append(ask)
         return asked.reload.id
 
-    async def remind(self, desk: Desk, person: str, reload_id: str) -> None:
+    async def remind(self, desk: Worker, person: str, reload_id: str) -> None:
         """One wish to be reminded, once the reload is accepted: what was answered is promised."""
         async with asyncio.timeout(60):
             while await desk.remind(person, reload_id, MODELS) is None:  # noqa: ASYNC110 - no database tells
@@ -144,7 +144,7 @@ class Story:
     answers: tuple[Answer, ...] = ()
     reminding: tuple[str, ...] = ()
 
-    async def tell(self, world: World, desk: Desk) -> None:
+    async def tell(self, world: World, desk: Worker) -> None:
         """Ask, one after another; then whoever wants to be reminded says so."""
         reload_id = ""
         for n, (person, channel) in enumerate(self.asks):
@@ -211,17 +211,19 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
 
 @pytest.fixture(autouse=True)
 async def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.store.LEASE", LEASE)
-    monkeypatch.setattr("bot.store.ASK_SECONDS", 20.0)  # on a busy machine the story waits longer than people do
-    monkeypatch.setattr("bot.desk.RENEW_SECONDS", LEASE / 4)
-    monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.0)
-    monkeypatch.setattr("bot.desk.call_wait", lambda *_: 0.05)
-    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.06)
-    monkeypatch.setattr("bot.desk.BAR_LAST", 0.01)
-    monkeypatch.setattr("bot.store.BAR_EDITS", 1e6)
-    monkeypatch.setattr("bot.store.REMIND_AFTER", 0.1)
-    monkeypatch.setattr("bot.reload.A_WHILE", 0.5)
+    monkeypatch.setattr("bot.storage.store.LEASE", LEASE)
+    monkeypatch.setattr(
+        "bot.storage.store.ASK_SECONDS", 20.0
+    )  # on a busy machine the story waits longer than people do
+    monkeypatch.setattr("bot.worker.loop.RENEW_SECONDS", LEASE / 4)
+    monkeypatch.setattr("bot.worker.loop.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("bot.worker.delivery.CHANNEL_SECONDS", 0.0)
+    monkeypatch.setattr("bot.worker.loop.call_wait", lambda *_: 0.05)
+    monkeypatch.setattr("bot.worker.loop.bar_wait", lambda _: 0.06)
+    monkeypatch.setattr("bot.worker.loop.BAR_LAST", 0.01)
+    monkeypatch.setattr("bot.storage.store.BAR_EDITS", 1e6)
+    monkeypatch.setattr("bot.storage.store.REMIND_AFTER", 0.1)
+    monkeypatch.setattr("bot.core.models.A_WHILE", 0.5)
     asyncio.get_running_loop().set_exception_handler(_let_the_dead_rest)
 
 
@@ -232,7 +234,7 @@ def _let_the_dead_rest(loop: asyncio.AbstractEventLoop, context: dict[str, objec
 
 @contextlib.asynccontextmanager
 async def _world(story: Story, url: str) -> AsyncIterator[World]:
-    async with TryoutSlack() as slack, TryoutModelsLab() as modelslab:
+    async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops")
         for channel in (PRIVATE, SPENT):
@@ -303,6 +305,6 @@ def _done_twice(world: World, story: Story, unrecorded: list[str]) -> list[str]:
     posts = Counter((message.channel, message.text) for message in world.slack.messages)
     twice = [f"{key} was posted {n} times" for key, n in posts.items() if n > 1]
     excused_calls = sum(name.startswith("ModelsLab.") for name in unrecorded)
-    excused_posts = sum(name.startswith("SlackApi.") for name in unrecorded)
+    excused_posts = sum(name.startswith("SlackClient.") for name in unrecorded)
     faults = [f"{calls} calls too many"] if calls > excused_calls else []
     return faults + (twice if len(twice) > excused_posts else [])

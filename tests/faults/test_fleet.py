@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.tryout.slack import Ack
+from bot.sandbox.slack import Ack
 from tests.faults.fleet import Fleet, Wire, fleet, through
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.tryout.answers import Exchange
-from bot.tryout.modelslab import ACCEPTED, error
-from bot.tryout.promises import Promise, promise
+from bot.sandbox.answers import Exchange
+from bot.sandbox.modelslab import ACCEPTED, error
+from bot.sandbox.promises import Promise, promise
 from tests.faults.fleet import Fleet, fleet
 from tests.scenarios.house import eventually
 

@@ -11,9 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from bot.errors import SettingsError
-from bot.metrics import CODES, COUNTERS, GAUGES, HISTOGRAMS, Metrics
+from bot.ops.metrics import CODES, COUNTERS, GAUGES, HISTOGRAMS, Metrics
 from bot.settings import load
-from bot.slack_api import TOKEN_FAULTS
+from bot.slack.client import TOKEN_FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
 METRICS = {**COUNTERS, **HISTOGRAMS, **GAUGES}
@@ -102,7 +102,7 @@ def test_what_nobody_reads_is_not_counted() -> None:
 
 def test_nobody_pays_for_metrics_that_are_not_read() -> None:
     """The library is not imported by a bot without a port for the operator."""
-    program = "import sys, bot.service; sys.exit('prometheus_client' in sys.modules)"
+    program = "import sys, bot.app; sys.exit('prometheus_client' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT).returncode == 0  # noqa: S603
 

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from bot.errors import CannotStart, LeaseLost, StoreAway
-from bot.metrics import COUNTERS, GAUGES, HISTOGRAMS
-from bot.tryout.answers import Hang, Json, RateLimited
-from bot.tryout.modelslab import ACCEPTED, error
+from bot.errors import CannotStart, DatabaseUnavailable, LeaseLost
+from bot.ops.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from bot.sandbox.answers import Hang, Json, RateLimited
+from bot.sandbox.modelslab import ACCEPTED, error
 from tests.metrics.conftest import Operator
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, eventually_answered
 
@@ -153,8 +153,8 @@ async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyP
     async def stumbling(_self: object, _limit: int) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.modelslab.ModelsLab.reload", broken)
-    monkeypatch.setattr("bot.store.Store.history", stumbling)
+    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
+    monkeypatch.setattr("bot.storage.store.Store.history", stumbling)
     await house.ask("sdxl")
     await house.ask("history")
     await house.log.wait_for("lease_lost")
@@ -170,9 +170,9 @@ async def test_the_database_is_away(operator: Operator, monkeypatch: pytest.Monk
     """All else is still told; how much is in flight is then nobody's to say."""
 
     async def away(_self: object, _limit: int) -> None:
-        raise StoreAway("no answer within 2 s")
+        raise DatabaseUnavailable("no answer within 2 s")
 
-    monkeypatch.setattr("bot.store.Store.in_flight", away)
+    monkeypatch.setattr("bot.storage.store.Store.in_flight", away)
 
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.tryout.modelslab import TryoutModelsLab
-from bot.tryout.slack import TryoutSlack
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import SandboxSlack
 from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, House
 
 
@@ -20,21 +20,21 @@ def mode(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what keeps a scenario waiting and is not its point."""
-    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.02)
-    monkeypatch.setattr("bot.desk.call_wait", lambda _attempts, _asked: 0.05)
-    monkeypatch.setattr("bot.desk.post_wait", lambda _attempts, _asked: 0.05)
-    monkeypatch.setattr("bot.desk.STOP_SECONDS", 0.5)
-    monkeypatch.setattr("bot.database._SQLITE_BUSY", 0.3)
-    monkeypatch.setattr("bot.web.STOP_SECONDS", 0.2)
-    monkeypatch.setattr("bot.web.LINGER_SECONDS", 0.3)
-    monkeypatch.setattr("bot.service.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("bot.socket_mode.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("bot.worker.delivery.CHANNEL_SECONDS", 0.02)
+    monkeypatch.setattr("bot.worker.loop.call_wait", lambda _attempts, _asked: 0.05)
+    monkeypatch.setattr("bot.worker.loop.post_wait", lambda _attempts, _asked: 0.05)
+    monkeypatch.setattr("bot.worker.loop.STOP_SECONDS", 0.5)
+    monkeypatch.setattr("bot.storage.database._SQLITE_BUSY", 0.3)
+    monkeypatch.setattr("bot.slack.http.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("bot.slack.http.LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("bot.app.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.socket_mode.RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TryoutSlack]:
+async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two channels that the bot is in, and four people."""
-    async with TryoutSlack() as slack:
+    async with SandboxSlack() as slack:
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops")
         for user in (ADA, BEN, CEM, EVE):
@@ -43,7 +43,7 @@ async def slack() -> AsyncIterator[TryoutSlack]:
 
 
 @pytest.fixture
-async def house(slack: TryoutSlack, modelslab: TryoutModelsLab, tmp_path: Path, mode: str) -> AsyncIterator[House]:
+async def house(slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, mode: str) -> AsyncIterator[House]:
     """A house in which the bot has not been started."""
     house = House(slack, modelslab, tmp_path, mode)
     yield house

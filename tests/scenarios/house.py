@@ -15,13 +15,14 @@ from typing import TypeVar
 import aiohttp
 from aiohttp import web
 
-from bot import logs, settings
-from bot.desk import Desk
-from bot.service import Service
-from bot.tryout.answers import Answer, Exchange
-from bot.tryout.modelslab import TryoutModelsLab
-from bot.tryout.slack import Ack, TryoutSlack
-from bot.tryout.workspace import Message
+from bot import settings
+from bot.app import Service
+from bot.ops import logging as logs
+from bot.sandbox.answers import Answer, Exchange
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import Ack, SandboxSlack
+from bot.sandbox.workspace import Message
+from bot.worker.loop import Worker
 from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
@@ -113,7 +114,7 @@ class Log:
 class House:
     """All parts of one scenario. The bot runs from open() to shut()."""
 
-    def __init__(self, slack: TryoutSlack, modelslab: TryoutModelsLab, folder: Path, mode: str) -> None:
+    def __init__(self, slack: SandboxSlack, modelslab: SandboxModelsLab, folder: Path, mode: str) -> None:
         self.slack = slack
         self.modelslab = modelslab
         self.log = Log()
@@ -177,7 +178,7 @@ class House:
         await self.reopen(RELOAD_SECONDS="0.6")
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> Worker:
         """The bot's desk, as what receives presses has it."""
         assert self.service is not None
         desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import StoreAway
+from bot.errors import DatabaseUnavailable
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -38,7 +38,7 @@ async def test_every_command_is_kept(bot: House) -> None:
 async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After which nobody can tell what was begun."""
     bot.mishaps = True
-    monkeypatch.setattr("bot.messages.reloading", lambda *_: 1 / 0)
+    monkeypatch.setattr("bot.ui.messages.reloading", lambda *_: 1 / 0)
     await bot.ask("sdxl")
     await bot.wait_sql("SELECT count(*) FROM audit WHERE outcome = 'stumbled'")
 
@@ -48,9 +48,9 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: py
     """Where the database does not take a line, the answer is as ever, and the log has what it said."""
 
     async def away(*_: object) -> None:
-        raise StoreAway("away")
+        raise DatabaseUnavailable("away")
 
-    monkeypatch.setattr("bot.store.Store.note", away)
+    monkeypatch.setattr("bot.storage.store.Store.note", away)
     ack = await bot.ask("sdxl", EVE)
 
     assert "You are not allowed" in ack.text

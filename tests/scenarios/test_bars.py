@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from bot import messages
-from bot.tryout.answers import Answer, Hang, Held, RateLimited, Raw
-from bot.tryout.workspace import Message
+from bot.sandbox.answers import Answer, Hang, Held, RateLimited, Raw
+from bot.sandbox.workspace import Message
+from bot.ui import messages
 from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House, eventually
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.parametrize("mode", ["socket"])
 @pytest.fixture(autouse=True)
 def quick_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bars that move several times a second, however many there are."""
-    monkeypatch.setattr("bot.desk.bar_wait", lambda _: 0.1)
-    monkeypatch.setattr("bot.desk.BAR_LAST", 0.05)
-    monkeypatch.setattr("bot.store.BAR_EDITS", 1e6)
+    monkeypatch.setattr("bot.worker.loop.bar_wait", lambda _: 0.1)
+    monkeypatch.setattr("bot.worker.loop.BAR_LAST", 0.05)
+    monkeypatch.setattr("bot.storage.store.BAR_EDITS", 1e6)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_bar_moves(slow: House) -> None:
 
 async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is under way one may join; then be reminded; and after a while reload it again."""
-    monkeypatch.setattr("bot.reload.A_WHILE", 1.0)
+    monkeypatch.setattr("bot.core.models.A_WHILE", 1.0)
     await slow.ask("sdxl")
     status = await slow.wait_said("is reloading")
     assert _labels(status) == ["Notify me too"]
@@ -76,7 +76,7 @@ async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("fault", [RateLimited(30), Raw(500, b""), Hang()], ids=["limited", "failing", "silent"])
 async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the first thing that is dropped: not tried again, and nothing else waits for it."""
-    monkeypatch.setattr("bot.desk.BAR_EDIT_SECONDS", 0.3)
+    monkeypatch.setattr("bot.worker.loop.BAR_EDIT_SECONDS", 0.3)
     slow.slack.fail("chat.update", fault, times=1)
     await slow.ask("sdxl", ADA, MODELS)
     await slow.log.wait_for("bar_dropped")
@@ -91,8 +91,8 @@ async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer, monkey
 
 async def test_bars_that_hang_keep_no_hand_from_a_post(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every hand that moves bars in use, and one hand for posts, all that was promised comes in time."""
-    monkeypatch.setattr("bot.desk.BARS_AT_ONCE", 1)
-    monkeypatch.setattr("bot.desk.POSTS_AT_ONCE", 1)
+    monkeypatch.setattr("bot.worker.loop.BARS_AT_ONCE", 1)
+    monkeypatch.setattr("bot.worker.loop.POSTS_AT_ONCE", 1)
     await slow.reopen()
     slow.slack.fail("chat.update", Hang(), channel=MODELS, times=1)
     await slow.ask("sdxl", ADA, MODELS)
@@ -149,7 +149,7 @@ async def test_a_bar_whose_process_died(slow: House) -> None:
 
 async def test_a_short_reload_has_no_bar(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there would be nothing to see before the end there is nothing to edit."""
-    monkeypatch.setattr("bot.desk.BAR_LAST", 0.15)
+    monkeypatch.setattr("bot.worker.loop.BAR_LAST", 0.15)
     await bot.ask("sdxl")
     await bot.wait_done()
 
@@ -162,7 +162,7 @@ async def test_a_closing_that_cannot_be_worded(bot: House, monkeypatch: pytest.M
     def poisoned(*_: object, **__: object) -> messages.Message:
         raise ArithmeticError("no words")
 
-    monkeypatch.setattr("bot.messages.closed", poisoned)
+    monkeypatch.setattr("bot.ui.messages.closed", poisoned)
     await bot.ask("sdxl")
     await bot.wait_done()
 

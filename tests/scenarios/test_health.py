@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import CannotStart, StoreAway
-from bot.reload import StepKind, Work
-from bot.service import Service
-from bot.store import Store
-from bot.tryout.answers import Raw
+from bot.app import Service
+from bot.core.models import JobKind, Work
+from bot.errors import CannotStart, DatabaseUnavailable
+from bot.sandbox.answers import Raw
+from bot.storage.store import Store
 from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered, locked
 
 
@@ -21,7 +21,7 @@ async def test_all_is_well(bot: House) -> None:
 
 async def test_a_loop_that_is_stuck(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that has not turned for a while is unhealthy."""
-    monkeypatch.setattr("bot.service.STUCK_SECONDS", -1.0)
+    monkeypatch.setattr("bot.app.STUCK_SECONDS", -1.0)
     status, parts = await bot.health("/healthz")
 
     assert (status, parts["status"]) == (503, "unavailable")
@@ -31,21 +31,21 @@ async def test_a_loop_that_is_stuck(bot: House, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_the_loop_turns(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop with nothing to do turns about once a second."""
-    monkeypatch.setattr("bot.service.STUCK_SECONDS", 0.0)
+    monkeypatch.setattr("bot.app.STUCK_SECONDS", 0.0)
 
     async def look() -> bool:
         return (await bot.health("/healthz"))[0] == 503
 
     assert await eventually_answered(look)
-    monkeypatch.setattr("bot.service.STUCK_SECONDS", 2.0)
+    monkeypatch.setattr("bot.app.STUCK_SECONDS", 2.0)
     assert (await bot.health("/healthz"))[0] == 200
 
 
 @pytest.mark.parametrize("mode", ["http"])
 async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that turns and gets nowhere, by an error of the bot's own, is unhealthy until it gets somewhere."""
-    monkeypatch.setattr("bot.desk.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("bot.service.STUCK_SECONDS", 0.5)
+    monkeypatch.setattr("bot.worker.loop.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("bot.app.STUCK_SECONDS", 0.5)
     await bot.reopen()
 
     async def broken(_self: object, _kinds: object) -> float:
@@ -55,7 +55,7 @@ async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.Mon
         return (await bot.health("/healthz"))[0] == 503
 
     with monkeypatch.context() as patched:
-        patched.setattr("bot.store.Store.next_due", broken)
+        patched.setattr("bot.storage.store.Store.next_due", broken)
         assert await eventually_answered(unhealthy)
         assert bot.log.of("turn_failed")
     bot.mishaps = True
@@ -71,13 +71,13 @@ async def test_one_of_two_claims_fails(bot: House, monkeypatch: pytest.MonkeyPat
     claim = Store.claim
     failed: list[object] = []
 
-    async def half(store: Store, kinds: Collection[StepKind], limit: int) -> list[Work]:
-        if StepKind.CALL not in kinds and not failed:
+    async def half(store: Store, kinds: Collection[JobKind], limit: int) -> list[Work]:
+        if JobKind.CALL not in kinds and not failed:
             failed.append(kinds)
-            raise StoreAway("no answer")
+            raise DatabaseUnavailable("no answer")
         return await claim(store, kinds, limit)
 
-    monkeypatch.setattr("bot.store.Store.claim", half)
+    monkeypatch.setattr("bot.storage.store.Store.claim", half)
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 
@@ -88,7 +88,7 @@ async def test_one_of_two_claims_fails(bot: House, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("mode", ["http"])
 async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that cannot be written down is refused in time, honestly, and not begun later; /readyz says why."""
-    monkeypatch.setattr("bot.database._SQLITE_BUSY", 1.0)
+    monkeypatch.setattr("bot.storage.database._SQLITE_BUSY", 1.0)
     await bot.reopen()
     watch = Stopwatch()
     with locked(bot.database):
@@ -136,10 +136,10 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
     """Where the database does not answer, the lists say so."""
 
     async def away(_self: object, _limit: int) -> None:
-        raise StoreAway("no answer within 2 s")
+        raise DatabaseUnavailable("no answer within 2 s")
 
-    monkeypatch.setattr("bot.store.Store.in_flight", away)
-    monkeypatch.setattr("bot.store.Store.history", away)
+    monkeypatch.setattr("bot.storage.store.Store.in_flight", away)
+    monkeypatch.setattr("bot.storage.store.Store.history", away)
     acks = [await bot.ask(word) for word in ("status", "history")]
 
     assert [ack.text for ack in acks] == [
@@ -154,7 +154,7 @@ async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) 
     async def broken(_self: object, _limit: int) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.store.Store.history", broken)
+    monkeypatch.setattr("bot.storage.store.Store.history", broken)
     ack = await bot.ask("history")
     (record,) = bot.log.of("command_stumbled")
 
@@ -170,7 +170,7 @@ async def test_a_step_that_crashes(bot: House, monkeypatch: pytest.MonkeyPatch) 
     async def broken(_self: object, _model_id: str) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.modelslab.ModelsLab.reload", broken)
+    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
     await bot.ask("sdxl")
     told = await bot.wait_said("was not reloaded")
     await bot.wait_done()
@@ -189,7 +189,7 @@ async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pyte
     async def broken(*_arguments: object, **_more: object) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr(f"bot.announcer.Announcer.{method}", broken)
+    monkeypatch.setattr(f"bot.worker.delivery.Delivery.{method}", broken)
     await bot.ask("sdxl", ADA, "C0NOWHERE", response_url="https://elsewhere.example/")
     lost = await bot.log.wait_for("undeliverable")
     await bot.wait_done()
@@ -226,7 +226,7 @@ async def test_a_file_that_is_no_database(house: House) -> None:
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_file_of_another_process(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second bot on the same SQLite file waits for the first to go, and says why it cannot start."""
-    monkeypatch.setattr("bot.database.LOCK_WAIT", 0.3)
+    monkeypatch.setattr("bot.storage.database.LOCK_WAIT", 0.3)
     await house.open()
     first = house.service
     with pytest.raises(CannotStart, match="another process holds"):

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bot.errors import StoreAway
-from bot.tryout.answers import Held
-from bot.tryout.modelslab import ACCEPTED, error
-from bot.tryout.surfaces import Home
+from bot.errors import DatabaseUnavailable
+from bot.sandbox.answers import Held
+from bot.sandbox.modelslab import ACCEPTED, error
+from bot.sandbox.surfaces import Home
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -18,7 +18,7 @@ PICK, STOP = "Reload a model", "Stop reminding"
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has changed is looked for several times a second."""
-    monkeypatch.setattr("bot.home.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("bot.handlers.home_tab.LOOK_SECONDS", 0.05)
 
 
 async def seen(bot: House, *words: str, without: str = "\0", user: str = ADA) -> Home:
@@ -128,7 +128,7 @@ async def test_without_a_home_tab_all_else_works(bot: House) -> None:
 @one_mode
 async def test_nobody_looks_for_ever(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
-    monkeypatch.setattr("bot.home.LOOKED_AT_SECONDS", 0.0)
+    monkeypatch.setattr("bot.handlers.home_tab.LOOKED_AT_SECONDS", 0.0)
     looks = len(bot.slack.calls)
     await bot.slack.open_home(ADA)
     await seen(bot, "Nothing.")
@@ -144,7 +144,7 @@ async def test_nobody_looks_for_ever(bot: House, monkeypatch: pytest.MonkeyPatch
 @one_mode
 async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were opened last."""
-    monkeypatch.setattr("bot.home.VIEWERS_LIMIT", 1)
+    monkeypatch.setattr("bot.handlers.home_tab.VIEWERS_LIMIT", 1)
     for user in (ADA, BEN):
         await bot.slack.open_home(user)
         await seen(bot, "Nothing.", user=user)
@@ -159,10 +159,10 @@ async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypat
     """And comes back by itself."""
 
     async def away(*_: object) -> None:
-        raise StoreAway("away")
+        raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bot.store.Store.glance", away)
+        patch.setattr("bot.storage.store.Store.glance", away)
         await bot.slack.open_home(ADA)
         await seen(bot, "My database does not answer")
     await seen(bot, "Nothing.")

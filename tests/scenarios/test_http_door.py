@@ -271,7 +271,7 @@ async def test_broken_chunks(bot: House, chunks: bytes) -> None:
 
 async def test_half_a_body(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops in the middle is answered when its time is over, and the connection is closed."""
-    monkeypatch.setattr("bot.web.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.2)
     body = urlencode(command()).encode()
     half = request(body, bot.slack.sign(body))[: -len(body) // 2]
     reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot import messages, views
-from bot.command import MAX_ID
-from bot.tryout.answers import Answer, Hang
-from bot.tryout.modelslab import error
-from bot.tryout.surfaces import Modal
+from bot.core.command import MAX_ID
+from bot.sandbox.answers import Answer, Hang
+from bot.sandbox.modelslab import error
+from bot.sandbox.surfaces import Modal
+from bot.ui import messages, views
 from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -133,7 +133,7 @@ async def test_without_the_accounts_list_there_is_history(
     bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what was typed. Nobody waits long for the list."""
-    monkeypatch.setattr("bot.catalogue.FIRST_SECONDS", 0.1)
+    monkeypatch.setattr("bot.modelslab.catalog.FIRST_SECONDS", 0.1)
     bot.modelslab.fail_list(answer)
     await bot.ask("sdxl")
     await bot.wait_said(READY)

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from bot.tryout.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from bot.tryout.modelslab import ACCEPTED, error
-from bot.waiting import post_wait
+from bot.core.retry import post_wait
+from bot.sandbox.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
+from bot.sandbox.modelslab import ACCEPTED, error
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -264,8 +264,8 @@ async def test_a_revoked_token_and_no_response_url(places: House) -> None:
 @one_mode
 async def test_a_fault_in_one_channel(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of Slack's in one channel holds up no other, and the follow-up comes when it is over."""
-    monkeypatch.setattr("bot.service.CALL_SECONDS", 0.4)
-    monkeypatch.setattr("bot.slack_api.CALL_SECONDS", 0.4)
+    monkeypatch.setattr("bot.app.CALL_SECONDS", 0.4)
+    monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.4)
     await places.reopen(MODELSLAB_CONCURRENCY="20")
     faults: list[Answer] = [
         RateLimited(None),
@@ -313,7 +313,7 @@ async def test_an_answer_of_slack_that_is_lost(places: House) -> None:
 @one_mode
 async def test_retry_after_is_honoured(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a 429 the channel is left alone for as long as Retry-After says, by whatever else is to be said there."""
-    monkeypatch.setattr("bot.desk.post_wait", post_wait)
+    monkeypatch.setattr("bot.worker.loop.post_wait", post_wait)
     places.slack.fail("chat.postMessage", RateLimited(1), times=1, channel=MODELS)
     await places.ask("sdxl")
     await places.ask("other")
@@ -326,7 +326,7 @@ async def test_retry_after_is_honoured(places: House, monkeypatch: pytest.Monkey
 @one_mode
 async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response_url that fails for now is tried again, and keeps nothing else waiting."""
-    monkeypatch.setattr("bot.slack_api.RESPOND_SECONDS", 0.3)
+    monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 0.3)
     faults: list[Answer] = [RateLimited(1), Raw(500, b""), Reset(), Hang()]
     rooms = {f"D0ROOM{number}": fault for number, fault in enumerate(faults)}
     for room, fault in rooms.items():
@@ -343,7 +343,7 @@ async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: 
 @one_mode
 async def test_giving_up_on_a_message(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 25 minutes of faults a follow-up is given up, loudly, and the model can be asked for again."""
-    monkeypatch.setattr("bot.desk.POST_GIVE_UP", 0.2)
+    monkeypatch.setattr("bot.worker.loop.POST_GIVE_UP", 0.2)
     places.slack.fail("chat.postMessage", Raw(500, b""))
     await places.ask("sdxl")
     lost = await places.log.wait_for("undeliverable")
@@ -420,7 +420,7 @@ async def test_a_message_that_is_too_much(places: House, code: str) -> None:
 @one_mode
 async def test_posts_to_one_channel_are_spaced(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
-    monkeypatch.setattr("bot.announcer.CHANNEL_SECONDS", 0.5)
+    monkeypatch.setattr("bot.worker.delivery.CHANNEL_SECONDS", 0.5)
     places.slack.enforce_rate(0.3)
     for model in ("a1", "b2", "c3"):
         await places.ask(model, ADA, MODELS)

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 import pytest
 
-from bot import messages
-from bot.reload import Reload, StepKind
-from bot.store import Store
+from bot.core.models import JobKind, Reload
+from bot.storage.store import Store
+from bot.ui import messages
 from tests.scenarios.house import ADA, BEN, OPS, READY, House
 
 
@@ -20,7 +20,7 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
             raise ArithmeticError("no words")
         return wording(reload, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("bot.messages.follow_up", poisoned)
+    monkeypatch.setattr("bot.ui.messages.follow_up", poisoned)
     await bot.ask("poison", ADA)
     await bot.ask("sdxl", BEN, OPS)
     await bot.wait_said(READY, channel=OPS)
@@ -41,13 +41,13 @@ async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.Monke
     looking = Store.next_due
     failed: list[int] = []
 
-    async def broken_once(self: Store, kinds: Collection[StepKind]) -> float | None:
+    async def broken_once(self: Store, kinds: Collection[JobKind]) -> float | None:
         if not failed:
             failed.append(1)
             raise ArithmeticError("of our own")
         return await looking(self, kinds)
 
-    monkeypatch.setattr("bot.store.Store.next_due", broken_once)
+    monkeypatch.setattr("bot.storage.store.Store.next_due", broken_once)
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.tryout.answers import Hang
-from bot.tryout.modelslab import ACCEPTED, error
-from bot.tryout.slack import Ack
+from bot.sandbox.answers import Hang
+from bot.sandbox.modelslab import ACCEPTED, error
+from bot.sandbox.slack import Ack
 from tests.scenarios.house import (
     ADA,
     FAILED,
@@ -235,7 +235,7 @@ async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> N
 
 
 async def test_the_tryout_with_lines(machine: Machine) -> None:
-    """The tryout plays the lines that it is piped, and ends with 0 when all promises are kept."""
+    """The sandbox plays the lines that it is piped, and ends with 0 when all promises are kept."""
     bot = machine.process("try", "--seconds", "1")
     code = await bot.run(b"ada: /reload-model sdxl\nben #ops: /reload-model sdxl\neve: /reload-model sdxl\n")
 
@@ -246,7 +246,7 @@ async def test_the_tryout_with_lines(machine: Machine) -> None:
 
 
 async def test_the_tryout_without_input(machine: Machine) -> None:
-    """Without any input, the tryout plays its script, and ends with 0."""
+    """Without any input, the sandbox plays its script, and ends with 0."""
     bot = machine.process("try", "--seconds", "1")
 
     assert (await bot.run(), bot.stderr) == (0, "")

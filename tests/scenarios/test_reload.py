@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from bot.core.retry import call_wait
 from bot.errors import Failure
-from bot.tryout.answers import (
+from bot.sandbox.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -21,8 +22,7 @@ from bot.tryout.answers import (
     Redirect,
     Reset,
 )
-from bot.tryout.modelslab import ACCEPTED, SAME_REQUEST, TryoutModelsLab, error
-from bot.waiting import call_wait
+from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
 from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -250,8 +250,8 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
 @one_mode
 async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
-    monkeypatch.setattr("bot.desk.call_wait", call_wait)
-    monkeypatch.setattr("bot.modelslab.RATE_LIMIT_WAIT", 1.0)
+    monkeypatch.setattr("bot.worker.loop.call_wait", call_wait)
+    monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 1.0)
     limits: dict[str, Answer] = {
         "body": error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
         "header": Json(429, {"status": "error", "message": "Too many requests"}, {"Retry-After": "1"}),
@@ -272,7 +272,7 @@ async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.Monkey
 @one_mode
 async def test_a_fault_is_tried_again(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server error, a broken connection and a silence are tried again until ModelsLab accepts."""
-    monkeypatch.setattr("bot.modelslab.ATTEMPT_SECONDS", 0.3)
+    monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.3)
     faults: list[Answer] = [
         error(500, "Internal server error. Please try again."),
         error(503, "Service temporarily unavailable. Please try again later."),
@@ -325,7 +325,7 @@ async def test_giving_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
-    monkeypatch.setattr("bot.desk.CALL_GIVE_UP", 0.2)
+    monkeypatch.setattr("bot.worker.loop.CALL_GIVE_UP", 0.2)
     bot.modelslab.answer("sdxl", answer)
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
@@ -351,7 +351,7 @@ async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
 @one_mode
 async def test_a_redirect_is_not_followed(bot: House) -> None:
     """A redirect is not followed: the key is sent to nobody but the ModelsLab of the settings."""
-    async with TryoutModelsLab() as elsewhere:
+    async with SandboxModelsLab() as elsewhere:
         bot.modelslab.answer("sdxl", Redirect(f"{elsewhere.url}/api/v6/images/model_reload"))
         await bot.ask("sdxl")
         told = await bot.wait_said(FAILED)

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from bot import messages
-from bot.errors import Failure, NotRecorded, StoreAway
-from bot.store import Ask
-from bot.tryout.answers import Held, Raw
-from bot.tryout.modelslab import error
+from bot.errors import DatabaseUnavailable, Failure, NotRecorded
+from bot.sandbox.answers import Held, Raw
+from bot.sandbox.modelslab import error
+from bot.storage.store import Ask
+from bot.ui import messages
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
@@ -70,7 +70,7 @@ async def test_a_reminder_is_tried_again(reminding: House) -> None:
 @pytest.mark.parametrize("how", ["for good", "for long"])
 async def test_a_reminder_that_reaches_nobody(reminding: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up loudly, waits for the next reload, and is no fault of the reload's."""
-    monkeypatch.setattr("bot.desk.POST_GIVE_UP", 0.2)
+    monkeypatch.setattr("bot.worker.loop.POST_GIVE_UP", 0.2)
     reminding.slack.fail("conversations.open", "user_disabled" if how == "for good" else Raw(500, b""))
     _six_days_later(reminding)
     lost = await reminding.log.wait_for("undeliverable")
@@ -90,7 +90,7 @@ async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: p
     def poisoned(*_: object) -> messages.Message:
         raise ArithmeticError("no words")
 
-    monkeypatch.setattr("bot.messages.reminder", poisoned)
+    monkeypatch.setattr("bot.ui.messages.reminder", poisoned)
     _six_days_later(reminding)
     lost = await reminding.log.wait_for("undeliverable")
     await reminding.wait_sql(_RESTS)
@@ -117,10 +117,10 @@ async def test_what_cannot_be_recorded(bot: House, monkeypatch: pytest.MonkeyPat
     """Who presses while the database is away is told that it was not done."""
 
     async def away(*_: object) -> None:
-        raise StoreAway("away")
+        raise DatabaseUnavailable("away")
 
     for name in ("join", "remind", "stop_reminding"):
-        monkeypatch.setattr(f"bot.store.Store.{name}", away)
+        monkeypatch.setattr(f"bot.storage.store.Store.{name}", away)
 
     with pytest.raises(NotRecorded):
         await bot.desk.join(Ask("t", ADA, MODELS, "sdxl", ""), "r4x7k2")
@@ -182,7 +182,7 @@ async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch
         return []
 
     monkeypatch.setattr(bot.desk, "_nearest", nearest)
-    monkeypatch.setattr("bot.desk.NEAR_SECONDS", 0.1)
+    monkeypatch.setattr("bot.worker.loop.NEAR_SECONDS", 0.1)
 
     assert "Did you mean" not in await _refused(bot)
     assert len(bot.log.of("no_near_models")) == 1

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bot.database import InDoubt
-from bot.store import Ask, Asked, Store
-from bot.tryout.answers import Held
-from bot.tryout.modelslab import ACCEPTED
+from bot.sandbox.answers import Held
+from bot.sandbox.modelslab import ACCEPTED
+from bot.storage.database import CommitUncertain
+from bot.storage.store import Ask, Asked, Store
 from tests.scenarios.house import ADA, READY, House, Later
 
 
@@ -42,7 +42,7 @@ async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest
         await taken.wait()
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.modelslab.ModelsLab.reload", broken)
+    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
     await bot.ask("sdxl")
     await bot.wait_step("call")
     bot.sql("UPDATE step SET lease_owner = 'another', claims = claims + 1, due_at = due_at + 3600")
@@ -56,7 +56,7 @@ async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest
 
 async def test_a_lease_is_renewed(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lease of a step in hand is renewed for as long as the step takes."""
-    monkeypatch.setattr("bot.desk.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("bot.worker.loop.RENEW_SECONDS", 0.05)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Later(held, ACCEPTED))
@@ -118,7 +118,7 @@ async def test_a_commit_in_doubt(bot: House, committed: bool, monkeypatch: pytes
     async def in_doubt(store: Store, asked: Ask) -> Asked:
         if committed:
             await ask(store, asked)
-        raise InDoubt("the commit has not ended")
+        raise CommitUncertain("the commit has not ended")
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "ask", in_doubt)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot.tryout.answers import Json
-from bot.tryout.modelslab import error
+from bot.sandbox.answers import Json
+from bot.sandbox.modelslab import error
 from tests.scenarios.house import FAILED, MODELS, House
 from tests.scenarios.process import Machine
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder

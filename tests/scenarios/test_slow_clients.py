@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bot.connections import Connections
+from bot.slack.connections import Connections
 from tests.scenarios.house import House, exchange
 from tests.scenarios.test_http_door import command, request
 
@@ -73,7 +73,7 @@ async def crowd(house: House) -> AsyncIterator[Crowd]:
 @pytest.mark.usefixtures("bot")
 async def test_a_head_that_never_ends(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then buys no time: the client is cut off, without an answer."""
-    monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.3)
     client = await crowd.client(HEAD)
 
     async def drip() -> None:
@@ -108,7 +108,7 @@ async def test_a_head_that_grows_and_grows(crowd: Crowd, more: bytes) -> None:
 @pytest.mark.usefixtures("bot")
 async def test_a_client_that_says_nothing(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection is there to send a request."""
-    monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.1)
 
     assert await (await crowd.client()).end() == b""
 
@@ -116,7 +116,7 @@ async def test_a_client_that_says_nothing(crowd: Crowd, monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("bot")
 async def test_a_connection_is_kept_for_the_next_request(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a head may take, and the next head may take as long as the first."""
-    monkeypatch.setattr("bot.connections.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.3)
     client = await crowd.client()
     first = await client.alive()
     await (await crowd.client()).end()  # so long
@@ -130,7 +130,7 @@ async def test_a_connection_is_kept_for_the_next_request(crowd: Crowd, monkeypat
 
 async def test_a_connection_is_not_kept_for_ever(house: House, crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that nobody uses is closed, later than any balancer would have done it."""
-    monkeypatch.setattr("bot.connections.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("bot.slack.connections.IDLE_SECONDS", 0.2)
     await house.open()
     await house.wait_ready()
     client = await crowd.client()
@@ -153,7 +153,7 @@ async def test_a_crowd_that_dawdles(bot: House, crowd: Crowd) -> None:
 @pytest.mark.usefixtures("bot")
 async def test_one_connection_too_many(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that was used longest ago makes room."""
-    monkeypatch.setattr("bot.connections.MOST", 3)
+    monkeypatch.setattr("bot.slack.connections.MOST", 3)
     clients = [await crowd.client() for _ in range(3)]
     for client in (clients[1], clients[0], clients[2]):
         await client.alive()
@@ -171,7 +171,7 @@ async def test_too_many_that_are_being_answered(bot: House, crowd: Crowd, monkey
     whole = request(body, bot.slack.sign(body) | {"Expect": "100-continue"})
     client = await crowd.client(whole[:-10])
     assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"  # so it is in hand
-    monkeypatch.setattr("bot.connections.MOST", 1)
+    monkeypatch.setattr("bot.slack.connections.MOST", 1)
     newcomer = await crowd.client()
 
     assert await newcomer.end() == b""

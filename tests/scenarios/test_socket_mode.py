@@ -7,11 +7,11 @@ from contextlib import closing, suppress
 
 import pytest
 
-from bot import command
-from bot.command import Command
+from bot.core import command
+from bot.core.command import Command
 from bot.errors import CannotStart
-from bot.tryout.answers import Hang, Json, Raw, Reset
-from bot.tryout.wire import JsonObject, JsonValue
+from bot.sandbox.answers import Hang, Json, Raw, Reset
+from bot.sandbox.wire import JsonObject, JsonValue
 from tests.scenarios.house import ADA, MODELS, READY, House, Stopwatch, eventually, reload_id
 
 MARK = "ThisIsNobodysBusiness"
@@ -26,10 +26,10 @@ def mode() -> str:
 @pytest.fixture
 async def impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house in which a broken connection is noticed within a fraction of a second."""
-    monkeypatch.setattr("bot.socket_mode.PING_SECONDS", 0.2)
-    monkeypatch.setattr("bot.socket_mode.WATCH_SECONDS", 0.0625)
-    monkeypatch.setattr("bot.socket_mode.AWAY_SECONDS", 0.125)
-    monkeypatch.setattr("bot.socket_mode.FRESH_SECONDS", 0.5)
+    monkeypatch.setattr("bot.slack.socket_mode.PING_SECONDS", 0.2)
+    monkeypatch.setattr("bot.slack.socket_mode.WATCH_SECONDS", 0.0625)
+    monkeypatch.setattr("bot.slack.socket_mode.AWAY_SECONDS", 0.125)
+    monkeypatch.setattr("bot.slack.socket_mode.FRESH_SECONDS", 0.5)
     await house.open()
     return house
 
@@ -244,7 +244,7 @@ async def test_an_ack_that_is_lost(impatient: House, monkeypatch: pytest.MonkeyP
         received.set()
         return command.parse(text)
 
-    monkeypatch.setattr("bot.listener.parse", parse)
+    monkeypatch.setattr("bot.handlers.listener.parse", parse)
     impatient.slack.ack_seconds = 1.0
     with closing(sqlite3.connect(impatient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -324,9 +324,9 @@ async def test_socket_mode_is_away_at_the_start(
     house: House, answer: Json | Raw | Reset | Hang, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So is a Slack that gives no connection for now."""
-    monkeypatch.setattr("bot.slack_api.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.service.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.socket_mode.HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("bot.slack.socket_mode.HANDSHAKE_SECONDS", 0.3)
     house.slack.fail("apps.connections.open", answer, times=2)
     await house.open()
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bot import messages
-from bot.tryout.answers import Hang
+from bot.sandbox.answers import Hang
+from bot.ui import messages
 from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House, reload_id
-from tests.usergroups import UserGroups
+from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -69,7 +69,7 @@ async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str])
 
 async def test_a_user_group(bot: House) -> None:
     """Whoever is in it may, by the group; nobody else, and nobody of another workspace."""
-    bot.slack.fail("usergroups.users.list", UserGroups({"S0CREW": [EVE]}))
+    bot.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [EVE]}))
     await bot.reopen(ALLOWED_USERS="S0CREW")
     await bot.log.wait_for("group_read")
     ack = await bot.ask("sdxl", EVE)

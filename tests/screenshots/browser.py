@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.tryout.wire import JsonObject, JsonValue, read_object
+from bot.sandbox.wire import JsonObject, JsonValue, read_object
 
 WAIT_SECONDS = 15.0
 LOOK_SECONDS = 0.1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.tryout.wire import read_object
+from bot.sandbox.wire import read_object
 
 FOLDER = Path(__file__).parent
 MODULES = FOLDER / "node_modules"

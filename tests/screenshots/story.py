@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot import messages
-from bot.reload import A_WHILE
-from bot.tryout.modelslab import error
+from bot.core.models import A_WHILE
+from bot.sandbox.modelslab import error
+from bot.ui import messages
 from tests.screenshots.browser import Page, counted, found
 from tests.screenshots.town import RELOAD_SECONDS, Town
 

@@ -2,8 +2,8 @@
 
 import inspect
 
-from bot import messages, views
-from bot.messages import Message
+from bot.ui import messages, views
+from bot.ui.messages import Message
 from tests.screenshots.typed import source
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.tryout.modelslab import TryoutModelsLab
+from bot.sandbox.modelslab import SandboxModelsLab
 from tests.bench.processes import free_port
 from tests.scenarios.house import eventually_answered
 from tests.scenarios.process import Process
@@ -41,14 +41,14 @@ class Town:
     """Where local-slack's page is, and the ModelsLab."""
 
     url: str
-    modelslab: TryoutModelsLab
+    modelslab: SandboxModelsLab
 
 
 @asynccontextmanager
 async def town(local_slack: Path, folder: Path) -> AsyncIterator[Town]:
     """All three, for as long as the context lasts. Ada and Ben may reload models, Eve may not."""
     url = f"http://localhost:{free_port()}"
-    async with TryoutModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
+    async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
         yield Town(url, modelslab)
 
 
@@ -82,7 +82,7 @@ async def _answers(url: str) -> bool:
 
 
 @asynccontextmanager
-async def _bot(modelslab: TryoutModelsLab, folder: Path, url: str) -> AsyncIterator[None]:
+async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str) -> AsyncIterator[None]:
     env = {
         "SLACK_BOT_TOKEN": "xoxb-local",
         "SLACK_APP_TOKEN": "xapp-local",

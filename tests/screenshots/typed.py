@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bot import messages, views
-from bot.command import MAX_ID
+from bot.core.command import MAX_ID
+from bot.core.models import DAY, Entry, HomeData, Reminder, State
 from bot.errors import Failure
-from bot.messages import Message
-from bot.reload import DAY, Entry, Glance, Reminder, State
-from bot.views import View
+from bot.ui import messages, views
+from bot.ui.messages import Message
+from bot.ui.views import View
 from tests.samples import ACCEPTED, MODELS, NOON, watcher
 from tests.screenshots.needs import MODULES
 
@@ -62,12 +62,12 @@ def _said() -> Iterator[tuple[str, Message]]:
 def _shown() -> Iterator[tuple[str, View]]:
     flying = Entry(_FLYING, watcher(), 400, _LATER)
     over = [Entry(each, watcher(), 400, _LATER) for each in (_OVER, _FAILED)]
-    full = Glance([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
+    full = HomeData([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
     yield "picker", views.picker()
     yield "picker_filled", views.picker(MODELS, _LONGEST)
     yield "told", views.told(messages.reloading(_FLYING, 120))
     yield "home", views.home(full, 120)
-    yield "home_empty", views.home(Glance([], 0, [], [], _LATER), 120)
+    yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120)
     yield "home_of_a_stranger", views.home_of_a_stranger("You are not allowed to reload models here.")
 
 

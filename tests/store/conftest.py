@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.database import Database
-from bot.store import Store
+from bot.storage.database import Database
+from bot.storage.store import Store
 from tests.store.world import WAIT, Clock, World
 
 
@@ -40,7 +40,7 @@ async def database(url: str, clock: Clock) -> AsyncIterator[Database]:
 @pytest.fixture
 async def world(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> World:
     """A store that is opened, and what belongs to it; on a busy machine it is waited for longer than by people."""
-    monkeypatch.setattr("bot.store.ASK_SECONDS", WAIT)
+    monkeypatch.setattr("bot.storage.store.ASK_SECONDS", WAIT)
     world = World(database, clock)
     await world.store.open()
     return world

@@ -3,9 +3,9 @@ from itertools import chain, repeat
 
 import pytest
 
-from bot.errors import Failure, StoreAway
-from bot.reload import State, StepKind
-from bot.store import Store, new_reload_id
+from bot.core.models import JobKind, State
+from bot.errors import DatabaseUnavailable, Failure
+from bot.storage.store import Store, new_reload_id
 from tests.store.world import World, ask, outside
 
 
@@ -47,7 +47,7 @@ async def test_joining_while_called(store: Store, world: World) -> None:
     call = await world.called(ask())
 
     assert (await store.ask(ask(channel="C0OPS"))).reload.id == call.reload.id
-    assert await world.kinds() == [(StepKind.CALL, "")]
+    assert await world.kinds() == [(JobKind.CALL, "")]
 
 
 async def test_models_apart(store: Store, world: World) -> None:
@@ -125,7 +125,7 @@ async def test_joining_late_in_known_channel(store: Store, world: World) -> None
 
     assert joined.joined
     assert joined.reload.state is State.ACCEPTED
-    assert await world.kinds() == [(StepKind.FOLLOW_UP, "C0MODELS"), (StepKind.STATUS, "C0MODELS")]
+    assert await world.kinds() == [(JobKind.FOLLOW_UP, "C0MODELS"), (JobKind.STATUS, "C0MODELS")]
 
 
 async def test_joining_late_in_new_channel(store: Store, world: World) -> None:
@@ -137,21 +137,21 @@ async def test_joining_late_in_new_channel(store: Store, world: World) -> None:
     await store.ask(ask(channel="C0OPS"))
 
     assert [(seen.kind, seen.due_in) for seen in await world.steps() if seen.channel_id == "C0OPS"] == [
-        (StepKind.FOLLOW_UP, world.about(100.0)),
-        (StepKind.STATUS, world.about(0.0)),
+        (JobKind.FOLLOW_UP, world.about(100.0)),
+        (JobKind.STATUS, world.about(0.0)),
     ]
 
 
 async def test_too_late_to_join(store: Store, world: World) -> None:
     """Once the telling has begun nobody joins any more: who asks then begins a new reload."""
     ready = await world.ready(ask())
-    await world.claim_one(StepKind.FOLLOW_UP)
+    await world.claim_one(JobKind.FOLLOW_UP)
 
     asked = await store.ask(ask())
 
     assert not asked.joined
     assert (await world.reload(ready.id)).state is State.TELLING
-    assert await world.kinds() == [(StepKind.FOLLOW_UP, "C0MODELS"), (StepKind.CALL, ""), (StepKind.STATUS, "C0MODELS")]
+    assert await world.kinds() == [(JobKind.FOLLOW_UP, "C0MODELS"), (JobKind.CALL, ""), (JobKind.STATUS, "C0MODELS")]
 
 
 async def test_too_late_to_join_failure(store: Store, world: World) -> None:
@@ -175,7 +175,7 @@ async def test_id_taken(store: Store, world: World, monkeypatch: pytest.MonkeyPa
     """An id that an earlier reload has is not given again."""
     ended = await world.done(ask())
     ids = iter([ended.id, "fresh2"])
-    monkeypatch.setattr("bot.store.new_reload_id", lambda: next(ids))
+    monkeypatch.setattr("bot.storage.store.new_reload_id", lambda: next(ids))
 
     assert (await store.ask(ask())).reload.id == "fresh2"
 
@@ -183,9 +183,9 @@ async def test_id_taken(store: Store, world: World, monkeypatch: pytest.MonkeyPa
 async def test_ids_taken(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no new reload can be made however often it is tried, nothing is begun."""
     ended = await world.done(ask())
-    monkeypatch.setattr("bot.store.new_reload_id", repeat(ended.id).__next__)
+    monkeypatch.setattr("bot.storage.store.new_reload_id", repeat(ended.id).__next__)
 
-    with pytest.raises(StoreAway, match="come and go"):
+    with pytest.raises(DatabaseUnavailable, match="come and go"):
         await store.ask(ask())
 
     assert await world.count() == (1, 1, 0)
@@ -209,7 +209,7 @@ async def test_withdrawn_among_others(store: Store, world: World) -> None:
 
     assert await store.withdraw("t")
     assert [watcher.user_id for watcher in await world.watchers()] == ["U0BOB"]
-    assert (await world.claim_one(StepKind.CALL)).reload.id == asked.reload.id
+    assert (await world.claim_one(JobKind.CALL)).reload.id == asked.reload.id
 
 
 @pytest.mark.parametrize("joiner", [True, False])

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from bot import statements as sql
-from bot.database import Database, Transaction
+from bot.core.models import JobKind
 from bot.errors import TooManyCommands, TooManyInFlight
-from bot.reload import StepKind
-from bot.store import Ask, Limits, Note, Store
+from bot.storage import statements as sql
+from bot.storage.database import Database, Transaction
+from bot.storage.store import Ask, Limits, Note, Store
 from tests.store.world import Clock, World, ask, busy, commits, outside
 
 _LINES = "SELECT user_id, team_id, channel_id, what, outcome, rule, reload_id FROM audit ORDER BY id"
@@ -157,7 +157,7 @@ async def test_what_ends_makes_room(capped: Store, world: World) -> None:
     await world.done(ask("done"))
     await capped.ask(ask("one"))
     await capped.ask(ask("two"))
-    assert len(await world.claim(StepKind.CALL)) == 2
+    assert len(await world.claim(JobKind.CALL)) == 2
 
     with pytest.raises(TooManyInFlight):
         await capped.ask(ask("three"))

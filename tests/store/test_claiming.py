@@ -1,11 +1,11 @@
 import pytest
 
+from bot.core.models import JobKind, State
 from bot.errors import LeaseLost
-from bot.reload import State, StepKind
-from bot.store import LEASE, Store
+from bot.storage.store import LEASE, Store
 from tests.store.world import World, ask
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = JobKind
 
 
 async def _due_of_each_kind(world: World) -> None:
@@ -29,7 +29,7 @@ async def test_order(store: Store, world: World) -> None:
     """What was promised goes before what is asked for, and that before what is a comfort."""
     await _due_of_each_kind(world)
 
-    one_by_one = [(await store.claim(tuple(StepKind), 1))[0].step.kind for _ in _IN_ORDER]
+    one_by_one = [(await store.claim(tuple(JobKind), 1))[0].step.kind for _ in _IN_ORDER]
 
     assert one_by_one == _IN_ORDER
     assert await world.claim() == []

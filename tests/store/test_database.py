@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Named, Table, Text, TypedColumns, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from bot.database import Database, InDoubt, Operation, Transaction
-from bot.errors import StoreAway
+from bot.errors import DatabaseUnavailable
+from bot.storage.database import CommitUncertain, Database, Operation, Transaction
 from tests.store.world import Clock, Gate, at_commit, at_rollback, busy, commits, outside
 
 
@@ -62,7 +62,7 @@ async def test_one_commit_for_many(notes: Database) -> None:
 
 async def test_groups_are_bounded(notes: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many arrive together, a commit holds only so many."""
-    monkeypatch.setattr("bot.database._LARGEST_GROUP", 4)
+    monkeypatch.setattr("bot.storage.database._LARGEST_GROUP", 4)
     with commits() as seen:
         async with busy(notes):
             waiting = asyncio.gather(*(notes.run(_write(number)) for number in range(10)))
@@ -183,7 +183,7 @@ async def test_undoing_fails(notes: Database) -> None:
 async def test_given_up_while_waiting(notes: Database, url: str) -> None:
     """An operation that was given up before its turn is never begun."""
     async with busy(notes):
-        with pytest.raises(StoreAway, match=r"no answer within 0\.01 s"):
+        with pytest.raises(DatabaseUnavailable, match=r"no answer within 0\.01 s"):
             await notes.run(_write(1), within=0.01)
         assert notes.fault == "no answer"
 
@@ -204,7 +204,7 @@ async def test_given_up_while_run(notes: Database, url: str) -> None:
         given_up = asyncio.create_task(notes.run(_write(1), within=0.2))
         patient = asyncio.create_task(notes.run(slow))
     await gate.reached()
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await given_up
     gate.open()
 
@@ -225,14 +225,14 @@ async def test_given_up_while_run_anew(notes: Database, url: str) -> None:
     async with busy(notes):
         first = asyncio.create_task(notes.run(_write(1), within=0.1))
         second = asyncio.create_task(notes.run(slow, within=0.5))
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await first
     gates[0].open()
-    with pytest.raises(StoreAway) as given_up:
+    with pytest.raises(DatabaseUnavailable) as given_up:
         await second
     gates[1].open()
 
-    assert not isinstance(given_up.value, InDoubt)
+    assert not isinstance(given_up.value, CommitUncertain)
     assert await notes.run(_notes, reads=True) == []
     assert outside(url, "SELECT id FROM note") == []
 
@@ -245,7 +245,7 @@ async def test_given_up_alone(notes: Database, url: str) -> None:
         _write(1)(tx)
         gate.wait()
 
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await notes.run(slow, within=0.05)
     gate.open()
     await notes.stop()
@@ -262,7 +262,7 @@ async def test_given_up_and_failed(notes: Database, caplog: pytest.LogCaptureFix
         gate.wait()
         raise ValueError("on purpose")
 
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await notes.run(slow, within=0.05)
     gate.open()
     await notes.run(_notes, reads=True)
@@ -285,12 +285,12 @@ async def test_caller_cancelled(notes: Database, url: str) -> None:
 
 
 async def test_commit_hangs(notes: Database, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an operation whose commit has begun and does not end, nobody can tell: InDoubt, and no promise broken."""
-    monkeypatch.setattr("bot.database._COMMIT_GRACE", 0.05)
+    """Of an operation whose commit has begun and does not end, nobody can tell: CommitUncertain."""
+    monkeypatch.setattr("bot.storage.database._COMMIT_GRACE", 0.05)
     gate = Gate()
 
     with at_commit(lambda _: gate.wait()):
-        with pytest.raises(InDoubt):
+        with pytest.raises(CommitUncertain):
             await notes.run(_write(1), within=0.5)
         assert notes.fault == "no answer"
         gate.open()
@@ -302,7 +302,7 @@ async def test_commit_hangs(notes: Database, url: str, monkeypatch: pytest.Monke
 
 async def test_commit_is_late(notes: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that has begun is waited for a little longer, and then answers."""
-    monkeypatch.setattr("bot.database._COMMIT_GRACE", 20.0)
+    monkeypatch.setattr("bot.storage.database._COMMIT_GRACE", 20.0)
     gate = Gate()
 
     with at_commit(lambda _: gate.wait()):
@@ -322,7 +322,7 @@ async def test_stopped_after_what_waits(notes: Database, url: str) -> None:
         await asyncio.sleep(0)
         stopping = asyncio.create_task(notes.stop())
         await asyncio.sleep(0)
-        with pytest.raises(StoreAway, match="closed"):
+        with pytest.raises(DatabaseUnavailable, match="closed"):
             await notes.run(_write(9))
 
     assert await waiting == [0, 1, 2]
@@ -335,7 +335,7 @@ async def test_not_started(url: str) -> None:
     """A database that was not started takes nothing, and can be stopped."""
     database = Database(url, Clock())
 
-    with pytest.raises(StoreAway, match="closed"):
+    with pytest.raises(DatabaseUnavailable, match="closed"):
         await database.run(_notes)
     assert database.fault == "not connected yet"
     await database.stop()
@@ -390,10 +390,10 @@ async def test_fault_after_given_up(notes: Database) -> None:
         given_up = asyncio.create_task(notes.run(_write(1), within=0.2))
         patient = asyncio.create_task(notes.run(slow))
     await gate.reached()
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await given_up
     gate.open()
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await patient
 
     assert notes.fault in ("OperationalError", "UndefinedFunction")

@@ -1,8 +1,8 @@
 import pytest
 
+from bot.core.models import JobKind, State
 from bot.errors import Failure
-from bot.reload import State, StepKind
-from bot.store import Store
+from bot.storage.store import Store
 from tests.store.world import World, ask
 
 _DAY = 86400.0
@@ -78,9 +78,9 @@ async def test_pruned(store: Store, world: World) -> None:
     """What ended more days ago than are wanted is forgotten, with all that hangs on it, and nothing else is."""
     await world.accepted(ask("in-flight"), seconds=_DAY * 1000)
     await world.accepted(ask("old", channel="C0OLD"), seconds=0.0)
-    await store.status_posted((await world.claim_one(StepKind.STATUS, "C0OLD")).step, "1.2", None)
+    await store.status_posted((await world.claim_one(JobKind.STATUS, "C0OLD")).step, "1.2", None)
     await world.tell_everyone()
-    await store.dropped((await world.claim_one(StepKind.CLOSE)).step)
+    await store.dropped((await world.claim_one(JobKind.CLOSE)).step)
     await world.elapse(_DAY * 90)
     await world.done(ask("young"))
 
@@ -95,18 +95,18 @@ async def test_pruned(store: Store, world: World) -> None:
 async def test_not_pruned_before_its_last_step(store: Store, world: World) -> None:
     """What is still to be done for a reload keeps it, however long ago it ended."""
     await world.accepted(ask(), seconds=0.0)
-    await store.status_posted((await world.claim_one(StepKind.STATUS)).step, "1.2", None)
+    await store.status_posted((await world.claim_one(JobKind.STATUS)).step, "1.2", None)
     await world.tell_everyone()
     await world.elapse(_DAY * 90)
 
     assert (await store.prune(1))[0] == 0
-    await store.dropped((await world.claim_one(StepKind.CLOSE)).step)
+    await store.dropped((await world.claim_one(JobKind.CLOSE)).step)
     assert (await store.prune(1))[0] == 1
 
 
 async def test_pruned_in_parts(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long history only so much is forgotten at once as does not hold up others."""
-    monkeypatch.setattr("bot.store._PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr("bot.storage.store._PRUNED_AT_ONCE", 2)
     for model in range(3):
         await world.done(ask(f"model-{model}"))
     await world.elapse(_DAY * 2)
@@ -116,19 +116,19 @@ async def test_pruned_in_parts(store: Store, world: World, monkeypatch: pytest.M
 
 async def test_next_due(store: Store, world: World) -> None:
     """The time until the next step of the wanted kinds is known, and is none where there is no such step."""
-    assert await store.next_due(tuple(StepKind)) is None
+    assert await store.next_due(tuple(JobKind)) is None
 
     await world.accepted(ask(), seconds=120.0)
     await world.elapse(20.0)
 
-    assert await store.next_due([StepKind.FOLLOW_UP]) == world.about(100.0)
-    assert await store.next_due([StepKind.STATUS]) == world.about(-20.0)
-    assert await store.next_due([StepKind.STATUS, StepKind.FOLLOW_UP]) == world.about(-20.0)
-    assert await store.next_due([StepKind.CALL, StepKind.DIRECT]) is None
+    assert await store.next_due([JobKind.FOLLOW_UP]) == world.about(100.0)
+    assert await store.next_due([JobKind.STATUS]) == world.about(-20.0)
+    assert await store.next_due([JobKind.STATUS, JobKind.FOLLOW_UP]) == world.about(-20.0)
+    assert await store.next_due([JobKind.CALL, JobKind.DIRECT]) is None
 
 
 async def test_next_due_after_lease(store: Store, world: World) -> None:
     """A step in somebody's hands is next due when their lease ends."""
     await world.called(ask())
 
-    assert await store.next_due([StepKind.CALL]) == world.about(10.0)
+    assert await store.next_due([JobKind.CALL]) == world.about(10.0)

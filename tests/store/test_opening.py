@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection, delete, insert, text, update
 
-from bot import schema
-from bot.database import Database, Transaction
+from bot.core.models import JobKind
 from bot.errors import CannotStart
-from bot.reload import StepKind
-from bot.store import Store
+from bot.storage import schema
+from bot.storage.database import Database, Transaction
+from bot.storage.store import Store
 from tests.store.world import Clock, World, ask, outside
 
 _VERSION = "SELECT version FROM schema_version"
@@ -49,7 +49,7 @@ async def test_leases_at_start(world: World) -> None:
 
     await started.open()
 
-    claimed = {work.reload.model_id: work.step.crashes for work in await started.claim([StepKind.CALL], 10)}
+    claimed = {work.reload.model_id: work.step.crashes for work in await started.claim([JobKind.CALL], 10)}
     assert claimed == ({"leased": 1, "waiting": 0} if world.database.sqlite else {"waiting": 0})
 
 
@@ -59,7 +59,7 @@ async def test_follow_ups_are_not_early_at_start(world: World) -> None:
 
     await world.store.open()
 
-    assert await world.store.next_due([StepKind.FOLLOW_UP]) == world.about(120.0)
+    assert await world.store.next_due([JobKind.FOLLOW_UP]) == world.about(120.0)
 
 
 async def test_later_version(store: Store, world: World) -> None:
@@ -139,7 +139,7 @@ async def test_version_1(world: World, url: str) -> None:
 
     assert outside(url, _VERSION) == [(schema.VERSION,)]
     assert outside(url, "SELECT count(*) FROM audit") == [(0,)]
-    assert (await world.claim_one(StepKind.CALL)).reload.id == "r4x7k2"
+    assert (await world.claim_one(JobKind.CALL)).reload.id == "r4x7k2"
     assert (await world.store.ask(ask())).joined
     assert outside(url, "SELECT outcome FROM audit") == [("joined",)]
     assert await _indexes(world) == made
@@ -156,7 +156,7 @@ async def test_version_2(world: World, url: str) -> None:
     await world.store.open()
 
     assert outside(url, _VERSION) == [(schema.VERSION,)]
-    assert await world.kinds() == [(StepKind.FOLLOW_UP, "C0MODELS"), (StepKind.STATUS, "C0MODELS")]
+    assert await world.kinds() == [(JobKind.FOLLOW_UP, "C0MODELS"), (JobKind.STATUS, "C0MODELS")]
     for _ in range(2):
         await world.store.remind("U0ADA", accepted.id, "C0MODELS")
     assert outside(url, "SELECT person_id FROM step WHERE kind = 'remind'") == [("U0ADA",)]

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from sqlalchemy import text
 
-from bot.database import Database, InDoubt, Operation, Transaction
-from bot.errors import Failure, StoreAway
-from bot.reload import StepKind
-from bot.store import Limits, Store
+from bot.core.models import JobKind
+from bot.errors import DatabaseUnavailable, Failure
+from bot.storage.database import CommitUncertain, Database, Operation, Transaction
+from bot.storage.store import Limits, Store
 from tests.postgres import Postgres
 from tests.store.world import WAIT, Clock, Gate, World, ask, at_commit, busy, outside
 
@@ -49,7 +49,7 @@ async def _said(postgres: Postgres, url: str, act: Callable[[Store], Awaitable[o
 
 async def test_cost_of_a_look(postgres: Postgres, url: str) -> None:
     """To look for what is due, as an idle bot does each second, is one statement."""
-    said = await _said(postgres, url, lambda store: store.next_due(tuple(StepKind)))
+    said = await _said(postgres, url, lambda store: store.next_due(tuple(JobKind)))
 
     assert len(said) == 1
     assert said[0].startswith("SELECT min(step.due_at)")
@@ -80,12 +80,12 @@ async def test_cost_of_a_reload(postgres: Postgres, url: str) -> None:
 
     async def carry(store: Store) -> None:
         await store.ask(ask())
-        (call,) = await store.claim([StepKind.CALL], 1)
+        (call,) = await store.claim([JobKind.CALL], 1)
         said = await _said(postgres, url, lambda other: other.accepted(call.step, 120.0))
         kinds = [statement.split()[0] for statement in said]
         assert kinds == ["BEGIN", "DELETE", "UPDATE", "INSERT", "INSERT", "SELECT", "COMMIT"]
 
-        (status,) = await store.claim([StepKind.STATUS], 1)
+        (status,) = await store.claim([JobKind.STATUS], 1)
         said = await _said(postgres, url, lambda other: other.status_posted(status.step, "1700.1", None, 20.0))
         assert [statement.split()[0] for statement in said] == ["BEGIN", "DELETE", "UPDATE", "INSERT", "COMMIT"]
 
@@ -97,7 +97,7 @@ async def test_cost_of_a_claim(postgres: Postgres, url: str) -> None:
 
     async def claim(store: Store) -> None:
         await asyncio.gather(*(store.ask(ask(f"model-{number}")) for number in range(20)))
-        said = await _said(postgres, url, lambda other: other.claim([StepKind.CALL], 20))
+        said = await _said(postgres, url, lambda other: other.claim([JobKind.CALL], 20))
         assert [statement.split()[0] for statement in said] == ["BEGIN", "WITH", "SELECT", "COMMIT"]
 
     await _said(postgres, url, claim)
@@ -163,7 +163,7 @@ async def test_no_server(url: str) -> None:
     database = Database(url.replace("host=", "host=/nowhere"), Clock())
     await database.start()
 
-    with pytest.raises(StoreAway, match="nowhere"):
+    with pytest.raises(DatabaseUnavailable, match="nowhere"):
         await database.run(lambda tx: tx.now)
 
     assert database.fault == "OperationalError"
@@ -176,7 +176,7 @@ async def test_connection_lost(database: Database, postgres: Postgres, url: str,
     await database.run(lambda tx: tx.now)
     assert postgres.terminate(url) == 1
 
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         await database.run(lambda tx: tx.now, reads=reads)
     assert database.fault == "AdminShutdown"
 
@@ -191,7 +191,7 @@ async def test_connection_lost_for_all(database: Database, postgres: Postgres, u
         waiting = asyncio.gather(*(database.run(lambda tx: tx.now) for _ in range(5)), return_exceptions=True)
         postgres.terminate(url)
 
-    assert [type(answer) for answer in await waiting] == [StoreAway] * 5
+    assert [type(answer) for answer in await waiting] == [DatabaseUnavailable] * 5
 
 
 async def test_connection_lost_meanwhile(database: Database, postgres: Postgres, url: str) -> None:
@@ -210,7 +210,7 @@ async def test_connection_lost_meanwhile(database: Database, postgres: Postgres,
 
 async def test_commit_lost(database: Database, postgres: Postgres, url: str) -> None:
     """Where the connection breaks during a commit, nobody can tell whether it was made."""
-    with at_commit(lambda _: postgres.terminate(url)), pytest.raises(InDoubt):
+    with at_commit(lambda _: postgres.terminate(url)), pytest.raises(CommitUncertain):
         await database.run(_say("CREATE TABLE doubt ()"))
 
     assert await database.run(lambda tx: tx.now) > 0
@@ -222,7 +222,7 @@ async def test_statement_hangs(url: str) -> None:
     await database.start()
     pid = await database.run(_say("SELECT pg_backend_pid()"), reads=True)
 
-    with pytest.raises(StoreAway, match="statement timeout"):
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         await database.run(_say("SELECT pg_sleep(60)"))
 
     assert database.fault == "QueryCanceled"
@@ -237,9 +237,9 @@ async def test_unstorable(store: Store, world: World) -> None:
     with pytest.raises(Exception, match="NUL") as caught:
         await store.failed(call.step, Failure.REFUSED, "\0", unknown=False)
 
-    assert not isinstance(caught.value, StoreAway)
+    assert not isinstance(caught.value, DatabaseUnavailable)
     assert world.database.fault == ""
-    assert await world.kinds() == [(StepKind.CALL, "")]
+    assert await world.kinds() == [(JobKind.CALL, "")]
 
 
 # --- deadlocks ------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_deadlock_of_operations(url: str) -> None:
     """Of two operations that block each other by themselves one is told to come again, and the other succeeds."""
     answers = await _deadlock(url, [[[1, 2]], [[2, 1]]])
 
-    assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "StoreAway"]
+    assert sorted(type(answer).__name__ for answer in answers) == ["DatabaseUnavailable", "NoneType"]
     assert outside(url, "SELECT number, times FROM note ORDER BY number") == [(1, 1), (2, 1)]
 
 

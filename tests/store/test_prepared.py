@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import Boolean, Double, Text, bindparam, cast, delete, insert, literal, null, select, text, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError, ProgrammingError
 
-from bot.database import Database, Transaction
-from bot.reload import State
-from bot.schema import reload
+from bot.core.models import State
+from bot.storage.database import Database, Transaction
+from bot.storage.schema import reload
 from tests.store.world import World
 
 _ADD = insert(reload).returning(reload.c.id)

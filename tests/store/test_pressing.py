@@ -2,10 +2,10 @@
 
 import pytest
 
-from bot.database import Database
+from bot.core.models import JobKind
 from bot.errors import Failure, TooManyCommands
-from bot.reload import StepKind
-from bot.store import PRESS_SECONDS, Ask, Limits, Store
+from bot.storage.database import Database
+from bot.storage.store import PRESS_SECONDS, Ask, Limits, Store
 from tests.store.world import World, ask, outside, press
 
 _AUDIT = "SELECT user_id, channel_id, what, outcome, reload_id FROM audit ORDER BY id"
@@ -113,8 +113,8 @@ async def test_a_reload_is_joined_from_a_new_channel(store: Store, world: World)
     await store.join(press(channel="C0OPS"), accepted.id)
 
     assert [kind for kind in await world.kinds() if kind[1] == "C0OPS"] == [
-        (StepKind.FOLLOW_UP, "C0OPS"),
-        (StepKind.STATUS, "C0OPS"),
+        (JobKind.FOLLOW_UP, "C0OPS"),
+        (JobKind.STATUS, "C0OPS"),
     ]
 
 
@@ -146,7 +146,7 @@ async def test_only_the_reload_that_was_meant(store: Store, world: World) -> Non
 async def test_too_late_to_join_by_a_press(store: Store, world: World) -> None:
     """Once the telling has begun nobody joins any more."""
     ready = await world.ready(ask())
-    await world.claim_one(StepKind.FOLLOW_UP)
+    await world.claim_one(JobKind.FOLLOW_UP)
 
     assert await store.join(press(user="U0BOB"), ready.id) is None
 

@@ -3,12 +3,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from bot.core.models import Job, JobKind, State
 from bot.errors import Failure, LeaseLost
-from bot.reload import State, Step, StepKind
-from bot.store import LEASE, Store
+from bot.storage.store import LEASE, Store
 from tests.store.world import World, ask, busy, outside, statements
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = JobKind
 
 
 # --- the call -------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ async def test_told_together(store: Store, world: World) -> None:
 
 async def test_cost_of_telling_many(store: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """To tell many at once takes no more statements than to tell one, however many each of them told."""
-    monkeypatch.setattr("bot.store._TOLD_AT_ONCE", 2)
+    monkeypatch.setattr("bot.storage.store._TOLD_AT_ONCE", 2)
     for number in range(5):
         await world.accepted(ask(f"model-{number}", channel=f"C{number}"))
     await world.elapse(120.0)
@@ -448,7 +448,7 @@ async def test_undeliverable_here(store: Store, world: World) -> None:
 
 # --- too late -------------------------------------------------------------------------------------------
 
-_RECORDS: dict[str, Callable[[Store, Step], Awaitable[object]]] = {
+_RECORDS: dict[str, Callable[[Store, Job], Awaitable[object]]] = {
     "accepted": lambda store, step: store.accepted(step, 120.0),
     "failed": lambda store, step: store.failed(step, Failure.DOWN, "", unknown=True),
     "again": lambda store, step: store.again(step, 1.0, unknown=True),

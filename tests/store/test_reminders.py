@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert, select, update
 
-from bot import statements as sql
-from bot.database import Database, Transaction
+from bot.core.models import DAY, REMIND_AFTER, JobKind, Reload, Reminder, State
 from bot.errors import Failure, LeaseLost
-from bot.reload import DAY, REMIND_AFTER, Reload, Reminder, State, StepKind
-from bot.schema import step
-from bot.store import LEASE, Store
+from bot.storage import statements as sql
+from bot.storage.database import Database, Transaction
+from bot.storage.schema import step
+from bot.storage.store import LEASE, Store
 from tests.store.world import Clock, Seen, World, ask, outside
 
-_REMIND = StepKind.REMIND
+_REMIND = JobKind.REMIND
 
 
 async def _reminding(world: World) -> list[Seen]:
@@ -25,7 +25,7 @@ async def _reminding(world: World) -> list[Seen]:
 async def _accept(world: World, model: str = "sdxl") -> Reload:
     """Have a reload accepted that is ready at once, and carry it to its end."""
     accepted = await world.accepted(ask(model), seconds=0.0)
-    for status in await world.claim(StepKind.STATUS):
+    for status in await world.claim(JobKind.STATUS):
         await world.store.dropped(status.step)
     await world.tell_everyone()
     return accepted

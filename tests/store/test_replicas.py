@@ -6,15 +6,15 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
-from bot.database import Database
+from bot.core.models import REMIND_AFTER, JobKind, State
 from bot.errors import Failure
-from bot.reload import REMIND_AFTER, State, StepKind
+from bot.storage.database import Database
 from tests.postgres import Postgres
 from tests.store.world import WAIT, Clock, World, ask, at_commit, outside, press, stopped_at, stopped_at_commit
 
 T = TypeVar("T")
 
-_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = StepKind
+_CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = JobKind
 
 
 class Replicas(NamedTuple):
@@ -39,7 +39,7 @@ class Replicas(NamedTuple):
 @pytest.fixture
 async def replicas(postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
     """Two processes that are patient with each other."""
-    monkeypatch.setattr("bot.store.ASK_SECONDS", WAIT)
+    monkeypatch.setattr("bot.storage.store.ASK_SECONDS", WAIT)
     url = f"{postgres_url}&options=-c%20lock_timeout%3D20s%20-c%20deadlock_timeout%3D50ms"
     databases = [Database(url, Clock()), Database(url, Clock())]
     for database in databases:

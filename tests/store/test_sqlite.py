@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from bot.database import Database, Transaction
-from bot.errors import CannotStart, StoreAway
-from bot.store import Store
+from bot.errors import CannotStart, DatabaseUnavailable
+from bot.storage.database import Database, Transaction
+from bot.storage.store import Store
 from tests.store.world import WAIT, Clock, Gate, World, ask, outside, path_of
 
 
@@ -88,8 +88,8 @@ async def test_closed_at_the_end(url: str, file: Path) -> None:
 
 async def test_checkpoint_at_rest(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was committed moves from the WAL into the file once nothing is asked, and stays committed all the while."""
-    monkeypatch.setattr("bot.database._REST_SECONDS", 0.01)
-    monkeypatch.setattr("bot.database._COMMITS_AT_REST", 3)
+    monkeypatch.setattr("bot.storage.database._REST_SECONDS", 0.01)
+    monkeypatch.setattr("bot.storage.database._COMMITS_AT_REST", 3)
     before = await asyncio.to_thread(file.read_bytes)
     for number in range(3):
         await store.ask(ask(f"model-{number}"))
@@ -110,8 +110,8 @@ async def test_checkpoint_that_fails(store: Store, world: World, url: str, monke
         loop.call_soon_threadsafe(failed.set)
         raise OperationalError("PRAGMA", None, sqlite3.OperationalError("disk I/O error"))
 
-    monkeypatch.setattr("bot.database._REST_SECONDS", 0.01)
-    monkeypatch.setattr("bot.database._COMMITS_AT_REST", 1)
+    monkeypatch.setattr("bot.storage.database._REST_SECONDS", 0.01)
+    monkeypatch.setattr("bot.storage.database._COMMITS_AT_REST", 1)
     monkeypatch.setattr(Connection, "exec_driver_sql", fail)
     await store.ask(ask("one"))
     await asyncio.wait_for(failed.wait(), WAIT)
@@ -146,7 +146,7 @@ async def test_locked(store: Store, world: World, url: str) -> None:
     """A file that stays locked is away: nothing is written, then or later, and it works again by itself."""
     await _pragma(world.database, "busy_timeout=50")
     with _locked(url):
-        with pytest.raises(StoreAway, match="locked"):
+        with pytest.raises(DatabaseUnavailable, match="locked"):
             await store.ask(ask())
         assert world.database.fault == "OperationalError"
 
@@ -178,8 +178,8 @@ async def test_looks_before_it_writes(store: Store, world: World, url: str) -> N
 
 async def test_locked_for_too_long(store: Store, world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An asking that is not committed in time never is, even though the lock is let go while it still waits."""
-    monkeypatch.setattr("bot.store.ASK_SECONDS", 0.1)
-    with _locked(url), pytest.raises(StoreAway, match="no answer"):
+    monkeypatch.setattr("bot.storage.store.ASK_SECONDS", 0.1)
+    with _locked(url), pytest.raises(DatabaseUnavailable, match="no answer"):
         await store.ask(ask())
     monkeypatch.undo()
 
@@ -198,7 +198,7 @@ async def test_reads_while_locked(store: Store, url: str) -> None:
 async def test_full(store: Store, world: World) -> None:
     """On a full disk nothing is begun, and with room again everything works."""
     await _pragma(world.database, "max_page_count=1")
-    with pytest.raises(StoreAway, match="full"):
+    with pytest.raises(DatabaseUnavailable, match="full"):
         await store.ask(ask(response_url="x" * 50_000))
     assert world.database.fault == "OperationalError"
     assert await world.count() == (0, 0, 0)
@@ -211,9 +211,9 @@ async def test_unwritable(store: Store, world: World) -> None:
     """In a file that can only be read nothing is begun."""
     await _pragma(world.database, "query_only=ON")
 
-    with pytest.raises(StoreAway, match="readonly"):
+    with pytest.raises(DatabaseUnavailable, match="readonly"):
         await store.ask(ask())
-    with pytest.raises(StoreAway, match="readonly"):
+    with pytest.raises(DatabaseUnavailable, match="readonly"):
         await store.touch(1.0)
 
     assert world.database.fault == "OperationalError"
@@ -232,7 +232,7 @@ async def test_no_database(url: str, letter: Callable[[], str], monkeypatch: pyt
     database = Database(url, Clock())
     await database.start()
 
-    with pytest.raises(StoreAway, match="not a database"):
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
         await Store(database, "one").open()
 
     assert database.fault == "DatabaseError"
@@ -249,7 +249,7 @@ async def test_folder_in_its_place(url: str) -> None:
     database = Database(url, Clock())
     await database.start()
 
-    with pytest.raises(StoreAway, match="unable to open"):
+    with pytest.raises(DatabaseUnavailable, match="unable to open"):
         await Store(database, "one").open()
 
     await database.stop()
@@ -270,7 +270,7 @@ async def test_no_folder(tmp_path: Path) -> None:
 
 async def test_owned(database: Database, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process does not get the file, and its message says why and what to do."""
-    monkeypatch.setattr("bot.database.LOCK_WAIT", 0.2)
+    monkeypatch.setattr("bot.storage.database.LOCK_WAIT", 0.2)
     second = Database(url, Clock())
 
     with pytest.raises(

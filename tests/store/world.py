@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
-from bot.database import Database, Transaction
-from bot.prepared import AnyRows, Driver, Parameters, Prepared
-from bot.reload import Reload, StepKind, Watcher, Work
-from bot.schema import audit, place, reload, step, watcher
-from bot.store import Ask, Store
+from bot.core.models import JobKind, Reload, Subscriber, Work
+from bot.storage.database import Database, Transaction
+from bot.storage.prepared import AnyRows, Driver, Parameters, Prepared
+from bot.storage.schema import audit, place, reload, step, watcher
+from bot.storage.store import Ask, Store
 
 WAIT = 20.0
 """Seconds after which a test gives up on what it waits for."""
@@ -61,7 +61,7 @@ class Clock:
 class Seen:
     """A step as its row stands; due_in is relative to now."""
 
-    kind: StepKind
+    kind: JobKind
     channel_id: str
     watcher_id: int | None
     due_in: float
@@ -99,11 +99,11 @@ class World:
 
     # --- on the way ---------------------------------------------------------------------------------
 
-    async def claim(self, *kinds: StepKind, limit: int = 100) -> list[Work]:
+    async def claim(self, *kinds: JobKind, limit: int = 100) -> list[Work]:
         """Claim what is due of these kinds, or of all."""
-        return await self.store.claim(kinds or tuple(StepKind), limit)
+        return await self.store.claim(kinds or tuple(JobKind), limit)
 
-    async def claim_one(self, kind: StepKind, channel: str | None = None) -> Work:
+    async def claim_one(self, kind: JobKind, channel: str | None = None) -> Work:
         """Claim the due step of this kind, in this channel; others that are due are put back as they were."""
         works = await self.claim(kind)
         (wanted,) = (work for work in works if channel in (None, work.step.channel_id))
@@ -116,7 +116,7 @@ class World:
         """Ask, and claim the call."""
         for each in asks or (ask(),):
             await self.store.ask(each)
-        return await self.claim_one(StepKind.CALL)
+        return await self.claim_one(JobKind.CALL)
 
     async def accepted(self, *asks: Ask, seconds: float = 120.0) -> Reload:
         """Ask, and have ModelsLab accept."""
@@ -131,13 +131,13 @@ class World:
 
     async def tell_everyone(self) -> None:
         """Take every follow-up that is due, and reach everyone."""
-        for work in await self.claim(StepKind.FOLLOW_UP):
+        for work in await self.claim(JobKind.FOLLOW_UP):
             await self.store.told(work.step, [watcher.id for watcher in work.audience], None)
 
     async def done(self, *asks: Ask) -> Reload:
         """Ask, and carry it to its end."""
         ready = await self.ready(*asks)
-        for work in await self.claim(StepKind.STATUS):
+        for work in await self.claim(JobKind.STATUS):
             await self.store.dropped(work.step)
         await self.tell_everyone()
         return await self.reload(ready.id)
@@ -155,20 +155,20 @@ class World:
 
         def operation(tx: Transaction) -> list[Seen]:
             rows = tx.connection.execute(select(step).order_by(step.c.rank, step.c.id)).all()
-            return [Seen(StepKind(row[2]), row[4], row[5], row[6] - tx.now, *row[8:]) for row in rows]
+            return [Seen(JobKind(row[2]), row[4], row[5], row[6] - tx.now, *row[8:]) for row in rows]
 
         return await self.database.run(operation, reads=True)
 
-    async def kinds(self) -> list[tuple[StepKind, str]]:
+    async def kinds(self) -> list[tuple[JobKind, str]]:
         """Kind and channel of all steps: the lowest rank first, then as made."""
         return [(seen.kind, seen.channel_id) for seen in await self.steps()]
 
-    async def watchers(self) -> list[Watcher]:
+    async def watchers(self) -> list[Subscriber]:
         """All watchers, as asked."""
 
-        def operation(tx: Transaction) -> list[Watcher]:
+        def operation(tx: Transaction) -> list[Subscriber]:
             rows = tx.connection.execute(select(watcher).order_by(watcher.c.id)).all()
-            return [Watcher(row[0], row[1], *row[3:]) for row in rows]
+            return [Subscriber(row[0], row[1], *row[3:]) for row in rows]
 
         return await self.database.run(operation, reads=True)
 

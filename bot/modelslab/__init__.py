@@ -1,0 +1,1 @@
+"""The wire to ModelsLab: the Reload Model API, and the lists of models. Start with client.py."""

@@ -1,0 +1,165 @@
+"""Calls of Slack's Web API, with every way in which they can fail translated to the error tree.
+
+https://docs.slack.dev/apis/web-api/using-the-web-api#errors
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.core.retry import retry_after
+from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.ops.metrics import Metrics
+
+CALL_SECONDS = 10
+"""One call, from the first packet to the last."""
+
+RESPOND_SECONDS = 10.0
+"""One use of a response_url, likewise."""
+
+TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
+"""What Slack says of a token that is none, or none any more."""
+
+_NO_SENSE = "no_sense"
+
+_PASSING = frozenset(
+    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
+
+
+def quiet(name: str, level: int = logging.ERROR) -> logging.Logger:
+    """A logger for a library: the SDK writes out every request for one whose own level is not set."""
+    logger = logging.getLogger(name)
+    logger.setLevel(level)
+    return logger
+
+
+ANSWER_LIMIT = 256 * 1024
+"""Bytes of an answer that a BoundedResponse takes."""
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """For a session's response_class: the SDK reads a whole answer into memory, however long it is."""
+
+    async def read(self) -> bytes:
+        """The whole answer. Raises ClientPayloadError for one that is too long."""
+        if self._body is None:
+            try:
+                await self.content.readexactly(ANSWER_LIMIT + 1)
+            except asyncio.IncompleteReadError as whole:
+                self._body = whole.partial
+            else:
+                raise aiohttp.ClientPayloadError("an answer that is too long")
+        return self._body
+
+
+class SlackClient:
+    """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, token: str, base_url: str, metrics: Metrics | None = None
+    ) -> None:
+        self._session = session
+        self._metrics = metrics or Metrics()
+        self.client = AsyncWebClient(
+            token=token,
+            base_url=base_url,
+            timeout=CALL_SECONDS,
+            session=session,
+            logger=quiet("slack_sdk.web"),
+            retry_handlers=[],
+        )
+        # The session knows the proxy, if there is one: the SDK would ignore NO_PROXY.
+        self.client.proxy = None
+        self.token_fault = ""
+        """Why Slack refuses the bot's token, or nothing."""
+
+    async def call(self, method: str, **fields: object) -> Mapping[str, object]:
+        """Call a method with the bot's token. Raises SlackRetryableError or SlackPermanentError."""
+        return await self._answer(method, self.client.api_call(method, json=fields))
+
+    async def read(self, method: str, **fields: str) -> Mapping[str, object]:
+        """Call a method that only reads, and takes no JSON, likewise."""
+        return await self._answer(method, self.client.api_call(method, http_verb="GET", params=fields))
+
+    async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
+        try:
+            with self._metrics.posting(method):
+                answer = await translated(call)
+        except SlackError as failed:
+            if failed.code in TOKEN_FAULTS:
+                self.token_fault = failed.code
+            elif isinstance(failed, SlackPermanentError):
+                self.token_fault = ""  # Slack looks at the token before all else
+            raise
+        self.token_fault = ""
+        return answer
+
+    async def respond(self, response_url: str, **fields: object) -> None:
+        """Say something in the channel of a command, through the address that came with it, which needs no token.
+
+        Raises SlackRetryableError for what may pass, SlackPermanentError where the address is spent.
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        with self._metrics.posting("response_url"):
+            await self._respond(response_url, fields)
+
+    async def _respond(self, response_url: str, fields: Mapping[str, object]) -> None:
+        body = {"response_type": "in_channel", "replace_original": False, **fields}
+        try:
+            timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)
+            async with self._session.post(response_url, json=body, timeout=timeout, allow_redirects=False) as response:
+                answer = await _beginning(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise SlackRetryableError(f"response_url_{type(error).__name__}") from None
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise SlackRetryableError(f"response_url_{response.status}")
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES or b'"ok":false' in answer.replace(b" ", b""):
+            raise SlackPermanentError("response_url_spent")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The whole answer, or as much of it as matters."""
+    try:
+        return await response.content.readexactly(1000)
+    except asyncio.IncompleteReadError as all_of_it:
+        return all_of_it.partial
+
+
+async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
+    """The fields of the answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
+    try:
+        response = await call
+    except SlackApiError as error:
+        raise _translate(error) from None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
+        raise SlackRetryableError(type(error).__name__) from None
+    except AttributeError:  # the SDK takes any answer with a status of 200 for an object
+        raise SlackRetryableError(_NO_SENSE) from None
+    if not isinstance(response.data, dict):
+        raise SlackRetryableError(_NO_SENSE)
+    return response.data
+
+
+def _translate(error: SlackApiError) -> SlackError:
+    """What Slack answered; where that was no JSON, the error carries the bare HTTP response instead."""
+    response: object = error.response
+    if not isinstance(response, AsyncSlackResponse) or not isinstance(response.data, dict):
+        return SlackRetryableError(_NO_SENSE)
+    code = str(response.get("error") or "")
+    wait = retry_after(response.headers.get("Retry-After"))
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return SlackRetryableError("ratelimited", wait)
+    if not code or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return SlackRetryableError(f"http_{response.status_code}")
+    if code in _PASSING:
+        return SlackRetryableError(code, wait)
+    return SlackRetryableError(code) if code in TOKEN_FAULTS else SlackPermanentError(code)

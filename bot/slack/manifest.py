@@ -1,0 +1,90 @@
+"""The Slack app's manifest, as text to paste on Slack's app page. Knows what the code needs, and asks for no more.
+
+https://docs.slack.dev/reference/app-manifest
+"""
+
+from collections.abc import Mapping
+
+from bot.slack.payloads import COMMAND
+from bot.ui.views import PICKER
+
+SCOPES: Mapping[str, str] = {
+    "commands": "the slash command",
+    "chat:write": "status messages and follow-ups, where the bot is a member",
+    "chat:write.public": "... and in public channels where it is not",
+    "im:write": "direct messages",
+}
+"""What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
+
+GROUP_SCOPE = "usergroups:read"
+GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "who is in the user groups of ALLOWED_USERS"}
+"""What it may do besides, where the allowlist holds user groups."""
+
+EVENTS_PATH = "/slack/events"
+
+_TEMPLATE = """\
+# The Slack app of reload-model: paste it at https://api.slack.com/apps > Create New App > From a manifest.
+display_information:
+  name: Reload Model
+  description: Brings an idle ModelsLab model back, and says when it should be ready.
+  long_description: >-
+    ModelsLab takes an image model off its inference servers after seven idle days. {command} asks ModelsLab
+    to load it again, and mentions you in the channel about two minutes later, when the model should be ready.
+    Only people whom the operator of this app has named may use it.
+  background_color: "#1d3557"
+features:
+  app_home:
+    home_tab_enabled: true
+    # Direct messages are the last way to reach somebody in a place where the bot may not post.
+    messages_tab_enabled: true
+    messages_tab_read_only_enabled: true
+  bot_user:
+    display_name: reload-model
+    always_online: true
+  shortcuts:
+    - name: Reload a model
+      type: global
+      callback_id: {picker}
+      description: Pick a ModelsLab model to bring back
+  slash_commands:
+    - command: {command}
+{url}      description: Bring an idle ModelsLab model back
+      usage_hint: model-id | status | history | help
+      # With escaping, Slack would put a model id that looks like a host name in angle brackets.
+      should_escape: false
+oauth_config:
+  scopes:
+    bot:
+{scopes}settings:
+  event_subscriptions:
+{events_url}    bot_events:
+      - app_home_opened # the Home tab
+  interactivity:
+    is_enabled: true
+{actions_url}  org_deploy_enabled: false
+  socket_mode_enabled: {socket_mode}
+  token_rotation_enabled: false
+"""
+
+# Suggestions are asked for at an address of their own.
+_ACTIONS_URLS = """\
+    request_url: {url}
+    message_menu_options_url: {url}
+"""
+
+
+def text(url: str | None = None, *, groups: bool = False) -> str:
+    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash.
+
+    groups is whether the allowlist holds user groups.
+    """
+    scopes = {**SCOPES, **(GROUP_SCOPES if groups else {})}
+    return _TEMPLATE.format(
+        command=COMMAND,
+        scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
+        picker=PICKER,
+        url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
+        events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",
+        actions_url=_ACTIONS_URLS.format(url=f"{url}{EVENTS_PATH}") if url else "",
+        socket_mode="false" if url else "true",
+    )

@@ -1,0 +1,156 @@
+"""Socket Mode: keeps a connection to Slack, and answers what comes in. Slack authenticates it, so nothing is signed.
+
+https://docs.slack.dev/apis/events-api/using-socket-mode
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import aiohttp
+import structlog
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.core.text import harmless
+from bot.errors import CannotStart, Malformed, SlackError
+from bot.slack import payloads as payload
+from bot.slack.client import TOKEN_FAULTS, quiet, translated
+
+PING_SECONDS = 5.0
+"""Between pings; a connection that stays silent for half as long again is given up and made anew."""
+
+HANDSHAKE_SECONDS = 10.0
+
+RETRY_SECONDS = 3.0
+
+WATCH_SECONDS = 1.0
+AWAY_SECONDS = 3.0
+FRESH_SECONDS = 12.0
+"""How often the connection is looked at, when it is said to be gone, and how often it gets a fresh address then."""
+
+Dispatch = Callable[[payload.Request], Awaitable[dict[str, object] | None]]
+
+_ENVELOPES = ("slash_commands", "interactive", "events_api")
+
+log = structlog.get_logger(__name__)
+
+
+class SocketMode:
+    """One connection, made again whenever it breaks."""
+
+    def __init__(self, slack: AsyncWebClient, app_token: str, dispatch: Dispatch) -> None:
+        """dispatch answers a payload that has been read, with the ack's payload or nothing."""
+        self._dispatch = dispatch
+        self._client = SocketModeClient(
+            app_token=app_token,
+            web_client=slack,
+            logger=quiet("slack_sdk.socket_mode", logging.CRITICAL),
+            ping_interval=PING_SECONDS,
+        )
+        self._client.message_listeners.append(self._receive)
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Connect, however long Slack takes. Raises CannotStart where it refuses the app's token."""
+        await self._use_patient_session()
+        while True:
+            try:
+                self._client.wss_uri = await self._address()
+                await asyncio.wait_for(self._client.connect(), HANDSHAKE_SECONDS)  # type: ignore[no-untyped-call]
+                break
+            except (SlackError, TimeoutError) as failed:
+                log.warning("slack_away", part="socket_mode", code=str(failed) or "timeout", again_in=RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
+        self._watcher = asyncio.create_task(self._watch())
+        log.info("socket_mode_connected")
+
+    async def connected(self) -> bool:
+        """Whether the connection is there, and answers pings."""
+        return await self._client.is_connected()
+
+    async def close(self) -> None:
+        """Close the connection: Slack sends what comes now elsewhere."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        try:
+            await self._client.close()  # type: ignore[no-untyped-call]
+        finally:  # the SDK comes to its session only when nothing before it fails
+            await self._client.aiohttp_client_session.close()
+
+    async def _use_patient_session(self) -> None:
+        """The SDK's own session would wait five minutes for a handshake, and ignores NO_PROXY."""
+        await self._client.aiohttp_client_session.close()
+        timeout = aiohttp.ClientTimeout(sock_connect=HANDSHAKE_SECONDS, sock_read=HANDSHAKE_SECONDS)
+        self._client.aiohttp_client_session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
+        self._client.proxy = None
+
+    async def _address(self) -> str:
+        """A fresh address to connect to. Raises CannotStart for a token that Slack refuses, else SlackError."""
+        try:
+            answer = await translated(self._client.web_client.apps_connections_open(app_token=self._client.app_token))
+        except SlackError as failed:
+            if failed.code in TOKEN_FAULTS | {"not_allowed_token_type"}:
+                raise CannotStart(
+                    f"SLACK_APP_TOKEN: Slack refuses it ({failed.code}): make one with the scope connections:write"
+                ) from failed
+            raise
+        return str(answer.get("url", ""))
+
+    async def _watch(self) -> None:
+        """Say when the connection goes and comes, and give the SDK a fresh address for one that may be stale."""
+        away = 0.0
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if await self._client.is_connected():
+                if away >= AWAY_SECONDS:
+                    log.info("socket_mode_connected", after=away)
+                away = 0.0
+                continue
+            away += WATCH_SECONDS
+            if away == AWAY_SECONDS:
+                log.warning("socket_mode_away")
+            if away % FRESH_SECONDS == 0:
+                self._client.wss_uri = None
+                if not self._client.connect_operation_lock.locked():
+                    await self._reconnect()
+
+    async def _reconnect(self) -> None:
+        """Connect anew. Whatever stands in the way, the watch goes on and tries again."""
+        try:
+            await asyncio.wait_for(self._client.connect_to_new_endpoint(force=True), HANDSHAKE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the SDK promises no kind of error
+            log.warning("socket_mode_not_reconnected", error=type(error).__name__)
+
+    # --- what comes in ------------------------------------------------------------------------------
+
+    async def _receive(self, _: AsyncBaseSocketModeClient, message: dict[str, object], _raw: str | None = None) -> None:
+        """Answer one envelope. One that makes no sense is acknowledged, so that Slack does not send it again."""
+        envelope_id = message.get("envelope_id")
+        if not isinstance(envelope_id, str):
+            if message.get("type") not in ("hello", "disconnect"):
+                log.warning("envelope_dropped", why="no envelope_id", shape=_shape(message))
+            return
+        answer: dict[str, object] | None = None
+        try:
+            answer = await self._dispatch(_request(message))
+        except Malformed as malformed:
+            log.warning("envelope_dropped", why=str(malformed), shape=_shape(message))
+        try:
+            await self._client.send_socket_mode_response(SocketModeResponse(envelope_id, answer))
+        except (ConnectionError, aiohttp.ClientError, AttributeError) as error:
+            log.warning("ack_lost", error=type(error).__name__)
+
+
+def _request(message: Mapping[str, object]) -> payload.Request:
+    """What an envelope carries. Raises Malformed."""
+    if message.get("type") not in _ENVELOPES:
+        raise Malformed("an envelope of a type that this app has no use for")
+    return payload.read(message.get("payload"))
+
+
+def _shape(message: Mapping[str, object]) -> dict[str, str]:
+    """What kind of thing each field is, and nothing of what it says."""
+    return {harmless(str(name), 40): type(value).__name__ for name, value in list(message.items())[:20]}

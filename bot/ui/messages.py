@@ -1,0 +1,346 @@
+"""What is said, and how: a Reload → Slack's Block Kit and the fallback text. Pure; one voice; ids in code style.
+
+The fallback text of every message says all that its blocks say: it is what notifications and screen readers get.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot.core.models import DAY, IDLE_AFTER, IN_FLIGHT, Entry, Reload, Reminder, State, Subscriber, a_while
+from bot.core.text import code
+from bot.errors import Failure
+from bot.ui import blocks
+from bot.ui.blocks import Block
+from bot.ui.buttons import Action, Button
+
+MENTIONS_LIMIT = 400
+MENTIONS_CHARACTERS = 8000
+"""People whom one message mentions, so that it stays below the 13,200 characters that Slack takes in blocks."""
+
+SAID_LIMIT = 200
+"""Characters of ModelsLab's own words that are passed on."""
+
+NOTIFY_ME = "Notify me too"
+RELOAD_AGAIN = "Reload again"
+TRY_AGAIN = "Try again"
+
+_DATE = "{date_short_pretty} {time}"
+_ON_DATE = "{date_short} {time}"
+"""Slack's own words for a day and a time: the first may be "tomorrow", before which no "on" can stand."""
+
+_FEW_SECONDS = 5.0
+_MINUTE = 60.0
+_BAR_LENGTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What chat.postMessage and a response_url take: the text, and the blocks that show it, its bar and its buttons.
+
+    What the bar draws, the text says in words. Where lines are given they are the text, each with a button beside it.
+    """
+
+    text: str
+    bar: str = ""
+    buttons: Sequence[Button] = ()
+    lines: Sequence["Line"] = ()
+
+    @property
+    def is_rich(self) -> bool:
+        """Whether its blocks show more than its text."""
+        return bool(self.bar or self.buttons) or any(line.button for line in self.lines)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The text in as many sections as it takes, or line by line, the bar below, and the buttons at the end."""
+        shown = [line.block for line in self.lines] or blocks.sections(self.text)
+        if self.bar:
+            shown.append(blocks.context(self.bar))
+        if self.buttons:
+            shown.append(blocks.actions(self.buttons))
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a list, short enough for one section, and the button beside it."""
+
+    text: str
+    button: Button | None = None
+
+    @property
+    def block(self) -> Block:
+        """Its section."""
+        return blocks.section(self.text, blocks.button(self.button) if self.button else None)
+
+
+def _listed(*lines: Line) -> Message:
+    return Message("\n".join(line.text for line in lines), lines=lines)
+
+
+# --- to whoever typed the command, privately ------------------------------------------------------------
+
+HELP = """\
+ModelsLab takes a model off its servers after 7 idle days. I bring it back and say when.
+• `/reload-model` lets you pick a model, and where to announce it
+• `/reload-model sdxl` reloads the model `sdxl`, and mentions you when it should be ready
+• `/reload-model status` lists what is being reloaded
+• `/reload-model history` lists the last ten reloads
+• `/reload-model "status"`, quoted, is always a model id"""
+
+
+def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:
+    """What somebody is told who began a reload; where they will be mentioned is seen from where they read this."""
+    return f"Reloading {code(reload.model_id)} (reload `{reload.id}`). {_to_come(reload, reload_seconds, where)}"
+
+
+def joined(
+    reload: Reload, first: Subscriber, user_id: str, channel_id: str, reload_seconds: float, where: str = "here"
+) -> str:
+    """What somebody is told who joined a reload: whoever began it is named only where they did so."""
+    if first.user_id == user_id:
+        who = "you"
+    else:
+        who = mention(first.user_id) if first.channel_id == channel_id else "a colleague"
+    return (
+        f"{code(reload.model_id)} is being reloaded already (reload `{reload.id}`), asked for by {who}. "
+        f"{_to_come(reload, reload_seconds, where)}"
+    )
+
+
+def _to_come(reload: Reload, reload_seconds: float, where: str) -> str:
+    about = when(expected(reload, reload_seconds))
+    return f"It should be ready about {about}; I will mention you {where} then."
+
+
+def will_remind(reminder: Reminder) -> str:
+    """What somebody is told who wants to be reminded of a model."""
+    if reminder.due_at is None:
+        return f"I have reminded you of {code(reminder.model_id)} already, and will again after its next reload."
+    at = when(reminder.due_at, _ON_DATE)
+    return f"I will remind you of {code(reminder.model_id)} on {at}, unless it is reloaded before."
+
+
+def not_reminding(model_id: str) -> str:
+    """What somebody is told who wants no reminder any more."""
+    return f"I will not remind you of {code(model_id)}."
+
+
+def in_flight(entries: Sequence[Entry], count: int, reload_seconds: float, channel_id: str = "") -> Message:
+    """The answer to `status`; what its buttons begin is announced in the channel, and without one there are none."""
+    if not entries:
+        return Message("Nothing is being reloaded.")
+    lines = [Line(f"• {flying(entry, reload_seconds)}", _join(entry.reload, channel_id)) for entry in entries]
+    more = [Line(f"… and {count - len(entries)} more")] if count > len(entries) else []
+    return _listed(Line(f"Being reloaded: {count}"), *lines, *more)
+
+
+def history(entries: Sequence[Entry], reload_seconds: float = 0.0, channel_id: str = "") -> Message:
+    """The answer to `history`, with buttons as that to `status` has, for what ended a while ago."""
+    if not entries:
+        return Message("Nothing has been reloaded yet.")
+    lines = [Line(f"• {over(entry)}", _again(entry, reload_seconds, channel_id)) for entry in entries]
+    return _listed(Line("The last reloads:"), *lines)
+
+
+def _join(reload: Reload, channel_id: str) -> Button | None:
+    joinable = channel_id and reload.state in IN_FLIGHT
+    return Button(NOTIFY_ME, Action.JOIN, reload.id, channel_id) if joinable else None
+
+
+def _again(entry: Entry, reload_seconds: float, channel_id: str) -> Button | None:
+    old = channel_id and is_old(entry, reload_seconds)
+    return Button(again_label(entry.reload), Action.AGAIN, entry.reload.model_id, channel_id) if old else None
+
+
+def again_label(reload: Reload) -> str:
+    """What is written on the button that asks for the model of a reload once more: what failed was not reloaded."""
+    return RELOAD_AGAIN if reload.failure is None else TRY_AGAIN
+
+
+def is_old(entry: Entry, reload_seconds: float) -> bool:
+    """Whether a reload ended long enough ago for another to make sense."""
+    ended = entry.reload.ended_at if entry.reload.ended_at is not None else entry.now
+    return entry.now - ended >= a_while(reload_seconds) > 0
+
+
+def flying(entry: Entry, reload_seconds: float) -> str:
+    """One reload that has not ended, in a list."""
+    return f"{_headline(entry)} · {_progress(entry.reload, reload_seconds)}"
+
+
+def over(entry: Entry) -> str:
+    """One reload that has ended, in a list."""
+    return f"{_headline(entry)} · {_ending(entry.reload)}"
+
+
+def reminding(reminder: Reminder) -> str:
+    """One reminder, in a list."""
+    since = f"expected ready {when(reminder.ready_at, _DATE)}"
+    if reminder.due_at is None:
+        return f"{code(reminder.model_id)} · {since} · you were reminded"
+    return f"{code(reminder.model_id)} · {since} · I will remind you on {when(reminder.due_at, _ON_DATE)}"
+
+
+def _headline(entry: Entry) -> str:
+    others = f" and {entry.askers - 1} more" if entry.askers > 1 else ""
+    asked = when(entry.reload.asked_at, _DATE)
+    return f"{code(entry.reload.model_id)} (`{entry.reload.id}`) · {mention(entry.first.user_id)}{others}, {asked}"
+
+
+def _progress(reload: Reload, reload_seconds: float) -> str:
+    if reload.state is State.TELLING:
+        return "over, its askers are being told"
+    if reload.state is State.REQUESTED:
+        return "ModelsLab has not accepted it yet"
+    return f"should be ready about {when(expected(reload, reload_seconds))}"
+
+
+def _ending(reload: Reload) -> str:
+    lost = " (not everyone could be told)" if reload.undeliverable else ""
+    if reload.failure is not None:
+        return f"✗ {reload.failure.why}{lost}"
+    return f"✓ expected ready {when(reload.ready_at or reload.asked_at)}{lost}"
+
+
+# --- to the channel -------------------------------------------------------------------------------------
+
+
+def status(reload: Reload, askers: Sequence[Subscriber], first: Subscriber, now: float) -> Message:
+    """The status message as of now: askers are those of this channel, first is who asked before everyone else."""
+    asker, ready_at = askers[0], reload.ready_at or reload.asked_at
+    who = f"{mention(asker.user_id)} is reloading {code(reload.model_id)}"
+    if asker.id != first.id:
+        who = f"{mention(asker.user_id)} waits for {code(reload.model_id)}, which is being reloaded"
+    return Message(
+        f"{who} · {_left(ready_at - now)} · should be ready about {when(ready_at)} · reload `{reload.id}`",
+        bar(reload, now),
+        [Button(NOTIFY_ME, Action.JOIN, reload.id, asker.channel_id)],
+    )
+
+
+def _left(seconds: float) -> str:
+    """A time to wait, as exact as anybody knows it."""
+    if seconds < _FEW_SECONDS:
+        return "a few seconds left"
+    step = 5 if seconds < _MINUTE else 10 if seconds < 10 * _MINUTE else 60
+    minutes, rest = divmod(max(round(seconds / step), 1) * step, 60)
+    parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0)
+    return f"about {' '.join(parts)} left"
+
+
+def bar(reload: Reload, now: float) -> str:
+    """How much of the time has passed, drawn and as a figure."""
+    begun, ready_at = reload.accepted_at or reload.asked_at, reload.ready_at or reload.asked_at
+    passed = min(max((now - begun) / (ready_at - begun), 0.0), 1.0) if ready_at > begun else 1.0
+    full = int(passed * _BAR_LENGTH)
+    return f"{'▓' * full}{'░' * (_BAR_LENGTH - full)} {int(passed * 100)} %"
+
+
+def closed(reload: Reload, askers: Sequence[Subscriber], *, again: bool = False) -> Message:
+    """The status message once the follow-up is out; again: with a button to reload the model again."""
+    asker = askers[0]
+    mark, how = "✓", f"expected ready {when(reload.ready_at or reload.asked_at)}"
+    if reload.failure is not None or reload.undeliverable:
+        mark, how = "✗", reload.failure.why if reload.failure else "not everyone could be told how it turned out"
+    return Message(
+        f"{mark} {code(reload.model_id)}, asked for by {mention(asker.user_id)} · {how} · reload `{reload.id}`",
+        buttons=[Button(again_label(reload), Action.AGAIN, reload.model_id, asker.channel_id)] if again else (),
+    )
+
+
+def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> Message:
+    """What everyone waited for. The API confirms nothing, so it says "should be", and nothing else ever says "now"."""
+    text = f"{_mentions(audience)} {code(reload.model_id)} should be ready now."
+    if late:
+        text += f" This comes late: it was due {when(reload.ready_at or reload.asked_at)}."
+    remind = Button("Remind me before it idles out", Action.REMIND, reload.id, audience[0].channel_id)
+    return Message(f"{text} (reload `{reload.id}`)", buttons=[remind])
+
+
+def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] = ()) -> Message:
+    """What went wrong, in one sentence, and what to do; near are ids of models that may have been meant."""
+    cause, channel_id = reload.failure or Failure.INTERNAL, audience[0].channel_id
+    said = f" ({code(reload.said, SAID_LIMIT)})" if reload.said else ""
+    text = f"{_mentions(audience)} {code(reload.model_id)} was not reloaded: {cause.why}{said}."
+    if reload.unknown:
+        text += (
+            " An earlier request got no clear answer, so the model may already be reloading:"
+            " try it in a few minutes before you ask again."
+        )
+    meant = f" Did you mean {_either(near)}?" if near else ""
+    return Message(
+        f"{text} {cause.mend}{meant} (reload `{reload.id}`)",
+        buttons=[
+            *(Button(model_id, Action.AGAIN, model_id, channel_id) for model_id in near),
+            Button(TRY_AGAIN, Action.AGAIN, reload.model_id, channel_id),
+        ],
+    )
+
+
+def _either(model_ids: Sequence[str]) -> str:
+    """Ids, one of which it is: "`a`, `b` or `c`"."""
+    *others, last = map(code, model_ids)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def stumbled(reload: Reload, audience: Sequence[Subscriber]) -> Message:
+    """The last that is tried where nothing else could be said: as little as can go wrong."""
+    return Message(
+        f"{_mentions(audience)} I cannot say how {code(reload.model_id)} turned out: something went wrong inside me. "
+        f"Try the model itself; whoever runs this bot finds more in its log. (reload `{reload.id}`)"
+    )
+
+
+# --- to one person, in a DM -----------------------------------------------------------------------------
+
+
+def reminder(reload: Reload, channel_id: str, now: float) -> Message:
+    """That a model may idle out. Nobody can tell whether it was used since; the channel is where it is reloaded."""
+    age = now - (reload.ready_at or reload.asked_at)
+    fate = "ModelsLab removes it tomorrow" if age < IDLE_AFTER else "it may have been removed by now"
+    return Message(
+        f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}. "
+        f"(reload `{reload.id}`)",
+        buttons=[
+            Button("Reload now", Action.AGAIN, reload.model_id, channel_id),
+            Button("Stop reminding", Action.STOP_REMINDING, reload.model_id, channel_id),
+        ],
+    )
+
+
+# --- parts ----------------------------------------------------------------------------------------------
+
+
+def expected(reload: Reload, reload_seconds: float) -> float:
+    """When the reload should be ready, as far as is known: before ModelsLab accepts it, counted from the asking."""
+    return reload.ready_at if reload.ready_at is not None else reload.asked_at + reload_seconds
+
+
+def when(at: float, form: str = "{time}") -> str:
+    """A time in each reader's own zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    known = "%d %b, %H:%M UTC" if "date" in form else "%H:%M UTC"
+    fallback = datetime.fromtimestamp(round(at), UTC).strftime(known)
+    return f"<!date^{round(at)}^{form}|{fallback}>"
+
+
+def mention(user_id: str) -> str:
+    """A mention. The id is one of Slack's own, checked where it came in."""
+    return f"<@{user_id}>"
+
+
+def audible(audience: Sequence[Subscriber]) -> list[Subscriber]:
+    """Those of the audience whom one message mentions: each person's every asking, of as many people as fit."""
+    people: set[str] = set()
+    room = MENTIONS_CHARACTERS
+    for user_id in dict.fromkeys(watcher.user_id for watcher in audience):
+        room -= len(mention(user_id)) + 1
+        if room < 0 or len(people) == MENTIONS_LIMIT:
+            break
+        people.add(user_id)
+    return [watcher for watcher in audience if watcher.user_id in people]
+
+
+def _mentions(audience: Iterable[Subscriber]) -> str:
+    return " ".join(dict.fromkeys(mention(watcher.user_id) for watcher in audience))
