@@ -19,6 +19,7 @@ from slack_bolt.async_app import AsyncApp
 from bot import __version__
 from bot.core.access import Allowlist, Home
 from bot.core.clock import SteadyClock
+from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.handlers.bolt import build, dispatch
 from bot.handlers.home_tab import HomeTabs
@@ -36,8 +37,12 @@ from bot.slack.payloads import Request
 from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, reading
 from bot.storage.database import Database
-from bot.storage.store import Limits, Store
-from bot.worker.delivery import Delivery
+from bot.storage.history import touch
+from bot.storage.jobs import open_database
+from bot.storage.requests import Limits
+from bot.storage.store import Store
+from bot.worker.delivery import Delivery, Pacer
+from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
 
 RETRY_SECONDS = 3.0
@@ -66,24 +71,20 @@ log = structlog.get_logger(__name__)
 class Service:
     """One process of the bot."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
         self._settings = settings
+        self._timing = timing
         self._closing = AsyncExitStack()
         clock = SteadyClock()
         self._groups = UserGroups(settings.allowed_groups, clock)
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._groups.members)
-        self._database = Database(settings.database_url, clock)
-        # To PostgreSQL askings have a connection of their own: a commit takes milliseconds there, and who asks would
-        # wait for that of the loop. SQLite has one writer.
-        sqlite = self._database.sqlite
-        self._asking = self._database if sqlite else Database(settings.database_url, clock)
+        self._database = Database(settings.database_url, clock, timing)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
+        self._store = Store(self._database, limits, timing, self._wake)
         self._web = WebServer(settings.host, settings.port)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._metrics = Metrics(read=self._admin is not None)
         self._desk: Worker | None = None
-        self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
 
     @property
     def port(self) -> int:
@@ -97,18 +98,17 @@ class Service:
         as ever, stop() ends what had been started.
         """
         settings = self._settings
-        for database in dict.fromkeys((self._database, self._asking)):
-            self._at_stop(database.stop)
-            await database.start()
+        self._at_stop(self._database.stop)
+        await self._database.start()
         slack, desk = self._build()
         self._keep_reading(slack)
-        listener = self._listener(slack, desk)
+        listener = self._listener(slack)
         app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
         socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
         self._desk = desk
-        self._loop = asyncio.create_task(desk.run(opened_at))
+        desk.start(opened_at)
         self._allowlist.home = await self._who_am_i(slack)
         if socket is not None:
             await socket.connect()
@@ -128,6 +128,10 @@ class Service:
                     await asyncio.gather(self._desk.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
         log.info("stopped")
+
+    def _wake(self) -> None:
+        if self._desk is not None:
+            self._desk.wake()
 
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
         self._closing.push_async_callback(stop)
@@ -149,22 +153,38 @@ class Service:
         modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
         self._catalogue = Catalog(modelslab.models, self._store.known_models)
         self._at_stop(self._catalogue.stop)
-        desk = Worker(
-            self._store,
+        jobs = Jobs(
             modelslab,
-            Delivery(slack),
-            nearest=self._catalogue.nearest,
-            reload_seconds=settings.reload_seconds,
-            concurrency=settings.modelslab_concurrency,
+            Delivery(slack, Pacer(monotonic, self._timing.channel_gap)),
+            self._catalogue.nearest,
+            self._metrics,
+            settings.reload_seconds,
+            self._timing,
+        )
+        desk = Worker(
+            self._database,
+            secrets.token_hex(8),
+            jobs,
+            self._metrics,
+            calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
-            metrics=self._metrics,
+            timing=self._timing,
         )
         return slack, desk
 
-    def _listener(self, slack: SlackClient, desk: Worker) -> Listener:
-        homes = HomeTabs(slack, desk, self._allowlist)
+    def _listener(self, slack: SlackClient) -> Listener:
+        homes = HomeTabs(slack, self._store, self._settings.reload_seconds, self._allowlist)
         may_respond = _trusted_hosts(self._settings.slack_api_url)
-        listener = Listener(self._allowlist, desk, slack, self._catalogue, homes, may_respond, self._metrics)
+        listener = Listener(
+            self._allowlist,
+            self._store,
+            self._settings.reload_seconds,
+            slack,
+            self._catalogue,
+            homes,
+            may_respond,
+            self._metrics,
+        )
         for part in (homes, listener):
             self._at_stop(part.stop)
         return listener
@@ -213,9 +233,9 @@ class Service:
         """Make the tables ready, however long the database takes to come."""
         while True:
             try:
-                return await self._store.open()
+                return await self._database.run(open_database)
             except DatabaseUnavailable as away:
-                if self._database.sqlite and "locked" not in str(away):
+                if self._database.is_sqlite and "locked" not in str(away):
                     raise CannotStart(f"DATABASE_URL: the SQLite file cannot be used: {away}") from away
                 log.warning("database_away", again_in=RETRY_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
@@ -251,7 +271,7 @@ class Service:
         async def scrape() -> bytes:
             in_flight = float("nan")
             with suppress(DatabaseUnavailable):
-                in_flight = (await desk.in_flight(0))[1]
+                in_flight = (await self._store.in_flight(0))[1]
             return self._metrics.text(in_flight=in_flight, still=_still(desk))
 
         return scrape
@@ -272,12 +292,12 @@ class Service:
 
     async def _database_state(self) -> str:
         """Whether the database would take a command's row now: readers find a file well that is locked or full."""
-        if self._loop is None:  # before that there may be no tables
-            return self._asking.fault or "not open yet"
+        if self._desk is None:  # before that there may be no tables
+            return self._database.fault or "not open yet"
         try:
-            await self._store.touch(PROBE_SECONDS)
+            await self._database.run(touch, within=PROBE_SECONDS)
         except DatabaseUnavailable:
-            return self._asking.fault or "away"
+            return self._database.fault or "away"
         return "ok"
 
 

@@ -53,6 +53,10 @@ class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names a state of th
     """The database cannot be reached, is locked or full, or did not commit in time."""
 
 
+class CommitUncertain(DatabaseUnavailable):
+    """The commit had begun and its outcome is not known."""
+
+
 class LeaseLost(ReloadModelError):  # noqa: N818 - names what happened
     """The step's lease went to another process: its result is not to be recorded."""
 
@@ -176,6 +180,18 @@ class NotRecorded(Declined):
         super().__init__(
             "I cannot write down what you ask for right now, as my database does not answer, and I start nothing "
             "that I might forget. Nothing was started; ask again in a minute."
+        )
+
+
+class Uncertain(Declined):
+    """The command may or may not have been committed."""
+
+    audit = "uncertain"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "I couldn't confirm that I recorded this. If I did, you'll hear from me here; `/reload-model status` "
+            "shows it."
         )
 
 

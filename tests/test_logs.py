@@ -72,12 +72,12 @@ def test_an_event_is_one_line_of_json() -> None:
     """It says what, how grave, from where and when, with whatever was bound around it."""
     stream = configured()
     with structlog.contextvars.bound_contextvars(reload="r4x7"):
-        structlog.get_logger("bot.worker.loop").warning("call_failed", value={"two\nlines": [1, 2.5, None, True]})
+        structlog.get_logger("bot.worker.loop").warning("job_failed", value={"two\nlines": [1, 2.5, None, True]})
     [event] = events(stream)
 
     assert event.pop("timestamp", "").endswith("Z")
     assert event == {
-        "event": "call_failed",
+        "event": "job_failed",
         "level": "warning",
         "logger": "bot.worker.loop",
         "reload": "r4x7",
@@ -91,7 +91,7 @@ def test_an_exception_is_on_the_line_of_its_event() -> None:
     try:
         crash("x")
     except KeyError:
-        structlog.get_logger().exception("step_crashed")
+        structlog.get_logger().exception("job_crashed")
     [event] = events(stream)
 
     assert "ValueError: inner x" in event["exception"]

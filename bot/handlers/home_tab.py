@@ -16,9 +16,9 @@ from bot.core.access import Allowlist, Person
 from bot.core.background import BackgroundTasks
 from bot.errors import DatabaseUnavailable, Declined, NotListed, SlackError
 from bot.slack.client import SlackClient
+from bot.storage.store import Store
 from bot.ui import views
 from bot.ui.views import View
-from bot.worker.loop import Worker
 
 LOOKED_AT_SECONDS = 600.0
 """How long a tab that was opened is kept up to date."""
@@ -51,11 +51,17 @@ class HomeTabs:
     """Publishes the Home tab of each person who opened it lately."""
 
     def __init__(
-        self, slack: SlackClient, desk: Worker, allowlist: Allowlist, clock: Callable[[], float] = monotonic
+        self,
+        slack: SlackClient,
+        store: Store,
+        reload_seconds: float,
+        allowlist: Allowlist,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """clock is monotonic, in seconds."""
         self._slack = slack
-        self._desk = desk
+        self._store = store
+        self._reload_seconds = reload_seconds
         self._allowlist = allowlist
         self._clock = clock
         self._viewers: dict[str, _Viewer] = {}
@@ -104,11 +110,11 @@ class HomeTabs:
         """What somebody sees; whether they may is asked each time."""
         try:
             self._allowlist.who(person)
-            glance = await self._desk.glance(person.user_id)
+            glance = await self._store.home(person.user_id)
         except Declined as declined:
             return views.home_of_a_stranger(declined.told)
         except DatabaseUnavailable:
             return views.home_of_a_stranger(NotListed().told)
-        seconds = self._desk.reload_seconds
+        seconds = self._reload_seconds
         moves = max(min(MOVE_SECONDS, seconds / 6), 1.0)
         return views.home(replace(glance, now=glance.now // moves * moves), seconds)

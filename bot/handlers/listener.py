@@ -27,11 +27,12 @@ from bot.modelslab.catalog import Catalog
 from bot.ops.metrics import Metrics
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Press, Shortcut, SlackRequest, SlashCommand, Submission, Typing
-from bot.storage.store import Ask, Asked, Note
+from bot.storage.history import Note
+from bot.storage.requests import Request, Requested
+from bot.storage.store import Store
 from bot.ui import messages, views
 from bot.ui.buttons import Action
 from bot.ui.messages import Message
-from bot.worker.loop import Worker
 
 _WHAT_LIMIT = 128
 
@@ -47,7 +48,8 @@ class Listener:
     def __init__(
         self,
         allowlist: Allowlist,
-        desk: Worker,
+        store: Store,
+        reload_seconds: float,
         slack: SlackClient,
         catalogue: Catalog,
         homes: HomeTabs,
@@ -56,7 +58,8 @@ class Listener:
     ) -> None:
         """may_respond tells whether a response_url is of a host that messages may be sent to."""
         self._allowlist = allowlist
-        self._desk = desk
+        self._store = store
+        self._reload_seconds = reload_seconds
         self._slack = slack
         self._catalogue = catalogue
         self._homes = homes
@@ -129,7 +132,7 @@ class Listener:
             raise command
         if isinstance(command, ReloadModel):
             ask = self._asking(person, command.model_id, rule, invocation.trigger_id, invocation.response_url)
-            return self._begun(person, rule, await self._desk.ask(ask))
+            return self._begun(person, rule, await self._store.ask(ask))
         listed = await self._list(command, person.channel_id)
         self._audit(person, invocation.text, command.value, rule=rule)
         return listed
@@ -148,14 +151,14 @@ class Listener:
 
     async def _list(self, command: Command, channel_id: str) -> Message:
         if command is Word.STATUS:
-            entries, count = await self._desk.in_flight()
-            return messages.in_flight(entries, count, self._desk.reload_seconds, channel_id)
-        return messages.history(await self._desk.history(), self._desk.reload_seconds, channel_id)
+            entries, count = await self._store.in_flight()
+            return messages.in_flight(entries, count, self._reload_seconds, channel_id)
+        return messages.history(await self._store.history(), self._reload_seconds, channel_id)
 
     # --- asking -------------------------------------------------------------------------------------
 
-    def _asking(self, person: Person, model_id: str, rule: str, trigger_id: str, url: str, press: str = "") -> Ask:
-        return Ask(
+    def _asking(self, person: Person, model_id: str, rule: str, trigger_id: str, url: str, press: str = "") -> Request:
+        return Request(
             f"{press}#{trigger_id}" if press else trigger_id,
             person.user_id,
             person.channel_id,
@@ -163,11 +166,11 @@ class Listener:
             self._trusted(url),
             team_id=person.team_id,
             rule=rule,
-            press=press,
+            button=press,
         )
 
-    def _begun(self, person: Person, rule: str, asked: Asked, where: str = "here") -> Message:
-        reload_, seconds = asked.reload, self._desk.reload_seconds
+    def _begun(self, person: Person, rule: str, asked: Requested, where: str = "here") -> Message:
+        reload_, seconds = asked.reload, self._reload_seconds
         self._audit(person, "", asked.outcome, rule=rule, reload=reload_.id, model=reload_.model_id)
         if asked.joined:
             return Message(messages.joined(reload_, asked.first, person.user_id, person.channel_id, seconds, where))
@@ -191,7 +194,7 @@ class Listener:
             rule = self._allowlist.who(person)
             self._audit(person, what, press.action.value, rule=rule)
             if press.action is Action.STOP_REMINDING:
-                await self._desk.stop_reminding(person.user_id, press.of)
+                await self._store.stop_reminding(person.user_id, press.of)
                 return Message(messages.not_reminding(press.of))
             self._open_picker(press.trigger_id, model_id=press.of)
             return None
@@ -203,14 +206,14 @@ class Listener:
     async def _ask_by_press(self, press: Press, rule: str) -> Message:
         person = press.person
         ask = self._asking(person, press.of, rule, press.trigger_id, press.response_url, press.button)
-        asked = await (self._desk.ask(ask) if press.action is Action.AGAIN else self._desk.join(ask, press.of))
+        asked = await (self._store.ask(ask) if press.action is Action.AGAIN else self._store.join(ask, press.of))
         if asked is None or asked.reload.state not in IN_FLIGHT:  # a double click may come when all is over
             raise ReloadIsOver
         return self._begun(person, rule, asked, _there(person))
 
     async def _remind(self, press: Press, what: str, rule: str) -> Message:
         person = press.person
-        reminder = await self._desk.remind(person.user_id, press.of, person.channel_id)
+        reminder = await self._store.remind(person.user_id, press.of, person.channel_id)
         if reminder is None:
             raise ReloadIsOver
         self._audit(person, what, press.action.value, rule=rule)
@@ -267,7 +270,7 @@ class Listener:
         person = submission.person
         rule = self._allowlist.check(person)
         ask = self._asking(person, model_id, rule, submission.view_id, submission.response_url)
-        return self._begun(person, rule, await self._desk.ask(ask), _there(person))
+        return self._begun(person, rule, await self._store.ask(ask), _there(person))
 
     async def _typing(self, typing: Typing) -> Ack:
         """Suggest models to somebody who may reload them; what was typed is a suggestion too, if it could be an id."""
@@ -300,7 +303,7 @@ class Listener:
 
     def _note(self, person: Person, what: str, outcome: str, rule: str = "") -> None:
         what = harmless(what.strip(), _WHAT_LIMIT)
-        self._desk.note(Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule))
+        self._store.note(Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule))
 
 
 def _parsed(text: str) -> Command | NotACommand:

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
-from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot import settings
-from bot.core.models import IN_FLIGHT
+from bot.core.models import IN_FLIGHT, Reload
 from bot.errors import (
     CannotStart,
-    Failure,
     GroupUnread,
     NotAllowed,
     NotReady,
@@ -28,8 +26,7 @@ from bot.errors import (
     WrongChannel,
 )
 from bot.ops.logging import Redactor
-from bot.storage import schema
-from bot.storage import statements as sql
+from bot.storage import history, schema
 from bot.storage.database import reading_engine, sqlite_file
 
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
@@ -42,7 +39,6 @@ _SETTING = "DATABASE_URL"
 _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
-_AuditRow = Row[float, str, str, str, str, str, str, str | None, str | None, str | None, bool | None, bool | None]
 Line = Mapping[str, str]
 """A value for each of COLUMNS."""
 
@@ -73,8 +69,8 @@ def lines(url: str, after: float) -> Iterator[Line]:
         found = schema.version_of(connection)
         if found != schema.VERSION:
             raise CannotStart(_other_version(found))
-        for row in connection.execute(sql.AUDIT, {"after": after}):
-            yield _line(row)
+        for line in history.audit_lines(connection, after):
+            yield _line(line)
 
 
 def _other_version(found: int) -> str:
@@ -84,24 +80,32 @@ def _other_version(found: int) -> str:
     return f"{_SETTING}: the database {what}, and no audit yet: this program's bot makes it when it starts"
 
 
-def _line(row: _AuditRow) -> Line:
-    at, user, team, channel, what, outcome, rule, reload_id, state, failure, unknown, undeliverable = row
-    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    allowed = "no" if outcome in _REFUSED else "yes"
-    result = "" if state is None else _result(state, failure, unknown=bool(unknown), untold=bool(undeliverable))
-    return dict(
-        zip(COLUMNS, (when, user, team, channel, what, allowed, outcome, rule, reload_id or "", result), strict=True)
+def _line(line: history.AuditLine) -> Line:
+    when = datetime.fromtimestamp(line.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    allowed = "no" if line.outcome in _REFUSED else "yes"
+    result = "" if line.reload is None else _result(line.reload)
+    values = (
+        when,
+        line.user_id,
+        line.team_id,
+        line.channel_id,
+        line.text,
+        allowed,
+        line.outcome,
+        line.rule,
+        line.reload_id,
+        result,
     )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
-def _result(state: str, failure: str | None, *, unknown: bool, untold: bool) -> str:
+def _result(reload: Reload) -> str:
     """How a reload ended, as far as is known."""
-    if failure is not None:
-        why = Failure.__members__.get(failure, Failure.INTERNAL).why
-        told = f"failed: {why}" + (", but may be reloading" if unknown else "")
+    if reload.failure is not None:
+        told = f"failed: {reload.failure.why}" + (", but may be reloading" if reload.outcome_unknown else "")
     else:
-        told = "in flight" if state in IN_FLIGHT else "should be ready"
-    return told + (", could not be told" if untold else "")
+        told = "in flight" if reload.state in IN_FLIGHT else "should be ready"
+    return told + (", could not be told" if reload.undeliverable else "")
 
 
 # --- telling --------------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ class Metrics:
         """A reload failed for good."""
         self._add(_RELOADS, failure.name.lower())
 
-    def told(self, via: str, late: float | None) -> None:
+    def notified(self, via: str, late: float | None) -> None:
         """A reload's end was told, so many seconds late; None for one that failed, which has no time to keep."""
         self._add(_FOLLOW_UPS, via)
         if late is not None:

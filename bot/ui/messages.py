@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.core.models import DAY, IDLE_AFTER, IN_FLIGHT, Entry, Reload, Reminder, State, Subscriber, a_while
+from bot.core.models import (
+    DAY,
+    IN_FLIGHT,
+    UNLOADED_AFTER,
+    ListedReload,
+    Reload,
+    Reminder,
+    State,
+    Subscriber,
+    repeat_after,
+)
 from bot.core.text import code
 from bot.errors import Failure
 from bot.ui import blocks
@@ -127,7 +137,7 @@ def not_reminding(model_id: str) -> str:
     return f"I will not remind you of {code(model_id)}."
 
 
-def in_flight(entries: Sequence[Entry], count: int, reload_seconds: float, channel_id: str = "") -> Message:
+def in_flight(entries: Sequence[ListedReload], count: int, reload_seconds: float, channel_id: str = "") -> Message:
     """The answer to `status`; what its buttons begin is announced in the channel, and without one there are none."""
     if not entries:
         return Message("Nothing is being reloaded.")
@@ -136,7 +146,7 @@ def in_flight(entries: Sequence[Entry], count: int, reload_seconds: float, chann
     return _listed(Line(f"Being reloaded: {count}"), *lines, *more)
 
 
-def history(entries: Sequence[Entry], reload_seconds: float = 0.0, channel_id: str = "") -> Message:
+def history(entries: Sequence[ListedReload], reload_seconds: float = 0.0, channel_id: str = "") -> Message:
     """The answer to `history`, with buttons as that to `status` has, for what ended a while ago."""
     if not entries:
         return Message("Nothing has been reloaded yet.")
@@ -149,7 +159,7 @@ def _join(reload: Reload, channel_id: str) -> Button | None:
     return Button(NOTIFY_ME, Action.JOIN, reload.id, channel_id) if joinable else None
 
 
-def _again(entry: Entry, reload_seconds: float, channel_id: str) -> Button | None:
+def _again(entry: ListedReload, reload_seconds: float, channel_id: str) -> Button | None:
     old = channel_id and is_old(entry, reload_seconds)
     return Button(again_label(entry.reload), Action.AGAIN, entry.reload.model_id, channel_id) if old else None
 
@@ -159,18 +169,18 @@ def again_label(reload: Reload) -> str:
     return RELOAD_AGAIN if reload.failure is None else TRY_AGAIN
 
 
-def is_old(entry: Entry, reload_seconds: float) -> bool:
+def is_old(entry: ListedReload, reload_seconds: float) -> bool:
     """Whether a reload ended long enough ago for another to make sense."""
     ended = entry.reload.ended_at if entry.reload.ended_at is not None else entry.now
-    return entry.now - ended >= a_while(reload_seconds) > 0
+    return entry.now - ended >= repeat_after(reload_seconds) > 0
 
 
-def flying(entry: Entry, reload_seconds: float) -> str:
+def flying(entry: ListedReload, reload_seconds: float) -> str:
     """One reload that has not ended, in a list."""
     return f"{_headline(entry)} · {_progress(entry.reload, reload_seconds)}"
 
 
-def over(entry: Entry) -> str:
+def over(entry: ListedReload) -> str:
     """One reload that has ended, in a list."""
     return f"{_headline(entry)} · {_ending(entry.reload)}"
 
@@ -183,14 +193,14 @@ def reminding(reminder: Reminder) -> str:
     return f"{code(reminder.model_id)} · {since} · I will remind you on {when(reminder.due_at, _ON_DATE)}"
 
 
-def _headline(entry: Entry) -> str:
-    others = f" and {entry.askers - 1} more" if entry.askers > 1 else ""
-    asked = when(entry.reload.asked_at, _DATE)
+def _headline(entry: ListedReload) -> str:
+    others = f" and {entry.people - 1} more" if entry.people > 1 else ""
+    asked = when(entry.reload.requested_at, _DATE)
     return f"{code(entry.reload.model_id)} (`{entry.reload.id}`) · {mention(entry.first.user_id)}{others}, {asked}"
 
 
 def _progress(reload: Reload, reload_seconds: float) -> str:
-    if reload.state is State.TELLING:
+    if reload.state is State.NOTIFYING:
         return "over, its askers are being told"
     if reload.state is State.REQUESTED:
         return "ModelsLab has not accepted it yet"
@@ -201,7 +211,7 @@ def _ending(reload: Reload) -> str:
     lost = " (not everyone could be told)" if reload.undeliverable else ""
     if reload.failure is not None:
         return f"✗ {reload.failure.why}{lost}"
-    return f"✓ expected ready {when(reload.ready_at or reload.asked_at)}{lost}"
+    return f"✓ expected ready {when(reload.ready_at or reload.requested_at)}{lost}"
 
 
 # --- to the channel -------------------------------------------------------------------------------------
@@ -209,7 +219,7 @@ def _ending(reload: Reload) -> str:
 
 def status(reload: Reload, askers: Sequence[Subscriber], first: Subscriber, now: float) -> Message:
     """The status message as of now: askers are those of this channel, first is who asked before everyone else."""
-    asker, ready_at = askers[0], reload.ready_at or reload.asked_at
+    asker, ready_at = askers[0], reload.ready_at or reload.requested_at
     who = f"{mention(asker.user_id)} is reloading {code(reload.model_id)}"
     if asker.id != first.id:
         who = f"{mention(asker.user_id)} waits for {code(reload.model_id)}, which is being reloaded"
@@ -232,7 +242,7 @@ def _left(seconds: float) -> str:
 
 def bar(reload: Reload, now: float) -> str:
     """How much of the time has passed, drawn and as a figure."""
-    begun, ready_at = reload.accepted_at or reload.asked_at, reload.ready_at or reload.asked_at
+    begun, ready_at = reload.accepted_at or reload.requested_at, reload.ready_at or reload.requested_at
     passed = min(max((now - begun) / (ready_at - begun), 0.0), 1.0) if ready_at > begun else 1.0
     full = int(passed * _BAR_LENGTH)
     return f"{'▓' * full}{'░' * (_BAR_LENGTH - full)} {int(passed * 100)} %"
@@ -241,7 +251,7 @@ def bar(reload: Reload, now: float) -> str:
 def closed(reload: Reload, askers: Sequence[Subscriber], *, again: bool = False) -> Message:
     """The status message once the follow-up is out; again: with a button to reload the model again."""
     asker = askers[0]
-    mark, how = "✓", f"expected ready {when(reload.ready_at or reload.asked_at)}"
+    mark, how = "✓", f"expected ready {when(reload.ready_at or reload.requested_at)}"
     if reload.failure is not None or reload.undeliverable:
         mark, how = "✗", reload.failure.why if reload.failure else "not everyone could be told how it turned out"
     return Message(
@@ -254,7 +264,7 @@ def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> 
     """What everyone waited for. The API confirms nothing, so it says "should be", and nothing else ever says "now"."""
     text = f"{_mentions(audience)} {code(reload.model_id)} should be ready now."
     if late:
-        text += f" This comes late: it was due {when(reload.ready_at or reload.asked_at)}."
+        text += f" This comes late: it was due {when(reload.ready_at or reload.requested_at)}."
     remind = Button("Remind me before it idles out", Action.REMIND, reload.id, audience[0].channel_id)
     return Message(f"{text} (reload `{reload.id}`)", buttons=[remind])
 
@@ -264,7 +274,7 @@ def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] 
     cause, channel_id = reload.failure or Failure.INTERNAL, audience[0].channel_id
     said = f" ({code(reload.said, SAID_LIMIT)})" if reload.said else ""
     text = f"{_mentions(audience)} {code(reload.model_id)} was not reloaded: {cause.why}{said}."
-    if reload.unknown:
+    if reload.outcome_unknown:
         text += (
             " An earlier request got no clear answer, so the model may already be reloading:"
             " try it in a few minutes before you ask again."
@@ -298,8 +308,8 @@ def stumbled(reload: Reload, audience: Sequence[Subscriber]) -> Message:
 
 def reminder(reload: Reload, channel_id: str, now: float) -> Message:
     """That a model may idle out. Nobody can tell whether it was used since; the channel is where it is reloaded."""
-    age = now - (reload.ready_at or reload.asked_at)
-    fate = "ModelsLab removes it tomorrow" if age < IDLE_AFTER else "it may have been removed by now"
+    age = now - (reload.ready_at or reload.requested_at)
+    fate = "ModelsLab removes it tomorrow" if age < UNLOADED_AFTER else "it may have been removed by now"
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}. "
         f"(reload `{reload.id}`)",
@@ -315,7 +325,7 @@ def reminder(reload: Reload, channel_id: str, now: float) -> Message:
 
 def expected(reload: Reload, reload_seconds: float) -> float:
     """When the reload should be ready, as far as is known: before ModelsLab accepts it, counted from the asking."""
-    return reload.ready_at if reload.ready_at is not None else reload.asked_at + reload_seconds
+    return reload.ready_at if reload.ready_at is not None else reload.requested_at + reload_seconds
 
 
 def when(at: float, form: str = "{time}") -> str:

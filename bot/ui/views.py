@@ -6,7 +6,7 @@ https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/surfaces/app-h
 from collections.abc import Mapping, Sequence
 
 from bot.core.command import MAX_ID
-from bot.core.models import Entry, HomeData, Reminder, State
+from bot.core.models import HomeData, ListedReload, Reminder, State
 from bot.ui import blocks, messages
 from bot.ui.blocks import LABEL_LIMIT, Block, middle
 from bot.ui.buttons import Action, Button
@@ -111,21 +111,21 @@ def told(text: str) -> View:
 
 def home(glance: HomeData, reload_seconds: float) -> View:
     """What somebody who may reload models sees."""
-    flying = [block for entry in glance.in_flight for block in _flying(entry, reload_seconds, glance.now)]
-    if glance.count > len(glance.in_flight):
-        flying.append(blocks.context(f"… and {glance.count - len(glance.in_flight)} more"))
+    flying = [block for entry in glance.running for block in _flying(entry, reload_seconds, glance.now)]
+    if glance.count > len(glance.running):
+        flying.append(blocks.context(f"… and {glance.count - len(glance.running)} more"))
     return {
         "type": "home",
         "blocks": [
             blocks.actions([Button(_TITLE, Action.PICK)]),
             *_titled("Being reloaded", flying),
-            *_titled("Reloaded lately", [_over(entry, reload_seconds) for entry in glance.history]),
+            *_titled("Reloaded lately", [_over(entry, reload_seconds) for entry in glance.recent]),
             *_titled("My reminders", [_reminder(reminder) for reminder in glance.reminders]),
         ],
     }
 
 
-def _flying(entry: Entry, reload_seconds: float, now: float) -> list[Block]:
+def _flying(entry: ListedReload, reload_seconds: float, now: float) -> list[Block]:
     """A reload that has not ended, with its bar once ModelsLab has accepted it."""
     shown = [blocks.section(messages.flying(entry, reload_seconds))]
     if entry.reload.state is State.ACCEPTED:
@@ -137,7 +137,7 @@ def _titled(title: str, shown: Sequence[Block]) -> Sequence[Block]:
     return [blocks.header(title), *(shown or [blocks.context("Nothing.")])]
 
 
-def _over(entry: Entry, reload_seconds: float) -> Block:
+def _over(entry: ListedReload, reload_seconds: float) -> Block:
     """A reload that has ended; one that did so a while ago can be asked for again, in a channel to be picked."""
     again = Button(messages.again_label(entry.reload), Action.PICK, entry.reload.model_id)
     return blocks.section(

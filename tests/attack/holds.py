@@ -7,7 +7,7 @@ from tests.secrecy import remember, scan
 
 _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d\d \w{{3}}, )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
 
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed", "groups_stumbled", "crashed")
+_NEVER_LOGGED = ("command_stumbled", "job_crashed", "worker_failed", "groups_stumbled", "crashed")
 
 
 def harmless(text: str) -> None:

@@ -95,21 +95,23 @@ def lock_is_a_folder(setup: Setup) -> None:
 def later_version(setup: Setup) -> None:
     """Make a database such as a program of the future might leave."""
     with closing(sqlite3.connect(setup.file)) as file:
-        file.executescript("CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (99)")
+        file.executescript(
+            "CREATE TABLE reload_model_schema (version INTEGER); INSERT INTO reload_model_schema VALUES (99)"
+        )
 
 
 def without_a_table(setup: Setup) -> None:
     """Make a database that says more than it holds."""
     with closing(sqlite3.connect(setup.file)) as file:
         file.executescript(
-            f"CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES ({schema.VERSION})"  # noqa: S608 - a number of ours
+            f"CREATE TABLE reload_model_schema (version INTEGER); INSERT INTO reload_model_schema VALUES ({schema.VERSION})"  # noqa: S608 - a number of ours
         )
 
 
 def without_a_version(setup: Setup) -> None:
     """Make a database whose schema has no version."""
     with closing(sqlite3.connect(setup.file)) as file:
-        file.executescript("CREATE TABLE schema_version (version INTEGER)")
+        file.executescript("CREATE TABLE reload_model_schema (version INTEGER)")
 
 
 BROKEN = {
@@ -304,7 +306,7 @@ BROKEN = {
     ),
     "a database that lacks a table": Broken(without_a_table, "database: /", "name a new file"),
     "a database without a version": Broken(
-        without_a_version, "schema: the table schema_version has 0 rows", "restore the database from a backup"
+        without_a_version, "schema: the table reload_model_schema has 0 rows", "restore the database from a backup"
     ),
 }
 
@@ -382,7 +384,7 @@ def read_only(setup: Setup, _postgres: Postgres) -> None:
 
 def version_99(setup: Setup, postgres: Postgres) -> None:
     """Have had a later program use the database."""
-    postgres.execute("UPDATE schema_version SET version = 99", setup.env["DATABASE_URL"])
+    postgres.execute("UPDATE reload_model_schema SET version = 99", setup.env["DATABASE_URL"])
 
 
 def elsewhere(old: str, new: str) -> Callable[[Setup, Postgres], None]:
@@ -407,14 +409,18 @@ def no_driver(setup: Setup, _postgres: Postgres) -> None:
 
 def no_rows(setup: Setup, postgres: Postgres) -> None:
     """Have somebody tidy up the database."""
-    postgres.execute("DELETE FROM schema_version", setup.env["DATABASE_URL"])
+    postgres.execute("DELETE FROM reload_model_schema", setup.env["DATABASE_URL"])
 
 
 POSTGRES = {
     "may only read": (as_reader, "database: PostgreSQL cannot be used: permission denied", "write in this database"),
     "takes no writes": (read_only, "database: PostgreSQL cannot be used: cannot execute", "not a standby"),
     "is of a later version": (version_99, "schema: version 99, and this program knows", "run the newer program"),
-    "has no version": (no_rows, "schema: the table schema_version has 0 rows", "restore the database from a backup"),
+    "has no version": (
+        no_rows,
+        "schema: the table reload_model_schema has 0 rows",
+        "restore the database from a backup",
+    ),
     "is not there": (elsewhere("/test_", "/nothing_"), "database: PostgreSQL cannot be used: ", "make that database"),
     "knows no such user": (
         elsewhere("://postgres:", "://nobody:"),

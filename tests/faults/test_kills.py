@@ -29,7 +29,7 @@ CHANNELS = ("C00000", "C00001")
 RELOADS, KILLS = 24, 8
 CALL_SECONDS = 0.5
 
-_RECORDED = "SELECT model_id FROM reload WHERE state <> 'requested'"
+_RECORDED = "SELECT model_id FROM reload_model_reloads WHERE state <> 'requested'"
 """The models of which the database knows how ModelsLab answered."""
 
 Recorded = Callable[[], set[str]]

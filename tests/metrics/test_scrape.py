@@ -65,7 +65,7 @@ async def test_what_is_in_flight_and_in_hand(operator: Operator) -> None:
     house = operator.house
     house.modelslab.answer("sdxl", Hang())
     await house.ask("sdxl")
-    await house.wait_step("call")
+    await house.wait_job("call")
     found = await operator.scrape()
 
     assert found["reload_model_reloads_in_flight"] == 1

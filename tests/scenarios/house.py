@@ -6,9 +6,9 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +17,14 @@ from aiohttp import web
 
 from bot import settings
 from bot.app import Service
+from bot.core.models import Reminder
+from bot.core.timing import Timing
 from bot.ops import logging as logs
 from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
+from bot.storage.store import Store
 from bot.worker.loop import Worker
 from tests.secrecy import remember, scan, scan_folder
 
@@ -33,12 +36,25 @@ MODELS, OPS = "C0MODELS", "C0OPS"
 READY = "should be ready now"
 FAILED = "was not reloaded"
 
-_RESTS = "kind = 'remind' OR (kind = 'close' AND claims > 0 AND tried_at IS NULL)"
-_SETTLED = f"NOT EXISTS (SELECT 1 FROM step WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
-_ENDED = "(SELECT count(*) FROM reload WHERE state = 'done')"
+_NOW = "(julianday('now') - 2440587.5) * 86400"
+_RESTS = (
+    f"kind = 'reminder' OR (kind = 'status' AND lease_owner IS NULL AND first_tried_at IS NULL AND due_at > {_NOW})"
+)
+_SETTLED = f"NOT EXISTS (SELECT 1 FROM reload_model_jobs WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
+_ENDED = "(SELECT count(*) FROM reload_model_reloads WHERE state = 'done')"
+
+BRISK = Timing(
+    sqlite_busy=0.3,
+    stop=0.5,
+    channel_gap=0.02,
+    call_retry=0.05,
+    post_retry=0.05,
+    post_retry_most=0.05,
+)
+"""What keeps a scenario waiting and is not its point takes less time."""
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
+_NEVER_LOGGED = ("command_stumbled", "job_crashed", "worker_failed", "outcome_not_recorded")
 
 T = TypeVar("T")
 Record = Mapping[str, object]
@@ -137,6 +153,7 @@ class House:
             self.env["SLACK_APP_TOKEN"] = slack.app_token
         else:
             self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        self.timing = BRISK
         self.mishaps = False
         """Whether errors of the bot's own are what the scenario is about."""
         self.service: Service | None = None
@@ -149,7 +166,7 @@ class House:
         self.env |= env
         config = settings.load(self.env)
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
-        self.service = Service(config)
+        self.service = Service(config, self.timing)
         self.starting = asyncio.create_task(self.service.start())
         return self.starting
 
@@ -177,6 +194,10 @@ class House:
         """Start the bot anew with reloads that take long enough for people to join them."""
         await self.reopen(RELOAD_SECONDS="0.6")
 
+    def hurry(self, **times: float) -> None:
+        """From the next start on, let these things take so many seconds."""
+        self.timing = replace(self.timing, **times)
+
     @property
     def desk(self) -> Worker:
         """The bot's desk, as what receives presses has it."""
@@ -184,6 +205,16 @@ class House:
         desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does
         assert desk is not None
         return desk
+
+    @property
+    def store(self) -> Store:
+        """What the bot's handlers ask of its database."""
+        assert self.service is not None
+        return self.service._store  # noqa: SLF001 - as above
+
+    async def reminders(self, user: str) -> Sequence[Reminder]:
+        """A person's reminders."""
+        return (await self.store.home(user)).reminders
 
     @property
     def secrets(self) -> list[str]:
@@ -246,9 +277,9 @@ class House:
         """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
         await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
-    async def wait_step(self, kind: str, *, within: float = 10.0) -> None:
-        """Wait until a step of this kind is in hand."""
-        held = "SELECT count(*) FROM step WHERE kind = ? AND lease_owner IS NOT NULL"
+    async def wait_job(self, kind: str, *, within: float = 10.0) -> None:
+        """Wait until a job of this kind is running."""
+        held = "SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL"
         await eventually(lambda: self.sql(held, kind)[0][0], within=within)
 
     # --- what is written down -----------------------------------------------------------------------
@@ -265,7 +296,7 @@ class House:
     @property
     def reloads(self) -> list[tuple[object, ...]]:
         """Each reload's model, state, and why it failed."""
-        return self.sql("SELECT model_id, state, failure FROM reload ORDER BY asked_at")
+        return self.sql("SELECT model_id, state, failure FROM reload_model_reloads ORDER BY requested_at")
 
     # --- what holds in every scenario ---------------------------------------------------------------
 

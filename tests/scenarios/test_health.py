@@ -1,15 +1,12 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from bot.app import Service
-from bot.core.models import JobKind, Work
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.sandbox.answers import Raw
-from bot.storage.store import Store
 from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered, locked
 
 
@@ -44,20 +41,20 @@ async def test_the_loop_turns(bot: House, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("mode", ["http"])
 async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that turns and gets nowhere, by an error of the bot's own, is unhealthy until it gets somewhere."""
-    monkeypatch.setattr("bot.worker.loop.LOOK_SECONDS", 0.05)
+    bot.hurry(look=0.05)
     monkeypatch.setattr("bot.app.STUCK_SECONDS", 0.5)
     await bot.reopen()
 
-    async def broken(_self: object, _kinds: object) -> float:
+    def broken(*_: object) -> None:
         raise KeyError("of our own")
 
     async def unhealthy() -> bool:
         return (await bot.health("/healthz"))[0] == 503
 
     with monkeypatch.context() as patched:
-        patched.setattr("bot.storage.store.Store.next_due", broken)
+        patched.setattr("bot.storage.jobs.claim", broken)
         assert await eventually_answered(unhealthy)
-        assert bot.log.of("turn_failed")
+        assert bot.log.of("worker_failed")
     bot.mishaps = True
     await bot.ask("sdxl")
     await bot.wait_said(READY)
@@ -66,29 +63,9 @@ async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_one_of_two_claims_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a turn has claimed is begun at once, even where its other claim got no answer."""
-    claim = Store.claim
-    failed: list[object] = []
-
-    async def half(store: Store, kinds: Collection[JobKind], limit: int) -> list[Work]:
-        if JobKind.CALL not in kinds and not failed:
-            failed.append(kinds)
-            raise DatabaseUnavailable("no answer")
-        return await claim(store, kinds, limit)
-
-    monkeypatch.setattr("bot.storage.store.Store.claim", half)
-    await bot.ask("sdxl")
-    await bot.wait_said(READY)
-
-    assert failed
-    assert len(bot.modelslab.calls) == 1
-
-
-@pytest.mark.parametrize("mode", ["http"])
-async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_database_is_away(bot: House) -> None:
     """A command that cannot be written down is refused in time, honestly, and not begun later; /readyz says why."""
-    monkeypatch.setattr("bot.storage.database._SQLITE_BUSY", 1.0)
+    bot.hurry(sqlite_busy=1.0)
     await bot.reopen()
     watch = Stopwatch()
     with locked(bot.database):
@@ -102,7 +79,7 @@ async def test_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch)
     assert "I cannot write down what you ask for right now" in ack.text
     assert "Nothing was started" in ack.text
     assert status == 503
-    assert parts["database"] in ("OperationalError", "no answer")
+    assert parts["database"] in ("database is locked", "no answer within 2 s", "no answer within 1 s")
     assert "Reloading" in again.text
     assert [call.model_id for call in bot.modelslab.calls] == ["other"]
     (refused, *_) = bot.log.of("command")
@@ -124,7 +101,7 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
     with locked(bot.database):
-        await bot.log.wait_for("database_away", 2)
+        await bot.log.wait_for("database_unavailable", 2)
     await bot.wait_done()
 
     assert len(bot.said(READY)) == 1
@@ -135,7 +112,7 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
 async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not answer, the lists say so."""
 
-    async def away(_self: object, _limit: int) -> None:
+    async def away(_self: object, _limit: int = 0) -> None:
         raise DatabaseUnavailable("no answer within 2 s")
 
     monkeypatch.setattr("bot.storage.store.Store.in_flight", away)
@@ -151,7 +128,7 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
 async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the bot's own in a command is told honestly, and logged with its traceback."""
 
-    async def broken(_self: object, _limit: int) -> None:
+    async def broken(_self: object, _limit: int = 0) -> None:
         raise KeyError("of our own")
 
     monkeypatch.setattr("bot.storage.store.Store.history", broken)
@@ -177,12 +154,12 @@ async def test_a_step_that_crashes(bot: House, monkeypatch: pytest.MonkeyPatch) 
 
     assert "something went wrong inside this bot" in told.text
     assert "may already be reloading" in told.text
-    assert len(bot.log.of("step_crashed")) == 8
+    assert len(bot.log.of("job_crashed")) == 8
     bot.mishaps = True
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-@pytest.mark.parametrize("method", ["announce", "direct"])
+@pytest.mark.parametrize("method", ["to_channel", "to_person"])
 async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that cannot even be made is given up after some times, loudly."""
 
@@ -194,7 +171,7 @@ async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pyte
     lost = await bot.log.wait_for("undeliverable")
     await bot.wait_done()
 
-    assert (lost["code"], lost["users"]) == ("crashes", [ADA])
+    assert (lost["reason"], lost["users"]) == ("crashes", [ADA])
     assert "(not everyone could be told)" in (await bot.ask("history")).text
     bot.mishaps = True
 
@@ -206,7 +183,7 @@ async def test_the_database_is_away_at_the_start(house: House) -> None:
     await house.shut()
     with locked(house.database):
         starting = house.begin()
-        await house.log.wait_for("database_away")
+        await house.log.wait_for("database_unavailable")
         status, parts = await house.health("/readyz")
     await starting
 
@@ -224,9 +201,9 @@ async def test_a_file_that_is_no_database(house: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_file_of_another_process(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_of_another_process(house: House) -> None:
     """A second bot on the same SQLite file waits for the first to go, and says why it cannot start."""
-    monkeypatch.setattr("bot.storage.database.LOCK_WAIT", 0.3)
+    house.hurry(sqlite_owner_wait=0.3)
     await house.open()
     first = house.service
     with pytest.raises(CannotStart, match="another process holds"):
@@ -242,7 +219,7 @@ async def test_a_file_of_another_process(house: House, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_folder_that_is_not_there(house: House, tmp_path: Path) -> None:
     """A folder that is not there ends the start, with what to do."""
-    with pytest.raises(CannotStart, match=r"DATABASE_URL: cannot write .* make the folder"):
+    with pytest.raises(CannotStart, match=r"DATABASE_URL: cannot write .* create the folder"):
         await house.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
 
 
@@ -251,7 +228,7 @@ async def test_a_database_of_a_newer_bot(house: House) -> None:
     """A database that a newer bot has made ends the start, with what to do."""
     await house.open()
     await house.shut()
-    house.sql("UPDATE schema_version SET version = 999")
+    house.sql("UPDATE reload_model_schema SET version = 999")
     with pytest.raises(CannotStart, match="run the newer program"):
         await house.open()
 

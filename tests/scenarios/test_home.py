@@ -90,7 +90,7 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
     await bot.slack.wait_home(ADA, lambda home: STOP not in labels(home))
 
     assert STOP not in labels(theirs)
-    assert bot.sql("SELECT count(*) FROM step WHERE kind = 'remind'") == [(0,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
 async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
@@ -162,7 +162,7 @@ async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypat
         raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bot.storage.store.Store.glance", away)
+        patch.setattr("bot.storage.store.Store.home", away)
         await bot.slack.open_home(ADA)
         await seen(bot, "My database does not answer")
     await seen(bot, "Nothing.")

@@ -107,7 +107,7 @@ async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: House) -> 
     await bot.wait_said(READY)
     await bot.wait_done()
 
-    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 # --- what is suggested ----------------------------------------------------------------------------------

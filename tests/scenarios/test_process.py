@@ -72,8 +72,8 @@ async def test_killed_in_the_middle_of_everything(house: House, machine: Machine
     await eventually(lambda: len(bot.of("status_posted")) == 3)
     ids |= {name: await ask(name) for name in ("calling", "called", "queued")}
     await house.modelslab.wait_for_calls(6)
-    in_hand = house.sql("SELECT kind FROM step WHERE lease_owner IS NOT NULL ORDER BY kind")
-    assert [*["call"] * 2, *["follow_up"] * 3] == [row[0] for row in in_hand]
+    in_hand = house.sql("SELECT kind FROM reload_model_jobs WHERE lease_owner IS NOT NULL ORDER BY kind")
+    assert [*["call"] * 2, *["notify"] * 3] == [row[0] for row in in_hand]
     await bot.kill()
     await machine.boot()
     await house.wait_done(7)
@@ -155,7 +155,7 @@ async def test_told_to_stop_with_a_call_that_hangs(house: House, machine: Machin
 
     assert code == 0
     assert seconds < 8.0
-    assert house.sql("SELECT lease_owner, crashes FROM step") == [(None, 0)]
+    assert house.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [(None, 0)]
     await machine.boot()
     await house.wait_said(READY)
 

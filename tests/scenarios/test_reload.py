@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from bot.core.retry import call_wait
 from bot.errors import Failure
 from bot.sandbox.answers import (
     AcceptThenReset,
@@ -151,7 +150,7 @@ async def test_the_same_invocation_twice_is_one(bot: House) -> None:
     assert reload_id(first.text) == reload_id(third.text)
     assert len(bot.modelslab.calls) == 1
     assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
-    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 @one_mode
@@ -244,13 +243,12 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
     assert failure.mend in here.text
     assert MAYBE not in here.text
     assert len(bot.said()) == 2
-    assert [("sdxl", "done", failure.name)] == bot.reloads
+    assert [("sdxl", "done", failure.name.lower())] == bot.reloads
 
 
 @one_mode
 async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
-    monkeypatch.setattr("bot.worker.loop.call_wait", call_wait)
     monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 1.0)
     limits: dict[str, Answer] = {
         "body": error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
@@ -298,12 +296,12 @@ async def test_nothing_listens(bot: House) -> None:
     """A ModelsLab that is down is asked again until it is back."""
     await bot.modelslab.stop()
     await bot.ask("sdxl")
-    await bot.log.wait_for("call_failed", 2)
+    await bot.log.wait_for("job_failed", 2)
     await bot.modelslab.start()
     await bot.wait_done()
 
     assert len(bot.said(READY)) == 1
-    assert {"no connection"} == {record["said"] for record in bot.log.of("call_failed")}
+    assert {"no connection"} == {record["said"] for record in bot.log.of("job_failed")}
 
 
 @one_mode
@@ -325,7 +323,9 @@ async def test_giving_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
-    monkeypatch.setattr("bot.worker.loop.CALL_GIVE_UP", 0.2)
+    bot.hurry(call_give_up=0.2)
+    monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 0.05)
+    await bot.reopen()
     bot.modelslab.answer("sdxl", answer)
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
@@ -471,9 +471,9 @@ async def test_old_history_is_forgotten(bot: House) -> None:
     await bot.wait_done()
     await bot.ask("new")
     await bot.wait_done(2)
-    await bot.wait_sql("SELECT count(*) = 0 FROM step")
+    await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
     await bot.shut()
-    bot.sql("UPDATE reload SET ended_at = ended_at - 91 * 86400 WHERE model_id = 'old'")
+    bot.sql("UPDATE reload_model_reloads SET ended_at = ended_at - 91 * 86400 WHERE model_id = 'old'")
     await bot.open()
 
     assert (await bot.log.wait_for("history_pruned"))["reloads"] == 1

@@ -51,7 +51,7 @@ async def test_modelslab_repeats_them(house: House, planted: str) -> None:
     await house.wait_done()
 
     assert told.text.count("[redacted]") >= ALL
-    assert str(house.sql("SELECT said FROM reload")).count("[redacted]") >= ALL
+    assert str(house.sql("SELECT said FROM reload_model_reloads")).count("[redacted]") >= ALL
     scanned(house)
 
 
@@ -64,7 +64,7 @@ async def test_slack_repeats_them(house: House, planted: str) -> None:
     await house.wait_done()
 
     assert scanned(house).count("[redacted]") >= ALL
-    assert house.log.of("no_way_into_channel")
+    assert house.log.of("channel_unreachable")
 
 
 async def test_a_library_logs_them(house: House, planted: str) -> None:

@@ -96,7 +96,7 @@ async def test_an_envelope_without_sense(bot: House) -> None:
         assert set(shape.values()) <= {"str", "dict", "list", "NoneType"}
         assert MARK not in bot.log.text
     assert "Reloading" in (await bot.ask("afterwards")).text
-    assert bot.sql("SELECT model_id FROM reload") == [("afterwards",)]
+    assert bot.sql("SELECT model_id FROM reload_model_reloads") == [("afterwards",)]
 
 
 NO_ENVELOPE: tuple[str, ...] = (
@@ -203,7 +203,7 @@ async def test_slack_goes_away(impatient: House) -> None:
     await impatient.wait_said("is reloading")
     await impatient.slack.stop()
     await impatient.wait_ready(503)
-    await impatient.log.wait_for("post_failed")
+    await impatient.log.wait_for("job_failed")
     await impatient.log.wait_for("socket_mode_away")
     await impatient.slack.start()
     await impatient.wait_ready()

@@ -78,7 +78,7 @@ async def test_a_user_group(bot: House) -> None:
     await bot.wait_done()
 
     assert "Reloading `sdxl`" in ack.text
-    assert bot.sql("SELECT user_id, outcome, rule FROM audit WHERE outcome = 'requested'") == [
+    assert bot.sql("SELECT user_id, outcome, rule FROM reload_model_audit WHERE outcome = 'requested'") == [
         (EVE, "requested", "S0CREW")
     ]
     assert "You are not allowed" in refused.text
@@ -96,7 +96,7 @@ async def test_a_user_group_that_slack_does_not_tell_of(bot: House) -> None:
 
     assert "Slack has not let me read who is in the user group `S0CREW`. Nothing was started" in refused.text
     assert "Reloading `sdxl`" in ack.text
-    await bot.wait_sql("SELECT count(*) FROM audit WHERE outcome = 'group_unread' AND rule = 'S0CREW'")
+    await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'group_unread' AND rule = 'S0CREW'")
 
 
 @one_mode

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.result import CheckResult, clock, fault, unknown, well
 from bot.storage import schema
-from bot.storage.database import Database, Transaction, lock_of, sqlite_file
+from bot.storage.database import Database, lock_of, sqlite_file
 
 DATABASE, SCHEMA, CLOCK = "database", "schema", "clock, by the database"
 
@@ -129,12 +129,12 @@ async def _look_at_postgres(url: str) -> Sequence[CheckResult]:
         await database.stop()
 
 
-def _rehearse(tx: Transaction) -> Sequence[CheckResult]:
-    ahead = time.time() - tx.now
-    tx.connection.exec_driver_sql("SAVEPOINT rehearsal")
-    found = _schema(tx.connection, write=True)
-    tx.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT rehearsal")
-    version = ".".join(map(str, tx.connection.dialect.server_version_info or ()))
+def _rehearse(connection: Connection) -> Sequence[CheckResult]:
+    ahead = time.time() - schema.now(connection)
+    connection.exec_driver_sql("SAVEPOINT rehearsal")
+    found = _schema(connection, write=True)
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT rehearsal")
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
     return [well(DATABASE, f"PostgreSQL {version} answers"), found, clock(CLOCK, ahead)]
 
 

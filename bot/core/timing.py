@@ -1,0 +1,51 @@
+"""How long things take and how often they happen, in one place. Tests pass shorter ones."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All figures are seconds."""
+
+    sqlite_busy: float = 1.0
+    """How long SQLite waits for another program's write lock."""
+    sqlite_owner_wait: float = 15.0
+    """How long a start waits for another process to let go of an SQLite file."""
+    database_stop: float = 2.0
+    """What queued transactions get when the bot stops."""
+    answer: float = 2.0
+    """In which a request must be committed: the acknowledgement has to reach Slack within 3 s."""
+    lease: float = 10.0
+    """How long a claimed job belongs to its claimer, unless renewed."""
+    renew: float = 3.0
+    """Between two renewals."""
+    look: float = 1.0
+    """The longest that the worker sleeps: another replica's rows do not wake it."""
+    database_retry: float = 0.5
+    """Between two tries to record what came of a job."""
+    prune: float = 600.0
+    """Between two looks for history that is too old."""
+    stop: float = 6.0
+    """What running jobs get when the worker stops. Docker kills 10 s after its signal."""
+    channel_gap: float = 1.0
+    """Between two messages in one channel: https://docs.slack.dev/apis/web-api/rate-limits"""
+    call_retry: float = 30.0
+    """Between two calls of ModelsLab for one model, at least: its spam filter refuses quicker ones."""
+    post_retry: float = 1.0
+    """Before a message is tried again for the first time; then twice as long each time."""
+    post_retry_most: float = 60.0
+    """Before a message is tried again, at most, unless Slack asks for more."""
+    call_give_up: float = 600.0
+    """From the first call of ModelsLab for a reload to the last."""
+    post_give_up: float = 1500.0
+    """From the first try of a message to the last."""
+    bar_every: float = 20.0
+    """Between two moves of a status message's bar, at most: a sixth of the time that a reload takes."""
+    bar_least: float = 3.0
+    """Between two moves, at least."""
+    bar_last: float = 3.0
+    """Before a reload should be ready: no bar moves any more, since nothing must come after the follow-up."""
+    bar_edit: float = 5.0
+    """What one move of a bar may take: less than stop, so that a stop waits for it."""
+    suggestions: float = 3.0
+    """How long similar model IDs are looked for."""
