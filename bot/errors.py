@@ -3,7 +3,8 @@
 ReloadModelError
 ├── SettingsError           the environment is not fit to start with: exit code 2
 ├── CannotStart             something outside is not fit to start with: exit code 1
-├── DatabaseUnavailable               the database did not do what it was asked, in time or at all
+├── DatabaseUnavailable     the database did not do what it was asked, in time or at all
+│   └── CommitUncertain     ... or may have done it
 ├── LeaseLost               the step is another's by now: record nothing
 ├── Malformed               a request that is not of the shape that Slack sends
 ├── Declined                a command that starts nothing; the person is told why, privately
@@ -17,6 +18,7 @@ ReloadModelError
 │   ├── NotRecorded
 │   ├── ReloadIsOver
 │   ├── NotReady
+│   ├── Uncertain
 │   ├── NotListed
 │   └── InternalError
 ├── ModelsLabError              ModelsLab did not accept a reload

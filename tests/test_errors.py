@@ -27,6 +27,7 @@ from bot.errors import (
     SlackRetryableError,
     TooManyCommands,
     TooManyInFlight,
+    Uncertain,
     WrongChannel,
 )
 
@@ -43,6 +44,7 @@ DECLINED = [
     NotReady(),
     NotListed(),
     InternalError(),
+    Uncertain(),
 ]
 
 
@@ -71,7 +73,7 @@ def test_every_way_to_decline_is_held_to_the_rules_below() -> None:
 @pytest.mark.parametrize("declined", DECLINED, ids=lambda declined: declined.audit)
 def test_a_refusal_is_calm_and_says_whether_anything_was_started(declined: Declined) -> None:
     """One or more whole sentences without a shout, and without markup that anybody typed."""
-    nothing_begun = not isinstance(declined, InternalError | NotListed)
+    nothing_begun = not isinstance(declined, InternalError | NotListed | Uncertain)
 
     assert declined.told == str(declined)
     assert declined.told.endswith(".")

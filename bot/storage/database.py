@@ -5,6 +5,7 @@ On SQLite one process owns the file, by a lock beside it. All times are seconds.
 
 import asyncio
 import fcntl
+import importlib.util
 import os
 import queue
 import sqlite3
@@ -62,7 +63,10 @@ class Database:
     """One database, and the threads that talk to it."""
 
     def __init__(self, url: str, clock: Callable[[], float], timing: Timing = Timing()) -> None:
-        """clock tells the time on SQLite, in seconds since the epoch (UTC); PostgreSQL tells its own."""
+        """clock tells the time on SQLite, in seconds since the epoch (UTC); PostgreSQL tells its own.
+
+        Raises CannotStart if PostgreSQL's driver is not installed.
+        """
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
         self._timing = timing
@@ -270,6 +274,10 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
+    if importlib.util.find_spec("psycopg") is None:
+        raise CannotStart(
+            "DATABASE_URL: psycopg, PostgreSQL's driver, is not installed: install reload-model-bot[postgres]"
+        )
     return create_engine(
         "postgresql+psycopg://",
         creator=lambda: _postgres(url),

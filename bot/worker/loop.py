@@ -29,9 +29,9 @@ from bot.storage import history, jobs
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs, describe
 
-CALLS = (JobKind.CALL,)
-NOTIFICATIONS = (JobKind.NOTIFY, JobKind.DM, JobKind.REMINDER)
-STATUSES = (JobKind.STATUS,)
+CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
+NOTIFICATIONS: tuple[JobKind, ...] = (JobKind.NOTIFY, JobKind.DM, JobKind.REMINDER)
+STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
 STATUS_SLOTS = 8

@@ -79,7 +79,8 @@ def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     """Either for a moment, or for a share of the long run."""
     monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.4)
     monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.4)
-    monkeypatch.setattr("bot.worker.delivery.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
+    monkeypatch.setattr("bot.core.retry.wait", lambda *_: 0.05)
+    monkeypatch.setattr("bot.worker.delivery.PAUSE_LIMIT", 0.1)  # for how long an answer may hold a channel
     if request.param == "moment":
         return Attack(0.0)
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]

@@ -16,7 +16,7 @@ from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
 from bot.settings import Settings
 from bot.storage.database import Database
-from bot.storage.store import Store
+from bot.storage.jobs import open_database
 from tests.usergroups import FakeUserGroups
 
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
@@ -101,7 +101,7 @@ class Setup:
         """Use the database as a running bot does, until it is stopped."""
         database = Database(self.env["DATABASE_URL"], lambda: 0.0)
         await database.start()
-        await Store(database, "a bot").open()
+        await database.run(open_database)
         return database
 
     async def make_tables(self) -> None:

@@ -163,9 +163,9 @@ async def test_an_earlier_version_is_left_to_the_bot(setup: Setup, monkeypatch: 
 async def test_a_running_bot_keeps_its_file(setup: Setup) -> None:
     """The file is read beside it, and neither its lock nor its right to write is taken, whatever it does."""
     database = await setup.hold_database()
-    await database.run(lambda tx: tx.connection.exec_driver_sql("DELETE FROM reload_model_reloads"))
+    await database.run(lambda tx: tx.exec_driver_sql("DELETE FROM reload_model_reloads"))
     report = await setup.run()
-    await database.run(lambda tx: tx.connection.exec_driver_sql("DELETE FROM reload_model_reloads"))
+    await database.run(lambda tx: tx.exec_driver_sql("DELETE FROM reload_model_reloads"))
     await database.stop()
 
     assert report.line("database") == f"✓ database: {setup.file} is in use by a running bot"

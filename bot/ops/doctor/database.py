@@ -116,13 +116,14 @@ def _unusable(path: Path, why: str) -> CheckResult:
 
 
 async def _look_at_postgres(url: str) -> Sequence[CheckResult]:
-    database = Database(url, time.time)
+    try:
+        database = Database(url, time.time)
+    except CannotStart as error:
+        _, what, fix = str(error).split(": ", 2)
+        return [fault(DATABASE, what, fix), _schema_unseen()]
     await database.start()
     try:
         return await database.run(_rehearse, within=ANSWER_SECONDS)
-    except ImportError:
-        missing = "psycopg, PostgreSQL's driver, is not installed"
-        return [fault(DATABASE, missing, "install reload-model-bot[postgres]"), _schema_unseen()]
     except (DatabaseUnavailable, SQLAlchemyError) as away:
         return [_postgres_fault(str(away)), _schema_unseen()]
     finally:
