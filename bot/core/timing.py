@@ -21,6 +21,8 @@ class Timing:
     """Between two renewals."""
     look: float = 1.0
     """The longest that the worker sleeps: another replica's rows do not wake it."""
+    gather: float = 0.02
+    """How long the worker waits after it was woken, so that jobs which become due together are claimed together."""
     database_retry: float = 0.5
     """Between two tries to record what came of a job."""
     prune: float = 600.0
@@ -35,6 +37,8 @@ class Timing:
     """Before a message is tried again for the first time; then twice as long each time."""
     post_retry_most: float = 60.0
     """Before a message is tried again, at most, unless Slack asks for more."""
+    trouble_after: float = 20.0
+    """After a request: by then the channel is told if ModelsLab has not accepted it, and an attempt has failed."""
     call_give_up: float = 600.0
     """From the first call of ModelsLab for a reload to the last."""
     post_give_up: float = 1500.0

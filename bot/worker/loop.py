@@ -117,6 +117,7 @@ class Worker:
                 log.exception("worker_failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait)
+            await asyncio.sleep(self._timing.gather)
 
     async def _start_due(self) -> float:
         """Claim and start due jobs, as far as there are free slots; return the seconds until another one is due."""
