@@ -71,6 +71,17 @@ PRIORITY = {JobKind.NOTIFY: 0, JobKind.DM: 1, JobKind.CALL: 2, JobKind.REMINDER:
 """Of the jobs that are due the lowest number goes first: what is guaranteed before what is best-effort."""
 
 
+class Stage(StrEnum):
+    """How far one channel of a reload is, which its status message shows."""
+
+    TRYING = "trying"
+    """ModelsLab has not accepted the reload yet."""
+    WAITING = "waiting"
+    """It has, and the follow-up is still to come."""
+    NOTIFIED = "notified"
+    """The channel has had its follow-up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reload:
     """One reload of one model; failure is None unless ModelsLab did not accept it.
@@ -136,7 +147,7 @@ class Job:
 class Claim:
     """A claimed job with all that it takes to run it, as of now (by the database's clock).
 
-    status_ts is the status message of the job's channel, notified whether that channel has had its follow-up.
+    status_ts is the status message of the job's channel, stage how far that channel is.
     """
 
     job: Job
@@ -144,7 +155,7 @@ class Claim:
     subscribers: Sequence[Subscriber]
     now: float
     status_ts: str = ""
-    notified: bool = False
+    stage: Stage = Stage.WAITING
 
     @property
     def in_channel(self) -> list[Subscriber]:

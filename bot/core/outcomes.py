@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from bot.core.models import Stage
 from bot.errors import Failure
 
 REST = math.inf
@@ -41,11 +42,16 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """The job failed and is due again after wait seconds. unknown: a call may have had its effect."""
+    """The job failed and is due again after wait seconds.
+
+    unknown: a call may have had its effect. report_in: for a call, in how many seconds its channels are told of the
+    trouble, unless it is over by then.
+    """
 
     wait: float
     unknown: bool = False
     crashed: bool = False
+    report_in: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +66,14 @@ class Postpone:
 class Reschedule:
     """The job did what was due: it is due anew after wait seconds, as if it had never been tried.
 
-    status_ts is the message that a status job posted. until_notified: it is due at once if the channel has been
-    notified meanwhile.
+    status_ts is the message that a status job posted, response_url_of as in Notified. stage is that of its channel when
+    the job was claimed: if that has changed meanwhile, the job is due at once.
     """
 
     wait: float = REST
     status_ts: str | None = None
-    until_notified: bool = False
+    response_url_of: int | None = None
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import math
 from email.utils import parsedate_to_datetime
 from time import time
 
-from bot.core.models import Claim, JobKind
+from bot.core.models import Claim, JobKind, Stage
 from bot.core.timing import Timing
 
 PAUSE_LIMIT = 300.0
@@ -35,7 +35,7 @@ def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:
     """Whether a job is given up rather than tried again after a pause."""
     again_at = claim.now + pause
     if claim.job.kind is JobKind.STATUS:
-        too_late = not claim.notified and again_at >= (claim.reload.ready_at or 0.0)
+        too_late = claim.stage is Stage.WAITING and again_at >= (claim.reload.ready_at or 0.0)
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
     limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up
     return again_at - claim.job.first_tried_at > limit

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
 
-from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, State
+from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, Stage, State
 from bot.core.outcomes import (
     REST,
     Accepted,
@@ -23,7 +23,7 @@ from bot.core.outcomes import (
 )
 from bot.errors import LeaseLost
 from bot.storage import history, schema
-from bot.storage.requests import add_job, open_channel
+from bot.storage.requests import add_job, open_channel, open_status
 from bot.storage.schema import is_reminder, jobs, now, reloads, subscribers, to_job, to_reload
 
 _NOTIFICATIONS = (JobKind.NOTIFY.value, JobKind.DM.value)
@@ -105,10 +105,10 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
     ids = {job.reload_id for job in claimed}
     found = {row.id: to_reload(row) for row in connection.execute(select(reloads).where(reloads.c.id.in_(ids)))}
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
-    channels = select(jobs.c.reload_id, jobs.c.channel_id, jobs.c.kind, jobs.c.status_ts)
     status_ts: dict[tuple[str, str], str] = {}
     waiting: set[tuple[str, str]] = set()
-    for row in connection.execute(channels.where(jobs.c.reload_id.in_(ids), schema.of_a_channel)):
+    of_channels = select(jobs.c.reload_id, jobs.c.channel_id, jobs.c.kind, jobs.c.status_ts)
+    for row in connection.execute(of_channels.where(jobs.c.reload_id.in_(ids), schema.of_a_channel)):
         channel = (row.reload_id, row.channel_id)
         if row.kind == JobKind.STATUS:
             status_ts[channel] = row.status_ts
@@ -121,10 +121,17 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
             people.get(job.reload_id, ()),
             at,
             status_ts.get((job.reload_id, job.channel_id), ""),
-            (job.reload_id, job.channel_id) not in waiting,
+            _stage(found[job.reload_id].state, waiting=(job.reload_id, job.channel_id) in waiting),
         )
         for job in claimed
     ]
+
+
+def _stage(state: str, *, waiting: bool) -> Stage:
+    """How far a channel is, by the state of its reload and whether its follow-up is still to come."""
+    if state == State.REQUESTED:
+        return Stage.TRYING
+    return Stage.WAITING if waiting else Stage.NOTIFIED
 
 
 def renew(connection: Connection, owner: str, claimed: Collection[Job], lease: float) -> None:
@@ -159,8 +166,11 @@ def _held(job: Job, owner: str) -> ColumnElement[bool]:
     return and_(jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.lease_owner == owner)
 
 
-def _lock_reload(connection: Connection, job: Job) -> None:
-    connection.execute(select(reloads.c.id).where(reloads.c.id == job.reload_id).with_for_update(key_share=True)).all()
+def _lock_reload(connection: Connection, job: Job) -> str:
+    """Lock the reload of a job, and return its state."""
+    its_state = select(reloads.c.state).where(reloads.c.id == job.reload_id).with_for_update(key_share=True)
+    state: str = connection.execute(its_state).scalar_one()
+    return state
 
 
 def _end(connection: Connection, owner: str, job: Job) -> None:
@@ -189,6 +199,7 @@ def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Acce
     reload = to_reload(row)
     for channel_id in _channels(connection, reload.id):
         open_channel(connection, reload, channel_id, at)
+        _wake_status(connection, reload.id, channel_id, at)
     # A reminder that is being sent loses its lease.
     connection.execute(
         update(jobs)
@@ -232,7 +243,7 @@ def _record_notified(connection: Connection, owner: str, job: Job, outcome: Noti
         connection.execute(update(reloads).where(reloads.c.id == job.reload_id).values(undeliverable=True))
     if job.kind is JobKind.NOTIFY:
         _notify_directly(connection, job, at)
-        _wake_status(connection, job, at)
+        _wake_status(connection, job.reload_id, job.channel_id, at)
     _finish(connection, job, at)
 
 
@@ -245,7 +256,7 @@ def _record_given_up(connection: Connection, owner: str, job: Job) -> None:
     at = now(connection)
     connection.execute(update(reloads).where(reloads.c.id == job.reload_id).values(undeliverable=True))
     if job.kind is JobKind.NOTIFY:
-        _wake_status(connection, job, at)
+        _wake_status(connection, job.reload_id, job.channel_id, at)
     _finish(connection, job, at)
 
 
@@ -259,11 +270,11 @@ def _notify_directly(connection: Connection, job: Job, at: float) -> None:
         add_job(connection, job.reload_id, JobKind.DM, at, channel_id=job.channel_id, subscriber_id=subscriber_id)
 
 
-def _wake_status(connection: Connection, job: Job, at: float) -> None:
-    """Let the status job of a channel write its last word; one that is running sees for itself that it is time."""
+def _wake_status(connection: Connection, reload_id: str, channel_id: str, at: float) -> None:
+    """Let a channel's status message show its new stage; one that is being edited sees for itself that it is time."""
     resting = and_(
-        jobs.c.reload_id == job.reload_id,
-        jobs.c.channel_id == job.channel_id,
+        jobs.c.reload_id == reload_id,
+        jobs.c.channel_id == channel_id,
         jobs.c.kind == JobKind.STATUS,
         jobs.c.lease_owner.is_(None),
     )
@@ -278,16 +289,15 @@ def _finish(connection: Connection, job: Job, at: float) -> None:
 
 
 def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: Reschedule) -> None:
-    _lock_reload(connection, job)
-    wait = outcome.wait
-    if outcome.until_notified:
-        waiting = and_(
-            jobs.c.reload_id == job.reload_id, jobs.c.channel_id == job.channel_id, jobs.c.kind == JobKind.NOTIFY
-        )
-        if connection.execute(select(jobs.c.id).where(waiting)).first() is None:
+    state, wait = _lock_reload(connection, job), outcome.wait
+    if outcome.stage is not None:
+        of_channel = and_(jobs.c.reload_id == job.reload_id, jobs.c.channel_id == job.channel_id)
+        notify = connection.execute(select(jobs.c.id).where(of_channel, jobs.c.kind == JobKind.NOTIFY)).first()
+        if outcome.stage is not _stage(state, waiting=notify is not None):
             wait = 0.0
     ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
     _change(connection, owner, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
+    _count_response(connection, outcome.response_url_of)
 
 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
@@ -295,18 +305,24 @@ _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes
 
 
 def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | Postpone) -> None:
+    if job.kind is JobKind.CALL:
+        _lock_reload(connection, job)
     failed = isinstance(outcome, RetryIn)
     crashed = isinstance(outcome, RetryIn) and outcome.crashed
+    at = now(connection)
     _change(
         connection,
         owner,
         job,
-        due_at=now(connection) + outcome.wait,
+        due_at=at + outcome.wait,
         attempts=jobs.c.attempts + int(failed and not crashed),
         crashes=jobs.c.crashes + int(crashed),
     )
     if outcome.unknown:
         connection.execute(update(reloads).where(reloads.c.id == job.reload_id).values(outcome_unknown=True))
+    if job.kind is JobKind.CALL and isinstance(outcome, RetryIn):
+        for channel_id in _channels(connection, job.reload_id):
+            open_status(connection, job.reload_id, channel_id, at + outcome.report_in)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select
 
 from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Reload, Reminder, State, Subscriber
+from bot.core.outcomes import REST
 from bot.errors import TooManyCommands, TooManyInFlight
 from bot.storage import history
 from bot.storage.schema import (
@@ -137,8 +138,17 @@ def _join(connection: Connection, request: Request, reload: Reload) -> Requested
     _subscribe(connection, request, reload, at)
     if reload.state is State.ACCEPTED:
         open_channel(connection, reload, request.channel_id, at)
+    elif (report_at := _trouble_reported_at(connection, reload.id)) is not None:
+        open_status(connection, reload.id, request.channel_id, max(at, report_at))
     _add_audit(connection, request, reload, at, "joined")
     return Requested(reload, _first_subscriber(connection, reload.id), joined=True)
+
+
+def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
+    """When the channels of a reload that ModelsLab has not accepted are told so; None if no call has failed."""
+    reports = and_(jobs.c.reload_id == reload_id, jobs.c.kind == JobKind.STATUS)
+    due_at: float | None = connection.execute(select(func.min(jobs.c.due_at)).where(reports)).scalar_one()
+    return 0.0 if due_at == REST else due_at
 
 
 def _lock_in_flight(connection: Connection, which: ColumnElement[bool]) -> Reload | None:
@@ -221,18 +231,21 @@ def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float
 
 
 def open_channel(connection: Connection, reload: Reload, channel_id: str, at: float) -> None:
-    """See to it that a channel gets a status message now, and a follow-up when the reload should be ready."""
-    there = {
-        JobKind(kind)
-        for kind in connection.execute(
-            select(jobs.c.kind).where(jobs.c.reload_id == reload.id, jobs.c.channel_id == channel_id)
-        ).scalars()
-    }
-    if JobKind.NOTIFY in there:
-        return
-    add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at or at, channel_id=channel_id)
-    if JobKind.STATUS not in there:
-        add_job(connection, reload.id, JobKind.STATUS, at, channel_id=channel_id)
+    """See to it that a channel of a reload, which is locked, gets its status message and its follow-up."""
+    if not _has_job(connection, reload.id, channel_id, JobKind.NOTIFY):
+        add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at or at, channel_id=channel_id)
+        open_status(connection, reload.id, channel_id, at)
+
+
+def open_status(connection: Connection, reload_id: str, channel_id: str, due_at: float) -> None:
+    """See to it that a channel of a reload, which is locked, has a status job."""
+    if not _has_job(connection, reload_id, channel_id, JobKind.STATUS):
+        add_job(connection, reload_id, JobKind.STATUS, due_at, channel_id=channel_id)
+
+
+def _has_job(connection: Connection, reload_id: str, channel_id: str, kind: JobKind) -> bool:
+    of_channel = and_(jobs.c.reload_id == reload_id, jobs.c.channel_id == channel_id, jobs.c.kind == kind)
+    return connection.execute(select(jobs.c.id).where(of_channel)).first() is not None
 
 
 def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:

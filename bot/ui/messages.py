@@ -230,6 +230,16 @@ def status(reload: Reload, askers: Sequence[Subscriber], first: Subscriber, now:
     )
 
 
+def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> Message:
+    """The status message of a reload that ModelsLab has not accepted though it was asked: how long the bot tries."""
+    first = subscribers[0]
+    return Message(
+        f"{mention(first.user_id)} is waiting for {code(reload.model_id)} · ModelsLab is busy or having problems. "
+        f"I'll keep trying until {when(until)}",
+        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, first.channel_id)],
+    )
+
+
 def _left(seconds: float) -> str:
     """A time to wait, as exact as anybody knows it."""
     if seconds < _FEW_SECONDS:

@@ -19,10 +19,11 @@ from bot.core.models import (
     Claim,
     JobKind,
     Reload,
+    Stage,
     Subscriber,
     repeat_after,
 )
-from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
+from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError, SlackPermanentError
 from bot.modelslab.client import ModelsLab
@@ -114,35 +115,49 @@ class Jobs:
     # Status messages
 
     async def _status(self, claim: Claim) -> Outcome:
-        """Post the message, move its bar while that is useful, and write its last word once the channel is notified."""
-        left = (claim.reload.ready_at or 0.0) - claim.now
-        if claim.notified:
-            return await self._last_word(claim)
-        if left <= 0:  # the follow-up is due: nothing more is said before it
-            return Reschedule(until_notified=True) if claim.status_ts else Done()
-        if not claim.status_ts:
-            return await self._post_status(claim, left)
-        return await self._move_bar(claim, left)
+        """Show in the channel how far the reload is: trouble, a bar that moves while that is useful, the last word."""
+        match claim.stage:
+            case Stage.TRYING:
+                return await self._report_trouble(claim)
+            case Stage.WAITING:
+                return await self._show_progress(claim)
+            case Stage.NOTIFIED:
+                return await self._last_word(claim)
 
-    async def _post_status(self, claim: Claim, left: float) -> Outcome:
+    async def _report_trouble(self, claim: Claim) -> Outcome:
+        if claim.status_ts:
+            return Reschedule(stage=claim.stage)
+        until = claim.reload.requested_at + self._timing.call_give_up
+        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_channel, until), REST)
+
+    async def _show_progress(self, claim: Claim) -> Outcome:
+        left = (claim.reload.ready_at or 0.0) - claim.now
+        if left <= 0:  # the follow-up is due: nothing more is said before it
+            return Reschedule(stage=claim.stage) if claim.status_ts else Done()
+        message = messages.status(claim.reload, claim.in_channel, claim.subscribers[0], claim.now)
+        if not claim.status_ts:
+            return await self._post_status(claim, message, self._next_move(left))
+        return await self._move_bar(claim, message, self._next_move(left))
+
+    async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self._delivery.turn(claim):
             return Postpone(pause)
-        delivered = await self._delivery.to_channel(claim, self._status_message(claim))
-        log.info("status_posted")
-        if not delivered.ts:  # it can't be edited
-            return Done(delivered.response_url_of)
-        return Reschedule(self._next_move(left), status_ts=delivered.ts, until_notified=True)
+        delivered = await self._delivery.to_channel(claim, message)
+        log.info("status_posted", stage=claim.stage.value)
+        if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
+            wait = REST
+        return Reschedule(wait, delivered.ts, delivered.response_url_of, claim.stage)
 
-    async def _move_bar(self, claim: Claim, left: float) -> Outcome:
+    async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
         """Bars are the first thing dropped: an edit that Slack does not take is not tried again."""
         if self._may_edit():
             try:
                 async with asyncio.timeout(self._timing.bar_edit):
-                    await self._delivery.edit(claim.job.channel_id, claim.status_ts, self._status_message(claim))
+                    await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
             except (SlackError, TimeoutError) as error:
                 log.info("bar_dropped", **describe(error))
-                return Reschedule(until_notified=True)
-        return Reschedule(self._next_move(left), until_notified=True)
+                return Reschedule(stage=claim.stage)
+        return Reschedule(wait, stage=claim.stage)
 
     async def _last_word(self, claim: Claim) -> Outcome:
         """Say that it is over, and after a while offer another reload."""
@@ -153,13 +168,10 @@ class Jobs:
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 else Done()
 
-    def _status_message(self, claim: Claim) -> Message:
-        return messages.status(claim.reload, claim.in_channel, claim.subscribers[0], claim.now)
-
     def _next_move(self, left: float) -> float:
         """Seconds until the bar moves, or infinity if it does not any more, left seconds before the end."""
         every = retry.bar_wait(self._reload_seconds, self._timing)
-        return every if left > every + self._timing.bar_last else Reschedule().wait
+        return every if left > every + self._timing.bar_last else REST
 
     def _may_edit(self) -> bool:
         now = monotonic()

@@ -173,14 +173,20 @@ class Worker:
                 return self._jobs.give_up(claim, error)
             log.warning("job_failed", **describe(error), again_in=wait)
             self._metrics.retried(claim.job.kind)
-            return RetryIn(wait, unknown=isinstance(error, ModelsLabRetryableError) and error.unknown)
+            unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
+            return RetryIn(wait, unknown, report_in=self._report_in(claim))
         except (ModelsLabPermanentError, SlackPermanentError) as error:
             return self._jobs.give_up(claim, error)
         except Exception:
             log.exception("job_crashed", crashes=claim.job.crashes + 1)
             self._metrics.crashed(claim.job.kind)
             wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
-            return RetryIn(wait, unknown=claim.job.kind is JobKind.CALL, crashed=True)
+            unknown = claim.job.kind is JobKind.CALL
+            return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
+
+    def _report_in(self, claim: Claim) -> float:
+        """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
+        return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> None:
         """Record an outcome, however long the database is unavailable."""
