@@ -81,7 +81,7 @@ class Service:
         self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
         self._web = WebServer(settings.host, settings.port)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
-        self._metrics = Metrics(read=self._admin is not None)
+        self._metrics = Metrics()
         self._desk: Worker | None = None
         self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
 
@@ -252,7 +252,7 @@ class Service:
             in_flight = float("nan")
             with suppress(DatabaseUnavailable):
                 in_flight = (await desk.in_flight(0))[1]
-            return self._metrics.text(in_flight=in_flight, still=_still(desk))
+            return self._metrics.text(in_flight=in_flight, idle=_still(desk))
 
         return scrape
 

@@ -575,7 +575,7 @@ class Worker:
         return 0.0 if work.reload.failure else round(work.now - (work.reload.ready_at or work.now), 3)
 
     def _told(self, work: Work, via: str) -> None:
-        self._metrics.told(via, None if work.reload.failure else self._lateness(work))
+        self._metrics.notified(via, None if work.reload.failure else self._lateness(work))
 
     async def _waits_its_turn(self, work: Work) -> bool:
         """Whether the channel has had a message so lately that this one was put off."""
