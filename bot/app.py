@@ -27,8 +27,7 @@ from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
 from bot.ops.logging import Redactor
 from bot.ops.metrics import Metrics
-from bot.proxy import proxy_to
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackClient, quiet
 from bot.slack.http import SlackDoor, WebServer
 from bot.slack.manifest import EVENTS_PATH
@@ -37,6 +36,7 @@ from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, reading
 from bot.storage.database import Database
 from bot.storage.store import Limits, Store
+from bot.urls import is_loopback
 from bot.worker.delivery import Delivery
 from bot.worker.loop import Worker
 
@@ -104,7 +104,9 @@ class Service:
         self._keep_reading(slack)
         listener = self._listener(slack, desk)
         app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
-        socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
+        socket = None
+        if settings.socket_mode:
+            socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app), settings.proxy_for)
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
         self._desk = desk
@@ -138,13 +140,14 @@ class Service:
         """Make what needs the running event loop."""
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        by_proxy = proxy_to(settings.slack_api_url)
-        to_slack = aiohttp.ClientSession(timeout=timeout, proxy=by_proxy, response_class=BoundedResponse)
+        to_slack = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
-        to_modelslab = aiohttp.ClientSession(proxy=proxy_to(settings.modelslab_url), auto_decompress=False)
+        to_modelslab = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
         self._at_stop(to_slack.close)
         self._at_stop(to_modelslab.close)
-        slack = SlackClient(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
+        slack = SlackClient(
+            to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics, settings.proxy_for
+        )
         redact = Redactor(settings.secrets)
         modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
         self._catalogue = Catalog(modelslab.models, self._store.known_models)

@@ -140,10 +140,8 @@ async def _stubbed(url: str, number: int, seconds: float) -> list[float]:
 
 
 if __name__ == "__main__":
-    # As bot.__main__ does.
-    from bot.__main__ import SWITCH_SECONDS
+    # As bot.cli does.
     from bot.ops import logging as logs
 
     logs.configure("INFO", "json", ())
-    sys.setswitchinterval(SWITCH_SECONDS)
     sys.stdout.write(json.dumps(asyncio.run(_stubbed(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))) + "\n")
