@@ -327,7 +327,7 @@ class _Reader:
 
 _TOKENS = {
     "SLACK_BOT_TOKEN": ("xoxb-", "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions on your app's page"),
-    "SLACK_APP_TOKEN": ("xapp-", "copy an App-Level Token (xapp-…) from Basic Information on your app's page"),
+    "SLACK_APP_TOKEN": ("xapp-", "copy an App-Level Token (xapp-…) from Basic Information, or remove it for HTTP mode"),
 }
 # An app may not be able to turn it off again: https://docs.slack.dev/authentication/using-token-rotation
 _NO_ROTATION = (

@@ -24,7 +24,7 @@ REQUIRED = {
 }
 
 BOT_FIX = "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions on your app's page"
-APP_FIX = "copy an App-Level Token (xapp-…) from Basic Information on your app's page"
+APP_FIX = "copy an App-Level Token (xapp-…) from Basic Information, or remove it for HTTP mode"
 PEOPLE_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' IDs like S012AB3CD"
 CHANNELS_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
 MODE_FIX = "set SLACK_APP_TOKEN (Socket Mode, recommended) or SLACK_SIGNING_SECRET (HTTP mode)"

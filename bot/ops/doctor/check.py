@@ -17,7 +17,7 @@ from bot.ops.doctor import database, modelslab
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.logging import Redactor
-from bot.settings import EVERYONE, Problem, Settings
+from bot.settings import EVERYONE, NAMES, Problem, Settings
 
 SECONDS = 16.0
 """For all checks together. With the program's start and end it is 20 at most."""
@@ -92,17 +92,18 @@ async def check_all(settings: Settings, problems: Sequence[Problem], *, balance:
 
 
 def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
-    """Each setting in their order, with its value (unless it is secret) or its problems; then names that are none."""
+    """Each setting in order, with its value (unless it is secret) or its problems, and then what isn't a setting."""
     unneeded = {"SLACK_SIGNING_SECRET": "Socket Mode"} if settings.socket_mode else {"SLACK_APP_TOKEN": "HTTP mode"}
     results: list[CheckResult] = []
-    names = [field.name for field in fields(settings)]
-    for name in names:
-        value, shown = getattr(settings, name), name.upper()
-        wrong = [_of_setting(problem) for problem in problems if problem.setting == shown]
-        if shown in unneeded and not value:
-            wrong = wrong or [unknown(shown, f"not needed in {unneeded[shown]}")]
-        results += wrong or [ok(shown, _value(value, settings.secrets))]
-    return [*results, *(_of_setting(problem) for problem in problems if problem.setting.lower() not in names)]
+    for field in fields(settings):
+        name, value = field.name.upper(), getattr(settings, field.name)
+        if wrong := [_of_setting(problem) for problem in problems if problem.setting == name]:
+            results += wrong
+        elif name in unneeded and not value:
+            results.append(unknown(name, f"not needed in {unneeded[name]}"))
+        else:
+            results.append(ok(name, _value(value, settings.secrets)))
+    return [*results, *(_of_setting(problem) for problem in problems if problem.setting not in NAMES)]
 
 
 def _of_setting(found: Problem) -> CheckResult:
@@ -123,8 +124,9 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
     """Whether a person of this workspace can reload models, by which rule, and where. Only user groups are read."""
     groups = frozenset[str]() if who in settings.allowed_users else settings.allowed_groups
     needed = {PEOPLE, CHANNELS} | ({"SLACK_BOT_TOKEN", "SLACK_API_URL"} if groups else set())
-    if wrong := [_of_setting(problem) for problem in problems if problem.setting in needed]:
-        return wrong
+    wrong = [problem for problem in problems if problem.setting in needed or problem.setting not in NAMES]
+    if wrong:
+        return list(map(_of_setting, wrong))
     async with slack_checks(settings) as slack:
         found = await slack.groups() if groups else []
     allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, slack.members.get)

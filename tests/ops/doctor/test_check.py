@@ -509,6 +509,11 @@ async def test_nobody_can_make_it_show_a_secret_or_a_control_character(*, as_jso
             1,
             f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}",
         ),
+        (
+            {"ALLOWED_CHANNEL": MODELS},
+            1,
+            "✗ ALLOWED_CHANNEL: isn't a setting → did you mean ALLOWED_CHANNELS?",
+        ),
     ],
 )
 async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line: str, setup: Setup) -> None:

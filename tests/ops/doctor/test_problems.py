@@ -136,6 +136,9 @@ BROKEN = {
     "a misspelled name": Broken(
         given("ALLOWED_CHANNEL", MODELS), "ALLOWED_CHANNEL: isn't a setting", "did you mean ALLOWED_CHANNELS?"
     ),
+    "a name in small letters": Broken(
+        given("allowed_channels", MODELS), "allowed_channels: isn't a setting", "did you mean ALLOWED_CHANNELS?"
+    ),
     "another kind of proxy": Broken(
         given("HTTP_PROXY", "socks5://proxy"), "HTTP_PROXY: isn't an http(s) URL", "http://proxy.example.com:3128"
     ),
