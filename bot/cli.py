@@ -160,12 +160,13 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _health(options: argparse.Namespace) -> int:
-    from bot.ops import health  # noqa: PLC0415 - of no use to the other commands
+    from bot.ops import probe  # noqa: PLC0415 - of no use to the other commands
 
     config, problems = settings.read(os.environ, DOTENV)
     if wrong := _that_matter(problems, "HOST", "PORT", "ADMIN_PORT"):
-        return _explain(wrong)
-    return health.check(sys.stdout, config, ready=options.ready)
+        _explain(wrong)
+        return 1  # Docker reserves 2: https://docs.docker.com/reference/dockerfile/#healthcheck
+    return probe.ask(sys.stdout, config, ready=options.ready)
 
 
 def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[settings.Problem]:

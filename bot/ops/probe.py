@@ -13,7 +13,7 @@ SECONDS = 4.0
 _LIMIT = 4096
 
 
-def check(out: TextIO, settings: Settings, *, ready: bool) -> int:
+def ask(out: TextIO, settings: Settings, *, ready: bool) -> int:
     """Print what /healthz says, or /readyz, as JSON. Return 0 for a 200, else 1."""
     host, port = _loopback(settings.host), settings.admin_port or settings.port
     connection = HTTPConnection(host, port, timeout=SECONDS)
@@ -21,7 +21,7 @@ def check(out: TextIO, settings: Settings, *, ready: bool) -> int:
         connection.request("GET", "/readyz" if ready else "/healthz")
         response = connection.getresponse()
         status, state = response.status, json.loads(response.read(_LIMIT))
-    except (OSError, HTTPException, ValueError) as error:
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         status, state = 0, {"status": "no answer", "host": host, "port": port, "error": reason or type(error).__name__}
     finally:

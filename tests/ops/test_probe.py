@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.ops import health
+from bot.ops import probe
 from bot.settings import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,7 +59,7 @@ async def ask(bot: Bot, *, ready: bool = False, **env: str) -> tuple[int, dict[s
     """The exit code, and what is printed."""
     out = io.StringIO()
     settings = load({**REQUIRED, "PORT": str(bot.port), **env})
-    code = await asyncio.to_thread(health.check, out, settings, ready=ready)
+    code = await asyncio.to_thread(probe.ask, out, settings, ready=ready)
     return code, json.loads(out.getvalue())
 
 
