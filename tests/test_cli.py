@@ -246,6 +246,14 @@ def test_the_manifest_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == manifest.text()
 
 
+def test_output_can_go_to_any_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever calls main() may have replaced stdout."""
+    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
+
+    assert main(["manifest"]) == 0
+    assert out.getvalue() == manifest.text()
+
+
 @pytest.mark.parametrize("url", ["https://bot.example.com", "https://bot.example.com/"])
 def test_the_manifest_for_http_has_the_bots_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A slash at its end is ignored."""
