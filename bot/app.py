@@ -28,8 +28,7 @@ from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
 from bot.ops.logging import Redactor
 from bot.ops.metrics import Metrics
-from bot.proxy import proxy_to
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackClient, quiet
 from bot.slack.http import SlackDoor, WebServer
 from bot.slack.manifest import EVENTS_PATH
@@ -41,6 +40,7 @@ from bot.storage.history import touch
 from bot.storage.jobs import open_database
 from bot.storage.requests import Limits
 from bot.storage.store import Store
+from bot.urls import is_loopback
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
@@ -83,7 +83,7 @@ class Service:
         self._store = Store(self._database, limits, timing, self._wake)
         self._web = WebServer(settings.host, settings.port)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
-        self._metrics = Metrics(read=self._admin is not None)
+        self._metrics = Metrics()
         self._desk: Worker | None = None
 
     @property
@@ -104,7 +104,9 @@ class Service:
         self._keep_reading(slack)
         listener = self._listener(slack)
         app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
-        socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
+        socket = None
+        if settings.socket_mode:
+            socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app), settings.proxy_for)
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
         self._desk = desk
@@ -142,13 +144,14 @@ class Service:
         """Make what needs the running event loop."""
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        by_proxy = proxy_to(settings.slack_api_url)
-        to_slack = aiohttp.ClientSession(timeout=timeout, proxy=by_proxy, response_class=BoundedResponse)
+        to_slack = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
-        to_modelslab = aiohttp.ClientSession(proxy=proxy_to(settings.modelslab_url), auto_decompress=False)
+        to_modelslab = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
         self._at_stop(to_slack.close)
         self._at_stop(to_modelslab.close)
-        slack = SlackClient(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
+        slack = SlackClient(
+            to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics, settings.proxy_for
+        )
         redact = Redactor(settings.secrets)
         modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
         self._catalogue = Catalog(modelslab.models, self._store.known_models)
@@ -272,7 +275,7 @@ class Service:
             in_flight = float("nan")
             with suppress(DatabaseUnavailable):
                 in_flight = (await self._store.in_flight(0))[1]
-            return self._metrics.text(in_flight=in_flight, still=_still(desk))
+            return self._metrics.text(in_flight=in_flight, idle=_still(desk))
 
         return scrape
 

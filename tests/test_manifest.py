@@ -108,7 +108,7 @@ def test_user_groups_take_a_scope_more(url: str | None) -> None:
 
     assert [line for line in without if line not in scoped] == []
     assert [line for line in scoped if line not in without] == [
-        "      - usergroups:read # who is in the user groups of ALLOWED_USERS"
+        "      - usergroups:read # read the user groups in ALLOWED_USERS"
     ]
 
 

@@ -114,7 +114,7 @@ class SandboxModelsLab(Served):
         """Answer a request for the list so: as many times, or with None for ever."""
         self._faults.add(_LIST_PATH, answer, times, None)
 
-    async def wait_for_calls(self, n: int, *, within: float = 10.0) -> None:
+    async def wait_for_calls(self, n: int, *, within: float = 30.0) -> None:
         """Wait until n calls have come in all. Raises TimeoutError."""
         await self._bell.until(
             lambda: len(self.calls) >= n, within, lambda: f"calls came for {[c.model_id for c in self.calls]}"

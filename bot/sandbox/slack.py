@@ -103,7 +103,7 @@ class SandboxSlack(Served, People):
         """How many Socket Mode connections are open."""
         return self._socket_mode.connections
 
-    async def wait_connected(self, n: int = 1, *, within: float = 10.0) -> None:
+    async def wait_connected(self, n: int = 1, *, within: float = 30.0) -> None:
         """Wait until at least n connections are open. Raises TimeoutError."""
         await self.bell.until(
             lambda: self.connections >= n, within, lambda: f"{self.connections} connections were open"

@@ -5,7 +5,7 @@ https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import aiohttp
@@ -25,6 +25,9 @@ RESPOND_SECONDS = 10.0
 
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 """What Slack says of a token that is none, or none any more."""
+
+ProxyFor = Callable[[str], str | None]
+"""Returns the proxy for a URL, or None for a direct connection."""
 
 _NO_SENSE = "no_sense"
 
@@ -63,9 +66,15 @@ class SlackClient:
     """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, token: str, base_url: str, metrics: Metrics | None = None
+        self,
+        session: aiohttp.ClientSession,
+        token: str,
+        base_url: str,
+        metrics: Metrics | None = None,
+        proxy_for: ProxyFor = lambda _url: None,
     ) -> None:
         self._session = session
+        self._proxy_for = proxy_for
         self._metrics = metrics or Metrics()
         self.client = AsyncWebClient(
             token=token,
@@ -75,8 +84,7 @@ class SlackClient:
             logger=quiet("slack_sdk.web"),
             retry_handlers=[],
         )
-        # The session knows the proxy, if there is one: the SDK would ignore NO_PROXY.
-        self.client.proxy = None
+        self.client.proxy = proxy_for(base_url)  # set afterwards: for None the SDK would read HTTPS_PROXY by itself
         self.token_fault = ""
         """Why Slack refuses the bot's token, or nothing."""
 
@@ -114,7 +122,13 @@ class SlackClient:
         body = {"response_type": "in_channel", "replace_original": False, **fields}
         try:
             timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)
-            async with self._session.post(response_url, json=body, timeout=timeout, allow_redirects=False) as response:
+            async with self._session.post(
+                response_url,
+                json=body,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=self._proxy_for(response_url),
+            ) as response:
                 answer = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise SlackRetryableError(f"response_url_{type(error).__name__}") from None

@@ -10,14 +10,14 @@ from bot.ui.views import PICKER
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",
-    "chat:write": "status messages and follow-ups, where the bot is a member",
-    "chat:write.public": "... and in public channels where it is not",
-    "im:write": "direct messages",
+    "chat:write": "post in channels it has joined",
+    "chat:write.public": "post in public channels it hasn't joined",
+    "im:write": "send direct messages",
 }
 """What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
 
 GROUP_SCOPE = "usergroups:read"
-GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "who is in the user groups of ALLOWED_USERS"}
+GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "read the user groups in ALLOWED_USERS"}
 """What it may do besides, where the allowlist holds user groups."""
 
 EVENTS_PATH = "/slack/events"

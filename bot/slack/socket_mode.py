@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.core.text import harmless
 from bot.errors import CannotStart, Malformed, SlackError
 from bot.slack import payloads as payload
-from bot.slack.client import TOKEN_FAULTS, quiet, translated
+from bot.slack.client import TOKEN_FAULTS, ProxyFor, quiet, translated
 
 PING_SECONDS = 5.0
 """Between pings; a connection that stays silent for half as long again is given up and made anew."""
@@ -38,18 +38,37 @@ _ENVELOPES = ("slash_commands", "interactive", "events_api")
 log = structlog.get_logger(__name__)
 
 
+class _Client(SocketModeClient):
+    """The SDK's client, with the proxy for the host of each new address: aiohttp would look for a wss_proxy."""
+
+    proxy_for: ProxyFor
+
+    async def issue_new_wss_url(self) -> str:
+        address = await super().issue_new_wss_url()
+        self.use(address)
+        return address
+
+    def use(self, address: str) -> None:
+        """Connect to this address from now on."""
+        self.wss_uri = address
+        self.proxy = self.proxy_for(address)
+
+
 class SocketMode:
     """One connection, made again whenever it breaks."""
 
-    def __init__(self, slack: AsyncWebClient, app_token: str, dispatch: Dispatch) -> None:
+    def __init__(
+        self, slack: AsyncWebClient, app_token: str, dispatch: Dispatch, proxy_for: ProxyFor = lambda _url: None
+    ) -> None:
         """dispatch answers a payload that has been read, with the ack's payload or nothing."""
         self._dispatch = dispatch
-        self._client = SocketModeClient(
+        self._client = _Client(
             app_token=app_token,
             web_client=slack,
             logger=quiet("slack_sdk.socket_mode", logging.CRITICAL),
             ping_interval=PING_SECONDS,
         )
+        self._client.proxy_for = proxy_for
         self._client.message_listeners.append(self._receive)
         self._watcher: asyncio.Task[None] | None = None
 
@@ -58,7 +77,7 @@ class SocketMode:
         await self._use_patient_session()
         while True:
             try:
-                self._client.wss_uri = await self._address()
+                self._client.use(await self._address())
                 await asyncio.wait_for(self._client.connect(), HANDSHAKE_SECONDS)  # type: ignore[no-untyped-call]
                 break
             except (SlackError, TimeoutError) as failed:
@@ -81,11 +100,10 @@ class SocketMode:
             await self._client.aiohttp_client_session.close()
 
     async def _use_patient_session(self) -> None:
-        """The SDK's own session would wait five minutes for a handshake, and ignores NO_PROXY."""
+        """The SDK's own session would wait five minutes for a handshake."""
         await self._client.aiohttp_client_session.close()
         timeout = aiohttp.ClientTimeout(sock_connect=HANDSHAKE_SECONDS, sock_read=HANDSHAKE_SECONDS)
-        self._client.aiohttp_client_session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
-        self._client.proxy = None
+        self._client.aiohttp_client_session = aiohttp.ClientSession(timeout=timeout)
 
     async def _address(self) -> str:
         """A fresh address to connect to. Raises CannotStart for a token that Slack refuses, else SlackError."""

@@ -65,8 +65,8 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 def table(rounds: Rounds) -> str:
     """A row for each subject of each measure."""
-    rows = [("", "subject", "median", "min to max", "of default Bolt", "goal", "")]
-    rows += [_row(measure, rounds[measure.name], name) for measure in MEASURES for name in rounds.get(measure.name, ())]
+    rows: list[tuple[str, ...]] = [("", "subject", "median", "min to max", "of default Bolt", "goal", "")]
+    rows += [_row(one, rounds[one.name], name) for one in MEASURES for name in rounds.get(one.name, ())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

@@ -60,7 +60,7 @@ T = TypeVar("T")
 Record = Mapping[str, object]
 
 
-async def eventually(look: Callable[[], T], *, within: float = 10.0) -> T:
+async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
     """Look again and again until there is something true to return. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
@@ -68,7 +68,7 @@ async def eventually(look: Callable[[], T], *, within: float = 10.0) -> T:
     return found
 
 
-async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float = 30.0) -> T:
     """Ask again and again until the answer is something true. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := await ask()):  # noqa: ASYNC110 - as above
@@ -122,7 +122,7 @@ class Log:
         """The records of one event."""
         return [record for record in self.records if record["event"] == event]
 
-    async def wait_for(self, event: str, n: int = 1, *, within: float = 10.0) -> Record:
+    async def wait_for(self, event: str, n: int = 1, *, within: float = 30.0) -> Record:
         """Wait until an event has been logged n times, and return the last record. Raises TimeoutError."""
         return (await eventually(lambda: found if len(found := self.of(event)) >= n else [], within=within))[-1]
 
@@ -238,7 +238,7 @@ class House:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
-    async def wait_ready(self, status: int = 200, *, within: float = 10.0) -> Mapping[str, str]:
+    async def wait_ready(self, status: int = 200, *, within: float = 30.0) -> Mapping[str, str]:
         """Wait until /readyz answers so, and return the parts that it names."""
 
         async def look() -> Mapping[str, str]:
@@ -268,16 +268,16 @@ class House:
             and all(word in message.text for word in words)
         ]
 
-    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 10.0) -> Message:
+    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
         """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""
         await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=within)
         return self.said(*words, channel=channel)[-1]
 
-    async def wait_done(self, n: int = 1, *, within: float = 10.0) -> None:
+    async def wait_done(self, n: int = 1, *, within: float = 30.0) -> None:
         """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
         await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
-    async def wait_job(self, kind: str, *, within: float = 10.0) -> None:
+    async def wait_job(self, kind: str, *, within: float = 30.0) -> None:
         """Wait until a job of this kind is running."""
         held = "SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL"
         await eventually(lambda: self.sql(held, kind)[0][0], within=within)

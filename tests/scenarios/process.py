@@ -90,7 +90,7 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until it says that it is ready."""
-        await eventually(lambda: self.of("ready"), within=15.0)
+        await eventually(lambda: self.of("ready"), within=30.0)
 
 
 class Machine:

@@ -175,8 +175,8 @@ async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> N
 # --- exit codes -----------------------------------------------------------------------------------------
 
 
-async def test_faulty_settings(house: House, machine: Machine) -> None:
-    """Faulty settings end the bot with 2, every fault on stderr with its mend, and no secret among them."""
+async def test_wrong_settings(house: House, machine: Machine) -> None:
+    """They end the bot with 2. Every problem is on stderr with its fix, and no secret."""
     bot = machine.process(
         SLACK_BOT_TOKEN=house.slack.app_token,
         SLACK_APP_TOKEN=house.slack.bot_token,
@@ -192,9 +192,9 @@ async def test_faulty_settings(house: House, machine: Machine) -> None:
 
     assert await bot.run() == 2
     assert bot.stdout == ""
-    first, *faults = bot.stderr.splitlines()
-    assert first == "The settings are not fit to start with:"
-    names = [fault.removeprefix("- ").split(" ")[0] for fault in faults]
+    first, *problems = bot.stderr.splitlines()
+    assert first.startswith("Can't start. There is no ")
+    names = [problem.removeprefix("- ").split(" ")[0] for problem in problems]
     expected = {
         *("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "MODELSLAB_API_KEY", "ALLOWED_USERS", "ALLOWED_CHANNELS"),
         *("PORT", "RELOAD_SECONDS", "DATABASE_URL", "MODELSLAB_URL", "LOG_LEVEL"),
@@ -209,7 +209,7 @@ async def test_no_settings_at_all(house: House, machine: Machine) -> None:
 
     assert await bot.run() == 2
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "ALLOWED_USERS"):
-        assert f"- {name} is not set: " in bot.stderr
+        assert f"- {name} is missing: " in bot.stderr
 
 
 async def test_a_refused_token(machine: Machine) -> None:
@@ -218,7 +218,7 @@ async def test_a_refused_token(machine: Machine) -> None:
 
     assert await bot.run() == 1
     (line,) = [line for line in bot.stderr.splitlines() if not line.startswith("{")]
-    assert line.startswith("reload-model-bot cannot start: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth): ")
+    assert line.startswith("reload-model-bot can't start: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth): ")
     assert "wrong" not in bot.stderr
 
 

@@ -12,7 +12,7 @@ from bot.storage.database import Database, Transaction
 from bot.storage.store import Store
 from tests.store.world import Clock, World, ask, outside
 
-_VERSION = "SELECT version FROM schema_version"
+_VERSION = "SELECT version FROM reload_model_schema"
 
 
 async def test_created(database: Database, url: str) -> None:
@@ -77,7 +77,7 @@ async def test_no_telling_version(store: Store, world: World, rows: int) -> None
     for _ in range(rows):
         await world.database.run(lambda tx: tx.connection.execute(insert(schema.version).values(version=2)))
 
-    with pytest.raises(CannotStart, match=f"DATABASE_URL: the table schema_version has {rows} rows"):
+    with pytest.raises(CannotStart, match=f"DATABASE_URL: the table reload_model_schema has {rows} rows"):
         await store.open()
 
 
@@ -112,10 +112,10 @@ _AS_IN_VERSION_2 = """
 DROP INDEX by_model;
 DROP INDEX one_reminder;
 ALTER TABLE step DROP COLUMN person_id;
-UPDATE schema_version SET version = 2
+UPDATE reload_model_schema SET version = 2
 """
 
-_AS_IN_VERSION_1 = (*_AS_IN_VERSION_2.split(";"), "DROP TABLE audit", "UPDATE schema_version SET version = 1")
+_AS_IN_VERSION_1 = (*_AS_IN_VERSION_2.split(";"), "DROP TABLE audit", "UPDATE reload_model_schema SET version = 1")
 
 
 async def _indexes(world: World) -> list[object]:

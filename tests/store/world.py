@@ -10,11 +10,11 @@ from itertools import count
 
 import psycopg
 import pytest
+from bot.storage.prepared import AnyRows, Driver, Parameters, Prepared
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from bot.core.models import JobKind, Reload, Subscriber, Work
 from bot.storage.database import Database, Transaction
-from bot.storage.prepared import AnyRows, Driver, Parameters, Prepared
 from bot.storage.schema import audit, place, reload, step, watcher
 from bot.storage.store import Ask, Store
 

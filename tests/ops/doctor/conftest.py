@@ -1,10 +1,10 @@
-"""A set-up that is sound, for the checks to look at and the tests to break."""
+"""A set-up in which everything is right, for the tests to break."""
 
 import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +14,7 @@ from yarl import URL
 from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
-from bot.settings import Settings
+from bot.settings import NAMES, read
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from tests.usergroups import FakeUserGroups
@@ -26,24 +26,29 @@ GROUPS_LIST = "usergroups.users.list"
 GROUPS = {CREW: [ADA, BEN]}
 
 CAN_LOOK_UP = {"users:read", "channels:read"}
-"""Scopes that let the checks look up ids; the bot itself does without."""
+"""Optional scopes that let the checks look up IDs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the command said, and the code that it ended with."""
+    """What the command printed, and its exit code."""
 
     code: int
     text: str
 
     @property
     def lines(self) -> list[str]:
-        """A line a finding."""
+        """One line per result."""
         return self.text.splitlines()
 
     def marked(self, mark: str) -> list[str]:
         """The lines with this mark."""
         return [line for line in self.lines if line.startswith(mark)]
+
+    @property
+    def not_checked(self) -> list[str]:
+        """The lines about what couldn't be checked, and not those about what need not be."""
+        return [line for line in self.marked("–") if ": not needed in " not in line]  # noqa: RUF001 - a dash
 
     def line(self, about: str) -> str:
         """The one line about this."""
@@ -52,7 +57,7 @@ class Report:
 
 
 class Setup:
-    """Settings, and all that they name."""
+    """Settings, and everything that they name."""
 
     def __init__(
         self, slack: SandboxSlack, modelslab: SandboxModelsLab, folder: Path, patch: pytest.MonkeyPatch
@@ -111,15 +116,14 @@ class Setup:
     async def run(self, *, who: str = "", balance: bool = False, as_json: bool = False) -> Report:
         """Run the command to its end, in a thread of its own, for it has an event loop of its own."""
         out = io.StringIO()
-        for name, value in self.env.items():
-            self.patch.setenv(name, value)
-        code = await asyncio.to_thread(check.main, out, who=who, balance=balance, as_json=as_json)
+        settings, problems = read(self.env, self.folder / ".env")
+        code = await asyncio.to_thread(check.main, out, settings, problems, who=who, balance=balance, as_json=as_json)
         return Report(code, out.getvalue())
 
 
 @pytest.fixture
 async def slack() -> AsyncIterator[SandboxSlack]:
-    """A workspace with two people and a channel, in which ids may be looked up."""
+    """A workspace with two people and a channel, in which IDs can be looked up."""
     async with SandboxSlack() as slack:
         slack.scopes |= CAN_LOOK_UP
         slack.add_user(ADA, "ada")
@@ -130,8 +134,8 @@ async def slack() -> AsyncIterator[SandboxSlack]:
 
 @pytest.fixture
 def setup(slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
-    """A sound set-up: Socket Mode, and an SQLite file that no bot has made yet."""
+    """Socket Mode, and an SQLite file that no bot has created yet."""
     monkeypatch.chdir(tmp_path)
-    for field in fields(Settings):
-        monkeypatch.delenv(field.name.upper(), raising=False)
+    for name in (*NAMES, "https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     return Setup(slack, modelslab, tmp_path, monkeypatch)

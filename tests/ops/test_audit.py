@@ -1,4 +1,4 @@
-"""Who asked for what, and what came of it, as the operator reads it."""
+"""The audit says who asked for what, and what came of it."""
 
 import asyncio
 import csv
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, update
 
-from bot.__main__ import main
-from bot.errors import CannotStart, SettingsError
+from bot.errors import CannotStart
 from bot.ops import audit
+from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
 
@@ -31,7 +31,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(url: str) -> Database:
-    """The database of a bot that runs meanwhile."""
+    """The database of a running bot."""
     return Database(url, lambda: NOW)
 
 
@@ -41,8 +41,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: NOW)
 
 
+def settings_of(url: str) -> Settings:
+    """Settings with this database. The others don't matter."""
+    return read({"DATABASE_URL": url})[0]
+
+
 class Told:
-    """A bot's database, and what the command tells of it."""
+    """A bot's database, and what the command says about it."""
 
     def __init__(self, database: Database, url: str) -> None:
         self.database, self.url = database, url
@@ -77,12 +82,12 @@ class Told:
         await self.database.run(lambda tx: tx.execute(insert(schema.audit).values(line)))
 
     async def tell(self, form: str, since: float = 3600.0) -> str:
-        """What is told of so many seconds."""
+        """What is printed for so many seconds."""
         out = io.StringIO()
-        await asyncio.to_thread(audit.write, out, {"DATABASE_URL": self.url}, since=since, form=form)
+        await asyncio.to_thread(audit.write, out, settings_of(self.url), since=since, form=form)
         return out.getvalue()
 
-    async def lines(self, since: float = 3600.0) -> list[Mapping[str, str]]:
+    async def lines(self, since: float = 3600.0) -> list[Mapping[str, object]]:
         """The same, read."""
         return [json.loads(line) for line in (await self.tell("json", since)).splitlines()]
 
@@ -97,7 +102,7 @@ async def told(database: Database, url: str) -> AsyncIterator[Told]:
 
 
 async def test_a_table(told: Told) -> None:
-    """For people: the first first, in columns, beside a running bot."""
+    """For people: oldest first, in columns, beside a running bot."""
     await told.add("flux", "not_allowed", ago=5.0)
     await told.add("sdxl", reload={"state": "done"})
 
@@ -108,15 +113,15 @@ async def test_a_table(told: Told) -> None:
     )
 
 
-async def test_nothing_to_tell(told: Told) -> None:
-    """Where nobody has asked, there are the names of the columns and nothing else."""
+async def test_an_empty_audit(told: Told) -> None:
+    """Where nobody has asked for anything, there are the names of the columns and nothing else."""
     assert (await told.tell("table")).split() == list(audit.COLUMNS)
     assert await told.tell("csv") == ",".join(audit.COLUMNS) + "\n"
     assert await told.tell("json") == ""
 
 
-async def test_only_what_is_wanted(told: Told) -> None:
-    """What is older than since is left out."""
+async def test_only_the_time_asked_for(told: Told) -> None:
+    """What is older is left out."""
     for ago in (90.0, 61.0, 59.0):
         await told.add(f"model-{ago:g}", ago=ago)
 
@@ -130,7 +135,7 @@ async def test_only_what_is_wanted(told: Told) -> None:
         ({"state": "requested"}, "in flight"),
         ({"state": "accepted"}, "in flight"),
         ({"state": "notifying"}, "should be ready"),
-        ({"state": "done", "undeliverable": True}, "should be ready, could not be told"),
+        ({"state": "done", "undeliverable": True}, "should be ready, couldn't notify everyone"),
         ({"state": "notifying", "failure": "CREDITS"}, "failed: the ModelsLab account is out of credits"),
         ({"failure": "DOWN", "outcome_unknown": True}, "failed: ModelsLab's service is failing, but may be reloading"),
         ({"failure": "OF_A_LATER_VERSION"}, "failed: something went wrong inside this bot"),
@@ -143,6 +148,41 @@ async def test_results(told: Told, reload: dict[str, object], result: str) -> No
     assert [line["result"] for line in await told.lines()] == [result]
 
 
+async def test_json_has_booleans_and_times_with_a_zone(told: Told) -> None:
+    """For programs: one object per line, in ASCII, so that it is JSON on every terminal."""
+    await told.add("😀", "not_allowed", ago=5.5)
+    await told.add("sdxl", reload={"state": "done"})
+    text = await told.tell("json")
+
+    assert text.isascii()
+    assert [json.loads(line) for line in text.splitlines()] == [
+        {
+            "at": "2023-11-15T11:59:54Z",
+            "who": "U0ADA",
+            "team": "T0HOME",
+            "where": "C0MODELS",
+            "what": "😀",
+            "allowed": False,
+            "outcome": "not_allowed",
+            "rule": "*",
+            "reload": "",
+            "result": "",
+        },
+        {
+            "at": "2023-11-15T12:00:00Z",
+            "who": "U0ADA",
+            "team": "T0HOME",
+            "where": "C0MODELS",
+            "what": "sdxl",
+            "allowed": True,
+            "outcome": "requested",
+            "rule": "*",
+            "reload": "r1",
+            "result": "should be ready",
+        },
+    ]
+
+
 async def test_a_spreadsheet_calculates_nothing(told: Told) -> None:
     """What somebody typed is never a formula."""
     await told.add("=1+1,2", "not_a_command")
@@ -153,10 +193,10 @@ async def test_a_spreadsheet_calculates_nothing(told: Told) -> None:
 
 @pytest.mark.parametrize(
     ("version", "why"),
-    [(99, "the database is of a newer program")],
+    [(99, "belongs to a newer version")],
 )
 async def test_a_database_of_another_version(told: Told, version: int, why: str) -> None:
-    """It is said which, and left alone."""
+    """The reason says which, and the database is left alone."""
     await told.database.run(lambda tx: tx.execute(update(schema.version).values(version=version)))
 
     with pytest.raises(CannotStart, match=why):
@@ -164,7 +204,7 @@ async def test_a_database_of_another_version(told: Told, version: int, why: str)
 
 
 async def test_a_database_without_a_version(told: Told) -> None:
-    """Nobody can tell what its tables are."""
+    """It can't be told what its tables are."""
     await told.database.run(lambda tx: tx.execute(delete(schema.version)))
 
     with pytest.raises(CannotStart, match="the table reload_model_schema should have one row and has 0"):
@@ -182,26 +222,26 @@ async def test_a_database_without_tables(database: Database, url: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """It is not made."""
+    """It isn't created."""
     with pytest.raises(CannotStart, match="there is no file"):
-        audit.write(io.StringIO(), {"DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}, since=1.0, form="json")
+        audit.write(io.StringIO(), settings_of(f"sqlite:///{tmp_path}/x.db"), since=1.0, form="json")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """What SQLite says of it is told."""
+    """SQLite's reason is printed."""
     (tmp_path / "x.db").write_text("no database, but longer than what one begins with" * 9)
 
-    with pytest.raises(CannotStart, match="cannot be read: file is not a database"):
-        audit.write(io.StringIO(), {"DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}, since=1.0, form="json")
+    with pytest.raises(CannotStart, match="can't be read: file is not a database"):
+        audit.write(io.StringIO(), settings_of(f"sqlite:///{tmp_path}/x.db"), since=1.0, form="json")
 
 
 def test_a_server_that_is_not_there() -> None:
-    """What libpq says is told, without the password."""
-    env = {"DATABASE_URL": "postgresql://bot:hunter2secret@/db?host=/nowhere/hunter2secret"}
+    """libpq's reason is printed, without the password."""
+    settings = settings_of("postgresql://bot:hunter2secret@/db?host=/nowhere/hunter2secret")
 
-    with pytest.raises(CannotStart, match="cannot be read") as raised:
-        audit.write(io.StringIO(), env, since=1.0, form="json")
+    with pytest.raises(CannotStart, match="can't be read") as raised:
+        audit.write(io.StringIO(), settings, since=1.0, form="json")
     assert "hunter2secret" not in str(raised.value)
 
 
@@ -214,61 +254,4 @@ def test_a_driver_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.ops.audit.reading_engine", missing)
 
     with pytest.raises(CannotStart, match=r"install reload-model-bot\[postgres\]"):
-        audit.write(io.StringIO(), {"DATABASE_URL": "postgresql://db/x"}, since=1.0, form="json")
-
-
-# --- the command line -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "since", "form"),
-    [
-        ([], 604800.0, "table"),
-        (["--since", "30m", "--json"], 1800.0, "json"),
-        (["--since=12h", "--csv"], 43200.0, "csv"),
-        (["--since=2w"], 1209600.0, "table"),
-    ],
-)
-def test_the_options(arguments: list[str], since: float, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are handed on; the default is a week, as a table."""
-    seen: list[object] = []
-    monkeypatch.setattr("bot.ops.audit.write", lambda _out, _env, **options: seen.append(options))
-
-    assert main(["audit", *arguments]) == 0
-    assert seen == [{"since": since, "form": form}]
-
-
-@pytest.mark.parametrize("arguments", [["--since", "7"], ["--since=-7d"], ["--since=d"], ["--json", "--csv"]])
-def test_options_that_make_no_sense(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """They end with 2, as everywhere."""
-    with pytest.raises(SystemExit) as raised:
-        main(["audit", *arguments])
-
-    assert raised.value.code == 2
-    assert "audit: error: argument" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("env", "code", "told"),
-    [
-        ({"DATABASE_URL": "sqlite:///nowhere.db"}, 1, "reload-model-bot audit: DATABASE_URL: there is no file"),
-        ({"DATABASE_URL": "mysql://x"}, 2, "DATABASE_URL names no database that is known"),
-    ],
-)
-def test_what_cannot_be_read(
-    env: dict[str, str], code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is told on stderr, with an exit code; no other setting is needed."""
-    monkeypatch.setattr("bot.settings.environment", lambda: env)
-
-    assert main(["audit"]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(told)
-
-
-def test_other_settings_are_not_minded(tmp_path: Path) -> None:
-    """Only the fault that is in the way is told."""
-    with pytest.raises(SettingsError) as raised:
-        audit.write(io.StringIO(), {"DATABASE_URL": f"{tmp_path}", "PORT": "x"}, since=1.0, form="json")
-    assert len(raised.value.faults) == 1
+        audit.write(io.StringIO(), settings_of("postgresql://db/x"), since=1.0, form="json")
