@@ -107,7 +107,7 @@ def _run(_options: argparse.Namespace) -> int:
     try:
         config = settings.load(settings.environment(), terminal=sys.stderr.isatty())
     except SettingsError as error:
-        _complain("\n- ".join(("The settings are not fit to start with:", *error.faults)))
+        _complain("\n- ".join(("The settings are not fit to start with:", *error.problems)))
         return EXIT_SETTINGS
     logs.configure(config.log_level, config.log_format, config.secrets)
     # The database thread gives up the interpreter at every statement: this is how soon it gets it back from a busy
@@ -166,7 +166,7 @@ def _audit(options: argparse.Namespace) -> int:
     try:
         audit.write(sys.stdout, settings.environment(), since=options.since, form=options.form)
     except SettingsError as error:
-        _complain("\n".join(error.faults))
+        _complain("\n".join(error.problems))
         return EXIT_SETTINGS
     except CannotStart as error:
         _complain(f"reload-model-bot audit: {error}")

@@ -2,38 +2,41 @@
 
 import asyncio
 import errno
-import json
 import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
-from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
 from bot import __version__
 from bot.core.access import Allowlist, Home
 from bot.core.clock import SteadyClock
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
-from bot.handlers.bolt import build, dispatch
-from bot.handlers.home_tab import HomeTabs
-from bot.handlers.listener import Listener
+from bot.handlers import bolt, buttons, commands, errors, home_tab, picker
+from bot.handlers.access import Access
+from bot.handlers.audit_trail import AuditTrail
+from bot.handlers.home_tab import HomeTabs, Pace
+from bot.handlers.picker import Picker
+from bot.handlers.replies import Replies
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
+from bot.ops.health import add_health, add_metrics
 from bot.ops.logging import Redactor
 from bot.ops.metrics import Metrics
 from bot.proxy import proxy_to
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackClient, quiet
-from bot.slack.http import SlackDoor, WebServer
+from bot.slack.http import BODY_SECONDS, SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
-from bot.slack.payloads import Request
-from bot.slack.socket_mode import SocketMode
+from bot.slack.server import ServerTiming, WebServer
+from bot.slack.socket_mode import SocketMode, SocketTiming
 from bot.slack.user_groups import UserGroups, reading
 from bot.storage.database import Database
 from bot.storage.store import Limits, Store
@@ -58,16 +61,25 @@ EXIT_SECONDS = 7.5
 _NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says of an address that is another machine's, or of a kind that it does not have."""
 
-_SLACK_HOSTS = ("slack.com", "slack-gov.com")
-
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the parts wait."""
+
+    body_seconds: float = BODY_SECONDS
+    server: ServerTiming = field(default_factory=ServerTiming)
+    socket_mode: SocketTiming = field(default_factory=SocketTiming)
+    home_tabs: Pace = field(default_factory=Pace)
 
 
 class Service:
     """One process of the bot."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
         self._settings = settings
+        self._timing = timing
         self._closing = AsyncExitStack()
         clock = SteadyClock()
         self._groups = UserGroups(settings.allowed_groups, clock)
@@ -79,8 +91,8 @@ class Service:
         self._asking = self._database if sqlite else Database(settings.database_url, clock)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
-        self._web = WebServer(settings.host, settings.port)
-        self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
+        self._web = WebServer(settings.host, settings.port, timing.server)
+        self._admin = WebServer(settings.host, settings.admin_port, timing.server) if settings.admin_port else None
         self._metrics = Metrics(read=self._admin is not None)
         self._desk: Worker | None = None
         self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
@@ -102,9 +114,8 @@ class Service:
             await database.start()
         slack, desk = self._build()
         self._keep_reading(slack)
-        listener = self._listener(slack, desk)
-        app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
-        socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
+        app = self._bolt_app(slack, desk)
+        socket = self._socket_mode(app, slack) if settings.socket_mode else None
         await self._listen(app, slack, desk, socket)
         opened_at = await self._open()
         self._desk = desk
@@ -144,7 +155,7 @@ class Service:
         to_modelslab = aiohttp.ClientSession(proxy=proxy_to(settings.modelslab_url), auto_decompress=False)
         self._at_stop(to_slack.close)
         self._at_stop(to_modelslab.close)
-        slack = SlackClient(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
+        slack = SlackClient(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics.posting)
         redact = Redactor(settings.secrets)
         modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
         self._catalogue = Catalog(modelslab.models, self._store.known_models)
@@ -161,13 +172,26 @@ class Service:
         )
         return slack, desk
 
-    def _listener(self, slack: SlackClient, desk: Worker) -> Listener:
-        homes = HomeTabs(slack, desk, self._allowlist)
-        may_respond = _trusted_hosts(self._settings.slack_api_url)
-        listener = Listener(self._allowlist, desk, slack, self._catalogue, homes, may_respond, self._metrics)
-        for part in (homes, listener):
+    def _bolt_app(self, slack: SlackClient, worker: Worker) -> AsyncApp:
+        """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
+        access, audit = Access(self._allowlist), AuditTrail(worker, self._metrics)
+        home_tabs = HomeTabs(slack, worker, self._allowlist, self._timing.home_tabs)
+        replies = Replies(slack, home_tabs)
+        opener = Picker(replies, self._catalogue, self._allowlist)
+        worker.on_change = home_tabs.changed
+        app = bolt.new_app(slack.client, quiet("slack_bolt.app"))
+        commands.register(app, access, worker, audit, opener)
+        buttons.register(app, access, worker, audit, replies, opener)
+        picker.register(app, access, worker, audit, opener)
+        home_tab.register(app, home_tabs)
+        errors.register(app, audit, replies)
+        for part in (home_tabs, replies):
             self._at_stop(part.stop)
-        return listener
+        return app
+
+    def _socket_mode(self, app: AsyncApp, slack: SlackClient) -> SocketMode:
+        token, timing = self._settings.slack_app_token, self._timing.socket_mode
+        return SocketMode(slack.client, token, partial(bolt.dispatch, app), timing)
 
     def _keep_reading(self, slack: SlackClient) -> None:
         """Read the user groups, of which there may be none. Nobody waits for them: unread they admit nobody."""
@@ -182,13 +206,14 @@ class Service:
     async def _listen(self, app: AsyncApp, slack: SlackClient, desk: Worker, socket: SocketMode | None) -> None:
         """Open the ports. In Socket Mode Slack's events do not come this way, so there is no path for them."""
         operators = self._admin or self._web
-        operators.add_health("/healthz", self._health(desk))
-        operators.add_health("/readyz", self._readiness(slack, socket))
+        add_health(operators.app, "/healthz", self._health(desk))
+        add_health(operators.app, "/readyz", self._readiness(slack, socket))
         if socket is None:
-            door = SlackDoor(self._settings.slack_signing_secret, _to_response(app))
-            self._web.app.router.add_post(EVENTS_PATH, door.handle)
+            secret, dispatch = self._settings.slack_signing_secret, partial(bolt.dispatch, app)
+            endpoint = SlackEndpoint(secret, dispatch, body_seconds=self._timing.body_seconds)
+            self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
         if self._admin is not None:
-            self._admin.add_metrics("/metrics", self._scrape(desk))
+            add_metrics(self._admin.app, "/metrics", self._scrape(desk))
             self._at_stop(self._admin.stop)
         self._at_stop(self._web.stop)
         if socket is not None:
@@ -298,45 +323,6 @@ async def run(settings: Settings) -> None:
         starting.cancel()
         stopping.cancel()
         await service.stop(drain=0.0 if settings.socket_mode else DRAIN_SECONDS)
-
-
-# --- between Bolt and the two ways in -------------------------------------------------------------------
-
-
-def _to_response(app: AsyncApp) -> Callable[[Request], Awaitable[web.Response]]:
-    async def answer(request: Request) -> web.Response:
-        response = await dispatch(app, request)
-        content_type = response.first_headers().get("content-type", "text/plain").partition(";")[0]
-        return web.Response(status=response.status, text=response.body, content_type=content_type)
-
-    return answer
-
-
-def _to_ack(app: AsyncApp) -> Callable[[Request], Awaitable[dict[str, object] | None]]:
-    async def answer(request: Request) -> dict[str, object] | None:
-        response = await dispatch(app, request)
-        content: object = json.loads(response.body) if response.body.startswith("{") else None
-        return content if isinstance(content, dict) else None
-
-    return answer
-
-
-def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
-    """A response_url is sent messages only on Slack's hosts, or on the configured API's."""
-    api = urlsplit(api_url)
-
-    def trusted(url: str) -> bool:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        host = parts.hostname or ""
-        if parts.scheme == "http":
-            return is_loopback(host) and is_loopback(api.hostname or "")
-        of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
-        return parts.scheme == "https" and (of_slack or host == api.hostname)
-
-    return trusted
 
 
 def _home(answer: Mapping[str, object]) -> tuple[Home, str]:

@@ -33,7 +33,7 @@ def faults(env: Mapping[str, str]) -> list[str]:
     """The faults of an environment that is not fit to start with."""
     with pytest.raises(SettingsError) as raised:
         load(env)
-    return list(raised.value.faults)
+    return list(raised.value.problems)
 
 
 def fault(name: str, value: str) -> str:
@@ -440,7 +440,7 @@ def test_a_file_that_is_no_text_is_a_fault(dotenv: Path) -> None:
 
     with pytest.raises(SettingsError) as raised:
         environment(dotenv)
-    assert raised.value.faults == (f"{dotenv} cannot be read (it is not UTF-8): make it a readable text in UTF-8",)
+    assert raised.value.problems == (f"{dotenv} cannot be read (it is not UTF-8): make it a readable text in UTF-8",)
 
 
 def test_a_file_that_may_not_be_read_is_a_fault(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,28 +15,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot import settings
 from bot.core.models import IN_FLIGHT
-from bot.errors import (
-    CannotStart,
-    Failure,
-    GroupUnread,
-    NotAllowed,
-    NotReady,
-    OtherWorkspace,
-    SettingsError,
-    TooManyCommands,
-    TooManyInFlight,
-    WrongChannel,
-)
+from bot.errors import CannotStart, Failure, Refusal, SettingsError
 from bot.ops.logging import Redactor
 from bot.storage import schema
 from bot.storage import statements as sql
 from bot.storage.database import reading_engine, sqlite_file
+from bot.ui.reasons import FAILURES
 
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
 
 _REFUSED = frozenset(
-    refusal.audit
-    for refusal in (GroupUnread, NotAllowed, NotReady, OtherWorkspace, TooManyCommands, TooManyInFlight, WrongChannel)
+    {
+        Refusal.GROUP_UNREAD,
+        Refusal.NOT_ALLOWED,
+        Refusal.NOT_READY,
+        Refusal.OTHER_WORKSPACE,
+        Refusal.TOO_MANY_COMMANDS,
+        Refusal.TOO_MANY_IN_FLIGHT,
+        Refusal.WRONG_CHANNEL,
+    }
 )
 _SETTING = "DATABASE_URL"
 _FORMULA = ("=", "+", "-", "@")
@@ -97,7 +94,7 @@ def _line(row: _AuditRow) -> Line:
 def _result(state: str, failure: str | None, *, unknown: bool, untold: bool) -> str:
     """How a reload ended, as far as is known."""
     if failure is not None:
-        why = Failure.__members__.get(failure, Failure.INTERNAL).why
+        why = FAILURES[Failure(failure)].why
         told = f"failed: {why}" + (", but may be reloading" if unknown else "")
     else:
         told = "in flight" if state in IN_FLIGHT else "should be ready"

@@ -140,12 +140,12 @@ class Metrics:
     def _begin_at_zero(self) -> None:
         """Prometheus sees an increase only of what it has seen before."""
         self._gauges[_BUILD].labels(__version__, platform.python_version()).set(1)
-        for outcome in ("requested", "not_recorded", "stumbled"):
+        for outcome in ("requested", "not_recorded", "uncertain", "internal_error"):
             self._add(_COMMANDS, outcome, by=0)
         self._add(_RELOADS, "accepted", by=0)
         for failure in Failure:
-            self._add(_RELOADS, failure.name.lower(), by=0)
-            self._add(_MODELSLAB_ERRORS, failure.name.lower(), by=0)
+            self._add(_RELOADS, failure.value, by=0)
+            self._add(_MODELSLAB_ERRORS, failure.value, by=0)
         for kind in JobKind:
             self._gauges[_IN_HAND].labels(kind.value)
             for name in (_CLAIMS, _RETRIES, _CRASHES):
@@ -211,7 +211,7 @@ class Metrics:
 
     def failed(self, failure: Failure) -> None:
         """A reload failed for good."""
-        self._add(_RELOADS, failure.name.lower())
+        self._add(_RELOADS, failure.value)
 
     def told(self, via: str, late: float | None) -> None:
         """A reload's end was told, so many seconds late; None for one that failed, which has no time to keep."""
@@ -232,7 +232,7 @@ class Metrics:
         try:
             yield
         except ModelsLabError as failed:
-            self._add(_MODELSLAB_ERRORS, failed.failure.name.lower())
+            self._add(_MODELSLAB_ERRORS, failed.failure.value)
             if isinstance(failed, ModelsLabRetryableError) and failed.wait is not None:
                 self._observe(_LIMIT_WAITS, failed.wait, "modelslab")
             raise

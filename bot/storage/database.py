@@ -37,7 +37,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from bot.errors import CannotStart, DatabaseUnavailable
+from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage.prepared import Prepared, Rows
 
 if TYPE_CHECKING:
@@ -193,10 +193,6 @@ class _Job:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(None)
-
-
-class CommitUncertain(DatabaseUnavailable):
-    """The commit had begun and its outcome is not known."""
 
 
 class Database:

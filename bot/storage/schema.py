@@ -45,7 +45,7 @@ class VersionColumns(TypedColumns):
 
 
 class ReloadColumns(TypedColumns):
-    """One reload of one model; failure is the name of a bot.errors.Failure."""
+    """One reload of one model; failure is the value of a bot.errors.Failure."""
 
     id: Named[str] = Column(Text, primary_key=True)
     model_id: Named[str] = Column(Text)
@@ -113,7 +113,7 @@ class StepColumns(TypedColumns):
 class AuditColumns(TypedColumns):
     """One invocation and what came of it; reload_id is that of the reload it began or joined, which may be forgotten.
 
-    outcome is "requested", "joined", a bot.command.Word or the audit of a bot.errors.Declined; rule is what let
+    outcome is "requested", "joined", a bot.command.Word or a bot.errors.Refusal; rule is what let
     the person in, or kept them out.
     """
 

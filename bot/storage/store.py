@@ -25,7 +25,7 @@ from bot.core.models import (
     Subscriber,
     Work,
 )
-from bot.errors import DatabaseUnavailable, Declined, Failure, LeaseLost, TooManyCommands, TooManyInFlight
+from bot.errors import DatabaseUnavailable, Failure, LeaseLost, Refusal, Refused
 from bot.storage import schema
 from bot.storage import statements as sql
 from bot.storage.database import Database, Transaction
@@ -169,20 +169,20 @@ class Store:
     async def ask(self, ask: Ask) -> Asked:
         """Commit an asking: a new reload, or a watcher more for the one in flight. The same trigger_id counts once.
 
-        So does a person's second press of a button within PRESS_SECONDS. Raises TooManyCommands or TooManyInFlight.
+        So does a person's second press of a button within PRESS_SECONDS. Raises Refused for too many.
         """
         asked = await self._asking.run(partial(_ask, self._limits, ask), within=ASK_SECONDS, order=ask.model_id)
-        if isinstance(asked, Declined):
+        if isinstance(asked, Refused):
             raise asked
         return asked
 
     async def join(self, ask: Ask, reload_id: str) -> Asked | None:
         """Commit a watcher more for this very reload; None where it is over or unknown.
 
-        Who watches it in that channel already is answered alike, and nothing is written. Raises TooManyCommands.
+        Who watches it in that channel already is answered alike, and nothing is written. Raises Refused for too many.
         """
         asked = await self._database.run(partial(_join, self._limits, ask, reload_id), within=ASK_SECONDS)
-        if isinstance(asked, Declined):
+        if isinstance(asked, Refused):
             raise asked
         return asked
 
@@ -252,7 +252,7 @@ class Store:
         def operation(tx: Transaction) -> Reload:
             self._end(tx, item)
             _note_unknown(tx, item, unknown=unknown)
-            failed = tx.execute(sql.FAIL, the_reload=item.reload_id, why=failure.name, what=said)
+            failed = tx.execute(sql.FAIL, the_reload=item.reload_id, why=failure.value, what=said)
             reload_ = _to_reload(failed.one())
             for channel_id in _channels(tx, item.reload_id):
                 _add_step(tx, item.reload_id, JobKind.FOLLOW_UP, tx.now, channel_id=channel_id)
@@ -454,14 +454,14 @@ class Store:
 # --- operations: each runs inside a transaction of the database thread ----------------------------------
 
 
-def _ask(limits: Limits, ask: Ask, tx: Transaction) -> Asked | Declined:
+def _ask(limits: Limits, ask: Ask, tx: Transaction) -> Asked | Refused:
     """What came of an asking. One that is declined is returned and not raised, so that nothing else is undone."""
     if (begun := _begun_at_once(limits, ask, tx)) is not None:
         return begun
     if (pressed := _pressed(tx, ask)) is not None:
         return _answered(tx, *pressed)
     if _asked_enough(tx, ask.user_id, limits.per_person):
-        return _declined(tx, ask, TooManyCommands(limits.per_person, PERSON_SECONDS))
+        return _declined(tx, ask, _too_many_commands(limits))
     reload_, created = _create_or_join(tx, ask.model_id)
     if (pressed := _pressed(tx, ask)) is not None:  # another replica had the first click, and was waited for
         if created:
@@ -469,7 +469,7 @@ def _ask(limits: Limits, ask: Ask, tx: Transaction) -> Asked | Declined:
         return _answered(tx, *pressed)
     if created and _is_full(tx, limits.in_flight):
         tx.execute(sql.FORGET_RELOAD, the_reload=reload_.id)
-        return _declined(tx, ask, TooManyInFlight(limits.in_flight))
+        return _declined(tx, ask, _too_many_in_flight(limits))
     asked = _begin_or_join(tx, ask, reload_, created=created)
     return _noted(tx, ask, asked)
 
@@ -507,7 +507,7 @@ def _begun_at_once(limits: Limits, ask: Ask, tx: Transaction) -> Asked | None:
     return Asked(Reload(reload_id, ask.model_id, State.REQUESTED, tx.now), asker, joined=False)
 
 
-def _join(limits: Limits, ask: Ask, reload_id: str, tx: Transaction) -> Asked | Declined | None:
+def _join(limits: Limits, ask: Ask, reload_id: str, tx: Transaction) -> Asked | Refused | None:
     """What came of a wish to watch a reload. Locked, it stays in flight until the watcher is there."""
     row = tx.execute(sql.JOINABLE, the_reload=reload_id).first()
     if row is None:
@@ -517,7 +517,7 @@ def _join(limits: Limits, ask: Ask, reload_id: str, tx: Transaction) -> Asked | 
     if tx.execute(sql.WATCHES, **watching).first() is not None:
         return Asked(reload_, _first_watcher(tx, reload_id), joined=True)
     if _asked_enough(tx, ask.user_id, limits.per_person):
-        return _declined(tx, ask, TooManyCommands(limits.per_person, PERSON_SECONDS))
+        return _declined(tx, ask, _too_many_commands(limits))
     return _noted(tx, ask, _begin_or_join(tx, ask, reload_, created=False))
 
 
@@ -557,7 +557,16 @@ def _is_full(tx: Transaction, limit: int) -> bool:
     return bool(limit) and tx.execute(sql.COUNT_IN_FLIGHT).scalar_one() > limit
 
 
-def _declined(tx: Transaction, ask: Ask, declined: Declined) -> Asked | Declined:
+def _too_many_commands(limits: Limits) -> Refused:
+    rule = "COMMANDS_PER_PERSON"
+    return Refused(Refusal.TOO_MANY_COMMANDS, rule=rule, limit=limits.per_person, seconds=PERSON_SECONDS)
+
+
+def _too_many_in_flight(limits: Limits) -> Refused:
+    return Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
+
+
+def _declined(tx: Transaction, ask: Ask, declined: Refused) -> Asked | Refused:
     """An invocation of before is no second one, and no limit meets it: it is answered as before."""
     if tx.execute(sql.INVOCATION, the_trigger=ask.trigger_id).first() is not None:
         return _asked_before(tx, ask.trigger_id)
@@ -855,16 +864,11 @@ def _to_reload(row: _ReloadRow) -> Reload:
         accepted_at,
         ready_at,
         ended_at,
-        _to_failure(failure),
+        Failure(failure) if failure else None,
         said,
         unknown,
         undeliverable,
     )
-
-
-def _to_failure(name: str | None) -> Failure | None:
-    """A later version may know failures that this one does not: they must not stop it."""
-    return Failure.__members__.get(name, Failure.INTERNAL) if name else None
 
 
 def _to_watcher(row: _WatcherRow) -> Subscriber:

@@ -7,19 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from slack_sdk.models.blocks import ActionsBlock, Block
+
 from bot.core.models import DAY, IDLE_AFTER, IN_FLIGHT, Entry, Reload, Reminder, State, Subscriber, a_while
-from bot.core.text import code
+from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.ui import blocks
-from bot.ui.blocks import Block
 from bot.ui.buttons import Action, Button
+from bot.ui.reasons import FAILURES, either
 
 MENTIONS_LIMIT = 400
 MENTIONS_CHARACTERS = 8000
 """People whom one message mentions, so that it stays below the 13,200 characters that Slack takes in blocks."""
-
-SAID_LIMIT = 200
-"""Characters of ModelsLab's own words that are passed on."""
 
 NOTIFY_ME = "Notify me too"
 RELOAD_AGAIN = "Reload again"
@@ -52,14 +51,14 @@ class Message:
         return bool(self.bar or self.buttons) or any(line.button for line in self.lines)
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[dict[str, object]]:
         """The text in as many sections as it takes, or line by line, the bar below, and the buttons at the end."""
-        shown = [line.block for line in self.lines] or blocks.sections(self.text)
+        shown: list[Block] = [*(line.block for line in self.lines)] or [*blocks.sections(self.text)]
         if self.bar:
             shown.append(blocks.context(self.bar))
         if self.buttons:
-            shown.append(blocks.actions(self.buttons))
-        return shown
+            shown.append(ActionsBlock(elements=[each.element(at) for at, each in enumerate(self.buttons)]))
+        return [block.to_dict() for block in shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Line:
     @property
     def block(self) -> Block:
         """Its section."""
-        return blocks.section(self.text, blocks.button(self.button) if self.button else None)
+        return blocks.section(self.text, self.button.element() if self.button else None)
 
 
 def _listed(*lines: Line) -> Message:
@@ -200,7 +199,7 @@ def _progress(reload: Reload, reload_seconds: float) -> str:
 def _ending(reload: Reload) -> str:
     lost = " (not everyone could be told)" if reload.undeliverable else ""
     if reload.failure is not None:
-        return f"✗ {reload.failure.why}{lost}"
+        return f"✗ {FAILURES[reload.failure].why}{lost}"
     return f"✓ expected ready {when(reload.ready_at or reload.asked_at)}{lost}"
 
 
@@ -242,8 +241,10 @@ def closed(reload: Reload, askers: Sequence[Subscriber], *, again: bool = False)
     """The status message once the follow-up is out; again: with a button to reload the model again."""
     asker = askers[0]
     mark, how = "✓", f"expected ready {when(reload.ready_at or reload.asked_at)}"
-    if reload.failure is not None or reload.undeliverable:
-        mark, how = "✗", reload.failure.why if reload.failure else "not everyone could be told how it turned out"
+    if reload.failure is not None:
+        mark, how = "✗", FAILURES[reload.failure].why
+    elif reload.undeliverable:
+        mark, how = "✗", "not everyone could be told how it turned out"
     return Message(
         f"{mark} {code(reload.model_id)}, asked for by {mention(asker.user_id)} · {how} · reload `{reload.id}`",
         buttons=[Button(again_label(reload), Action.AGAIN, reload.model_id, asker.channel_id)] if again else (),
@@ -261,7 +262,7 @@ def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> 
 
 def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] = ()) -> Message:
     """What went wrong, in one sentence, and what to do; near are ids of models that may have been meant."""
-    cause, channel_id = reload.failure or Failure.INTERNAL, audience[0].channel_id
+    cause, channel_id = FAILURES[reload.failure or Failure.INTERNAL], audience[0].channel_id
     said = f" ({code(reload.said, SAID_LIMIT)})" if reload.said else ""
     text = f"{_mentions(audience)} {code(reload.model_id)} was not reloaded: {cause.why}{said}."
     if reload.unknown:
@@ -269,20 +270,14 @@ def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] 
             " An earlier request got no clear answer, so the model may already be reloading:"
             " try it in a few minutes before you ask again."
         )
-    meant = f" Did you mean {_either(near)}?" if near else ""
+    meant = f" Did you mean {either([code(model_id) for model_id in near])}?" if near else ""
     return Message(
-        f"{text} {cause.mend}{meant} (reload `{reload.id}`)",
+        f"{text} {cause.fix}{meant} (reload `{reload.id}`)",
         buttons=[
             *(Button(model_id, Action.AGAIN, model_id, channel_id) for model_id in near),
             Button(TRY_AGAIN, Action.AGAIN, reload.model_id, channel_id),
         ],
     )
-
-
-def _either(model_ids: Sequence[str]) -> str:
-    """Ids, one of which it is: "`a`, `b` or `c`"."""
-    *others, last = map(code, model_ids)
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def stumbled(reload: Reload, audience: Sequence[Subscriber]) -> Message:

@@ -37,20 +37,21 @@ from bot.core.retry import (
     post_wait,
 )
 from bot.errors import (
+    CommitUncertain,
     DatabaseUnavailable,
     Failure,
     LeaseLost,
     ModelsLabError,
     ModelsLabPermanentError,
     ModelsLabRetryableError,
-    NotRecorded,
+    Refusal,
+    Refused,
     SlackError,
     SlackPermanentError,
     SlackRetryableError,
 )
 from bot.modelslab.client import ModelsLab
 from bot.ops.metrics import Metrics
-from bot.storage.database import CommitUncertain
 from bot.storage.store import Ask, Asked, Note, Store
 from bot.ui import messages
 from bot.ui.messages import Message
@@ -137,6 +138,8 @@ class Worker:
         self._stopping = False
         self._opened_at = 0.0
         self._asked_at = 0.0
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a reload is requested or changes its state: what shows reloads is then out of date."""
         self.turned_at = 0.0
         """When the loop turned last, by the monotonic clock; 0 before it has."""
         self._steps: dict[JobKind, Callable[[Work], Awaitable[None]]] = {
@@ -152,7 +155,7 @@ class Worker:
     # --- what people ask for ------------------------------------------------------------------------
 
     async def ask(self, ask: Ask) -> Asked:
-        """Commit what a person asks for; then, and only then, it is begun. Raises NotRecorded, and TooMany…."""
+        """Commit what a person asks for; then, and only then, it is begun. Raises Refused."""
         return await self._recorded(ask, self._store.ask(ask))
 
     async def join(self, ask: Ask, reload_id: str) -> Asked | None:
@@ -167,8 +170,9 @@ class Worker:
             log.warning("ask_not_recorded", user=ask.user_id, model=ask.model_id, error=str(away))
             if isinstance(away, CommitUncertain):
                 self._keep(self._withdraw(ask))
-            raise NotRecorded from away
+            raise Refused(Refusal.NOT_RECORDED) from away
         self.wake()
+        self.on_change()
         return asked
 
     def note(self, note: Note) -> None:
@@ -183,18 +187,18 @@ class Worker:
             log.warning("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(away))
 
     async def remind(self, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
-        """Commit a reminder of a reload's model; None where it was never accepted. Raises NotRecorded."""
+        """Commit a reminder of a reload's model; None where it was never accepted. Raises Refused."""
         try:
             return await self._store.remind(user_id, reload_id, channel_id)
         except DatabaseUnavailable as away:
-            raise NotRecorded from away
+            raise Refused(Refusal.NOT_RECORDED) from away
 
     async def stop_reminding(self, user_id: str, model_id: str) -> bool:
-        """Take back a reminder; says whether there was one. Raises NotRecorded."""
+        """Take back a reminder; says whether there was one. Raises Refused."""
         try:
             return await self._store.stop_reminding(user_id, model_id)
         except DatabaseUnavailable as away:
-            raise NotRecorded from away
+            raise Refused(Refusal.NOT_RECORDED) from away
 
     async def reminders(self, user_id: str) -> list[Reminder]:
         """A person's reminders. Raises DatabaseUnavailable."""
@@ -284,6 +288,7 @@ class Worker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._metrics.ended(self._in_hand.pop(task).step.kind)
         self.wake()
+        self.on_change()
 
     def wake(self) -> None:
         """Something may be due: look now."""
@@ -376,7 +381,7 @@ class Worker:
             if out_of_time(step, work.now, wait, CALL_GIVE_UP):
                 await self._fail(work, failed)
             else:
-                log.warning("call_failed", why=failed.failure.name, said=failed.said, again_in=wait)
+                log.warning("call_failed", why=failed.failure.value, said=failed.said, again_in=wait)
                 unknown = failed.unknown
                 await _until_stored(lambda: self._store.again(step, wait, unknown=unknown))
                 self._metrics.retried(step.kind)
@@ -388,7 +393,7 @@ class Worker:
             log.info("call_accepted")
 
     async def _fail(self, work: Work, failed: ModelsLabError) -> None:
-        log.error("reload_failed", why=failed.failure.name, said=failed.said, unknown=failed.unknown)
+        log.error("reload_failed", why=failed.failure.value, said=failed.said, unknown=failed.unknown)
         await _until_stored(lambda: self._store.failed(work.step, failed.failure, failed.said, unknown=failed.unknown))
         self._metrics.failed(failed.failure)
 

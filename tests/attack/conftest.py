@@ -5,6 +5,7 @@ import os
 import resource
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.scenarios.conftest import bot, brisk, house, mode, slack
-from tests.scenarios.house import eventually
+from tests.scenarios.house import House, eventually
 
 __all__ = ["bot", "brisk", "house", "mode", "slack"]
 
@@ -74,11 +75,15 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
         await asyncio.gather(*batch)
 
 
+@pytest.fixture(autouse=True)
+def impatient(house: House) -> None:
+    """A body that never ends is given up soon."""
+    house.timing = replace(house.timing, body_seconds=0.4)
+
+
 @pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])
 def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
     """Either for a moment, or for a share of the long run."""
-    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.4)
-    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.4)
     monkeypatch.setattr("bot.worker.delivery.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
     if request.param == "moment":
         return Attack(0.0)

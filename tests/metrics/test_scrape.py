@@ -162,7 +162,7 @@ async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyP
 
     assert found['reload_model_step_crashes_total{step="call"}'] == 1
     assert found["reload_model_leases_lost_total"] == 1
-    assert found['reload_model_commands_total{outcome="stumbled"}'] == 1
+    assert found['reload_model_commands_total{outcome="internal_error"}'] == 1
 
 
 @one_mode

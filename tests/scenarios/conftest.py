@@ -25,10 +25,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.worker.loop.post_wait", lambda _attempts, _asked: 0.05)
     monkeypatch.setattr("bot.worker.loop.STOP_SECONDS", 0.5)
     monkeypatch.setattr("bot.storage.database._SQLITE_BUSY", 0.3)
-    monkeypatch.setattr("bot.slack.http.STOP_SECONDS", 0.2)
-    monkeypatch.setattr("bot.slack.http.LINGER_SECONDS", 0.3)
     monkeypatch.setattr("bot.app.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("bot.slack.socket_mode.RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture

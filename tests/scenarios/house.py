@@ -16,12 +16,15 @@ import aiohttp
 from aiohttp import web
 
 from bot import settings
-from bot.app import Service
+from bot.app import Service, Timing
+from bot.handlers.home_tab import Pace
 from bot.ops import logging as logs
 from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
+from bot.slack.server import ServerTiming
+from bot.slack.socket_mode import SocketTiming
 from bot.worker.loop import Worker
 from tests.secrecy import remember, scan, scan_folder
 
@@ -38,7 +41,14 @@ _SETTLED = f"NOT EXISTS (SELECT 1 FROM step WHERE NOT ({_RESTS}))"  # noqa: S608
 _ENDED = "(SELECT count(*) FROM reload WHERE state = 'done')"
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
+_NEVER_LOGGED = ("internal_error", "step_crashed", "turn_failed", "background_task_failed")
+
+TIMING = Timing(
+    server=ServerTiming(linger=0.3, stop=0.2),
+    socket_mode=SocketTiming(retry=0.05),
+    home_tabs=Pace(between_seconds=0.02, per_tab_seconds=0.0),
+)
+"""Shorter than in earnest, where waiting is not the point."""
 
 T = TypeVar("T")
 Record = Mapping[str, object]
@@ -137,6 +147,8 @@ class House:
             self.env["SLACK_APP_TOKEN"] = slack.app_token
         else:
             self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        self.timing = TIMING
+        """How long the bot's parts wait; set before it is opened."""
         self.mishaps = False
         """Whether errors of the bot's own are what the scenario is about."""
         self.service: Service | None = None
@@ -149,7 +161,7 @@ class House:
         self.env |= env
         config = settings.load(self.env)
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
-        self.service = Service(config)
+        self.service = Service(config, self.timing)
         self.starting = asyncio.create_task(self.service.start())
         return self.starting
 

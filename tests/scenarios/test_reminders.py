@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from bot.errors import DatabaseUnavailable, Failure, NotRecorded
+from bot.errors import DatabaseUnavailable, Failure, Refused
 from bot.sandbox.answers import Held, Raw
 from bot.sandbox.modelslab import error
 from bot.storage.store import Ask
 from bot.ui import messages
+from bot.ui.reasons import FAILURES
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
@@ -122,11 +123,11 @@ async def test_what_cannot_be_recorded(bot: House, monkeypatch: pytest.MonkeyPat
     for name in ("join", "remind", "stop_reminding"):
         monkeypatch.setattr(f"bot.storage.store.Store.{name}", away)
 
-    with pytest.raises(NotRecorded):
+    with pytest.raises(Refused, match="not_recorded"):
         await bot.desk.join(Ask("t", ADA, MODELS, "sdxl", ""), "r4x7k2")
-    with pytest.raises(NotRecorded):
+    with pytest.raises(Refused, match="not_recorded"):
         await bot.desk.remind(ADA, "r4x7k2", MODELS)
-    with pytest.raises(NotRecorded):
+    with pytest.raises(Refused, match="not_recorded"):
         await bot.desk.stop_reminding(ADA, "sdxl")
 
 
@@ -156,7 +157,7 @@ async def _refused(bot: House) -> str:
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
     await bot.wait_done()
-    assert Failure.UNKNOWN_MODEL.mend in told.text
+    assert FAILURES[Failure.UNKNOWN_MODEL].fix in told.text
     return told.text
 
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from bot.errors import CommitUncertain
 from bot.sandbox.answers import Held
 from bot.sandbox.modelslab import ACCEPTED
-from bot.storage.database import CommitUncertain
 from bot.storage.store import Ask, Asked, Store
 from tests.scenarios.house import ADA, READY, House, Later
 
@@ -127,7 +127,7 @@ async def test_a_commit_in_doubt(bot: House, committed: bool, monkeypatch: pytes
     await bot.ask("other")
     await bot.wait_done()
 
-    assert "Nothing was started" in ack.text
+    assert "I didn't start anything" in ack.text
     assert record["withdrawn"] == committed
     assert [call.model_id for call in bot.modelslab.calls] == ["other"]
     assert [row[0] for row in bot.reloads] == ["other"]

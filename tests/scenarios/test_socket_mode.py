@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -24,12 +25,10 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+async def impatient(house: House) -> House:
     """A house in which a broken connection is noticed within a fraction of a second."""
-    monkeypatch.setattr("bot.slack.socket_mode.PING_SECONDS", 0.2)
-    monkeypatch.setattr("bot.slack.socket_mode.WATCH_SECONDS", 0.0625)
-    monkeypatch.setattr("bot.slack.socket_mode.AWAY_SECONDS", 0.125)
-    monkeypatch.setattr("bot.slack.socket_mode.FRESH_SECONDS", 0.5)
+    timing = replace(house.timing.socket_mode, ping=0.2, watch=0.0625, away=0.125, fresh=0.5)
+    house.timing = replace(house.timing, socket_mode=timing)
     await house.open()
     return house
 
@@ -244,7 +243,7 @@ async def test_an_ack_that_is_lost(impatient: House, monkeypatch: pytest.MonkeyP
         received.set()
         return command.parse(text)
 
-    monkeypatch.setattr("bot.handlers.listener.parse", parse)
+    monkeypatch.setattr("bot.handlers.commands.parse", parse)
     impatient.slack.ack_seconds = 1.0
     with closing(sqlite3.connect(impatient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -326,7 +325,7 @@ async def test_socket_mode_is_away_at_the_start(
     """So is a Slack that gives no connection for now."""
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
     monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.slack.socket_mode.HANDSHAKE_SECONDS", 0.3)
+    house.timing = replace(house.timing, socket_mode=replace(house.timing.socket_mode, handshake=0.3))
     house.slack.fail("apps.connections.open", answer, times=2)
     await house.open()
 
@@ -347,7 +346,7 @@ async def test_a_command_before_slack_has_said_who_we_are(house: House) -> None:
     house.slack.heal()
     await starting
 
-    assert "I am still starting" in ack.text
+    assert ack.text == "I'm still starting up. Try again in a minute."
     assert house.reloads == []
 
 

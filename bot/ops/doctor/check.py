@@ -16,7 +16,7 @@ from typing import ParamSpec, TextIO, TypeVar
 from bot import settings
 from bot.core.access import Allowlist, Home, Person
 from bot.core.text import harmless
-from bot.errors import GroupUnread, NotAllowed, SettingsError
+from bot.errors import Refusal, Refused, SettingsError
 from bot.ops import logging as logs
 from bot.ops.doctor import database as database_check
 from bot.ops.doctor.database import DATABASE
@@ -60,7 +60,7 @@ def main(out: TextIO, *, who: str = "", balance: bool = False, as_json: bool = F
     try:
         config, faults = settings.read(settings.environment())
     except SettingsError as error:
-        found: Sequence[CheckResult] = [_of_setting(told) for told in error.faults]
+        found: Sequence[CheckResult] = [_of_setting(told) for told in error.problems]
     else:
         redact = logs.Redactor(config.secrets)
         logs.configure("CRITICAL", "console", config.secrets)  # what goes wrong is told as a finding
@@ -167,11 +167,11 @@ async def may(who: str, config: Settings, faults: Sequence[str]) -> Sequence[Che
     allowlist.home = Home(_HERE)
     try:
         rule = allowlist.who(Person(who, _HERE, ""))
-    except GroupUnread as unread:
-        why = f"whether they may reload models depends on {unread.rule}, which cannot be read"
+    except Refused as refused:
+        if refused.reason is not Refusal.GROUP_UNREAD:
+            return [_may_not(who, sorted(groups))]
+        why = f"whether they may reload models depends on {refused.rule}, which cannot be read"
         return [*(finding for finding in found if finding.mark is not Mark.OK), unknown(who, why)]
-    except NotAllowed:
-        return [_may_not(who, sorted(groups))]
     by = f"{EVERYONE}, which is everyone of this workspace" if rule == EVERYONE else rule
     return [well(who, f"may reload models in {_listed(config.allowed_channels)}, by {PEOPLE} with {by}")]
 

@@ -23,6 +23,7 @@ from bot.settings import CHANNEL, EVERYONE, PERSON, Settings
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
 from bot.slack.manifest import GROUP_SCOPE, GROUP_SCOPES, SCOPES
 from bot.slack.user_groups import GONE, METHOD, members_in
+from bot.ui.reasons import FAILURES
 
 SLACK, BOT_TOKEN, BOT_SCOPES, APP_TOKEN = "Slack", "bot token", "bot scopes", "app token"
 SIGNING_SECRET = "signing secret"  # noqa: S105 - no secret
@@ -329,6 +330,7 @@ def _judged(host: str, failed: ModelsLabError) -> list[CheckResult]:
             mend = "copy it again from ModelsLab's dashboard into MODELSLAB_API_KEY"
             return [answers, fault(KEY, f"ModelsLab refuses it: {failed.said}", mend)]
         case Failure.CREDITS | Failure.PLAN:
-            return [answers, well(KEY, "accepted"), fault(ACCOUNT, failed.failure.why, failed.failure.mend)]
+            explained = FAILURES[failed.failure]
+            return [answers, well(KEY, "accepted"), fault(ACCOUNT, explained.why, explained.fix)]
         case _:
-            return [answers, unknown(KEY, f"{failed.failure.why}: {failed.said}")]
+            return [answers, unknown(KEY, f"{FAILURES[failed.failure].why}: {failed.said}")]

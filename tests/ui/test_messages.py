@@ -12,10 +12,12 @@ from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, ContextB
 
 from bot.core.command import MAX_ID, MODEL_ID
 from bot.core.models import DAY, Entry, Reload, Reminder, State, Subscriber
+from bot.core.text import SAID_LIMIT
 from bot.errors import Failure
 from bot.ui import buttons, messages
 from bot.ui.buttons import Action
-from bot.ui.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
+from bot.ui.messages import MENTIONS_LIMIT, Message
+from bot.ui.reasons import FAILURES
 from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
 
 ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
@@ -121,7 +123,7 @@ def test_history_lists_what_has_ended() -> None:
         "The last reloads:\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01}\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01} (not everyone could be told)\n"
-        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused (not everyone could be told)"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused the request (not everyone could be told)"
     )
     assert messages.history([], 120, MODELS) == Message("Nothing has been reloaded yet.")
 
@@ -244,8 +246,8 @@ def test_a_late_follow_up_says_so() -> None:
 def test_a_failure_says_why_and_what_to_do() -> None:
     """One sentence why, with ModelsLab's own words, escaped; then the mend."""
     assert messages.failure(FAILED, [ADA_ASKED, BEN_ASKED]).text == (
-        "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused (`no &amp; never`). "
-        "If what it said does not tell what to do, ask ModelsLab's support. (reload `r4x7`)"
+        "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused the request (`no &amp; never`). "
+        "If that doesn't help, contact ModelsLab support. (reload `r4x7`)"
     )
 
 
@@ -261,7 +263,7 @@ def test_a_failure_names_what_may_have_been_meant(near: list[str], meant: str) -
     """And has a button for each, before the one that tries the same again."""
     message = messages.failure(replace(FAILED, failure=Failure.UNKNOWN_MODEL, said=""), [ADA_ASKED], near)
 
-    assert message.text.endswith(f"{Failure.UNKNOWN_MODEL.mend}{meant} (reload `r4x7`)")
+    assert message.text.endswith(f"{FAILURES[Failure.UNKNOWN_MODEL].fix}{meant} (reload `r4x7`)")
     assert pressed(message) == [
         *((id_, Action.AGAIN, id_, MODELS) for id_ in near),
         ("Try again", Action.AGAIN, "sdxl", MODELS),
@@ -273,20 +275,21 @@ def test_every_failure_reads_as_one_sentence(failure: Failure) -> None:
     """Without words of ModelsLab's the sentence still ends."""
     text = messages.failure(replace(FAILED, failure=failure, said=""), [ADA_ASKED]).text
 
-    assert text == f"<@U0ADA> `sdxl` was not reloaded: {failure.why}. {failure.mend} (reload `r4x7`)"
+    assert text == f"<@U0ADA> `sdxl` was not reloaded: {FAILURES[failure].why}. {FAILURES[failure].fix} (reload `r4x7`)"
 
 
 def test_an_unknown_outcome_is_told() -> None:
     """A request may be refused only because an earlier one worked: so it may already be reloading."""
     text = messages.failure(replace(FAILED, unknown=True), [ADA_ASKED]).text
 
-    assert "was not reloaded: ModelsLab refused (`no &amp; never`). An earlier request got no clear answer, " in text
-    assert "the model may already be reloading: try it in a few minutes before you ask again. If what" in text
+    assert "was not reloaded: ModelsLab refused the request (`no &amp; never`)." in text
+    assert " An earlier request got no clear answer, " in text
+    assert "the model may already be reloading: try it in a few minutes before you ask again. If that" in text
 
 
 def test_a_failure_of_unknown_cause_is_the_bots_own() -> None:
     """A row without a cause blames nobody else."""
-    assert Failure.INTERNAL.why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
+    assert FAILURES[Failure.INTERNAL].why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
 
 
 def test_the_last_that_is_tried_has_nothing_that_can_go_wrong() -> None:
@@ -358,7 +361,7 @@ def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
             if isinstance(button, ButtonElement):
                 brought = buttons.pressed(str(button.action_id), str(button.value))
                 assert brought is not None
-                found.append((str(button.text and button.text.text), *brought))
+                found.append((str(button.text and button.text.text), brought.action, brought.of, brought.channel_id))
     return found
 
 
