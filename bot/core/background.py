@@ -19,9 +19,9 @@ class BackgroundTasks:
 
     def start(self, coroutine: Coroutine[object, object, None]) -> None:
         """Run a coroutine in the background."""
-        task = asyncio.create_task(_logged(coroutine))
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Cancel what is still running."""
@@ -30,9 +30,7 @@ class BackgroundTasks:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-
-async def _logged(coroutine: Coroutine[object, object, None]) -> None:
-    try:
-        await coroutine
-    except Exception:
-        log.exception("background_task_failed")
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_task_failed", exc_info=error)

@@ -52,7 +52,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 asked = await recorded(requests.ask(ask))
                 audit.requested(context, asked)
                 await ack(acknowledgement(context, asked, requests.reload_seconds), response_type="ephemeral")
-            case Word():
+            case _:
                 shown = await _shown(requests, wanted, invocation.person.channel_id)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None

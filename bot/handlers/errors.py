@@ -35,16 +35,15 @@ def register(app: AsyncApp, audit: AuditTrail, replies: Replies) -> None:
             return await ack(options=[])
         audit.record(context, refused.reason, rule=refused.rule)
         text = sentence(refused)
-        match kind:
-            case "view_submission":
-                return await ack(response_action="update", view=views.notice(text))
-            case "shortcut":
-                replies.open(context["trigger_id"], views.notice(text))
-            case "block_actions":
-                replies.to_press(context["press"], context["person"], Message(text))
-            case None:
-                bare = isinstance(context["wanted"], Pick)
-                return await ack(f"{messages.HELP}\n{text}" if bare else text, response_type="ephemeral")
+        if "invocation" in context:
+            bare = isinstance(context["wanted"], Pick)
+            return await ack(f"{messages.HELP}\n{text}" if bare else text, response_type="ephemeral")
+        if kind == "view_submission":
+            return await ack(response_action="update", view=views.notice(text))
+        if kind == "block_actions":
+            replies.to_press(context["press"], context["person"], Message(text))
+        elif kind == "shortcut":
+            replies.open(context["trigger_id"], views.notice(text))
         return await ack()
 
 
