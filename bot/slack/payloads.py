@@ -25,9 +25,6 @@ Fields = Mapping[str, object]
 _NONE: Fields = {}
 
 
-# --- bodies ---------------------------------------------------------------------------------------------
-
-
 def form(body: bytes) -> Mapping[str, str]:
     """Read a form-encoded body, strictly: in UTF-8, and no field twice. Raises Malformed."""
     try:
@@ -88,9 +85,6 @@ def ignorable(body: Fields) -> None:
         raise Malformed("a payload of a type that this app doesn't use")
 
 
-# --- the slash command ----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
     """One invocation of the slash command."""
@@ -110,9 +104,6 @@ def slash_command(command: Fields) -> SlashCommand:
         enterprise_id=_id(command, "enterprise_id") if command.get("enterprise_id") else "",
     )
     return SlashCommand(person, text(command, "text"), token(command, "trigger_id"), token(command, "response_url"))
-
-
-# --- interactions ---------------------------------------------------------------------------------------
 
 
 def interaction_author(body: Fields, channel_id: str = "") -> Person:
@@ -184,16 +175,10 @@ def response_url_for(body: Fields, channel_id: str) -> str:
     return ""
 
 
-# --- events ---------------------------------------------------------------------------------------------
-
-
 def event_author(body: Fields) -> Person:
     """The author of an event. Raises Malformed."""
     enterprise_id = _id(body, "enterprise_id") if body.get("enterprise_id") else ""
     return Person(_id(_object(body, "event"), "user"), _id(body, "team_id"), "", enterprise_id)
-
-
-# --- fields ---------------------------------------------------------------------------------------------
 
 
 def text(fields: Fields, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What is said, and how: a Reload → Slack's Block Kit and the fallback text. Pure; one voice; ids in code style.
+"""Every message of the bot, as text and as Block Kit. Pure; one voice; ids in code style.
 
 The fallback text of every message says all that its blocks say: it is what notifications and screen readers get.
 """
@@ -78,8 +78,6 @@ def _listed(*lines: Line) -> Message:
     return Message("\n".join(line.text for line in lines), lines=lines)
 
 
-# --- to whoever typed the command, privately ------------------------------------------------------------
-
 HELP = """\
 ModelsLab takes a model off its servers after 7 idle days. I bring it back and say when.
 • `/reload-model` lets you pick a model, and where to announce it
@@ -90,14 +88,14 @@ ModelsLab takes a model off its servers after 7 idle days. I bring it back and s
 
 
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:
-    """What somebody is told who began a reload; where they will be mentioned is seen from where they read this."""
+    """The ack of a request that began a reload; where is how to call the channel of the follow-up."""
     return f"Reloading {code(reload.model_id)} (reload `{reload.id}`). {_to_come(reload, reload_seconds, where)}"
 
 
 def joined(
     reload: Reload, first: Subscriber, user_id: str, channel_id: str, reload_seconds: float, where: str = "here"
 ) -> str:
-    """What somebody is told who joined a reload: whoever began it is named only where they did so."""
+    """The ack of a request that joined a reload: the person who began it is named only in the channel where they did."""
     if first.user_id == user_id:
         who = "you"
     else:
@@ -114,7 +112,7 @@ def _to_come(reload: Reload, reload_seconds: float, where: str) -> str:
 
 
 def will_remind(reminder: Reminder) -> str:
-    """What somebody is told who wants to be reminded of a model."""
+    """The answer to *Remind me*."""
     if reminder.due_at is None:
         return f"I have reminded you of {code(reminder.model_id)} already, and will again after its next reload."
     at = when(reminder.due_at, _ON_DATE)
@@ -122,12 +120,12 @@ def will_remind(reminder: Reminder) -> str:
 
 
 def not_reminding(model_id: str) -> str:
-    """What somebody is told who wants no reminder any more."""
+    """The answer to *Stop reminding*."""
     return f"I will not remind you of {code(model_id)}."
 
 
 def in_flight(entries: Sequence[Entry], count: int, reload_seconds: float, channel_id: str = "") -> Message:
-    """The answer to `status`; what its buttons begin is announced in the channel, and without one there are none."""
+    """The answer to `status`. Its buttons post to the channel; without a channel there are none."""
     if not entries:
         return Message("Nothing is being reloaded.")
     lines = [Line(f"• {flying(entry, reload_seconds)}", _join(entry.reload, channel_id)) for entry in entries]
@@ -136,7 +134,7 @@ def in_flight(entries: Sequence[Entry], count: int, reload_seconds: float, chann
 
 
 def history(entries: Sequence[Entry], reload_seconds: float = 0.0, channel_id: str = "") -> Message:
-    """The answer to `history`, with buttons as that to `status` has, for what ended a while ago."""
+    """The answer to `history`, with buttons like those of `status` for what ended a while ago."""
     if not entries:
         return Message("Nothing has been reloaded yet.")
     lines = [Line(f"• {over(entry)}", _again(entry, reload_seconds, channel_id)) for entry in entries]
@@ -154,7 +152,7 @@ def _again(entry: Entry, reload_seconds: float, channel_id: str) -> Button | Non
 
 
 def again_label(reload: Reload) -> str:
-    """What is written on the button that asks for the model of a reload once more: what failed was not reloaded."""
+    """The label of the button that reloads a reload's model again. A model that failed was not reloaded before."""
     return RELOAD_AGAIN if reload.failure is None else TRY_AGAIN
 
 
@@ -203,9 +201,6 @@ def _ending(reload: Reload) -> str:
     return f"✓ expected ready {when(reload.ready_at or reload.asked_at)}{lost}"
 
 
-# --- to the channel -------------------------------------------------------------------------------------
-
-
 def status(reload: Reload, askers: Sequence[Subscriber], first: Subscriber, now: float) -> Message:
     """The status message as of now: askers are those of this channel, first is who asked before everyone else."""
     asker, ready_at = askers[0], reload.ready_at or reload.asked_at
@@ -220,7 +215,7 @@ def status(reload: Reload, askers: Sequence[Subscriber], first: Subscriber, now:
 
 
 def _left(seconds: float) -> str:
-    """A time to wait, as exact as anybody knows it."""
+    """A time to wait, rounded to what is known of it."""
     if seconds < _FEW_SECONDS:
         return "a few seconds left"
     step = 5 if seconds < _MINUTE else 10 if seconds < 10 * _MINUTE else 60
@@ -252,7 +247,7 @@ def closed(reload: Reload, askers: Sequence[Subscriber], *, again: bool = False)
 
 
 def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> Message:
-    """What everyone waited for. The API confirms nothing, so it says "should be", and nothing else ever says "now"."""
+    """The follow-up. ModelsLab confirms nothing, so it says "should be"; no other message says "ready now"."""
     text = f"{_mentions(audience)} {code(reload.model_id)} should be ready now."
     if late:
         text += f" This comes late: it was due {when(reload.ready_at or reload.asked_at)}."
@@ -261,7 +256,7 @@ def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> 
 
 
 def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] = ()) -> Message:
-    """What went wrong, in one sentence, and what to do; near are ids of models that may have been meant."""
+    """Why a model was not reloaded, in one sentence, and what to do; near are ids of models that may have been meant."""
     cause, channel_id = FAILURES[reload.failure or Failure.INTERNAL], audience[0].channel_id
     said = f" ({code(reload.said, SAID_LIMIT)})" if reload.said else ""
     text = f"{_mentions(audience)} {code(reload.model_id)} was not reloaded: {cause.why}{said}."
@@ -281,18 +276,15 @@ def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] 
 
 
 def stumbled(reload: Reload, audience: Sequence[Subscriber]) -> Message:
-    """The last that is tried where nothing else could be said: as little as can go wrong."""
+    """The last resort, where every other message failed: it has as little as possible that can go wrong."""
     return Message(
         f"{_mentions(audience)} I cannot say how {code(reload.model_id)} turned out: something went wrong inside me. "
         f"Try the model itself; whoever runs this bot finds more in its log. (reload `{reload.id}`)"
     )
 
 
-# --- to one person, in a DM -----------------------------------------------------------------------------
-
-
 def reminder(reload: Reload, channel_id: str, now: float) -> Message:
-    """That a model may idle out. Nobody can tell whether it was used since; the channel is where it is reloaded."""
+    """The reminder that a model may idle out, unless it was used since; its button posts to the channel."""
     age = now - (reload.ready_at or reload.asked_at)
     fate = "ModelsLab removes it tomorrow" if age < IDLE_AFTER else "it may have been removed by now"
     return Message(
@@ -305,11 +297,8 @@ def reminder(reload: Reload, channel_id: str, now: float) -> Message:
     )
 
 
-# --- parts ----------------------------------------------------------------------------------------------
-
-
 def expected(reload: Reload, reload_seconds: float) -> float:
-    """When the reload should be ready, as far as is known: before ModelsLab accepts it, counted from the asking."""
+    """When a reload should be ready (UTC, seconds): until ModelsLab accepts it, counted from the request."""
     return reload.ready_at if reload.ready_at is not None else reload.asked_at + reload_seconds
 
 
@@ -321,12 +310,12 @@ def when(at: float, form: str = "{time}") -> str:
 
 
 def mention(user_id: str) -> str:
-    """A mention. The id is one of Slack's own, checked where it came in."""
+    """A mention. The id was checked when it was read (bot.slack.payloads)."""
     return f"<@{user_id}>"
 
 
 def audible(audience: Sequence[Subscriber]) -> list[Subscriber]:
-    """Those of the audience whom one message mentions: each person's every asking, of as many people as fit."""
+    """The subscribers whom one message mentions: all requests of as many people as fit."""
     people: set[str] = set()
     room = MENTIONS_CHARACTERS
     for user_id in dict.fromkeys(watcher.user_id for watcher in audience):

@@ -104,9 +104,6 @@ def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
     assert refusal(allowlist({"*"}, home=None), ADA) is Refusal.NOT_READY
 
 
-# --- strangers, in commands and in interactions ---------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("team_id", "enterprise_id"),
     [
@@ -136,9 +133,6 @@ def test_a_home_that_slack_did_not_name_is_nobodys() -> None:
 def test_the_organisation_of_a_workspace_that_has_none_is_nobodys() -> None:
     """A stranger cannot claim it by saying nothing."""
     assert refusal(allowlist({"*"}), Person("U0ADA", "T0AWAY", "C0MODELS", "")) is Refusal.OTHER_WORKSPACE
-
-
-# --- user groups ----------------------------------------------------------------------------------------
 
 
 def test_whoever_is_in_a_group_may_by_the_group() -> None:

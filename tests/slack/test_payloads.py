@@ -82,9 +82,6 @@ def is_sound(command: SlashCommand) -> bool:
     )
 
 
-# --- the slash command ----------------------------------------------------------------------------------
-
-
 def test_an_invocation_is_read() -> None:
     """Who, where, what, and how to answer; the text as it was typed."""
     assert payloads.slash_command(INVOCATION) == SlashCommand(
@@ -144,9 +141,6 @@ def test_any_command_is_read_or_malformed(command: Fields) -> None:
     """Nothing else is raised, and what is read is sound."""
     with suppress(Malformed):
         assert is_sound(payloads.slash_command(command))
-
-
-# --- interactions ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -310,9 +304,6 @@ def test_any_interaction_is_read_or_malformed(body: Fields, action: Fields) -> N
             read()
 
 
-# --- events ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("enterprise_id", ["", "E0ORG"])
 def test_the_author_of_an_event_is_read(enterprise_id: str) -> None:
     """With the organisation, on Enterprise Grid."""
@@ -333,9 +324,6 @@ def test_the_author_of_an_event_is_read(enterprise_id: str) -> None:
 def test_what_is_wrong_with_an_event_is_named(fields: Fields, name: str) -> None:
     """And nothing of it is shown."""
     assert fault(lambda: payloads.event_author({**OPENED, **fields})) == name
-
-
-# --- what no listener is for ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["block_actions", "view_submission", "view_closed", "shortcut", "message_action"])
@@ -363,9 +351,6 @@ def test_an_event_can_be_ignored() -> None:
 def test_what_slack_does_not_send_cannot_be_ignored(payload: Fields, name: str) -> None:
     """It is refused, so that it shows in the log."""
     assert fault(lambda: payloads.ignorable(payload)) == name
-
-
-# --- bodies ---------------------------------------------------------------------------------------------
 
 
 def test_a_form_is_read_as_it_was_written() -> None:

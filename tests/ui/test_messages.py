@@ -66,9 +66,6 @@ def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[st
     }
 
 
-# --- to whoever typed the command, privately ------------------------------------------------------------
-
-
 def test_the_ack_says_what_was_understood_and_what_happens_next() -> None:
     """It carries the reload's short id, and a time in the reader's own zone."""
     assert messages.reloading(RELOAD, 120) == (
@@ -148,9 +145,6 @@ def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
     ]
     assert pressed(messages.history([old], 120)) == []
     assert pressed(messages.history([replace(old, reload=ACCEPTED)], 120, OPS)) == []
-
-
-# --- to the channel -------------------------------------------------------------------------------------
 
 
 def test_the_status_message_says_who_is_reloading_what() -> None:
@@ -332,9 +326,6 @@ def test_the_voice_is_calm(name: str, text: str) -> None:
     assert ("r4x7" in text) is (name != "help")
 
 
-# --- limits ---------------------------------------------------------------------------------------------
-
-
 def sections(message: Message) -> list[str]:
     """The texts of a message's blocks, once Slack's own SDK has found nothing wrong with them."""
     texts: list[str] = []
@@ -439,9 +430,6 @@ def test_a_time_is_never_torn_apart(shift: int) -> None:
     assert [text for text in texts if AT_1202_01 in text]
 
 
-# --- abuse ----------------------------------------------------------------------------------------------
-
-
 @given(model_id=st.from_regex(MODEL_ID, fullmatch=True), said=words)
 def test_nothing_from_outside_is_markup(model_id: str, said: str) -> None:
     """Of all that could mention, link or format, only our own mentions and times are left."""
@@ -462,9 +450,6 @@ def test_modelslabs_own_words_are_bounded_and_on_one_line(said: str) -> None:
 
     assert len(text.splitlines()) == 1
     assert len(text) < 300 + SAID_LIMIT * len("&amp;")
-
-
-# --- reminders, to whoever wants them -------------------------------------------------------------------
 
 
 def test_a_reminder_is_confirmed_with_its_day() -> None:

@@ -113,9 +113,6 @@ def test_long_lists_are_cut() -> None:
     assert sentence(REFUSED[Refusal.GROUP_UNREAD]).count("`S0") == 5
 
 
-# --- what is no command ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [

@@ -46,9 +46,6 @@ def glance(*, many: int = 1) -> HomeData:
     )
 
 
-# --- the picker -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("model_id", ["", "sdxl", LONGEST])
 @pytest.mark.parametrize("channel_id", ["", "C0MODELS"])
 def test_the_picker_is_valid(channel_id: str, model_id: str) -> None:
@@ -76,9 +73,6 @@ def test_a_notice_has_nothing_to_submit() -> None:
 
     assert "submit" not in view
     assert len(view["blocks"]) == 2
-
-
-# --- the Home tab ---------------------------------------------------------------------------------------
 
 
 def test_a_full_home_tab_is_valid_and_small() -> None:
