@@ -18,11 +18,14 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
     """Register the listener for the slash command."""
 
     async def parsed(command: Fields, context: AsyncBoltContext, next_: Next) -> None:
-        """Read what was typed. A slip is kept for later: only people who are allowed hear about it."""
+        """Read what was typed. A slip is answered later, and only to people who are allowed to reload."""
         invocation = payloads.slash_command(command)
         identify(context, invocation.person, invocation.text)
         context["invocation"] = invocation
-        context["wanted"] = _parsed(invocation.text)
+        try:
+            context["wanted"] = parse(invocation.text)
+        except Refused as slip:
+            context["wanted"] = slip
         await next_()
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
@@ -57,13 +60,6 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
-
-
-def _parsed(text: str) -> Command | Refused:
-    try:
-        return parse(text)
-    except Refused as slip:
-        return slip
 
 
 async def _shown(requests: Requests, word: Word, channel_id: str) -> Message:

@@ -108,19 +108,16 @@ class SlackEndpoint:
             raise _unauthorized("no timestamp as Slack sends it")
         if not signature.isascii():
             raise _unauthorized("no signature as Slack sends it")
-        if not self._verifier.is_valid(_text(body), timestamp, signature):
+        try:
+            valid = self._verifier.is_valid(body, timestamp, signature)
+        except UnicodeDecodeError:
+            raise Malformed("a body that isn't UTF-8") from None
+        if not valid:
             raise _unauthorized("the timestamp is stale, or the signature is wrong")
 
 
 def _unauthorized(reason: str) -> web.HTTPUnauthorized:
     return web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
-
-
-def _text(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed("a body that isn't UTF-8") from None
 
 
 def _is_ssl_check(body: bytes) -> bool:

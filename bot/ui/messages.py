@@ -95,7 +95,7 @@ def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str
 def joined(
     reload: Reload, first: Subscriber, user_id: str, channel_id: str, reload_seconds: float, where: str = "here"
 ) -> str:
-    """The ack of a request that joined a reload: the person who began it is named only in the channel where they did."""
+    """The ack of a request that joined a reload: the person who began it is named only in their channel."""
     if first.user_id == user_id:
         who = "you"
     else:
@@ -256,7 +256,7 @@ def follow_up(reload: Reload, audience: Sequence[Subscriber], *, late: bool) -> 
 
 
 def failure(reload: Reload, audience: Sequence[Subscriber], near: Sequence[str] = ()) -> Message:
-    """Why a model was not reloaded, in one sentence, and what to do; near are ids of models that may have been meant."""
+    """Why a model was not reloaded, and what to do; near are ids of models that may have been meant."""
     cause, channel_id = FAILURES[reload.failure or Failure.INTERNAL], audience[0].channel_id
     said = f" ({code(reload.said, SAID_LIMIT)})" if reload.said else ""
     text = f"{_mentions(audience)} {code(reload.model_id)} was not reloaded: {cause.why}{said}."
