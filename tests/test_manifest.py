@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
+from bot.core.command import COMMAND
 from bot.slack import manifest
-from bot.slack.payloads import COMMAND
 from bot.ui.views import PICKER
 
 ROOT = Path(__file__).parent.parent

@@ -53,3 +53,41 @@ class Timing:
     """What one move of a bar may take: less than stop, so that a stop waits for it."""
     suggestions: float = 3.0
     """How long similar model IDs are looked for."""
+    start_retry: float = 3.0
+    """Between two tries to reach what is unavailable at the start."""
+    stuck: float = 15.0
+    """After which a worker that has not turned is unhealthy."""
+    probe: float = 1.0
+    """In which the database must take a transaction to be called ready."""
+    drain: float = 2.0
+    """How long the port stays open in HTTP mode when the bot is told to stop, so that a balancer sees it go."""
+    exit: float = 7.5
+    """After which stopping is over, whatever still hangs. Docker kills 10 s after its signal."""
+    http_body: float = 5.0
+    """In which a request's body has to arrive."""
+    http_keepalive: float = 620.0
+    """How long a connection is kept for its next request: longer than proxies do, so that they close it.
+
+    A request can be lost on a connection that is just being closed, and a POST must not be sent twice. nginx and AWS
+    wait 60 s, Azure 240, Google 600. https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries
+    """
+    http_linger: float = 1.0
+    """For the rest of a request that was refused, so that the refusal gets there before the connection ends."""
+    http_stop: float = 1.0
+    """For requests in progress when the server stops."""
+    socket_ping: float = 5.0
+    """Between pings of Socket Mode; a connection that stays silent for half as long again is replaced."""
+    socket_handshake: float = 10.0
+    """For a Socket Mode connection to be made."""
+    socket_watch: float = 1.0
+    """Between two looks at the connection."""
+    socket_away: float = 3.0
+    """Until a lost connection is logged."""
+    socket_fresh: float = 12.0
+    """Between two fresh addresses for a lost connection: the old one may be stale."""
+    home_open: float = 600.0
+    """How long a Home tab counts as open: Slack does not say when it is closed."""
+    home_gather: float = 1.0
+    """From a change to the refresh of the open Home tabs, so that changes which come together are one."""
+    home_per_tab: float = 0.6
+    """The same for each open tab, so that many tabs stay within Slack's limit."""

@@ -14,24 +14,23 @@ from typing import TextIO
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.core.models import IN_FLIGHT, Reload
-from bot.errors import (
-    CannotStart,
-    GroupUnread,
-    NotAllowed,
-    NotReady,
-    OtherWorkspace,
-    TooManyCommands,
-    TooManyInFlight,
-    WrongChannel,
-)
+from bot.errors import CannotStart, Refusal
 from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.storage import history, schema
 from bot.storage.database import reading_engine, sqlite_file
+from bot.ui.reasons import FAILURES
 
 _REFUSALS = frozenset(
-    refusal.audit
-    for refusal in (GroupUnread, NotAllowed, NotReady, OtherWorkspace, TooManyCommands, TooManyInFlight, WrongChannel)
+    {
+        Refusal.GROUP_UNREAD,
+        Refusal.NOT_ALLOWED,
+        Refusal.NOT_READY,
+        Refusal.OTHER_WORKSPACE,
+        Refusal.TOO_MANY_COMMANDS,
+        Refusal.TOO_MANY_IN_FLIGHT,
+        Refusal.WRONG_CHANNEL,
+    }
 )
 
 _FORMULA = ("=", "+", "-", "@")
@@ -103,7 +102,7 @@ def _lines(url: str, after: float) -> Iterator[Line]:
 def _result(reload: Reload) -> str:
     """How a reload ended, as far as is known."""
     if reload.failure is not None:
-        text = f"failed: {reload.failure.why}" + (", but may be reloading" if reload.outcome_unknown else "")
+        text = f"failed: {FAILURES[reload.failure].why}" + (", but may be reloading" if reload.outcome_unknown else "")
     else:
         text = "in flight" if reload.state in IN_FLIGHT else "should be ready"
     return text + (", couldn't notify everyone" if reload.undeliverable else "")

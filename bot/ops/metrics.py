@@ -143,12 +143,12 @@ class Metrics:
 
     def _start_at_zero(self) -> None:
         """Prometheus sees an increase only of a series that it has seen before."""
-        for outcome in ("requested", "not_recorded", "stumbled"):
+        for outcome in ("requested", "not_recorded", "uncertain", "internal_error"):
             self._commands.labels(outcome)
         self._reloads.labels("accepted")
         for failure in Failure:
-            self._reloads.labels(failure.name.lower())
-            self._modelslab_errors.labels(failure.name.lower())
+            self._reloads.labels(failure.value)
+            self._modelslab_errors.labels(failure.value)
         for kind in JobKind:
             for metric in (self._running, self._claimed, self._retries, self._crashes):
                 metric.labels(kind.value)
@@ -194,7 +194,7 @@ class Metrics:
 
     def failed(self, failure: Failure) -> None:
         """A reload failed for good."""
-        self._reloads.labels(failure.name.lower()).inc()
+        self._reloads.labels(failure.value).inc()
 
     def notified(self, via: str, late: float | None) -> None:
         """People were notified of a reload's end, so many seconds late; None for a failure, which has no due time."""
@@ -213,7 +213,7 @@ class Metrics:
         try:
             yield
         except ModelsLabError as error:
-            self._modelslab_errors.labels(error.failure.name.lower()).inc()
+            self._modelslab_errors.labels(error.failure.value).inc()
             if isinstance(error, ModelsLabRetryableError) and error.wait is not None:
                 self._limit_waits.labels("modelslab").observe(error.wait)
             raise

@@ -13,8 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, TextIO
 
-from bot import app as service
-from bot import settings
+from bot import app, settings
 from bot.sandbox.lines import COMMAND, Cast, Person, Place
 from bot.sandbox.modelslab import PRETEND, SandboxModelsLab
 from bot.sandbox.playing import Tryout
@@ -65,7 +64,7 @@ class Bot(Protocol):
 
 
 def _the_bot(env: Mapping[str, str]) -> Bot:
-    return service.Service(settings.load(env))
+    return app.App(settings.load(env))
 
 
 async def sandbox(

@@ -5,8 +5,7 @@ https://docs.slack.dev/reference/app-manifest
 
 from collections.abc import Mapping
 
-from bot.slack.payloads import COMMAND
-from bot.ui.views import PICKER
+from bot.core.command import COMMAND, SHORTCUT
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",
@@ -82,7 +81,7 @@ def text(url: str | None = None, *, groups: bool = False) -> str:
     return _TEMPLATE.format(
         command=COMMAND,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
-        picker=PICKER,
+        picker=SHORTCUT,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",
         actions_url=_ACTIONS_URLS.format(url=f"{url}{EVENTS_PATH}") if url else "",

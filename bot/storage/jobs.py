@@ -215,7 +215,7 @@ def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed
     at = now(connection)
     values: dict[str, object] = {
         "state": State.NOTIFYING,
-        "failure": outcome.failure.name.lower(),
+        "failure": outcome.failure.value,
         "said": outcome.said,
     }
     if outcome.unknown or job.crashes:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, inser
 
 from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Reload, Reminder, State, Subscriber
 from bot.core.outcomes import REST
-from bot.errors import TooManyCommands, TooManyInFlight
+from bot.errors import Refusal, Refused
 from bot.storage import history
 from bot.storage.schema import (
     audit,
@@ -94,7 +94,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
         return _join(connection, request, reload)
     running = connection.execute(select(func.count()).select_from(reloads).where(in_flight)).scalar_one()
     if limits.in_flight and running >= limits.in_flight:
-        raise TooManyInFlight(limits.in_flight)
+        raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
     return _start(connection, request)
 
 
@@ -203,7 +203,9 @@ def _check_person(connection: Connection, user_id: str, limits: Limits) -> None:
     )
     count = connection.execute(select(func.count()).select_from(subscribers).where(lately)).scalar_one()
     if count >= limits.per_person:
-        raise TooManyCommands(limits.per_person, LIMIT_SECONDS)
+        raise Refused(
+            Refusal.TOO_MANY_COMMANDS, rule="COMMANDS_PER_PERSON", limit=limits.per_person, seconds=LIMIT_SECONDS
+        )
 
 
 def _subscribe(connection: Connection, request: Request, reload: Reload, at: float) -> Subscriber:

@@ -173,7 +173,6 @@ def now(connection: Connection) -> float:
 
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
     """A row of reloads. A failure that only a later version knows is shown as an internal one."""
-    failure = Failure.__members__.get(row.failure.upper(), Failure.INTERNAL) if row.failure else None
     return Reload(
         id=row.id,
         model_id=row.model_id,
@@ -182,7 +181,7 @@ def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
         accepted_at=row.accepted_at,
         ready_at=row.ready_at,
         ended_at=row.ended_at,
-        failure=failure,
+        failure=Failure(row.failure) if row.failure else None,
         said=row.said,
         outcome_unknown=row.outcome_unknown,
         undeliverable=row.undeliverable,

@@ -108,7 +108,7 @@ class Jobs:
         failed = Failed(Failure.INTERNAL, unknown=True)
         if isinstance(error, ModelsLabError):
             failed = Failed(error.failure, error.said, error.unknown)
-        log.error("reload_failed", reason=failed.failure.name.lower(), said=failed.said, unknown=failed.unknown)
+        log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
         self._metrics.failed(failed.failure)
         return failed
 
@@ -258,5 +258,5 @@ def describe(error: BaseException | None) -> dict[str, str]:
     if isinstance(error, SlackError):
         return {"reason": error.code}
     if isinstance(error, ModelsLabError):
-        return {"reason": error.failure.name.lower(), "said": error.said}
+        return {"reason": error.failure.value, "said": error.said}
     return {"reason": "crashes" if error is None else type(error).__name__}

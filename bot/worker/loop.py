@@ -72,16 +72,20 @@ class Worker:
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
         self._stopping = False
-        self.turned_at = 0.0
-        """When the loop last turned, by the monotonic clock; 0 before it has."""
+        self._turned_at = 0.0
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
         self._jobs.started_at = started_at
-        self.turned_at = monotonic()
+        self._turned_at = monotonic()
         self._loop = asyncio.create_task(self._turn())
         self._background.start(self._renew())
         self._background.start(self._prune())
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the loop last turned; 0 before it has started."""
+        return monotonic() - self._turned_at if self._turned_at else 0.0
 
     def wake(self) -> None:
         """Look for due jobs now."""
@@ -112,7 +116,7 @@ class Worker:
             try:
                 with suppress(DatabaseUnavailable):
                     wait = min(await self._start_due(), self._timing.look)
-                self.turned_at = monotonic()
+                self._turned_at = monotonic()
             except Exception:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
             with suppress(TimeoutError):

@@ -136,9 +136,9 @@ async def test_only_the_time_asked_for(told: Told) -> None:
         ({"state": "accepted"}, "in flight"),
         ({"state": "notifying"}, "should be ready"),
         ({"state": "done", "undeliverable": True}, "should be ready, couldn't notify everyone"),
-        ({"state": "notifying", "failure": "CREDITS"}, "failed: the ModelsLab account is out of credits"),
-        ({"failure": "DOWN", "outcome_unknown": True}, "failed: ModelsLab's service is failing, but may be reloading"),
-        ({"failure": "OF_A_LATER_VERSION"}, "failed: something went wrong inside this bot"),
+        ({"state": "notifying", "failure": "credits"}, "failed: the ModelsLab account is out of credits"),
+        ({"failure": "down", "outcome_unknown": True}, "failed: ModelsLab is having problems, but may be reloading"),
+        ({"failure": "of_a_later_version"}, "failed: something broke inside this bot"),
     ],
 )
 async def test_results(told: Told, reload: dict[str, object], result: str) -> None:

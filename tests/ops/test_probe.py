@@ -28,7 +28,7 @@ class Bot:
     """What answers in place of the bot, and the paths that were asked for."""
 
     port: int = 0
-    response: web.Response = field(default_factory=lambda: web.json_response({"status": "ok", "loop": "ok"}))
+    response: web.Response = field(default_factory=lambda: web.json_response({"status": "ok", "worker": "ok"}))
     paths: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -67,7 +67,7 @@ async def ask(bot: Bot, *, ready: bool = False, **env: str) -> tuple[int, dict[s
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "localhost"])  # noqa: S104 - the default
 async def test_a_bot_on_ipv4(bot: Bot, host: str) -> None:
     """It is asked on this machine's own address."""
-    assert await ask(bot, HOST=host) == (0, {"status": "ok", "loop": "ok"})
+    assert await ask(bot, HOST=host) == (0, {"status": "ok", "worker": "ok"})
     assert bot.paths == ["/healthz"]
 
 

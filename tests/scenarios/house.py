@@ -16,15 +16,15 @@ import aiohttp
 from aiohttp import web
 
 from bot import settings
-from bot.app import Service
+from bot.app import App
 from bot.core.models import Reminder
 from bot.core.timing import Timing
+from bot.handlers.requests import Requests
 from bot.ops import logging as logs
 from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
-from bot.storage.store import Store
 from bot.worker.loop import Worker
 from tests.secrecy import remember, scan, scan_folder
 
@@ -50,11 +50,16 @@ BRISK = Timing(
     call_retry=0.05,
     post_retry=0.05,
     post_retry_most=0.05,
+    start_retry=0.05,
+    http_linger=0.3,
+    http_stop=0.2,
+    home_gather=0.02,
+    home_per_tab=0.0,
 )
 """What keeps a scenario waiting and is not its point takes less time."""
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
-_NEVER_LOGGED = ("command_stumbled", "job_crashed", "worker_failed", "outcome_not_recorded")
+_NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
 
 T = TypeVar("T")
 Record = Mapping[str, object]
@@ -154,9 +159,10 @@ class House:
         else:
             self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
         self.timing = BRISK
+        """How long the bot's parts wait; set before it is started."""
         self.mishaps = False
         """Whether errors of the bot's own are what the scenario is about."""
-        self.service: Service | None = None
+        self.app: App | None = None
         self.starting: asyncio.Task[None] | None = None
 
     # --- the bot ------------------------------------------------------------------------------------
@@ -166,8 +172,8 @@ class House:
         self.env |= env
         config = settings.load(self.env)
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
-        self.service = Service(config, self.timing)
-        self.starting = asyncio.create_task(self.service.start())
+        self.app = App(config, self.timing)
+        self.starting = asyncio.create_task(self.app.start())
         return self.starting
 
     async def open(self, **env: str) -> None:
@@ -178,12 +184,12 @@ class House:
 
     async def shut(self) -> None:
         """Stop the bot."""
-        service, starting, self.service, self.starting = self.service, self.starting, None, None
+        app, starting, self.app, self.starting = self.app, self.starting, None, None
         if starting is not None:
             starting.cancel()
             await asyncio.wait([starting])
-        if service is not None:
-            await service.stop()
+        if app is not None:
+            await app.stop()
 
     async def reopen(self, **env: str) -> None:
         """Stop the bot and start it again, as at a new version's roll-out."""
@@ -199,22 +205,21 @@ class House:
         self.timing = replace(self.timing, **times)
 
     @property
-    def desk(self) -> Worker:
-        """The bot's desk, as what receives presses has it."""
-        assert self.service is not None
-        desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does
-        assert desk is not None
-        return desk
+    def worker(self) -> Worker:
+        """The bot's worker."""
+        assert self.app is not None
+        assert self.app.worker is not None
+        return self.app.worker
 
     @property
-    def store(self) -> Store:
+    def requests(self) -> Requests:
         """What the bot's handlers ask of its database."""
-        assert self.service is not None
-        return self.service._store  # noqa: SLF001 - as above
+        assert self.app is not None
+        return self.app.requests
 
     async def reminders(self, user: str) -> Sequence[Reminder]:
         """A person's reminders."""
-        return (await self.store.home(user)).reminders
+        return (await self.requests.home(user)).reminders
 
     @property
     def secrets(self) -> list[str]:
@@ -224,8 +229,8 @@ class House:
     @property
     def port(self) -> int:
         """The port of the bot's HTTP face."""
-        assert self.service is not None
-        return self.service.port
+        assert self.app is not None
+        return self.app.port
 
     @property
     def url(self) -> str:

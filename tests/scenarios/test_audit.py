@@ -38,7 +38,7 @@ async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.Monke
     bot.mishaps = True
     monkeypatch.setattr("bot.ui.messages.reloading", lambda *_: 1 / 0)
     await bot.ask("sdxl")
-    await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'stumbled'")
+    await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'internal_error'")
 
 
 @one_mode
@@ -51,7 +51,7 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: py
     monkeypatch.setattr("bot.storage.history.add_note", away)
     ack = await bot.ask("sdxl", EVE)
 
-    assert "You are not allowed" in ack.text
+    assert "You don't have permission" in ack.text
     assert (await bot.log.wait_for("note_not_kept"))["outcome"] == "not_allowed"
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
 
@@ -69,7 +69,7 @@ async def test_before_the_tables_are_open(house: House) -> None:
         ack = await house.ask("sdxl")
     await starting
 
-    assert "I am still starting" in ack.text
+    assert "I'm still starting up." in ack.text
     assert house.log.of("command")[-1]["outcome"] == "not_ready"
 
 
@@ -82,7 +82,7 @@ async def test_somebody_who_asks_too_often(bot: House) -> None:
     await bot.ask("three", BEN)
     await bot.wait_done(2)
 
-    assert "You have asked for 1 reloads within 10 minutes" in ack.text
+    assert "You've hit the limit of 1 reloads in 10 minutes." in ack.text
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["one", "three"]
     refused = "SELECT outcome, rule FROM reload_model_audit WHERE reload_id IS NULL"
     assert bot.sql(refused) == [("too_many_commands", "COMMANDS_PER_PERSON")]
@@ -98,7 +98,7 @@ async def test_too_many_reloads_in_flight(bot: House) -> None:
     await bot.wait_done()
     later = await bot.ask("two", BEN)
 
-    assert refused.text.startswith("1 models are being reloaded, and that is as many as may be at once.")
+    assert refused.text.startswith("1 models are already reloading, which is the limit.")
     assert "is being reloaded already" in joined.text
     assert later.text.startswith("Reloading `two`")
     await bot.wait_done(2)

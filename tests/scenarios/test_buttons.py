@@ -85,7 +85,7 @@ async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
     left_on_a_screen = replace(status)
     await bot.wait_said(READY)
     await press(bot, left_on_a_screen, NOTIFY, BEN)
-    await answered(bot, "That reload is over", user=BEN)
+    await answered(bot, "That reload has already finished", user=BEN)
 
     assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
@@ -223,7 +223,7 @@ async def test_reminding_stops(bot: House) -> None:
 
 @pytest.mark.parametrize(
     ("user", "team", "words"),
-    [(EVE, None, "You are not allowed"), (ADA, "T0OTHER", "Only people of this bot's own workspace")],
+    [(EVE, None, "You don't have permission"), (ADA, "T0OTHER", "Only members of this bot's workspace")],
     ids=["not named", "of another organisation"],
 )
 async def test_whoever_may_not_is_told_so_privately(bot: House, user: str, team: str | None, words: str) -> None:
@@ -245,7 +245,7 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Hous
     failure = await a_failure(bot)
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await press(bot, failure, AGAIN)
-    await answered(bot, f"I reload models only in <#{OPS}>")
+    await answered(bot, f"I only work in <#{OPS}>")
 
     assert len(bot.modelslab.calls) == 1
 
@@ -257,7 +257,7 @@ async def test_the_database_is_away_when_a_button_is_pressed(bot: House) -> None
     await bot.wait_done()
     with locked(bot.database):
         await press(bot, failure, AGAIN)
-        await answered(bot, "Nothing was started")
+        await answered(bot, "I didn't start anything")
 
     assert len(bot.modelslab.calls) == 1
 
@@ -273,7 +273,7 @@ async def test_a_reload_that_is_forgotten_cannot_be_reminded_of(bot: House) -> N
     bot.sql("DELETE FROM reload_model_reloads")
     await press(bot, follow_up, REMIND)
 
-    await answered(bot, "That reload is over")
+    await answered(bot, "That reload has already finished")
 
 
 @one_mode

@@ -4,45 +4,40 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import Service
+from bot.app import App
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.sandbox.answers import Raw
-from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered, locked
+from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually, eventually_answered, locked
 
 
 async def test_all_is_well(bot: House) -> None:
     """Both answers name each part, and say 200 while all of them are well."""
-    assert await bot.health("/healthz") == (200, {"status": "ok", "loop": "ok"})
+    assert await bot.health("/healthz") == (200, {"status": "ok", "worker": "ok"})
     assert await bot.health("/readyz") == (200, {"status": "ok", "database": "ok", "slack": "ok", "token": "ok"})
 
 
-async def test_a_loop_that_is_stuck(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that has not turned for a while is unhealthy."""
-    monkeypatch.setattr("bot.app.STUCK_SECONDS", -1.0)
+async def test_a_worker_that_is_stuck_is_unhealthy(house: House) -> None:
+    """It has not turned for a while."""
+    house.hurry(stuck=-1.0)
+    await house.open()
+    bot = house
     status, parts = await bot.health("/healthz")
 
     assert (status, parts["status"]) == (503, "unavailable")
-    assert parts["loop"].startswith("has not turned for ")
+    assert parts["worker"].startswith("has not turned for ")
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_the_loop_turns(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop with nothing to do turns about once a second."""
-    monkeypatch.setattr("bot.app.STUCK_SECONDS", 0.0)
-
-    async def look() -> bool:
-        return (await bot.health("/healthz"))[0] == 503
-
-    assert await eventually_answered(look)
-    monkeypatch.setattr("bot.app.STUCK_SECONDS", 2.0)
-    assert (await bot.health("/healthz"))[0] == 200
+async def test_a_worker_with_nothing_to_do_turns(bot: House) -> None:
+    """About once a second."""
+    await eventually(lambda: bot.worker.idle_seconds > 0.1)
+    await eventually(lambda: bot.worker.idle_seconds < 0.1)
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_loop_whose_every_turn_fails(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that turns and gets nowhere, by an error of the bot's own, is unhealthy until it gets somewhere."""
-    bot.hurry(look=0.05)
-    monkeypatch.setattr("bot.app.STUCK_SECONDS", 0.5)
+async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It turns and gets nowhere, by an error of the bot's own, until it gets somewhere."""
+    bot.hurry(look=0.05, stuck=0.5)
     await bot.reopen()
 
     def broken(*_: object) -> None:
@@ -76,8 +71,7 @@ async def test_the_database_is_away(bot: House) -> None:
     again = await bot.ask("other", ADA)
     await bot.wait_done()
 
-    assert "I cannot write down what you ask for right now" in ack.text
-    assert "Nothing was started" in ack.text
+    assert ack.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
     assert status == 503
     assert parts["database"] in ("database is locked", "no answer within 2 s", "no answer within 1 s")
     assert "Reloading" in again.text
@@ -115,13 +109,11 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
     async def away(_self: object, _limit: int = 0) -> None:
         raise DatabaseUnavailable("no answer within 2 s")
 
-    monkeypatch.setattr("bot.storage.store.Store.in_flight", away)
-    monkeypatch.setattr("bot.storage.store.Store.history", away)
+    monkeypatch.setattr("bot.handlers.requests.Requests.running", away)
+    monkeypatch.setattr("bot.handlers.requests.Requests.recent", away)
     acks = [await bot.ask(word) for word in ("status", "history")]
 
-    assert [ack.text for ack in acks] == [
-        "My database does not answer right now, so I cannot list anything; ask again in a minute."
-    ] * 2
+    assert [ack.text for ack in acks] == ["My database isn't responding. Try again in a minute."] * 2
     assert [record["outcome"] for record in bot.log.of("command")[-2:]] == ["not_listed", "not_listed"]
 
 
@@ -131,11 +123,11 @@ async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) 
     async def broken(_self: object, _limit: int = 0) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.storage.store.Store.history", broken)
+    monkeypatch.setattr("bot.handlers.requests.Requests.recent", broken)
     ack = await bot.ask("history")
-    (record,) = bot.log.of("command_stumbled")
+    (record,) = bot.log.of("internal_error")
 
-    assert "Something went wrong inside me, and I cannot tell whether anything was begun." in ack.text
+    assert "Something broke on my side. Check `/reload-model status` before you try again" in ack.text
     assert "KeyError" in str(record["exception"])
     bot.mishaps = True
 
@@ -152,7 +144,7 @@ async def test_a_step_that_crashes(bot: House, monkeypatch: pytest.MonkeyPatch) 
     told = await bot.wait_said("was not reloaded")
     await bot.wait_done()
 
-    assert "something went wrong inside this bot" in told.text
+    assert "something broke inside this bot" in told.text
     assert "may already be reloading" in told.text
     assert len(bot.log.of("job_crashed")) == 8
     bot.mishaps = True
@@ -205,11 +197,11 @@ async def test_a_file_of_another_process(house: House) -> None:
     """A second bot on the same SQLite file waits for the first to go, and says why it cannot start."""
     house.hurry(sqlite_owner_wait=0.3)
     await house.open()
-    first = house.service
+    first = house.app
     with pytest.raises(CannotStart, match="another process holds"):
         await house.begin()
     await house.shut()
-    assert isinstance(first, Service)
+    assert isinstance(first, App)
     await first.stop()
     await house.open()
 

@@ -269,9 +269,11 @@ async def test_broken_chunks(bot: House, chunks: bytes) -> None:
     assert await refused(bot, head + chunks) == 400
 
 
-async def test_half_a_body(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_a_body(house: House) -> None:
     """A client that stops in the middle is answered when its time is over, and the connection is closed."""
-    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.2)
+    house.hurry(http_body=0.2)
+    await house.open()
+    bot = house
     body = urlencode(command()).encode()
     half = request(body, bot.slack.sign(body))[: -len(body) // 2]
     reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)
@@ -370,6 +372,19 @@ async def test_many_at_once(bot: House) -> None:
     assert ack.seconds < 2.0
     assert {401} == {status for status, _ in await crowd}
     await bot.wait_said(READY)
+
+
+async def test_a_crowd_that_dawdles(bot: House) -> None:
+    """Two hundred idle connections and two hundred halves of a head keep no honest request waiting."""
+    head = b"POST /slack/events HTTP/1.1\r\nHost: bot.example.com\r\nX-Slow: "
+    crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", bot.port) for _ in range(400)))
+    for _, writer in crowd[:200]:
+        writer.write(head)
+    ack = await bot.ask("sdxl")
+    for _, writer in crowd:
+        writer.close()
+
+    assert "Reloading `sdxl`" in ack.text
 
 
 # --- events, which are JSON -----------------------------------------------------------------------------

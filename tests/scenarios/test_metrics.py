@@ -191,7 +191,7 @@ async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyP
         raise KeyError("of our own")
 
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
-    monkeypatch.setattr("bot.storage.store.Store.history", stumbling)
+    monkeypatch.setattr("bot.handlers.requests.Requests.recent", stumbling)
     await house.ask("sdxl")
     await house.ask("history")
     await running.wait()
@@ -202,17 +202,17 @@ async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyP
 
     assert found['reload_model_job_crashes_total{kind="call"}'] == 1
     assert found["reload_model_leases_lost_total"] == 1
-    assert found['reload_model_commands_total{outcome="stumbled"}'] == 1
+    assert found['reload_model_commands_total{outcome="internal_error"}'] == 1
 
 
 @one_mode
 async def test_the_database_is_away(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything else is still there; how much is in flight is unknown then."""
 
-    async def away(_self: object, _limit: int) -> None:
+    async def away(_self: object) -> None:
         raise DatabaseUnavailable("no answer within 2 s")
 
-    monkeypatch.setattr("bot.storage.store.Store.in_flight", away)
+    monkeypatch.setattr("bot.handlers.requests.Requests.running", away)
 
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 
@@ -222,7 +222,7 @@ async def test_a_port_that_is_taken(house: House) -> None:
     """The start ends, and names the setting."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(CannotStart, match=r"ADMIN_PORT: cannot listen on \d+ .* give a free one"),
+        pytest.raises(CannotStart, match=r"ADMIN_PORT: cannot listen on \d+ .* use a free port"),
     ):
         await house.open(ADMIN_PORT=str(taken.getsockname()[1]))
 

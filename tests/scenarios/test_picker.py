@@ -212,8 +212,8 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
     refusal = await bot.slack.wait_modal(EVE)
 
     assert messages.HELP in ack.text
-    assert f"adding your id, `{EVE}`" in ack.text
-    assert f"adding your id, `{EVE}`" in " ".join(refusal.texts)
+    assert f"add your Slack ID, `{EVE}`" in ack.text
+    assert f"add your Slack ID, `{EVE}`" in " ".join(refusal.texts)
     assert not refusal.view.get("submit")
 
 
@@ -226,5 +226,5 @@ async def test_suggestions_and_submissions_are_authorized_afresh(bot: House) -> 
 
     assert await suggested(bot, modal, "") == []
     await submit(bot, modal, typed="sdxl")
-    assert "You are not allowed" in " ".join(modal.texts)
+    assert "You don't have permission" in " ".join(modal.texts)
     assert bot.reloads == []

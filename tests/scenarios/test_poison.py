@@ -62,4 +62,4 @@ async def test_a_failure_of_a_later_version(bot: House) -> None:
     await bot.wait_done()
     bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")
 
-    assert "something went wrong inside this bot" in (await bot.ask("history")).text
+    assert "something broke inside this bot" in (await bot.ask("history")).text

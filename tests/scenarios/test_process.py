@@ -228,7 +228,7 @@ async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> N
     await machine.boot()
     ack = await house.ask("sdxl", ADA, MODELS)
 
-    assert "I reload models only in <#C0OTHER>" in ack.text
+    assert "I only work in <#C0OTHER>" in ack.text
 
 
 # --- other commands -------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ async def test_the_tryout_with_lines(machine: Machine) -> None:
     assert (code, bot.stderr) == (0, "")
     assert "#models  reload-model, in the thread and the channel> @ada `sdxl` should be ready now." in bot.stdout
     assert re.search(r"#ops .*@ben `sdxl` should be ready now", bot.stdout)
-    assert "(only eve sees) You are not allowed" in bot.stdout
+    assert "(only eve sees) You don't have permission" in bot.stdout
 
 
 async def test_the_tryout_without_input(machine: Machine) -> None:
@@ -251,7 +251,7 @@ async def test_the_tryout_without_input(machine: Machine) -> None:
 
     assert (await bot.run(), bot.stderr) == (0, "")
     assert "@ada `sdxl` should be ready now." in bot.stdout
-    assert "`no-such-model` was not reloaded: ModelsLab does not know a model of that id" in bot.stdout
+    assert "`no-such-model` was not reloaded: ModelsLab has no model with that ID" in bot.stdout
 
 
 async def test_the_manifest(machine: Machine) -> None:

@@ -22,6 +22,7 @@ from bot.sandbox.answers import (
     Reset,
 )
 from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
+from bot.ui.reasons import FAILURES
 from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -237,13 +238,13 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
     await bot.wait_done()
 
     here, there = bot.said(channel=MODELS)[0], bot.said(channel=OPS)[0]
-    assert here.text.startswith(f"<@{ADA}> `sdxl` was not reloaded: {failure.why} (`")
-    assert there.text.startswith(f"<@{BEN}> <@{CEM}> `sdxl` was not reloaded: {failure.why}")
+    assert here.text.startswith(f"<@{ADA}> `sdxl` was not reloaded: {FAILURES[failure].why} (`")
+    assert there.text.startswith(f"<@{BEN}> <@{CEM}> `sdxl` was not reloaded: {FAILURES[failure].why}")
     assert said in here.text
-    assert failure.mend in here.text
+    assert FAILURES[failure].fix in here.text
     assert MAYBE not in here.text
     assert len(bot.said()) == 2
-    assert [("sdxl", "done", failure.name.lower())] == bot.reloads
+    assert [("sdxl", "done", failure.value)] == bot.reloads
 
 
 @one_mode
@@ -331,7 +332,7 @@ async def test_giving_up(
     told = await bot.wait_said(FAILED)
     await bot.wait_done()
 
-    assert failure.why in told.text
+    assert FAILURES[failure].why in told.text
     assert maybe == (MAYBE in told.text)
     assert 2 <= len(bot.modelslab.calls) <= 6
     assert [record["event"] for record in bot.log.records if record["level"] == "error"] == ["reload_failed"]
@@ -344,7 +345,8 @@ async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
 
-    assert f"{Failure.REFUSED.why} (`This model is loading`). An earlier request got no clear answer" in told.text
+    refused = f"{FAILURES[Failure.REFUSED].why} (`This model is loading`)"
+    assert f"{refused}. An earlier request got no clear answer" in told.text
     assert MAYBE in told.text
 
 
@@ -357,7 +359,7 @@ async def test_a_redirect_is_not_followed(bot: House) -> None:
         told = await bot.wait_said(FAILED)
 
         assert elsewhere.calls == []
-        assert f"{Failure.NO_SENSE.why} (`HTTP 307`)" in told.text
+        assert f"{FAILURES[Failure.NO_SENSE].why} (`HTTP 307`)" in told.text
 
 
 NO_SENSE: tuple[Answer, ...] = (

@@ -10,6 +10,7 @@ from bot.sandbox.answers import Held, Raw
 from bot.sandbox.modelslab import error
 from bot.storage.requests import Request
 from bot.ui import messages
+from bot.ui.reasons import FAILURES
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
@@ -23,14 +24,14 @@ async def reminding(bot: House) -> House:
     """A house in which Ada is to be reminded of a model that was reloaded."""
     ack = await bot.ask("sdxl")
     await bot.wait_done()
-    assert await bot.store.remind(ADA, reload_id(ack.text), MODELS) is not None
+    assert await bot.requests.remind(ADA, reload_id(ack.text), MODELS) is not None
     return bot
 
 
 def _six_days_later(house: House) -> None:
     house.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
     house.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
-    house.desk.wake()
+    house.worker.wake()
 
 
 async def test_a_reminder(reminding: House) -> None:
@@ -108,11 +109,11 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> Non
     _six_days_later(reminding)
     await reminding.wait_job("reminder")
 
-    assert await reminding.store.stop_reminding(ADA, "sdxl")
+    assert await reminding.requests.stop_reminding(ADA, "sdxl")
     held.set()
     await reminding.log.wait_for("lease_lost")
     assert await reminding.reminders(ADA) == []
-    assert not await reminding.store.stop_reminding(ADA, "sdxl")
+    assert not await reminding.requests.stop_reminding(ADA, "sdxl")
 
 
 async def test_joining_by_a_press(bot: House) -> None:
@@ -120,13 +121,13 @@ async def test_joining_by_a_press(bot: House) -> None:
     await bot.open_slowly()
     ack = await bot.ask("sdxl", ADA, MODELS)
     await bot.wait_said("is reloading")
-    joined = await bot.store.join(Request("press#1", BEN, OPS, "sdxl", "", button="press"), reload_id(ack.text))
+    joined = await bot.requests.join(Request("press#1", BEN, OPS, "sdxl", "", button="press"), reload_id(ack.text))
     await bot.wait_done()
 
     assert joined is not None
     assert (joined.joined, joined.first.user_id) == (True, ADA)
     assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[BEN]]
-    assert await bot.store.known_models() == ["sdxl"]
+    assert await bot.requests.known_models(100) == ["sdxl"]
 
 
 # --- did you mean ---------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ async def _refused(bot: House) -> str:
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
     await bot.wait_done()
-    assert Failure.UNKNOWN_MODEL.mend in told.text
+    assert FAILURES[Failure.UNKNOWN_MODEL].fix in told.text
     return told.text
 
 
@@ -148,7 +149,7 @@ async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch)
     async def nearest(model_id: str) -> list[str]:
         return [model_id, "sd-xl", "no id", "sd-xl", "<!channel>", "sdxl2", "org/sdxl", "sdx"]
 
-    monkeypatch.setattr(bot.desk._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
 
     assert "Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?" in await _refused(bot)
 
@@ -163,8 +164,8 @@ async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr(bot.desk._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
-    monkeypatch.setattr(bot.desk._jobs, "_timing", Timing(suggestions=0.1))  # noqa: SLF001
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
+    monkeypatch.setattr(bot.worker._jobs, "_timing", Timing(suggestions=0.1))  # noqa: SLF001
 
     assert "Did you mean" not in await _refused(bot)
     assert len(bot.log.of("no_similar_models")) == 1

@@ -24,12 +24,9 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+async def impatient(house: House) -> House:
     """A house in which a broken connection is noticed within a fraction of a second."""
-    monkeypatch.setattr("bot.slack.socket_mode.PING_SECONDS", 0.2)
-    monkeypatch.setattr("bot.slack.socket_mode.WATCH_SECONDS", 0.0625)
-    monkeypatch.setattr("bot.slack.socket_mode.AWAY_SECONDS", 0.125)
-    monkeypatch.setattr("bot.slack.socket_mode.FRESH_SECONDS", 0.5)
+    house.hurry(socket_ping=0.2, socket_watch=0.0625, socket_away=0.125, socket_fresh=0.5)
     await house.open()
     return house
 
@@ -244,7 +241,7 @@ async def test_an_ack_that_is_lost(impatient: House, monkeypatch: pytest.MonkeyP
         received.set()
         return command.parse(text)
 
-    monkeypatch.setattr("bot.handlers.listener.parse", parse)
+    monkeypatch.setattr("bot.handlers.commands.parse", parse)
     impatient.slack.ack_seconds = 1.0
     with closing(sqlite3.connect(impatient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -326,7 +323,7 @@ async def test_socket_mode_is_away_at_the_start(
     """So is a Slack that gives no connection for now."""
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
     monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.slack.socket_mode.HANDSHAKE_SECONDS", 0.3)
+    house.hurry(socket_handshake=0.3)
     house.slack.fail("apps.connections.open", answer, times=2)
     await house.open()
 
@@ -347,7 +344,7 @@ async def test_a_command_before_slack_has_said_who_we_are(house: House) -> None:
     house.slack.heal()
     await starting
 
-    assert "I am still starting" in ack.text
+    assert ack.text == "I'm still starting up. Try again in a minute."
     assert house.reloads == []
 
 
@@ -383,7 +380,7 @@ async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
     if host.endswith(" "):  # spaces around a setting do no harm
         await house.open(HOST=host)
         return
-    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: give an address of this machine"):
+    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: use an address of this machine"):
         await house.open(HOST=host)
 
 

@@ -144,8 +144,8 @@ async def test_readiness_while_the_bot_stops(bot: House) -> None:
     bot.modelslab.answer("slow", Hang(), ACCEPTED)
     await bot.ask("slow")
     await bot.modelslab.wait_for_calls(1)
-    assert bot.service is not None
-    stopping = asyncio.create_task(bot.service.stop())
+    assert bot.app is not None
+    stopping = asyncio.create_task(bot.app.stop())
     await bot.log.wait_for("stopping")
     status, parts = await bot.health("/readyz")
     await stopping

@@ -114,7 +114,7 @@ class Story:
         async with self._told("sdxl is being reloaded already"):
             await self._act_as("Ben")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
-        async with self._told("You are not allowed to reload models"):
+        async with self._told("You don't have permission to reload models"):
             await self._act_as("Eve")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
         await self._act_as("Ada")
@@ -162,7 +162,7 @@ class Story:
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
         await self.page.click(".sidebar-item", "reload-model")
-        said = await self.page.see(".home", "✗ ModelsLab does not know a model of that id")
+        said = await self.page.see(".home", "✗ ModelsLab has no model with that ID")
         for title in ("Being reloaded", "Reloaded lately", "My reminders"):
             assert title in said, said
         home = ".home-inner"

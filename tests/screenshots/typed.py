@@ -1,7 +1,6 @@
 """Every message and view of the bot, at its longest, as TypeScript of the types of npm's @slack/types.
 
-Those know which fields each block has and must have. How long a text may be they do not know: tests/test_messages.py
-and tests/test_views.py do.
+Those know which fields each block has and must have. How long a text may be they do not know: the tests in tests/ui do.
 """
 
 import json
@@ -10,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from slack_sdk.models.views import View
+
 from bot.core.command import MAX_ID
 from bot.core.models import DAY, Entry, HomeData, Reminder, State
 from bot.errors import Failure
 from bot.ui import messages, views
 from bot.ui.messages import Message
-from bot.ui.views import View
 from tests.samples import ACCEPTED, MODELS, NOON, watcher
 from tests.screenshots.needs import MODULES
 
@@ -65,10 +65,10 @@ def _shown() -> Iterator[tuple[str, View]]:
     full = HomeData([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
     yield "picker", views.picker()
     yield "picker_filled", views.picker(MODELS, _LONGEST)
-    yield "told", views.told(messages.reloading(_FLYING, 120))
+    yield "notice", views.notice(messages.reloading(_FLYING, 120))
     yield "home", views.home(full, 120)
     yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120)
-    yield "home_of_a_stranger", views.home_of_a_stranger("You are not allowed to reload models here.")
+    yield "home_notice", views.home_notice("You don't have permission to reload models here.")
 
 
 def source() -> tuple[str, int]:
@@ -76,7 +76,7 @@ def source() -> tuple[str, int]:
     types = {"modal": "ModalView", "home": "HomeView"}
     lines = [
         *(f"export const {name}: KnownBlock[] = {json.dumps(said.blocks)};" for name, said in _said()),
-        *(f"export const {name}: {types[str(view['type'])]} = {json.dumps(view)};" for name, view in _shown()),
+        *(f"export const {name}: {types[str(view.type)]} = {json.dumps(view.to_dict())};" for name, view in _shown()),
     ]
     head = 'import type { HomeView, KnownBlock, ModalView } from "@slack/types";'
     return "\n".join([head, *lines, ""]), len(lines)

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Named, Table, Text, TypedColumns, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from bot.errors import DatabaseUnavailable
-from bot.storage.database import CommitUncertain, Database, Operation, Transaction
+from bot.errors import CommitUncertain, DatabaseUnavailable
+from bot.storage.database import Database, Operation, Transaction
 from tests.store.world import Clock, Gate, at_commit, at_rollback, busy, commits, outside
 
 

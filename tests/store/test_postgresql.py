@@ -3,12 +3,12 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from bot.storage.store import Limits, Store
 from sqlalchemy import text
 
 from bot.core.models import JobKind
-from bot.errors import DatabaseUnavailable, Failure
-from bot.storage.database import CommitUncertain, Database, Operation, Transaction
-from bot.storage.store import Limits, Store
+from bot.errors import CommitUncertain, DatabaseUnavailable, Failure
+from bot.storage.database import Database, Operation, Transaction
 from tests.postgres import Postgres
 from tests.store.world import WAIT, Clock, Gate, World, ask, at_commit, busy, outside
 

@@ -1,11 +1,11 @@
 """What a press of a button asks for: at most once, and to watch only what can still be watched."""
 
 import pytest
+from bot.storage.store import PRESS_SECONDS, Ask, Limits, Store
 
 from bot.core.models import JobKind
-from bot.errors import Failure, TooManyCommands
+from bot.errors import Failure, Refused
 from bot.storage.database import Database
-from bot.storage.store import PRESS_SECONDS, Ask, Limits, Store
 from tests.store.world import World, ask, outside, press
 
 _AUDIT = "SELECT user_id, channel_id, what, outcome, reload_id FROM audit ORDER BY id"
@@ -86,7 +86,7 @@ async def test_a_double_click_at_the_limit(database: Database, world: World) -> 
     asked = await store.ask(press())
 
     assert (await store.ask(press())).reload == asked.reload
-    with pytest.raises(TooManyCommands):
+    with pytest.raises(Refused, match="too_many_commands"):
         await store.ask(press("flux", button="C0MODELS/1.3/again"))
     assert await world.count() == (1, 1, 1)
 
@@ -170,7 +170,7 @@ async def test_who_joins_too_often(database: Database, world: World) -> None:
     sdxl = await store.ask(ask("sdxl", user="U0ADA"))
     flux = await store.ask(ask("flux", user="U0BOB"))
 
-    with pytest.raises(TooManyCommands):
+    with pytest.raises(Refused, match="too_many_commands"):
         await store.join(press(user="U0ADA"), flux.reload.id)
     assert await store.join(press(user="U0ADA"), sdxl.reload.id) is not None
     assert await world.count() == (2, 2, 2)

@@ -12,7 +12,7 @@ from typing import ParamSpec, TextIO, TypeVar
 
 from bot.core.access import Allowlist, Home, Person
 from bot.core.text import harmless
-from bot.errors import GroupUnread, NotAllowed
+from bot.errors import Refusal, Refused
 from bot.ops.doctor import database, modelslab
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
@@ -133,10 +133,10 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
     allowlist.home = Home(_HERE)
     try:
         rule = allowlist.who(Person(who, _HERE, ""))
-    except GroupUnread as error:
-        unread = unknown(who, f"depends on {error.rule}, which can't be read")
-        return [*(result for result in found if result.status is not Status.OK), unread]
-    except NotAllowed:
+    except Refused as refused:
+        if refused.reason is Refusal.GROUP_UNREAD:
+            unread = unknown(who, f"depends on {refused.rule}, which can't be read")
+            return [*(result for result in found if result.status is not Status.OK), unread]
         fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
         which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
         return [problem(who, f"can't reload models: {which}", fix)]

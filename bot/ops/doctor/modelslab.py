@@ -10,6 +10,7 @@ from bot.modelslab.client import ModelsLab
 from bot.ops.doctor.results import CheckResult, no_answer, ok, problem, unknown
 from bot.ops.logging import Redactor
 from bot.settings import Settings
+from bot.ui.reasons import FAILURES
 
 MODELSLAB, KEY, ACCOUNT, BALANCE = "ModelsLab", "ModelsLab key", "ModelsLab account", "ModelsLab balance"
 
@@ -34,8 +35,8 @@ async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
                     fix = "copy the key from ModelsLab's dashboard to MODELSLAB_API_KEY again"
                     return [answers, problem(KEY, f"ModelsLab rejects it: {error.said}", fix)]
                 case Failure.CREDITS | Failure.PLAN:
-                    account = problem(ACCOUNT, error.failure.why, error.failure.mend)
+                    account = problem(ACCOUNT, FAILURES[error.failure].why, FAILURES[error.failure].fix)
                     return [answers, ok(KEY, "accepted"), account]
                 case _:
-                    return [answers, unknown(KEY, f"{error.failure.why}: {error.said}")]
+                    return [answers, unknown(KEY, f"{FAILURES[error.failure].why}: {error.said}")]
     return [answers, ok(KEY, "accepted"), *([ok(BALANCE, found or "unknown")] if balance else [])]

@@ -319,10 +319,10 @@ async def test_an_answer_of_another_shape_is_taken_as_it_is(setup: Setup) -> Non
     [
         (
             error(429, "Rate limit exceeded."),
-            "ModelsLab kept answering that it is asked too often: Rate limit exceeded.",
+            "ModelsLab kept rate-limiting us: Rate limit exceeded.",
         ),
-        (Raw(503), "ModelsLab's service is failing: HTTP 503"),
-        (error(200, "Not today"), "ModelsLab refused: Not today"),
+        (Raw(503), "ModelsLab is having problems: HTTP 503"),
+        (error(200, "Not today"), "ModelsLab refused the request: Not today"),
     ],
 )
 async def test_what_modelslab_does_not_answer_now_is_not_a_problem(answer: Answer, line: str, setup: Setup) -> None:

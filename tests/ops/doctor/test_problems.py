@@ -270,7 +270,7 @@ BROKEN = {
     "another plan": Broken(
         wallet(error(403, "This feature requires a premium subscription")),
         "ModelsLab account: the ModelsLab account's plan does not",
-        "can change its plan",
+        "Upgrade the ModelsLab plan",
     ),
     "nothing where ModelsLab should be": Broken(
         given("MODELSLAB_URL", "http://127.0.0.1:9"),

@@ -12,10 +12,12 @@ from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, ContextB
 
 from bot.core.command import MAX_ID, MODEL_ID
 from bot.core.models import DAY, Entry, Reload, Reminder, State, Subscriber
+from bot.core.text import SAID_LIMIT
 from bot.errors import Failure
 from bot.ui import buttons, messages
 from bot.ui.buttons import Action
-from bot.ui.messages import MENTIONS_LIMIT, SAID_LIMIT, Message
+from bot.ui.messages import MENTIONS_LIMIT, Message
+from bot.ui.reasons import FAILURES
 from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
 
 ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
@@ -62,9 +64,6 @@ def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[st
         "joined": messages.joined(reload, ADA_ASKED, BEN, MODELS, 120),
         "help": messages.HELP,
     }
-
-
-# --- to whoever typed the command, privately ------------------------------------------------------------
 
 
 def test_the_ack_says_what_was_understood_and_what_happens_next() -> None:
@@ -121,7 +120,7 @@ def test_history_lists_what_has_ended() -> None:
         "The last reloads:\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01}\n"
         f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✓ expected ready {AT_1202_01} (not everyone could be told)\n"
-        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused (not everyone could be told)"
+        f"• `sdxl` (`r4x7`) · <@U0ADA>, {ASKED} · ✗ ModelsLab refused the request (not everyone could be told)"
     )
     assert messages.history([], 120, MODELS) == Message("Nothing has been reloaded yet.")
 
@@ -146,9 +145,6 @@ def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
     ]
     assert pressed(messages.history([old], 120)) == []
     assert pressed(messages.history([replace(old, reload=ACCEPTED)], 120, OPS)) == []
-
-
-# --- to the channel -------------------------------------------------------------------------------------
 
 
 def test_the_status_message_says_who_is_reloading_what() -> None:
@@ -244,8 +240,8 @@ def test_a_late_follow_up_says_so() -> None:
 def test_a_failure_says_why_and_what_to_do() -> None:
     """One sentence why, with ModelsLab's own words, escaped; then the mend."""
     assert messages.failure(FAILED, [ADA_ASKED, BEN_ASKED]).text == (
-        "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused (`no &amp; never`). "
-        "If what it said does not tell what to do, ask ModelsLab's support. (reload `r4x7`)"
+        "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused the request (`no &amp; never`). "
+        "If that doesn't help, contact ModelsLab support. (reload `r4x7`)"
     )
 
 
@@ -261,7 +257,7 @@ def test_a_failure_names_what_may_have_been_meant(near: list[str], meant: str) -
     """And has a button for each, before the one that tries the same again."""
     message = messages.failure(replace(FAILED, failure=Failure.UNKNOWN_MODEL, said=""), [ADA_ASKED], near)
 
-    assert message.text.endswith(f"{Failure.UNKNOWN_MODEL.mend}{meant} (reload `r4x7`)")
+    assert message.text.endswith(f"{FAILURES[Failure.UNKNOWN_MODEL].fix}{meant} (reload `r4x7`)")
     assert pressed(message) == [
         *((id_, Action.AGAIN, id_, MODELS) for id_ in near),
         ("Try again", Action.AGAIN, "sdxl", MODELS),
@@ -273,20 +269,21 @@ def test_every_failure_reads_as_one_sentence(failure: Failure) -> None:
     """Without words of ModelsLab's the sentence still ends."""
     text = messages.failure(replace(FAILED, failure=failure, said=""), [ADA_ASKED]).text
 
-    assert text == f"<@U0ADA> `sdxl` was not reloaded: {failure.why}. {failure.mend} (reload `r4x7`)"
+    assert text == f"<@U0ADA> `sdxl` was not reloaded: {FAILURES[failure].why}. {FAILURES[failure].fix} (reload `r4x7`)"
 
 
 def test_an_unknown_outcome_is_told() -> None:
     """A request may be refused only because an earlier one worked: so it may already be reloading."""
     text = messages.failure(replace(FAILED, unknown=True), [ADA_ASKED]).text
 
-    assert "was not reloaded: ModelsLab refused (`no &amp; never`). An earlier request got no clear answer, " in text
-    assert "the model may already be reloading: try it in a few minutes before you ask again. If what" in text
+    assert "was not reloaded: ModelsLab refused the request (`no &amp; never`)." in text
+    assert " An earlier request got no clear answer, " in text
+    assert "the model may already be reloading: try it in a few minutes before you ask again. If that" in text
 
 
 def test_a_failure_of_unknown_cause_is_the_bots_own() -> None:
     """A row without a cause blames nobody else."""
-    assert Failure.INTERNAL.why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
+    assert FAILURES[Failure.INTERNAL].why in messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).text
 
 
 def test_the_last_that_is_tried_has_nothing_that_can_go_wrong() -> None:
@@ -329,9 +326,6 @@ def test_the_voice_is_calm(name: str, text: str) -> None:
     assert ("r4x7" in text) is (name != "help")
 
 
-# --- limits ---------------------------------------------------------------------------------------------
-
-
 def sections(message: Message) -> list[str]:
     """The texts of a message's blocks, once Slack's own SDK has found nothing wrong with them."""
     texts: list[str] = []
@@ -358,7 +352,7 @@ def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
             if isinstance(button, ButtonElement):
                 brought = buttons.pressed(str(button.action_id), str(button.value))
                 assert brought is not None
-                found.append((str(button.text and button.text.text), *brought))
+                found.append((str(button.text and button.text.text), brought.action, brought.of, brought.channel_id))
     return found
 
 
@@ -436,9 +430,6 @@ def test_a_time_is_never_torn_apart(shift: int) -> None:
     assert [text for text in texts if AT_1202_01 in text]
 
 
-# --- abuse ----------------------------------------------------------------------------------------------
-
-
 @given(model_id=st.from_regex(MODEL_ID, fullmatch=True), said=words)
 def test_nothing_from_outside_is_markup(model_id: str, said: str) -> None:
     """Of all that could mention, link or format, only our own mentions and times are left."""
@@ -459,9 +450,6 @@ def test_modelslabs_own_words_are_bounded_and_on_one_line(said: str) -> None:
 
     assert len(text.splitlines()) == 1
     assert len(text) < 300 + SAID_LIMIT * len("&amp;")
-
-
-# --- reminders, to whoever wants them -------------------------------------------------------------------
 
 
 def test_a_reminder_is_confirmed_with_its_day() -> None:
