@@ -84,7 +84,7 @@ class Invocations:
         n = next(self._numbers)
         return {
             "token": "deprecated",
-            "team_id": "T0TRYOUT",
+            "team_id": "T0SANDBOX",
             "team_domain": "sandbox",
             "channel_id": channel(n),
             "channel_name": f"room-{n % CHANNELS}",
@@ -92,9 +92,9 @@ class Invocations:
             "user_name": f"person-{n}",
             "command": "/reload-model",
             "text": f"bench-{n:07d}",
-            "api_app_id": "A0TRYOUT",
+            "api_app_id": "A0SANDBOX",
             "is_enterprise_install": "false",
-            "response_url": f"{self.slack}/commands/T0TRYOUT/{n}/bench",
+            "response_url": f"{self.slack}/commands/T0SANDBOX/{n}/bench",
             "trigger_id": f"{n}.7f3a5c1e9b2d4f60",
         }
 
@@ -219,7 +219,7 @@ class SocketDoor:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
-        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0TRYOUT"}})
+        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0SANDBOX"}})
         self._socket = socket
         self.connected.set()
         async for message in socket:

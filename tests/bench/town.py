@@ -8,9 +8,9 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from bot.sandbox.answers import Json
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
+from tests.answers import Json
 from tests.bench.load import CHANNELS, channel
 
 READY = "should be ready now"

@@ -15,11 +15,11 @@ from bot.ops.doctor import check
 from bot.ops.doctor import result as finding
 from bot.ops.doctor.result import Mark, in_time
 from bot.ops.doctor.services import Heard
-from bot.sandbox.answers import Answer, Hang, Json, RateLimited, Raw
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.client import BoundedResponse
 from bot.storage import schema
 from bot.storage.database import Database
+from tests.answers import Answer, Hang, Json, RateLimited, Raw
 from tests.check.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 from tests.usergroups import FakeUserGroups
 
@@ -52,7 +52,7 @@ SOUND = f"""\
 ✓ database: {{file}} can be written
 ✓ schema: version {schema.VERSION}, can be written
 ✓ Slack: {{slack_host}} answers
-✓ bot token: workspace Tryout (T0TRYOUT), as reload-model (U0BOT)
+✓ bot token: workspace Sandbox (T0SANDBOX), as reload-model (U0BOT)
 ✓ clock, by Slack: 0.5 s apart
 ✓ bot scopes: commands, chat:write, chat:write.public, im:write
 ✓ ALLOWED_USERS {ADA}: ada, active
@@ -195,7 +195,7 @@ async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
     assert untold.line("ModelsLab balance") == "✓ ModelsLab balance: not told"
 
 
-@pytest.mark.parametrize(("team", "organisation"), [("T0TRYOUT", None), ("T0OTHER", "E0ORG")])
+@pytest.mark.parametrize(("team", "organisation"), [("T0SANDBOX", None), ("T0OTHER", "E0ORG")])
 async def test_people_of_the_workspace_or_its_organisation_are_at_home(
     setup: Setup, team: str, organisation: str | None
 ) -> None:
@@ -309,7 +309,7 @@ async def test_an_answer_can_be_read_twice(setup: Setup) -> None:
 
 async def test_without_scopes_in_the_answer_ids_are_tried(setup: Setup) -> None:
     """A proxy may drop headers."""
-    answer = {"ok": True, "team_id": "T0TRYOUT"}
+    answer = {"ok": True, "team_id": "T0SANDBOX"}
     setup.slack.fail("auth.test", Json(200, answer))
     report = await setup.run()
 

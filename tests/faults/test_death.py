@@ -16,7 +16,6 @@ import pytest
 from bot.core.clock import SteadyClock
 from bot.core.models import RANKS
 from bot.modelslab.client import ModelsLab
-from bot.sandbox.answers import Answer
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
@@ -24,6 +23,7 @@ from bot.storage.database import Database
 from bot.storage.store import Ask, Store
 from bot.worker.delivery import Delivery
 from bot.worker.loop import Worker
+from tests.answers import Answer
 from tests.faults.seams import Dead, Seam, Seams
 
 if TYPE_CHECKING:

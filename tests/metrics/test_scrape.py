@@ -8,8 +8,8 @@ import pytest
 
 from bot.errors import CannotStart, DatabaseUnavailable, LeaseLost
 from bot.ops.metrics import COUNTERS, GAUGES, HISTOGRAMS
-from bot.sandbox.answers import Hang, Json, RateLimited
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import Hang, Json, RateLimited
 from tests.metrics.conftest import Operator
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, eventually_answered
 

@@ -18,11 +18,11 @@ from aiohttp import web
 from bot import settings
 from bot.app import Service
 from bot.ops import logging as logs
-from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
 from bot.worker.loop import Worker
+from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
@@ -83,7 +83,7 @@ class AcceptThenHang:
         """Proceed, then say nothing."""
         await exchange.proceed()
         self.accepted.set()
-        return await exchange.silence()
+        return await Hang().send(exchange)
 
 
 class Log:

@@ -8,8 +8,8 @@ import pytest
 from bot.app import Service
 from bot.core.models import JobKind, Work
 from bot.errors import CannotStart, DatabaseUnavailable
-from bot.sandbox.answers import Raw
 from bot.storage.store import Store
+from tests.answers import Raw
 from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually_answered, locked
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from bot.core.retry import call_wait
 from bot.errors import Failure
-from bot.sandbox.answers import (
+from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
+from tests.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -22,7 +23,6 @@ from bot.sandbox.answers import (
     Redirect,
     Reset,
 )
-from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
 from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

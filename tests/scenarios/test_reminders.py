@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from bot.errors import DatabaseUnavailable, Failure, NotRecorded
-from bot.sandbox.answers import Held, Raw
 from bot.sandbox.modelslab import error
 from bot.storage.store import Ask
 from bot.ui import messages
+from tests.answers import Held, Raw
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bot.sandbox.answers import Held
 from bot.sandbox.modelslab import ACCEPTED
 from bot.storage.database import CommitUncertain
 from bot.storage.store import Ask, Asked, Store
+from tests.answers import Held
 from tests.scenarios.house import ADA, READY, House, Later
 
 
