@@ -167,8 +167,8 @@ def test_logs_are_set_up_before_the_bot_runs(
 # --- try ------------------------------------------------------------------------------------------------
 
 
-class Tryout:
-    """A sandbox that keeps how it was called, and ends as it is told."""
+class FakeSandbox:
+    """A sandbox that keeps how it was called, and ends as a test wants."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -186,14 +186,14 @@ class Tryout:
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Tryout:
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> FakeSandbox:
     """A sandbox that takes no time."""
-    made = Tryout()
+    made = FakeSandbox()
     monkeypatch.setattr("bot.sandbox.terminal.sandbox", made)
     return made
 
 
-def test_the_tryout_needs_no_settings(sandbox: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_needs_no_settings(sandbox: FakeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets the terminal, and takes ten seconds a reload unless told otherwise."""
     for name in REQUIRED:
         monkeypatch.delenv(name)
@@ -202,15 +202,15 @@ def test_the_tryout_needs_no_settings(sandbox: Tryout, monkeypatch: pytest.Monke
     assert (sandbox.seconds, sandbox.stdin, sandbox.stdout) == (10.0, sys.stdin, sys.stdout)
 
 
-def test_the_tryouts_end_is_the_programs(sandbox: Tryout) -> None:
-    """Its exit code tells whether what was promised was posted."""
+def test_the_exit_code_of_the_sandbox_is_the_programs(sandbox: FakeSandbox) -> None:
+    """It says whether the bot answered."""
     sandbox.code = 1
 
     assert main(["try", "--seconds", "0.5"]) == 1
     assert sandbox.seconds == 0.5
 
 
-def test_a_tryout_without_an_input_has_an_empty_one(sandbox: Tryout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sandbox_without_an_input_has_an_empty_one(sandbox: FakeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process may be started with its input closed."""
     monkeypatch.setattr(sys, "stdin", None)
 
@@ -218,7 +218,7 @@ def test_a_tryout_without_an_input_has_an_empty_one(sandbox: Tryout, monkeypatch
     assert isinstance(sandbox.stdin, io.StringIO)
 
 
-def test_a_tryout_may_be_interrupted(sandbox: Tryout) -> None:
+def test_the_sandbox_can_be_interrupted(sandbox: FakeSandbox) -> None:
     """Ctrl-C is a way to end, and shows no traceback."""
     sandbox.error = KeyboardInterrupt()
 
@@ -226,7 +226,7 @@ def test_a_tryout_may_be_interrupted(sandbox: Tryout) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["-1", "601", "nan", "inf", "ten"])
-def test_a_tryout_takes_a_sensible_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sandbox_takes_a_sensible_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     """From none to ten minutes a reload."""
     assert exits(["try", f"--seconds={seconds}"]) == 2
     assert f"argument --seconds: {seconds} is not a number from 0 to 600" in capsys.readouterr().err

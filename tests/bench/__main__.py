@@ -28,7 +28,7 @@ from bot.storage.database import lock_of
 from tests.bench import report
 from tests.bench.lateness import seed
 from tests.bench.load import channel, closed, opened
-from tests.bench.processes import ROOT, SUBJECTS, Started, Subject, Town, mebibytes, running, started, town
+from tests.bench.processes import ROOT, SUBJECTS, Sandbox, Started, Subject, mebibytes, running, sandbox, started
 from tests.postgres import Postgres, server
 
 CALLERS = 32
@@ -66,7 +66,7 @@ class Bench:
     plan: Plan
     postgres: Postgres
     folder: Path
-    town: Town = field(init=False)
+    sandbox: Sandbox = field(init=False)
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def note(self, measure: str, subject: str, value: float) -> None:
@@ -74,21 +74,21 @@ class Bench:
         self.rounds[measure][subject].append(value)
 
     async def run(self, wanted: Callable[[str], bool]) -> None:
-        """Measure all that is wanted, each round in a town of its own."""
+        """Measure all that is wanted, each round in a sandbox of its own."""
         for n in range(self.plan.rounds if wanted("acks") else 0):
-            async with town(self.folder) as self.town:
+            async with sandbox(self.folder) as self.sandbox:
                 for subject in SUBJECTS:
                     tell(f"round {n + 1} of {self.plan.rounds}: {subject.name}")
                     await self.acks(subject)
         for n in range(self.plan.late_rounds if wanted("late") else 0):
             tell(f"follow-ups, {n + 1} of {self.plan.late_rounds}")
-            async with town(self.folder) as self.town:
+            async with sandbox(self.folder) as self.sandbox:
                 await self.late(_SQLITE, 1)
                 await self.late(_POSTGRESQL, 2)
             await self.late_stubbed()
         if wanted("growth"):
             tell("growth")
-            async with town(self.folder) as self.town:
+            async with sandbox(self.folder) as self.sandbox:
                 await self.growth(_SQLITE)
         self.note("distributions", "the bot", distributions())
 
@@ -97,13 +97,13 @@ class Bench:
     async def acks(self, subject: Subject) -> None:
         """One round of one subject: start, rest, and the three loops."""
         plan = self.plan
-        async with self._scene(subject) as (folder, url), started(subject, self.town, folder, url) as ready:
+        async with self._scene(subject) as (folder, url), started(subject, self.sandbox, folder, url) as ready:
             self.note("start to ready", subject.name, ready.seconds)
             await asyncio.sleep(plan.settle)
             self.note("idle memory", subject.name, await mebibytes(ready.pid))
             await closed(await ready.door.callers(1), ready.door.commands(plan.warm, subject.proof), 30)
             if subject.database:
-                await self.town.slack.tell("messages", plan.warm)
+                await self.sandbox.slack.tell("messages", plan.warm)
             commands = ready.door.commands(round(plan.open * RATE), subject.proof)
             late = [1000 * seconds for seconds in await opened(await ready.door.callers(CALLERS), commands, RATE)]
             self.note("ack p50 at 50/s", subject.name, report.percentile(late, 0.5))
@@ -122,7 +122,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             url = self.postgres.create() if subject.database == "postgresql" else f"sqlite:///{name}/bench.db"
             yield Path(name), url
-            await self.town.slack.tell("forget")
+            await self.sandbox.slack.tell("forget")
         if subject.database == "postgresql":
             self.postgres.drop(url)
 
@@ -130,7 +130,7 @@ class Bench:
 
     async def growth(self, subject: Subject) -> None:
         """Resident memory, after some commands and after many more: each time all calls and posts have been made."""
-        async with self._scene(subject) as (folder, url), started(subject, self.town, folder, url) as ready:
+        async with self._scene(subject) as (folder, url), started(subject, self.sandbox, folder, url) as ready:
             before = await self._after(ready, self.plan.growth_warm, 0)
             after = await self._after(ready, self.plan.growth, self.plan.growth_warm)
             self.note("growth", f"{subject.name}, after {self.plan.growth:,} commands", after - before)
@@ -139,7 +139,7 @@ class Bench:
         commands = ready.door.commands(number, _SQLITE.proof)
         acks, _ = await closed(await ready.door.callers(CALLERS), commands, 300)
         assert acks == number
-        await self.town.slack.tell("messages", already + number)
+        await self.sandbox.slack.tell("messages", already + number)
         await asyncio.sleep(self.plan.settle)
         return await mebibytes(ready.pid)
 
@@ -148,14 +148,14 @@ class Bench:
     async def late(self, subject: Subject, replicas: int, number: int = 1000) -> None:
         """How late real follow-ups arrive at Slack, when so many are due within 3 s."""
         async with self._scene(subject) as (folder, url), AsyncExitStack() as stack:
-            statuses = await self.town.slack.tell("statuses", number)
+            statuses = await self.sandbox.slack.tell("statuses", number)
             assert isinstance(statuses, list)
             begin = time.time() + START_SECONDS
             await seed(url, begin, DUE_SECONDS, number, statuses)
             for _ in range(replicas):
-                await stack.enter_async_context(started(subject, self.town, folder, url))
+                await stack.enter_async_context(started(subject, self.sandbox, folder, url))
             assert time.time() < begin, "the replicas took too long to start"
-            told = await self.town.slack.tell("told", number)
+            told = await self.sandbox.slack.tell("told", number)
             assert isinstance(told, list)
             due = {channel(n): begin + n * DUE_SECONDS / number for n in range(number)}
             assert sorted(where for where, _ in told) == sorted(due), "not everyone was told once"

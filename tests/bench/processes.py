@@ -77,7 +77,7 @@ class Talker:
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class Sandbox:
     """A Slack and a ModelsLab, with the environment in which somebody finds them."""
 
     slack: Talker
@@ -86,9 +86,9 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path) -> AsyncIterator[Town]:
+async def sandbox(folder: Path) -> AsyncIterator[Sandbox]:
     """Both, fresh, for as long as the context lasts."""
-    module = ("-m", "tests.bench.town")
+    module = ("-m", "tests.bench.sandbox")
     async with (
         running(*module, "slack", env={}, cwd=folder, talks=True) as slack,
         running(*module, "modelslab", env={}, cwd=folder, talks=True) as modelslab,
@@ -99,7 +99,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         for said in (await talker.said(), await Talker(modelslab).said()):
             assert isinstance(said, dict)
             env |= said
-        yield Town(talker, env, Invocations.of(env["SLACK_API_URL"].removesuffix("/api/")))
+        yield Sandbox(talker, env, Invocations.of(env["SLACK_API_URL"].removesuffix("/api/")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class Started:
 
 
 @asynccontextmanager
-async def started(subject: Subject, town: Town, folder: Path, url: str) -> AsyncIterator[Started]:
+async def started(subject: Subject, sandbox: Sandbox, folder: Path, url: str) -> AsyncIterator[Started]:
     """Start a subject in its folder, and wait until it would take a command. url is that of a bot's database."""
     port = free_port()
-    door = SocketDoor(town.invocations) if subject.socket else None
-    settings = dict(town.env)
+    door = SocketDoor(sandbox.invocations) if subject.socket else None
+    settings = dict(sandbox.env)
     if subject.kind == "bot":
         settings |= {"PORT": str(port), "DATABASE_URL": url}
         settings["SLACK_APP_TOKEN"] = settings["SLACK_APP_TOKEN"] if subject.socket else ""
@@ -155,13 +155,13 @@ async def started(subject: Subject, town: Town, folder: Path, url: str) -> Async
     else:
         arguments = ["-m", "tests.bench.yardsticks", subject.kind, "0" if subject.socket else str(port)]
         ready = door.connected.wait if door else _answers(port, "/", any_status=True)
-    await town.slack.tell("link", await door.start() if door else None)
+    await sandbox.slack.tell("link", await door.start() if door else None)
     began = time.perf_counter()
     async with running(*arguments, env=settings, cwd=folder) as process:
         async with asyncio.timeout(START_SECONDS):
             await ready()
         seconds = time.perf_counter() - began
-        way_in = door or HttpDoor(port, settings["SLACK_SIGNING_SECRET"], town.invocations)
+        way_in = door or HttpDoor(port, settings["SLACK_SIGNING_SECRET"], sandbox.invocations)
         try:
             yield Started(way_in, process.pid, seconds)
         finally:

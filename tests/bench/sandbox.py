@@ -1,4 +1,4 @@
-"""A Slack, or a ModelsLab, in a process of its own: python -m tests.bench.town slack|modelslab.
+"""A Slack, or a ModelsLab, in a process of its own: python -m tests.bench.sandbox slack|modelslab.
 
 It says who it is in a line of JSON, answers each line that it is told with another, and ends with its input.
 """
