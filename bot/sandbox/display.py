@@ -68,7 +68,7 @@ class Display:
         if message.user:
             speaker = self._only(message.user)
         elif message.thread_ts:
-            speaker = f"reload-model (in thread{' and channel' if message.broadcast else ''}):"
+            speaker = "reload-model (reply):" if message.broadcast else "reload-model (in thread):"
         key, where = (message.channel, message.ts), place(message.channel, self._slack)
         text = self._text(key, message, rows(message.blocks) or [Row(message.text)])
         if not message.edits:

@@ -49,7 +49,7 @@ class Screen:
         self._append(_Block(None, "", "", [line for part in text.split("\n") for line in self._wrapped(part, "  ")]))
 
     def draw(self, where: str, speaker: str, text: str, key: Hashable = None) -> None:
-        """Draw something said somewhere; by its `key` it can be drawn again. Private things are said by "(…)"."""
+        """Draw something said somewhere; by its `key` it can be drawn again. A speaker in parentheses stands back."""
         self._append(_Block(key, where, speaker, self._lines(where, speaker, text)))
 
     def redraw(self, key: Hashable, text: str) -> bool:

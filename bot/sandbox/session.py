@@ -67,7 +67,7 @@ class Session:
         """Wait for the reloads that are running, for at most so many seconds."""
         await self._quiet()
         if running := self._running():
-            self._screen.note(f"Waiting for {listed(running, 'and')}. Ctrl-C leaves at once.")
+            self._screen.note(f"Waiting for the reload of {listed(running, 'and')}. Ctrl-C leaves at once.")
         with suppress(TimeoutError):
             await self._slack.wait_until(lambda: not self._running(), within=within)
         for model_id in self._running():
@@ -89,9 +89,9 @@ class Session:
         before, self._display.active_at = self._display.shown, time.monotonic()
         try:
             ack = await self._do(word, rest)
-            error = ack.error if ack else ""
+            error = ack.error.partition(":")[0] if ack else ""
         except ApiError as refused:
-            error = str(refused)
+            error = refused.code
         if error:
             self.answered = False
             self._screen.draw(f"#{self.where}", f"(only {self.who} sees)", f"That failed with the error {error}.")
@@ -158,5 +158,5 @@ class Session:
 
     async def _quiet(self) -> None:
         """Wait until nothing new has come for a moment."""
-        while (left := self._display.active_at + self.quiet_seconds - time.monotonic()) > 0:  # noqa: ASYNC110 - nothing comes
+        while (left := self._display.active_at + self.quiet_seconds - time.monotonic()) > 0:  # noqa: ASYNC110 - as said
             await asyncio.sleep(left)

@@ -47,9 +47,9 @@ class SocketMode:
         # A connection that has gone silent must not answer pings, so aiohttp must not do it for us.
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        self.open[socket] = request
         info = {"app_id": self._app_id}
-        await socket.send_json({"type": "hello", "num_connections": len(self.open), "connection_info": info})
+        await socket.send_json({"type": "hello", "num_connections": len(self.open) + 1, "connection_info": info})
+        self.open[socket] = request
         self._changes.notify()
         try:
             await self._listen(socket)
@@ -79,7 +79,7 @@ class SocketMode:
 
     async def refresh(self, reason: str, grace: float) -> None:
         """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
-        old = self.open.keys() - ()
+        old = set(self.open)
         for socket in old:
             await socket.send_json({"type": "disconnect", "reason": reason})
         with suppress(TimeoutError):
@@ -89,7 +89,7 @@ class SocketMode:
 
     async def cut(self) -> None:
         """Break every connection, and return when none of them is left."""
-        old = self.open.keys() - ()
+        old = set(self.open)
         for request in self.open.values():
             break_connection(request)
         await self._changes.until(lambda: not old & self.open.keys(), 10.0, str)

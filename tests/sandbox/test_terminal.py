@@ -168,7 +168,7 @@ async def test_the_end_waits_for_the_reloads_that_are_running(slack: SandboxSlac
     slack.say("C0MODELS", {"text": "`sdxl` should be ready now"}, "api")
     slack.say("C0MODELS", {"text": "`flux` was not reloaded: no."}, "api")
     await ending
-    assert quiet.written[0] == "Waiting for flux and sdxl. Ctrl-C leaves at once.\n"
+    assert quiet.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
     assert quiet.session.answered
     quiet.modelslab.calls.append(ReloadCall("sdxl", key_ok=True, at=time.time() + 1, body={}))
     await quiet.session.settle(within=0.0)
@@ -197,13 +197,13 @@ def test_an_edited_message_changes_in_its_place(slack: SandboxSlack, monkeypatch
     two = {"type": "actions", "elements": [button("One", action_id="1"), button("Two", action_id="2")]}
     message = slack.say("C0MODELS", {"text": "x", "blocks": [SECTION, two]}, "api")
     reply = slack.say("C0MODELS", {"text": "y", "reply_broadcast": True}, "api", thread_ts=message.ts)
-    replied = "#models  reload-model (in thread and channel): y"
+    replied = "#models  reload-model (reply): y"
     assert paper.lines == ["#models  reload-model: x", "         [1] One  [2] Two", replied]
     slack.edit("C0MODELS", message.ts, {"blocks": [{**two, "elements": [button("Two", action_id="2")]}]})
     assert paper.lines == ["#models  reload-model: [2] Two", replied]
     monkeypatch.setenv("COLUMNS", "60")
     slack.edit("C0MODELS", reply.ts, {"text": "z"})
-    assert paper.lines[2:] == ["#models  (edited) reload-model (in thread and channel): z"]
+    assert paper.lines[2:] == ["#models  (edited) reload-model (reply): z"]
 
 
 async def test_views_change_in_their_place(slack: SandboxSlack) -> None:
@@ -264,7 +264,7 @@ async def test_a_pipe_is_read_to_its_end_and_can_be_interrupted(tmp_path: Path) 
     """Undecodable bytes are a line like any other; leaving with a reload running says so."""
     run = Process(tmp_path, {}, "try", "--seconds", "600")
     await run.start(b"\xff\nada: /reload-model sdxl\nexit\nnot read")
-    await eventually(lambda: "Waiting for sdxl. Ctrl-C leaves at once." in run.stdout)
+    await eventually(lambda: "Waiting for the reload of sdxl. Ctrl-C leaves at once." in run.stdout)
     run.signal(signal.SIGINT)
 
     assert (await run.wait(), run.stderr) == (130, "")
@@ -300,7 +300,7 @@ async def test_on_a_terminal_lines_are_typed_at_a_prompt(tmp_path: Path, keys: s
         await eventually(lambda: ("(only ada sees)" if code else "ModelsLab knows") in shown())
         os.write(ours, keys[-1].encode())
         if code:
-            await eventually(lambda: "Waiting for sdxl. Ctrl-C leaves at once." in shown())
+            await eventually(lambda: "Waiting for the reload of sdxl. Ctrl-C leaves at once." in shown())
             process.send_signal(signal.SIGINT)
 
         async with asyncio.timeout(15):
