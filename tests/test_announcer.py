@@ -8,11 +8,11 @@ import pytest
 
 from bot.core.models import Subscriber, Work
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
-from bot.sandbox.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect, Reset
 from bot.sandbox.slack import RESPONSE_URL, SandboxSlack
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivered, Delivery, Pacer
+from tests.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect, Reset
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, step, watcher, work
 
 POST = "chat.postMessage"
@@ -160,7 +160,7 @@ async def test_where_the_bot_may_not_post_a_response_url_carries_the_message(
     [message] = slack.messages
 
     assert delivery == Delivered(ts="", responder=7)
-    assert (message.channel, message.via, message.response_type) == (OPS, "response_url", "in_channel")
+    assert (message.channel, message.via, message.user) == (OPS, "response_url", None)
     assert (message.text, message.blocks) == (HELLO.text, HELLO.blocks)
     assert slack.calls[-1].args["replace_original"] is False
 

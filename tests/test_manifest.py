@@ -43,7 +43,8 @@ def part(text: str, *path: str) -> object:
 
 def methods_called() -> set[str]:
     """Every method of the Web API that the bot's code calls with the bot's token."""
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py") if "sandbox" not in path.parts]
+    modules = [path for path in (ROOT / "bot").rglob("*.py") if "sandbox" not in path.relative_to(ROOT).parts]
+    sources = [path.read_text(encoding="utf-8") for path in modules]
     return {method for source in sources for method in re.findall(r"""slack\.call\(\s*["']([\w.]+)["']""", source)}
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from bot.errors import ModelsLabError, SlackError
 from bot.modelslab.client import ModelsLab
 from bot.ops.logging import Redactor
-from bot.sandbox.answers import Exchange
 from bot.slack.client import BoundedResponse, SlackClient
 from bot.slack.user_groups import members_in
+from tests.answers import Exchange
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, unmoved
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts

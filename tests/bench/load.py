@@ -51,12 +51,12 @@ class Commands:
 
     def _command(self, n: int) -> Command:
         fields = {
-            "team_id": "T0TRYOUT",
+            "team_id": "T0SANDBOX",
             "channel_id": channel(n),
             "user_id": f"U{n:07d}",
             "command": "/reload-model",
             "text": f"bench-{n:07d}",
-            "response_url": f"{self._slack_url}/commands/T0TRYOUT/{n}/bench",
+            "response_url": f"{self._slack_url}/commands/T0SANDBOX/{n}/bench",
             "trigger_id": f"{n}.7f3a5c1e9b2d4f60",
         }
         body, now = urlencode(fields), int(time.time())

@@ -20,7 +20,6 @@ from bot.core.outcomes import REST
 from bot.core.timing import Timing
 from bot.modelslab.client import ModelsLab
 from bot.ops.metrics import Metrics
-from bot.sandbox.answers import Answer
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
@@ -30,6 +29,7 @@ from bot.storage.requests import Request
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
+from tests.answers import Answer
 from tests.faults.crash_points import Crash, Crashed, Point
 
 if TYPE_CHECKING:

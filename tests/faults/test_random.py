@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.sandbox.answers import AcceptThenReset, Answer, Hang, Json, RateLimited, Raw, Reset
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.slack import Ack
+from tests.answers import AcceptThenReset, Answer, Hang, Json, RateLimited, Raw, Reset
 from tests.faults.fleet import Fleet, Wire, fleet, through
 from tests.postgres import Postgres
 

@@ -70,8 +70,8 @@ class FakeDatabase(Database):
     async def run(  # type: ignore[override]
         self,
         work: Callable[..., Any],
-        *args: Any,
-        within: float | None = None,  # noqa: ANN401
+        *args: Any,  # noqa: ANN401
+        within: float | None = None,
     ) -> Any:  # noqa: ANN401
         """Answer as the function would."""
         assert within is not None

@@ -21,11 +21,11 @@ from bot.core.models import Reminder
 from bot.core.timing import Timing
 from bot.handlers.requests import Requests
 from bot.ops import logging as logs
-from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
 from bot.worker.loop import Worker
+from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
@@ -104,7 +104,7 @@ class AcceptThenHang:
         """Proceed, then say nothing."""
         await exchange.proceed()
         self.accepted.set()
-        return await exchange.silence()
+        return await Hang().send(exchange)
 
 
 class Log:

@@ -22,7 +22,7 @@ async def test_every_command_is_kept(bot: House) -> None:
         await bot.ask(text, user)
     await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_audit")
 
-    home = ("T0TRYOUT", MODELS)
+    home = ("T0SANDBOX", MODELS)
     assert bot.sql(_LINES) == [
         (ADA, *home, "sdxl", "requested", ADA, reload_id(first.text)),
         (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),

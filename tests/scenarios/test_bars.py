@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from bot.sandbox.answers import Answer, Hang, Held, RateLimited, Raw
 from bot.sandbox.workspace import Message
 from bot.ui import messages
+from tests.answers import Answer, Hang, Held, RateLimited, Raw
 from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House, eventually
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])

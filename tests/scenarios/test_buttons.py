@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bot.sandbox.answers import Held
 from bot.sandbox.delivery import Ack
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.workspace import Message
+from tests.answers import Held
 from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, House, eventually, locked, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

@@ -6,7 +6,7 @@ import pytest
 
 from bot.app import App
 from bot.errors import CannotStart, DatabaseUnavailable
-from bot.sandbox.answers import Raw
+from tests.answers import Raw
 from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually, eventually_answered, locked
 
 

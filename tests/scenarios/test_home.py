@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bot.errors import DatabaseUnavailable
-from bot.sandbox.answers import Held
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.surfaces import Home
+from tests.answers import Held
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

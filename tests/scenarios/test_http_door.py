@@ -28,13 +28,13 @@ def command(**fields: str | None) -> dict[str, str]:
     """An invocation as Slack sends it, with these fields instead; None leaves one out."""
     form: dict[str, str | None] = {
         "token": "deprecated",
-        "team_id": "T0TRYOUT",
+        "team_id": "T0SANDBOX",
         "team_domain": MARK,
         "channel_id": MODELS,
         "user_id": ADA,
         "command": "/reload-model",
         "text": "sdxl",
-        "response_url": "https://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
         "trigger_id": f"{MARK}.1",
     }
     return {name: value for name, value in (form | fields).items() if value is not None}
@@ -408,8 +408,8 @@ JSON_NONSENSE: tuple[bytes, ...] = (
             {"type": "url_verification"},
             {"type": "url_verification", "challenge": ["x"]},
             {"type": "url_verification", "challenge": "x\r\nX: y"},
-            {"type": "event_callback", "team_id": "T0TRYOUT"},
-            {"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "app_home_opened", "user": MARK}},
+            {"type": "event_callback", "team_id": "T0SANDBOX"},
+            {"type": "event_callback", "team_id": "T0SANDBOX", "event": {"type": "app_home_opened", "user": MARK}},
             {"type": "event_callback", "team_id": "<!here>", "event": OPENED},
         )
     ),
@@ -425,14 +425,14 @@ async def test_signed_json_nonsense(bot: House) -> None:
 
 async def test_an_event_that_is_not_signed(bot: House) -> None:
     """JSON is signed like all else."""
-    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": OPENED}).encode()
+    body = json.dumps({"type": "event_callback", "team_id": "T0SANDBOX", "event": OPENED}).encode()
 
     assert await refused(bot, request(body, {"Content-Type": "application/json"})) == 401
 
 
 async def test_an_event_of_no_use_is_acknowledged(bot: House) -> None:
     """Slack sends again what is refused, and stops sending to an app that refuses much."""
-    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "reaction_added"}}).encode()
+    body = json.dumps({"type": "event_callback", "team_id": "T0SANDBOX", "event": {"type": "reaction_added"}}).encode()
     headers = bot.slack.sign(body) | {"Content-Type": "application/json"}
 
     assert (await exchange(bot.port, request(body, headers)))[0] == 200

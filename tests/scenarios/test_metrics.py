@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from bot.errors import CannotStart, DatabaseUnavailable
-from bot.sandbox.answers import Hang, Json, RateLimited
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import Hang, Json, RateLimited
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, eventually_answered
 from tests.secrecy import remember, scan
 

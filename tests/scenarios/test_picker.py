@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from bot.core.command import MAX_ID
-from bot.sandbox.answers import Answer, Hang
 from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
+from tests.answers import Answer, Hang
 from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

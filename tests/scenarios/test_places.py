@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot.sandbox.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -161,10 +161,10 @@ async def test_an_old_response_url(places: House) -> None:
 async def test_a_foreign_response_url(places: House) -> None:
     """A response_url that is not of Slack's hosts is never sent anything."""
     foreign = [
-        "https://hooks.example.com/commands/T0TRYOUT/1/x",
-        "https://evilslack.com/commands/T0TRYOUT/1/x",
-        "https://slack.com.example.com/commands/T0TRYOUT/1/x",
-        "http://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "https://hooks.example.com/commands/T0SANDBOX/1/x",
+        "https://evilslack.com/commands/T0SANDBOX/1/x",
+        "https://slack.com.example.com/commands/T0SANDBOX/1/x",
+        "http://hooks.slack.com/commands/T0SANDBOX/1/x",
         "ftp://hooks.slack.com/commands/1",
         "file:///etc/passwd",
         "http://[::1",
@@ -423,7 +423,6 @@ async def test_posts_to_one_channel_are_spaced(places: House) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
     places.hurry(channel_gap=0.5)
     await places.reopen()
-    places.slack.enforce_rate(0.3)
     for model in ("a1", "b2", "c3"):
         await places.ask(model, ADA, MODELS)
     await places.ask("d4", BEN, OPS)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.answers import Hang
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.slack import Ack
+from tests.answers import Hang
 from tests.scenarios.house import (
     ADA,
     FAILED,
@@ -232,26 +231,6 @@ async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> N
 
 
 # --- other commands -------------------------------------------------------------------------------------
-
-
-async def test_the_tryout_with_lines(machine: Machine) -> None:
-    """The sandbox plays the lines that it is piped, and ends with 0 when all promises are kept."""
-    bot = machine.process("try", "--seconds", "1")
-    code = await bot.run(b"ada: /reload-model sdxl\nben #ops: /reload-model sdxl\neve: /reload-model sdxl\n")
-
-    assert (code, bot.stderr) == (0, "")
-    assert "#models  reload-model, in the thread and the channel> @ada `sdxl` should be ready now." in bot.stdout
-    assert re.search(r"#ops .*@ben `sdxl` should be ready now", bot.stdout)
-    assert "(only eve sees) You don't have permission" in bot.stdout
-
-
-async def test_the_tryout_without_input(machine: Machine) -> None:
-    """Without any input, the sandbox plays its script, and ends with 0."""
-    bot = machine.process("try", "--seconds", "1")
-
-    assert (await bot.run(), bot.stderr) == (0, "")
-    assert "@ada `sdxl` should be ready now." in bot.stdout
-    assert "`no-such-model` was not reloaded: ModelsLab has no model with that ID" in bot.stdout
 
 
 async def test_the_manifest(machine: Machine) -> None:

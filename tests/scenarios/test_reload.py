@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 
 from bot.errors import Failure
-from bot.sandbox.answers import (
+from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
+from bot.ui.reasons import FAILURES
+from tests.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -21,8 +23,6 @@ from bot.sandbox.answers import (
     Redirect,
     Reset,
 )
-from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
-from bot.ui.reasons import FAILURES
 from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

@@ -6,11 +6,11 @@ import pytest
 
 from bot.core.timing import Timing
 from bot.errors import Failure
-from bot.sandbox.answers import Held, Raw
 from bot.sandbox.modelslab import error
 from bot.storage.requests import Request
 from bot.ui import messages
 from bot.ui.reasons import FAILURES
+from tests.answers import Held, Raw
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bot.errors import CommitUncertain
-from bot.sandbox.answers import Held
 from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import jobs, requests
 from bot.storage.database import Database
+from tests.answers import Held
 from tests.scenarios.house import ADA, READY, House, Later
 
 

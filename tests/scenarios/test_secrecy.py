@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot.sandbox.answers import Json
 from bot.sandbox.modelslab import error
+from tests.answers import Json
 from tests.scenarios.house import FAILED, MODELS, House
 from tests.scenarios.process import Machine
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
 
-URL = "https://hooks.slack.com/commands/T0TRYOUT/17/0123456789abcdef"
+URL = "https://hooks.slack.com/commands/T0SANDBOX/17/0123456789abcdef"
 PASSWORD = "hunter2-of-the-database"
 ALL = 6
 """Secrets that a planted text holds."""
@@ -109,7 +109,7 @@ def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
         scan("a message", f"went to {URL}")
     with pytest.raises(AssertionError, match=r"a secret stands in x\.db"):
         scan_folder(tmp_path)
-    scan("the log", "https://hooks.slack.com/commands/T0TRYOUT/17/[redacted] and [redacted]")
+    scan("the log", "https://hooks.slack.com/commands/T0SANDBOX/17/[redacted] and [redacted]")
 
 
 @pytest.mark.parametrize(("printed", "outcome"), [("key=a-secret-of-a-test", "failed"), ("nothing", "passed")])

@@ -10,8 +10,8 @@ import pytest
 from bot.core import command
 from bot.core.command import Command
 from bot.errors import CannotStart
-from bot.sandbox.answers import Hang, Json, Raw, Reset
-from bot.sandbox.wire import JsonObject, JsonValue
+from bot.sandbox.wire import JsonObject
+from tests.answers import Hang, Json, Raw, Reset
 from tests.scenarios.house import ADA, MODELS, READY, House, Stopwatch, eventually, reload_id
 
 MARK = "ThisIsNobodysBusiness"
@@ -31,15 +31,15 @@ async def impatient(house: House) -> House:
     return house
 
 
-def invocation(**fields: JsonValue) -> JsonObject:
+def invocation(**fields: object) -> JsonObject:
     """What a slash command carries, with these fields instead."""
     form: JsonObject = {
-        "team_id": "T0TRYOUT",
+        "team_id": "T0SANDBOX",
         "channel_id": MODELS,
         "user_id": ADA,
         "command": "/reload-model",
         "text": MARK,
-        "response_url": "https://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
         "trigger_id": "1.x",
     }
     return form | fields
@@ -360,7 +360,7 @@ async def test_a_port_that_is_taken(house: House) -> None:
 
 @pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize(
-    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0TRYOUT", "enterprise_id": ["E"]}]
+    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}]
 )
 async def test_an_answer_that_names_no_workspace(house: House, fields: dict[str, object]) -> None:
     """The bot asks again: without a home it could tell nobody from a stranger."""

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from bot.sandbox.answers import Hang, Held
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import Hang, Held
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, READY, House, Stopwatch, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.sandbox.answers import Answer, Raw
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import Answer, Raw
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House
 
 DOWN = error(500, "Internal server error. Please try again.")

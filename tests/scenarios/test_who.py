@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bot.sandbox.answers import Hang
 from bot.ui import messages
+from tests.answers import Hang
 from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House, reload_id
 from tests.usergroups import FakeUserGroups
 
@@ -16,7 +16,7 @@ async def nothing_happened(bot: House) -> bool:
     """Whether nothing was written down, nothing called and nothing posted, which a reload shows that follows."""
     assert bot.reloads == []
     await bot.reopen(ALLOWED_USERS="*", ALLOWED_CHANNELS="")
-    bot.slack.team_id, bot.slack.enterprise_id = "T0TRYOUT", None
+    bot.slack.team_id, bot.slack.enterprise_id = "T0SANDBOX", None
     await bot.ask("afterwards")
     await bot.wait_done()
     return [call.model_id for call in bot.modelslab.calls] == ["afterwards"] and bool(bot.said(READY, "afterwards"))
@@ -138,7 +138,7 @@ async def test_the_log_names_the_rule(bot: House) -> None:
     ack = await bot.ask("sdxl")
 
     (record,) = bot.log.of("command")
-    expected = ("requested", ADA, ADA, "T0TRYOUT", MODELS, "sdxl", reload_id(ack.text))
+    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", reload_id(ack.text))
     assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
 
 

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
-from bot.sandbox.answers import AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import TOKEN_FAULTS, SlackClient
+from tests.answers import AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 
 POST = "chat.postMessage"
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from bot.storage.store import Store
 
 from bot.storage.database import Database
-from bot.storage.store import Store
 from tests.store.world import WAIT, Clock, World
 
 

@@ -2,10 +2,10 @@ import asyncio
 from itertools import chain, repeat
 
 import pytest
+from bot.storage.store import Store, new_reload_id
 
 from bot.core.models import JobKind, State
 from bot.errors import DatabaseUnavailable, Failure
-from bot.storage.store import Store, new_reload_id
 from tests.store.world import World, ask, outside
 
 

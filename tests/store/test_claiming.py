@@ -1,8 +1,8 @@
 import pytest
+from bot.storage.store import LEASE, Store
 
 from bot.core.models import JobKind, State
 from bot.errors import LeaseLost
-from bot.storage.store import LEASE, Store
 from tests.store.world import World, ask
 
 _CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = JobKind

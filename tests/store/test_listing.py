@@ -1,8 +1,8 @@
 import pytest
+from bot.storage.store import Store
 
 from bot.core.models import JobKind, State
 from bot.errors import Failure
-from bot.storage.store import Store
 from tests.store.world import World, ask
 
 _DAY = 86400.0

@@ -3,13 +3,13 @@ import time
 from functools import partial
 
 import pytest
+from bot.storage.store import Store
 from sqlalchemy import Connection, delete, insert, text, update
 
 from bot.core.models import JobKind
 from bot.errors import CannotStart
 from bot.storage import schema
 from bot.storage.database import Database, Transaction
-from bot.storage.store import Store
 from tests.store.world import Clock, World, ask, outside
 
 _VERSION = "SELECT version FROM reload_model_schema"

@@ -2,10 +2,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from bot.storage.store import LEASE, Store
 
 from bot.core.models import Job, JobKind, State
 from bot.errors import Failure, LeaseLost
-from bot.storage.store import LEASE, Store
 from tests.store.world import World, ask, busy, outside, statements
 
 _CALL, _STATUS, _FOLLOW_UP, _DIRECT, _CLOSE, _REMIND, _BAR = JobKind

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from bot.storage.store import LEASE, Store
 from sqlalchemy import insert, select, update
 
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Reload, Reminder, State
@@ -12,7 +13,6 @@ from bot.errors import Failure, LeaseLost
 from bot.storage import statements as sql
 from bot.storage.database import Database, Transaction
 from bot.storage.schema import step
-from bot.storage.store import LEASE, Store
 from tests.store.world import Clock, Seen, World, ask, outside
 
 _REMIND = JobKind.REMIND

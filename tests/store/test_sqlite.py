@@ -5,12 +5,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from bot.storage.store import Store
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.storage.database import Database, Transaction
-from bot.storage.store import Store
 from tests.store.world import WAIT, Clock, Gate, World, ask, outside, path_of
 
 

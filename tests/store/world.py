@@ -11,12 +11,12 @@ from itertools import count
 import psycopg
 import pytest
 from bot.storage.prepared import AnyRows, Driver, Parameters, Prepared
+from bot.storage.store import Ask, Store
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from bot.core.models import JobKind, Reload, Subscriber, Work
 from bot.storage.database import Database, Transaction
 from bot.storage.schema import audit, place, reload, step, watcher
-from bot.storage.store import Ask, Store
 
 WAIT = 20.0
 """Seconds after which a test gives up on what it waits for."""

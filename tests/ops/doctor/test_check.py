@@ -13,11 +13,11 @@ import pytest
 
 from bot.ops.doctor import check
 from bot.ops.doctor.results import CheckResult, Status, clock, in_time, ok
-from bot.sandbox.answers import Answer, Hang, Json, RateLimited, Raw
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.client import BoundedResponse
 from bot.storage import schema
 from bot.storage.database import Database
+from tests.answers import Answer, Hang, Json, RateLimited, Raw
 from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
@@ -52,7 +52,7 @@ RIGHT = f"""\
 ✓ database: {{file}} is writable
 ✓ schema: version {schema.VERSION}, writable
 ✓ Slack: {{slack_host}} answers
-✓ bot token: workspace Tryout (T0TRYOUT), as reload-model (U0BOT)
+✓ bot token: workspace Sandbox (T0SANDBOX), as reload-model (U0BOT)
 ✓ clock vs Slack: in sync
 ✓ bot scopes: commands, chat:write, chat:write.public, im:write
 ✓ ALLOWED_USERS {ADA}: ada, active
@@ -187,7 +187,7 @@ async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
     assert unknown.line("ModelsLab balance") == "✓ ModelsLab balance: unknown"
 
 
-@pytest.mark.parametrize(("team", "organisation"), [("T0TRYOUT", None), ("T0OTHER", "E0ORG")])
+@pytest.mark.parametrize(("team", "organisation"), [("T0SANDBOX", None), ("T0OTHER", "E0ORG")])
 async def test_people_of_the_workspace_or_its_organisation_are_at_home(
     setup: Setup, team: str, organisation: str | None
 ) -> None:
@@ -296,7 +296,7 @@ async def test_an_answer_can_be_read_twice(setup: Setup) -> None:
 
 async def test_without_scopes_in_the_answer_ids_are_tried(setup: Setup) -> None:
     """A proxy may drop headers."""
-    answer = {"ok": True, "team_id": "T0TRYOUT"}
+    answer = {"ok": True, "team_id": "T0SANDBOX"}
     setup.slack.fail("auth.test", Json(200, answer))
     report = await setup.run()
 
@@ -346,7 +346,7 @@ async def test_a_file_that_another_program_writes_to_is_left_alone(setup: Setup)
 
 async def test_an_answer_without_a_date_leaves_the_clock_unknown(setup: Setup) -> None:
     """A proxy may drop or mangle headers."""
-    setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0TRYOUT"}, {"Date": "soon"}))
+    setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0SANDBOX"}, {"Date": "soon"}))
 
     assert (await setup.run()).line("clock vs Slack") == "– clock vs Slack: unknown"
 

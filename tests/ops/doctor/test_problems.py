@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bot.sandbox.answers import Big, Hang, Json, Raw, Reset
 from bot.sandbox.modelslab import error
 from bot.storage import schema
+from tests.answers import Big, Hang, Json, Raw, Reset
 from tests.ops.doctor.conftest import ADA, BEN, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 from tests.postgres import Postgres
 

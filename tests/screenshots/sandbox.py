@@ -37,7 +37,7 @@ _WORKSPACE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class Sandbox:
     """Where local-slack's page is, and the ModelsLab."""
 
     url: str
@@ -45,11 +45,11 @@ class Town:
 
 
 @asynccontextmanager
-async def town(local_slack: Path, folder: Path) -> AsyncIterator[Town]:
+async def sandbox(local_slack: Path, folder: Path) -> AsyncIterator[Sandbox]:
     """All three, for as long as the context lasts. Ada and Ben may reload models, Eve may not."""
     url = f"http://localhost:{free_port()}"
     async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
-        yield Town(url, modelslab)
+        yield Sandbox(url, modelslab)
 
 
 @asynccontextmanager
