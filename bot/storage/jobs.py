@@ -150,7 +150,7 @@ def record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> No
         case Done():
             _end(connection, owner, job)
             _count_response(connection, outcome.response_url_of)
-        case RetryIn() | Postpone():
+        case _:
             _put_back(connection, owner, job, outcome)
 
 

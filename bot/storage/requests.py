@@ -222,16 +222,9 @@ def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float
 
 def open_channel(connection: Connection, reload: Reload, channel_id: str, at: float) -> None:
     """See to it that a channel gets a status message now, and a follow-up when the reload should be ready."""
-    there = {
-        JobKind(kind)
-        for kind in connection.execute(
-            select(jobs.c.kind).where(jobs.c.reload_id == reload.id, jobs.c.channel_id == channel_id)
-        ).scalars()
-    }
-    if JobKind.NOTIFY in there:
-        return
-    add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at or at, channel_id=channel_id)
-    if JobKind.STATUS not in there:
+    follow_up = and_(jobs.c.reload_id == reload.id, jobs.c.channel_id == channel_id, jobs.c.kind == JobKind.NOTIFY)
+    if connection.execute(select(jobs.c.id).where(follow_up)).first() is None:
+        add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at or at, channel_id=channel_id)
         add_job(connection, reload.id, JobKind.STATUS, at, channel_id=channel_id)
 
 

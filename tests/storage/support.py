@@ -1,0 +1,291 @@
+"""What the storage tests share: requests, a process of the bot, and transactions that stop where a test wants."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
+
+from bot.core.models import Claim, JobKind, Reload
+from bot.core.outcomes import Accepted, Done, Notified, Outcome
+from bot.core.timing import Timing
+from bot.storage import history, requests
+from bot.storage import jobs as steps
+from bot.storage.database import Database, sqlite_file
+from bot.storage.requests import Limits, Request, Requested
+from bot.storage.schema import jobs, metadata, reloads, subscribers
+
+T = TypeVar("T")
+
+WAIT = 30.0
+"""Seconds after which a test gives up on what it waits for."""
+
+LEASE = 600.0
+
+PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
+"""For a machine that is busy: nothing runs out by itself."""
+
+READY_IN = 120.0
+"""Seconds that a reload takes."""
+
+_INVOCATIONS = count(1)
+
+
+def request(
+    model: str = "sdxl",
+    *,
+    user: str = "U0ADA",
+    channel: str = "C0MODELS",
+    invocation: str = "",
+    response_url: str = "",
+) -> Request:
+    """A command, unlike any other unless invocation says so."""
+    return Request(invocation or f"invocation-{next(_INVOCATIONS)}", user, channel, model, response_url, "T0", "*")
+
+
+def press(
+    model: str = "sdxl", *, user: str = "U0ADA", channel: str = "C0MODELS", button: str = "C0MODELS/1.2/again"
+) -> Request:
+    """A press of a button, unlike any other invocation."""
+    return replace(request(model, user=user, channel=channel), button=button)
+
+
+@dataclass
+class Clock:
+    """The time on SQLite, which passes only when it is moved."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        """The time now."""
+        return self.now
+
+
+# The tests' own clock_timestamp(), which is found before PostgreSQL's: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
+_STOPPED_CLOCK = """
+    CREATE TABLE test_clock AS SELECT 1700000000::float8 AS now;
+    CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT to_timestamp(now) FROM test_clock'
+"""
+
+
+def stop_clock(postgres_url: str, options: str = "") -> str:
+    """Have the time of a PostgreSQL database stand still, as Clock's does; returns the URL under which it does."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(_STOPPED_CLOCK)
+    return f"{postgres_url}&options=-c%20search_path%3Dpublic,pg_catalog{options}"
+
+
+class Bot:
+    """One process of the bot on a database: what it does, each in one transaction, and the rows as they stand."""
+
+    def __init__(self, database: Database, clock: Clock, owner: str = "one") -> None:
+        self.database = database
+        self.clock = clock
+        self.owner = owner
+
+    async def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.now += seconds
+        if not self.database.is_sqlite:
+            move = text("UPDATE test_clock SET now = :now")
+            await self.run(lambda connection: connection.execute(move, {"now": self.clock.now}).rowcount)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run something in a transaction."""
+        return await self.database.run(work)
+
+    async def ask(self, request: Request, limits: Limits = Limits()) -> Requested:
+        """See requests.ask."""
+        return await self.database.run(requests.ask, request, limits)
+
+    async def join(self, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
+        """See requests.join."""
+        return await self.database.run(requests.join, request, reload_id, limits)
+
+    async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
+        """Claim what is due of these kinds, or of all."""
+        return (await self.database.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
+
+    async def claim_one(self, *kinds: JobKind) -> Claim:
+        """Claim the only job that is due of these kinds."""
+        (claim,) = await self.claim(*kinds)
+        return claim
+
+    async def due_in(self, *kinds: JobKind) -> float | None:
+        """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
+        return (await self.database.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
+
+    async def record(self, claim: Claim, outcome: Outcome) -> None:
+        """See jobs.record."""
+        await self.database.run(steps.record, self.owner, claim.job, outcome)
+
+    # The life of a reload
+
+    async def called(self, *asked: Request) -> Claim:
+        """Ask, and claim the call."""
+        for each in asked or (request(),):
+            await self.ask(each)
+        return await self.claim_one(JobKind.CALL)
+
+    async def accepted(self, *asked: Request, ready_in: float = READY_IN) -> Reload:
+        """Ask, and have ModelsLab accept."""
+        call = await self.called(*asked)
+        await self.record(call, Accepted(ready_in))
+        return await self.reload(call.reload.id)
+
+    async def ready(self, *asked: Request) -> Reload:
+        """Ask, have ModelsLab accept, and let time pass until everyone is to be notified."""
+        accepted = await self.accepted(*asked)
+        await self.elapse(READY_IN)
+        return accepted
+
+    async def notify(self, *channels: str) -> None:
+        """Claim the follow-ups that are due, and notify everyone in these channels, or in all."""
+        for claim in await self.claim(JobKind.NOTIFY):
+            if not channels or claim.job.channel_id in channels:
+                await self.record(claim, Notified([one.id for one in claim.recipients]))
+
+    async def done(self, *asked: Request) -> Reload:
+        """Ask, and carry it to its end."""
+        ready = await self.ready(*asked)
+        for status in await self.claim(JobKind.STATUS):
+            await self.record(status, Done())
+        await self.notify()
+        return await self.reload(ready.id)
+
+    # The rows
+
+    async def reload(self, reload_id: str) -> Reload:
+        """A reload as it stands."""
+        found = await self.database.run(history.reload, reload_id)
+        assert found is not None
+        return found
+
+    async def rows(self, *columns: ColumnElement[Any]) -> list[tuple[Any, ...]]:
+        """These columns of all rows of their table, sorted."""
+        query = select(*columns).order_by(*columns)
+        return await self.run(lambda connection: [tuple(row) for row in connection.execute(query)])
+
+    async def kinds(self, channel: str | None = None) -> list[str]:
+        """The kinds of all jobs, or of those of a channel, sorted."""
+        return [kind for kind, of in await self.rows(jobs.c.kind, jobs.c.channel_id) if channel in (None, of)]
+
+    async def counts(self) -> tuple[int, int, int]:
+        """How many reloads, subscribers and jobs there are."""
+        first, second, third = [len(await self.rows(table.c.id)) for table in (reloads, subscribers, jobs)]
+        return first, second, third
+
+    async def everything(self) -> Sequence[object]:
+        """Every row of every table."""
+        return [await self.rows(*(cast(column, Text) for column in table.c)) for table in metadata.sorted_tables]
+
+
+def pass_time(seconds: float) -> None:
+    """Make the event loop of this test believe that so many seconds have passed: what waits for that is over."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
+
+
+def outside(url: str, query: str) -> list[tuple[Any, ...]]:
+    """What another program reads from the database."""
+    if url.startswith("sqlite:"):
+        with closing(sqlite3.connect(sqlite_file(url))) as connection:
+            return connection.execute(query).fetchall()
+    with psycopg.connect(url) as postgres:
+        return postgres.execute(query.encode()).fetchall()
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Have another program hold an SQLite file's write lock."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+# Transactions that stop
+
+
+class Gate:
+    """A place in a database thread where it waits until it is let through."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def wait(self, *_: object) -> None:
+        """In a database thread: stop here, unless the gate is open."""
+        self._reached.set()
+        assert self._open.wait(WAIT)
+
+    async def reached(self) -> None:
+        """In the event loop: wait until a thread has got here."""
+        assert await asyncio.to_thread(self._reached.wait, WAIT)
+
+    def open(self) -> None:
+        """Let the thread go on."""
+        self._open.set()
+
+
+COMMIT = "COMMIT"
+
+# A listener can't be removed while another thread is in it: so these stay, and look here for what to do.
+_hooks: list[Callable[[str], object]] = []
+
+
+@event.listens_for(Engine, "before_cursor_execute")
+def _before_statement(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    for hook in tuple(_hooks):
+        hook(" ".join(statement.split()))
+
+
+@event.listens_for(Engine, "commit")
+def _before_commit(_connection: Connection) -> None:
+    for hook in tuple(_hooks):
+        hook(COMMIT)
+
+
+@contextmanager
+def at_first(words: str, act: Callable[[], object]) -> Iterator[None]:
+    """Do something in the database thread that is the first to run a statement with these words, just before it."""
+    first = threading.Lock()
+
+    def hook(statement: str) -> None:
+        if words in statement and first.acquire(blocking=False):
+            act()
+
+    _hooks.append(hook)
+    try:
+        yield
+    finally:
+        _hooks.remove(hook)
+
+
+@contextmanager
+def stopped_at(words: str) -> Iterator[Gate]:
+    """Stop the first transaction that runs a statement with these words, just before it."""
+    gate = Gate()
+    with at_first(words, gate.wait):
+        try:
+            yield gate
+        finally:
+            gate.open()
+
+
+async def waiting_for_lock(url: str, operation: Awaitable[T]) -> "asyncio.Task[T]":
+    """Begin an operation, and return once it waits for a lock of PostgreSQL's."""
+    task = asyncio.ensure_future(operation)
+    assert isinstance(task, asyncio.Task)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(WAIT):
+        while await asyncio.to_thread(outside, url, waiting) == [(0,)]:
+            assert not task.done()
+    return task
