@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -278,14 +278,3 @@ def stopped_at(words: str) -> Iterator[Gate]:
             yield gate
         finally:
             gate.open()
-
-
-async def waiting_for_lock(url: str, operation: Awaitable[T]) -> "asyncio.Task[T]":
-    """Begin an operation, and return once it waits for a lock of PostgreSQL's."""
-    task = asyncio.ensure_future(operation)
-    assert isinstance(task, asyncio.Task)
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(WAIT):
-        while await asyncio.to_thread(outside, url, waiting) == [(0,)]:
-            assert not task.done()
-    return task
