@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
-from bot.core.models import Claim, JobKind, Reload
+from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.storage import history, requests
@@ -23,43 +22,35 @@ from bot.storage.requests import Limits, Request, Requested
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+HERE, THERE = "C0MODELS", "C0OPS"
 
 WAIT = 30.0
 """Seconds after which a test gives up on what it waits for."""
 
 LEASE = 600.0
+READY_IN = 120.0
 
 PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
 """For a machine that is busy: nothing runs out by itself."""
 
-READY_IN = 120.0
-"""Seconds that a reload takes."""
-
-_INVOCATIONS = count(1)
+_invocations = count(1)
 
 
-def request(
-    model: str = "sdxl",
-    *,
-    user: str = "U0ADA",
-    channel: str = "C0MODELS",
-    invocation: str = "",
-    response_url: str = "",
-) -> Request:
+def request(model: str = "sdxl", *, user: str = "U0ADA", channel: str = HERE, invocation: str = "") -> Request:
     """A command, unlike any other unless invocation says so."""
-    return Request(invocation or f"invocation-{next(_INVOCATIONS)}", user, channel, model, response_url, "T0", "*")
+    return Request(invocation or f"invocation-{next(_invocations)}", user, channel, model, "", "T0", "*")
 
 
-def press(
-    model: str = "sdxl", *, user: str = "U0ADA", channel: str = "C0MODELS", button: str = "C0MODELS/1.2/again"
-) -> Request:
+def press(model: str = "sdxl", *, button: str = "1.2/again", user: str = "U0ADA", channel: str = HERE) -> Request:
     """A press of a button, unlike any other invocation."""
     return replace(request(model, user=user, channel=channel), button=button)
 
 
 @dataclass
 class Clock:
-    """The time on SQLite, which passes only when it is moved."""
+    """The time, which passes only when it is moved."""
 
     now: float = 1_700_000_000.0
 
@@ -68,17 +59,15 @@ class Clock:
         return self.now
 
 
-# The tests' own clock_timestamp(), which is found before PostgreSQL's: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
-_STOPPED_CLOCK = """
-    CREATE TABLE test_clock AS SELECT 1700000000::float8 AS now;
-    CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT to_timestamp(now) FROM test_clock'
-"""
-
-
 def stop_clock(postgres_url: str, options: str = "") -> str:
-    """Have the time of a PostgreSQL database stand still, as Clock's does; returns the URL under which it does."""
+    """Have the time of a PostgreSQL database stand still, as Clock's does; returns the URL under which it does.
+
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
+    """
+    body = "RETURNS timestamptz LANGUAGE sql AS 'SELECT to_timestamp(now) FROM test_clock'"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(_STOPPED_CLOCK)
+        connection.execute("CREATE TABLE test_clock AS SELECT 1700000000::float8 AS now")
+        connection.execute(f"CREATE FUNCTION clock_timestamp() {body}".encode())
     return f"{postgres_url}&options=-c%20search_path%3Dpublic,pg_catalog{options}"
 
 
@@ -94,24 +83,31 @@ class Bot:
         """Let time pass."""
         self.clock.now += seconds
         if not self.database.is_sqlite:
-            move = text("UPDATE test_clock SET now = :now")
-            await self.run(lambda connection: connection.execute(move, {"now": self.clock.now}).rowcount)
+            await self.say("UPDATE test_clock SET now = :now", now=self.clock.now)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run something in a transaction."""
-        return await self.database.run(work)
+        return await self.database.run(work, *args)
+
+    async def say(self, statement: str, **values: object) -> None:
+        """Run one statement in a transaction."""
+        await self.run(lambda connection: connection.execute(text(statement), values).close())
 
     async def ask(self, request: Request, limits: Limits = Limits()) -> Requested:
         """See requests.ask."""
-        return await self.database.run(requests.ask, request, limits)
+        return await self.run(requests.ask, request, limits)
 
     async def join(self, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
         """See requests.join."""
-        return await self.database.run(requests.join, request, reload_id, limits)
+        return await self.run(requests.join, request, reload_id, limits)
+
+    async def remind(self, reload_id: str, user: str = "U0ADA", channel: str = HERE) -> Reminder | None:
+        """See requests.remind."""
+        return await self.run(requests.remind, user, reload_id, channel)
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all."""
-        return (await self.database.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
+        return (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
         """Claim the only job that is due of these kinds."""
@@ -120,13 +116,11 @@ class Bot:
 
     async def due_in(self, *kinds: JobKind) -> float | None:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
-        return (await self.database.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
+        return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
     async def record(self, claim: Claim, outcome: Outcome) -> None:
         """See jobs.record."""
-        await self.database.run(steps.record, self.owner, claim.job, outcome)
-
-    # The life of a reload
+        await self.run(steps.record, self.owner, claim.job, outcome)
 
     async def called(self, *asked: Request) -> Claim:
         """Ask, and claim the call."""
@@ -146,11 +140,10 @@ class Bot:
         await self.elapse(READY_IN)
         return accepted
 
-    async def notify(self, *channels: str) -> None:
-        """Claim the follow-ups that are due, and notify everyone in these channels, or in all."""
+    async def notify(self) -> None:
+        """Claim the follow-ups that are due, and notify everyone."""
         for claim in await self.claim(JobKind.NOTIFY):
-            if not channels or claim.job.channel_id in channels:
-                await self.record(claim, Notified([one.id for one in claim.recipients]))
+            await self.record(claim, Notified([one.id for one in claim.recipients]))
 
     async def done(self, *asked: Request) -> Reload:
         """Ask, and carry it to its end."""
@@ -160,11 +153,9 @@ class Bot:
         await self.notify()
         return await self.reload(ready.id)
 
-    # The rows
-
     async def reload(self, reload_id: str) -> Reload:
         """A reload as it stands."""
-        found = await self.database.run(history.reload, reload_id)
+        found = await self.run(history.reload, reload_id)
         assert found is not None
         return found
 
@@ -177,21 +168,13 @@ class Bot:
         """The kinds of all jobs, or of those of a channel, sorted."""
         return [kind for kind, of in await self.rows(jobs.c.kind, jobs.c.channel_id) if channel in (None, of)]
 
-    async def counts(self) -> tuple[int, int, int]:
+    async def counts(self) -> tuple[int, ...]:
         """How many reloads, subscribers and jobs there are."""
-        first, second, third = [len(await self.rows(table.c.id)) for table in (reloads, subscribers, jobs)]
-        return first, second, third
+        return tuple([len(await self.rows(table.c.id)) for table in (reloads, subscribers, jobs)])
 
     async def everything(self) -> Sequence[object]:
         """Every row of every table."""
         return [await self.rows(*(cast(column, Text) for column in table.c)) for table in metadata.sorted_tables]
-
-
-def pass_time(seconds: float) -> None:
-    """Make the event loop of this test believe that so many seconds have passed: what waits for that is over."""
-    loop = asyncio.get_running_loop()
-    time = loop.time
-    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
 
 
 def outside(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -203,15 +186,11 @@ def outside(url: str, query: str) -> list[tuple[Any, ...]]:
         return postgres.execute(query.encode()).fetchall()
 
 
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Have another program hold an SQLite file's write lock."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-
-
-# Transactions that stop
+def pass_time(seconds: float) -> None:
+    """Make the event loop of this test believe that so many seconds have passed: what waits for that is over."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
 
 
 class Gate:
@@ -220,6 +199,7 @@ class Gate:
     def __init__(self) -> None:
         self._reached = threading.Event()
         self._open = threading.Event()
+        self.open = self._open.set
 
     def wait(self, *_: object) -> None:
         """In a database thread: stop here, unless the gate is open."""
@@ -229,10 +209,6 @@ class Gate:
     async def reached(self) -> None:
         """In the event loop: wait until a thread has got here."""
         assert await asyncio.to_thread(self._reached.wait, WAIT)
-
-    def open(self) -> None:
-        """Let the thread go on."""
-        self._open.set()
 
 
 COMMIT = "COMMIT"

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from functools import partial
 
 import psycopg
 import pytest
@@ -15,7 +15,20 @@ from sqlalchemy.exc import IntegrityError
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage.database import POSTGRES_CONNECTIONS, TRIES, Database
-from tests.storage.support import COMMIT, PATIENT, Bot, Clock, Gate, at_first, outside, pass_time, request, stopped_at
+from tests.storage.support import (
+    COMMIT,
+    HERE,
+    PATIENT,
+    THERE,
+    Bot,
+    Clock,
+    Gate,
+    at_first,
+    outside,
+    pass_time,
+    request,
+    stopped_at,
+)
 
 notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True))
 
@@ -44,19 +57,9 @@ def written(url: str) -> list[int]:
     return [row[0] for row in outside(url, "SELECT id FROM notes ORDER BY id")]
 
 
-@asynccontextmanager
-async def busy(database: Database) -> AsyncIterator[None]:
-    """Keep all threads of a database busy, so that whatever is run meanwhile has to wait for its turn."""
-    gates = [Gate() for _ in range(1 if database.is_sqlite else POSTGRES_CONNECTIONS)]
-    running = [asyncio.create_task(database.run(gate.wait)) for gate in gates]
-    for gate in gates:
-        await gate.reached()
-    try:
-        yield
-    finally:
-        for gate in gates:
-            gate.open()
-        await asyncio.gather(*running)
+def threads() -> list[threading.Thread]:
+    """The threads of databases."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
 
 
 async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
@@ -75,40 +78,34 @@ async def test_work_that_raises_is_undone(database: Database, url: str) -> None:
     with pytest.raises(ValueError, match="on purpose"):
         await database.run(fail)
 
-    assert written(url) == []
-    assert database.fault == ""
+    assert (written(url), database.fault) == ([], "")
 
 
 # In time, or not
 
 
-async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str) -> None:
-    """Whoever was answered that nothing was done can rely on it."""
-    async with busy(database):
-        with pytest.raises(DatabaseUnavailable, match=r"no answer within 0\.01 s") as raised:
-            await database.run(write, 1, within=0.01)
-        assert database.fault == "no answer within 0.01 s"
-
-    assert not isinstance(raised.value, CommitUncertain)
-    await database.run(write, 2)
-    assert written(url) == [2]
-    assert database.fault == ""
-
-
-async def test_work_whose_transaction_can_not_begin_in_time_is_never_run(
-    database: Database, url: str, begin: str
-) -> None:
-    """A lock, or a server, that does not answer to the first statement leaves no doubt."""
+async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str, begin: str) -> None:
+    """Neither while it waits for a thread, nor for a lock or a server that does not answer to the first statement."""
     with stopped_at(begin) as gate:
-        waiting = asyncio.create_task(database.run(write, 1, within=60.0))
+        first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
+        others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
+        running = [asyncio.create_task(database.run(other.wait)) for other in others]
+        for other in others:
+            await other.reached()
+        queued = asyncio.create_task(database.run(write, 2, within=60.0))
+        await asyncio.sleep(0)
         pass_time(60.0)
-        with pytest.raises(DatabaseUnavailable) as raised:
-            await waiting
+        for waiting in (first, queued):
+            with pytest.raises(DatabaseUnavailable, match="no answer within 60 s") as raised:
+                await waiting
+            assert not isinstance(raised.value, CommitUncertain)
+        assert database.fault == "no answer within 60 s"
+    for other in others:
+        other.open()
 
-    assert not isinstance(raised.value, CommitUncertain)
-    await database.stop()
-    assert written(url) == []
+    await asyncio.gather(database.run(write, 3), *running)
+    assert (written(url), database.fault) == ([3], "")
 
 
 async def test_a_transaction_that_fails_to_begin_after_its_time_harms_nobody(database: Database, begin: str) -> None:
@@ -131,9 +128,7 @@ async def test_a_transaction_that_fails_to_begin_after_its_time_harms_nobody(dat
 
 
 @pytest.mark.parametrize("words", ["INSERT INTO notes", COMMIT])
-async def test_work_that_began_and_is_not_confirmed_in_time_is_uncertain(
-    database: Database, url: str, words: str
-) -> None:
+async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Database, url: str, words: str) -> None:
     """It is never withdrawn: it may be committed later."""
     with stopped_at(words) as gate:
         running = asyncio.create_task(database.run(write, 1, within=60.0))
@@ -141,19 +136,6 @@ async def test_work_that_began_and_is_not_confirmed_in_time_is_uncertain(
         pass_time(60.0)
         with pytest.raises(CommitUncertain):
             await running
-
-    await database.stop()
-    assert written(url) == [1]
-
-
-async def test_work_goes_on_when_its_caller_is_cancelled(database: Database, url: str) -> None:
-    """What was done has to be recorded."""
-    async with busy(database):
-        caller = asyncio.create_task(database.run(write, 1))
-        await asyncio.sleep(0)
-        caller.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
 
     await database.stop()
     assert written(url) == [1]
@@ -181,82 +163,47 @@ async def test_an_error_that_nobody_waits_for_is_no_complaint(
     assert caplog.records == []
 
 
-# Again
-
-
 async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
-    """Another transaction was quicker: this one looks anew."""
+    """Another transaction was quicker, so it looks anew; what is refused each time raises."""
     await database.run(write, 1)
     runs: list[int] = []
 
-    def write_next(connection: Connection) -> int:
-        runs.append(1)
-        return write(connection, len(runs))
+    def write_next(connection: Connection, step: int) -> int:
+        runs.append(len(runs) * step + 1)
+        return write(connection, runs[-1])
 
-    assert await database.run(write_next) == 2
-    assert written(url) == [1, 2]
-
-
-async def test_work_that_a_constraint_always_refuses_raises(database: Database) -> None:
-    """It is run a few times, and is the fault of whoever wrote it."""
-    await database.run(write, 1)
-    runs: list[int] = []
-
-    def write_again(connection: Connection) -> None:
-        runs.append(1)
-        write(connection, 1)
-
+    assert await database.run(write_next, 1) == 2
+    runs.clear()
     with pytest.raises(IntegrityError):
-        await database.run(write_again)
+        await database.run(write_next, 0)
 
     assert len(runs) == TRIES
-    assert database.fault == ""
-
-
-# Nothing of a thread leaves it
-
-
-def open_cursors() -> list[object]:
-    """The database cursors that are somewhere in memory."""
-    return [one for one in gc.get_objects() if isinstance(one, sqlite3.Cursor | psycopg.Cursor)]
+    assert (written(url), database.fault) == ([1, 2], "")
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-async def test_results_leave_no_cursor_behind(bot: Bot) -> None:
-    """A cursor that the garbage collector closed in another thread would wait there for the connection."""
-    await bot.done(request("sdxl"), request("sdxl", channel="C0OPS"))
-    with suppress(IntegrityError):
-        await bot.run(lambda connection: [write(connection, 1) for _ in range(2)])
+async def test_results_and_errors_carry_no_cursor_out_of_their_thread(bot: Bot) -> None:
+    """The garbage collector would close it in another one, and wait there for the connection."""
 
-    assert open_cursors() == []
-
-
-@pytest.mark.usefixtures("no_garbage_collection")
-async def test_errors_leave_no_cursor_behind(database: Database) -> None:
-    """Neither does an error that its caller keeps, with all that led to it."""
-    await database.run(write, 1)
-
-    def fail(connection: Connection) -> None:
+    def fail(connection: Connection, statement: str, *, last: bool) -> None:
         unread = connection.execute(select(notes))
         try:
-            assert not unread.closed
-            write(connection, 1)
+            connection.exec_driver_sql(statement)
         finally:
-            raise ValueError
+            if last:
+                raise ValueError
+            unread.close()
 
-    def fail_to_read(connection: Connection) -> None:
-        unread = connection.execute(select(notes))
-        connection.exec_driver_sql("SELECT * FROM nowhere")
-        unread.close()
+    kept: list[BaseException] = []
+    await bot.done(request(channel=HERE), request(channel=THERE))
+    for statement in ("INSERT INTO notes VALUES (1), (1)", "SELECT * FROM nowhere"):
+        for last in (True, False):
+            with pytest.raises((ValueError, IntegrityError, DatabaseUnavailable)) as raised:
+                await bot.run(partial(fail, statement=statement, last=last))
+            kept.append(raised.value)
 
-    with pytest.raises(ValueError) as kept:  # noqa: PT011 - raised above
-        await database.run(fail)
-    with pytest.raises(DatabaseUnavailable) as also_kept:
-        await database.run(fail_to_read)
-
-    assert isinstance(kept.value.__context__, IntegrityError)
-    assert "nowhere" in str(also_kept.value)
-    assert open_cursors() == []
+    assert [type(error) for error in kept] == [ValueError, IntegrityError, ValueError, DatabaseUnavailable]
+    assert not [one for one in gc.get_objects() if isinstance(one, sqlite3.Cursor | psycopg.Cursor)]
 
 
 # Starting and stopping
@@ -264,24 +211,27 @@ async def test_errors_leave_no_cursor_behind(database: Database) -> None:
 
 async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Database, url: str) -> None:
     """No request that was taken is lost."""
-    async with busy(database):
-        waiting = asyncio.gather(*(database.run(write, number) for number in range(3)))
-        await asyncio.sleep(0)
-        stopping = asyncio.create_task(database.stop())
-        await asyncio.sleep(0)
-        with pytest.raises(DatabaseUnavailable, match="closed"):
-            await database.run(write, 9)
+    gate = Gate()
+    running = asyncio.create_task(database.run(gate.wait))
+    await gate.reached()
+    waiting = asyncio.gather(*(database.run(write, number) for number in range(3)))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(database.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable, match="closed"):
+        await database.run(write, 9)
+    gate.open()
 
-    assert await waiting == [0, 1, 2]
-    await stopping
-    assert written(url) == [0, 1, 2]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
+    assert sorted(await waiting) == [0, 1, 2]
+    await asyncio.gather(running, stopping)
+    assert (written(url), threads()) == ([0, 1, 2], [])
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
-    """Nor does the end of the process."""
+    """Nor does the end of the process; one that was never used has connected to nothing."""
     database = Database(url, Clock(), Timing(database_stop=0.05))
     await database.start()
+    assert database.fault == "not connected yet"
     gate = Gate()
     hanging = asyncio.create_task(database.run(gate.wait))
     await gate.reached()
@@ -289,57 +239,34 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
     await database.stop()
 
     assert not hanging.done()
-    hung = [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
-    assert all(thread.daemon for thread in hung)
+    assert all(thread.daemon for thread in threads())
     gate.open()
     await hanging
-    for thread in hung:
+    for thread in threads():
         await asyncio.to_thread(thread.join)
     await database.stop()
 
 
-async def test_a_database_that_was_never_used_stops_at_once(url: str) -> None:
-    """It has connected to nothing, and says so."""
-    database = Database(url, Clock())
-    await database.start()
-    await database.stop()
-
-    assert database.fault == "not connected yet"
-
-
-def test_work_that_outlives_its_event_loop_is_committed(sqlite_url: str) -> None:
-    """It answers nobody."""
+def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
+    """What was done has to be recorded, though even the event loop is gone."""
     gate = Gate()
     database = Database(sqlite_url, Clock(), PATIENT)
 
-    def slow(connection: Connection) -> None:
+    def write_slowly(connection: Connection) -> None:
         gate.wait()
         write(connection, 1)
 
     async def leave() -> None:
         await database.start()
         await database.run(notes.create)
-        caller = asyncio.create_task(database.run(slow))
+        caller = asyncio.create_task(database.run(write_slowly))
         await gate.reached()
         caller.cancel()
-        await asyncio.wait([caller])
+        with suppress(asyncio.CancelledError):
+            await caller
 
     asyncio.run(leave())
     gate.open()
     asyncio.run(database.stop())
 
     assert written(sqlite_url) == [1]
-
-
-async def test_transactions_of_postgresql_run_two_at_once(database: Database) -> None:
-    """A person does not wait for the worker; SQLite takes one after the other."""
-    gate = Gate()
-    running = asyncio.create_task(database.run(gate.wait))
-    await gate.reached()
-    second = asyncio.create_task(database.run(write, 1))
-    if not database.is_sqlite:
-        await second
-        assert not running.done()
-    gate.open()
-
-    await asyncio.gather(running, second)

@@ -8,7 +8,7 @@ from bot.errors import Failure
 from bot.storage import history, requests
 from bot.storage.database import reading_engine
 from bot.storage.history import AuditLine, Note
-from tests.storage.support import Bot, outside, request
+from tests.storage.support import HERE, Bot, outside, request
 
 REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
 
@@ -22,7 +22,7 @@ async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
     await bot.elapse(1.0)
     await bot.ask(request("requested"))
 
-    listed, count = await bot.database.run(history.running, 10)
+    listed, count = await bot.run(history.running, 10)
 
     assert [(one.reload.model_id, one.reload.state, one.first.user_id, one.people) for one in listed] == [
         ("accepted", State.ACCEPTED, "U0ADA", 2),
@@ -30,7 +30,7 @@ async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
         ("requested", State.REQUESTED, "U0ADA", 1),
     ]
     assert (count, listed[0].now) == (3, bot.clock.now)
-    assert await bot.database.run(history.running, 1) == (listed[:1], 3)
+    assert await bot.run(history.running, 1) == (listed[:1], 3)
 
 
 async def test_recent_reloads_are_listed_the_last_requested_first(bot: Bot) -> None:
@@ -39,23 +39,23 @@ async def test_recent_reloads_are_listed_the_last_requested_first(bot: Bot) -> N
         await bot.done(request(model), request(model, user="U0BEN"))
     await bot.ask(request("running"))
 
-    listed = await bot.database.run(history.recent, 2)
+    listed = await bot.run(history.recent, 2)
 
     assert [(one.reload.model_id, one.people) for one in listed] == [("third", 2), ("second", 2)]
 
 
 async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
     """Beside what runs and what has ended; nothing, where nothing is."""
-    empty = await bot.database.run(history.home, "U0ADA", 1)
+    empty = await bot.run(history.home, "U0ADA", 1)
     assert (empty.running, empty.count, empty.recent, empty.reminders) == ([], 0, [], [])
     over = await bot.done(request("over"))
     for user in ("U0ADA", "U0BEN"):
-        await bot.database.run(requests.remind, user, over.id, "C0MODELS")
+        await bot.remind(over.id, user)
     for model in ("one", "two"):
         await bot.ask(request(model))
         await bot.elapse(1.0)
 
-    data = await bot.database.run(history.home, "U0ADA", 1)
+    data = await bot.run(history.home, "U0ADA", 1)
 
     assert [one.reload.model_id for one in (*data.running, *data.recent)] == ["one", "over"]
     assert [reminder.model_id for reminder in data.reminders] == ["over"]
@@ -64,75 +64,65 @@ async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
 
 async def test_models_that_modelslab_accepted_are_known_the_last_first(bot: Bot) -> None:
     """No other model is."""
-    assert await bot.database.run(history.known_models, 10) == []
     for model in ("sdxl", "flux", "sdxl", "anything"):
         await bot.done(request(model))
     await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
     await bot.ask(request("requested"))
 
-    assert await bot.database.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
-    assert await bot.database.run(history.known_models, 2) == ["anything", "sdxl"]
-
-
-async def test_a_reload_is_found_by_its_id(bot: Bot) -> None:
-    """However it stands."""
-    asked = await bot.ask(request())
-
-    assert await bot.database.run(history.reload, asked.reload.id) == asked.reload
-    assert await bot.database.run(history.reload, "nosuch") is None
+    assert await bot.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
+    assert await bot.run(history.known_models, 2) == ["anything", "sdxl"]
 
 
 async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
-    """Refusals are lines of their own; a line says how its reload stands now, and may have outlived it."""
+    """Refusals are lines of their own; a line says how its reload stands now, which it can outlive."""
     done = await bot.done(request())
     await bot.elapse(2 * DAY)
-    await bot.database.run(history.add_note, REFUSAL)
-    asked = await bot.ask(request(user="U0BEN"))
-    now = bot.clock.now
-    expected = [
+    await bot.run(history.add_note, REFUSAL)
+    asked, now = await bot.ask(request(user="U0BEN")), bot.clock.now
+    lines = [
         AuditLine(now, "U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS", "", None),
-        AuditLine(now, "U0BEN", "T0", "C0MODELS", "sdxl", "requested", "*", asked.reload.id, asked.reload),
+        AuditLine(now, "U0BEN", "T0", HERE, "sdxl", "requested", "*", asked.reload.id, asked.reload),
     ]
 
     with reading_engine(url).connect() as connection:
-        assert list(history.audit_lines(connection, now)) == expected
+        assert list(history.audit_lines(connection, now)) == lines
         first, *others = history.audit_lines(connection, 0.0)
 
-    assert (first.outcome, first.reload, others) == ("requested", done, expected)
-    await bot.run(lambda connection: connection.exec_driver_sql("DELETE FROM reload_model_reloads").rowcount)
+    assert (first.outcome, first.reload, others) == ("requested", done, lines)
+    await bot.say("DELETE FROM reload_model_reloads")
     with reading_engine(url).connect() as connection:
         assert [line.reload for line in history.audit_lines(connection, 0.0)] == [None] * 3
 
 
 async def test_what_ended_long_ago_is_deleted(bot: Bot, url: str) -> None:
     """With all that belongs to it, and the audit's lines of then; what runs, or ended lately, stays."""
-    await bot.done(request("old"))
+    old = await bot.done(request("old"))
     await bot.accepted(request("running"), ready_in=1000 * DAY)
-    await bot.database.run(history.add_note, REFUSAL)
+    await bot.run(history.add_note, REFUSAL)
     await bot.elapse(90 * DAY + 1.0)
     await bot.done(request("young"))
 
-    assert await bot.database.run(history.prune, 90) == (1, 3)
+    assert await bot.run(history.prune, 90) == (1, 3)
 
+    assert await bot.run(history.reload, old.id) is None
     assert outside(url, "SELECT model_id FROM reload_model_reloads ORDER BY model_id") == [("running",), ("young",)]
     assert outside(url, "SELECT text FROM reload_model_audit") == [("young",)]
     assert await bot.counts() == (2, 2, 1)
-    assert await bot.database.run(history.prune, 90) == (0, 0)
+    assert await bot.run(history.prune, 90) == (0, 0)
 
 
 async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
     """Not while a reminder counts from it, nor before its last word, however long ago it ended."""
-    reminded, unclosed = await bot.done(request("reminded")), await bot.accepted(request("unclosed"), ready_in=0.0)
-    await bot.database.run(requests.remind, "U0ADA", reminded.id, "C0MODELS")
+    await bot.remind((await bot.done(request("reminded"))).id)
+    await bot.accepted(request("unclosed"), ready_in=0.0)
     await bot.notify()
     await bot.elapse(90 * DAY)
 
-    assert (await bot.database.run(history.prune, 1))[0] == 0
+    assert (await bot.run(history.prune, 1))[0] == 0
     await bot.record(await bot.claim_one(JobKind.STATUS), Done())
-    assert (await bot.database.run(history.prune, 1))[0] == 1
-    assert await bot.database.run(history.reload, unclosed.id) is None
-    await bot.database.run(requests.stop_reminding, "U0ADA", "reminded")
-    assert (await bot.database.run(history.prune, 1))[0] == 1
+    assert (await bot.run(history.prune, 1))[0] == 1
+    await bot.run(requests.stop_reminding, "U0ADA", "reminded")
+    assert (await bot.run(history.prune, 1))[0] == 1
 
 
 async def test_a_long_history_is_deleted_in_parts(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,4 +132,4 @@ async def test_a_long_history_is_deleted_in_parts(bot: Bot, monkeypatch: pytest.
         await bot.done(request(f"model-{model}"))
     await bot.elapse(2 * DAY)
 
-    assert [await bot.database.run(history.prune, 1) for _ in range(3)] == [(2, 2), (1, 1), (0, 0)]
+    assert [await bot.run(history.prune, 1) for _ in range(3)] == [(2, 2), (1, 1), (0, 0)]

@@ -1,28 +1,42 @@
 """Two replicas on one PostgreSQL: what one does while the other is in the middle of something."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from bot.core.models import REMIND_AFTER, JobKind, Reload, State
+from bot.core.models import DAY, REMIND_AFTER, JobKind, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure
-from bot.storage import history, requests
+from bot.storage import history
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
-from tests.storage.support import COMMIT, PATIENT, WAIT, Bot, Clock, outside, press, request, stop_clock, stopped_at
+from bot.storage.requests import Request, Requested
+from tests.storage.support import (
+    COMMIT,
+    HERE,
+    PATIENT,
+    THERE,
+    WAIT,
+    Bot,
+    Clock,
+    outside,
+    press,
+    request,
+    stop_clock,
+    stopped_at,
+)
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
 
-HERE, THERE = "C0MODELS", "C0OPS"
-
 SUBSCRIBE = "INSERT INTO reload_model_subscribers"
+LOCKS = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 class Replicas(NamedTuple):
@@ -32,15 +46,20 @@ class Replicas(NamedTuple):
     two: Bot
     url: str
 
-    async def waiting(self, operation: Awaitable[T]) -> "asyncio.Task[T]":
-        """Begin an operation, and return once it waits for a lock that the other replica holds."""
-        task = asyncio.ensure_future(operation)
-        assert isinstance(task, asyncio.Task)
-        locks = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        async with asyncio.timeout(WAIT):
-            while not await asyncio.to_thread(outside, self.url, locks):
-                assert not task.done()
-        return task
+    async def race(
+        self, words: str, first: Coroutine[Any, Any, S], second: Coroutine[Any, Any, T], *, waits: bool = True
+    ) -> tuple[S, T]:
+        """Stop the first before a statement with these words, go on once the second waits for it or is done."""
+        with stopped_at(words) as gate:
+            one = asyncio.create_task(first)
+            await gate.reached()
+            two = asyncio.create_task(second)
+            async with asyncio.timeout(WAIT):
+                while waits and not await asyncio.to_thread(outside, self.url, LOCKS):
+                    assert not two.done()
+            if not waits:
+                await two
+        return await one, await two
 
 
 @asynccontextmanager
@@ -87,38 +106,25 @@ async def test_requests_on_both_replicas_are_one_reload_a_model(replicas: Replic
 @pytest.mark.parametrize(
     ("first", "second"),
     [(request(invocation="i"), request(invocation="i")), (press(), press())],
-    ids=["delivered twice", "clicked twice"],
+    ids=["sent", "clicked"],
 )
-async def test_the_same_request_on_both_replicas_is_one(
-    replicas: Replicas, words: str, first: requests.Request, second: requests.Request
+async def test_a_request_that_comes_twice_is_one(
+    replicas: Replicas, words: str, first: Request, second: Request
 ) -> None:
     """Both are answered alike."""
     one, two, _ = replicas
-    with stopped_at(words) as gate:
-        asking = asyncio.create_task(one.ask(first))
-        await gate.reached()
-        again = await replicas.waiting(two.ask(second))
-        gate.open()
+    asked, again = await replicas.race(words, one.ask(first), two.ask(second))
 
-    assert await asking == await again
+    assert asked == again
     assert await one.counts() == (1, 1, 1)
 
 
-async def test_a_double_click_on_both_replicas_is_one_even_if_the_first_has_failed(replicas: Replicas) -> None:
-    """By the time the second is written its reload is over."""
+async def test_a_double_click_waits_for_the_first_click(replicas: Replicas) -> None:
+    """Whatever becomes of that meanwhile: nothing more is started, even if its reload has ended by then."""
     one, two, _ = replicas
-    with stopped_at("INSERT INTO reload_model_reloads") as gate:
-        second = asyncio.create_task(two.ask(press()))
-        await gate.reached()
-        call = await one.called(press())
-        gate.open()
-        asked = await second
+    asked, again = await replicas.race("INSERT INTO reload_model_reloads", one.ask(press()), two.ask(press()))
 
-    assert asked.reload.id == call.reload.id
-    assert await one.counts() == (1, 1, 1)
-
-
-# A connection that breaks around the commit
+    assert asked == again
 
 
 class Wire:
@@ -153,118 +159,99 @@ class Wire:
             writer.write(data)
 
 
-@pytest.fixture
-async def wired(url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[tuple[Wire, Bot]]:
-    """A replica behind such a wire."""
-    folder = outside(url, "SHOW unix_socket_directories")[0][0]
-    wire = Wire(f"{folder}/.s.PGSQL.5432")
-    server = await asyncio.start_unix_server(wire.serve, tmp_path / ".s.PGSQL.5432")
-    async with replica(url.replace(f"host={folder}", f"host={tmp_path}"), clock, "one") as bot:
-        yield wire, bot
-    server.close()
-
-
 @pytest.mark.parametrize("breaks", ["before", "after"])
 @pytest.mark.parametrize("joins", [False, True])
 async def test_an_acknowledged_request_is_never_undone(
-    replicas: Replicas,
-    wired: tuple[Wire, Bot],
-    breaks: str,
-    joins: bool,  # noqa: FBT001 - a parameter
+    replicas: Replicas, tmp_path: Path, breaks: str, *, joins: bool
 ) -> None:
-    """A replica that lost its connection around the commit is not certain of anything; the other one is, and right."""
-    (wire, one), two = wired, replicas.two
-    asked = await two.ask(request(user="U0BEN")) if joins else None
+    """A replica that lost its connection around the commit is certain of nothing; the other one is, and right."""
+    two, url = replicas.two, replicas.url
+    reload_id = (await two.ask(request(user="U0BEN"))).reload.id if joins else ""
+    folder = outside(url, "SHOW unix_socket_directories")[0][0]
+    wire = Wire(f"{folder}/.s.PGSQL.5432")
 
-    async def deliver(bot: Bot) -> requests.Requested | None:
+    async def deliver(bot: Bot) -> Requested | None:
         again = request(invocation="i")
-        return await bot.ask(again) if asked is None else await bot.join(again, asked.reload.id)
+        return await bot.join(again, reload_id) if joins else await bot.ask(again)
 
-    wire.breaks = breaks
-    with pytest.raises(CommitUncertain):
-        await deliver(one)
-    acknowledged = await deliver(two)
+    async with (
+        await asyncio.start_unix_server(wire.serve, tmp_path / ".s.PGSQL.5432"),
+        replica(url.replace(f"host={folder}", f"host={tmp_path}"), two.clock, "one") as one,
+    ):
+        wire.breaks = breaks
+        with pytest.raises(CommitUncertain):
+            await deliver(one)
+        acknowledged = await deliver(two)
+        assert await deliver(one) == acknowledged
 
     assert acknowledged is not None
-    assert await deliver(one) == acknowledged
     assert await two.counts() == (1, 1 + joins, 1)
-    assert [claim.reload for claim in await two.claim(CALL)] == [acknowledged.reload]
+    assert (await two.claim_one(CALL)).reload == acknowledged.reload
 
 
 # Joining while something is recorded
 
 
 @pytest.mark.parametrize("joins", [False, True])
-async def test_a_person_who_comes_before_notification_begins_is_notified(replicas: Replicas, joins: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_person_who_joins_before_notification_begins_is_notified(replicas: Replicas, *, joins: bool) -> None:
     """Whoever claims the notification waits for them."""
     one, two, _ = replicas
     ready = await one.ready(request(user="U0ADA"))
     late = press(user="U0BEN")
-    with stopped_at(SUBSCRIBE) as gate:
-        asking = asyncio.create_task(two.join(late, ready.id) if joins else two.ask(late))
-        await gate.reached()
-        claiming = await replicas.waiting(one.claim(NOTIFY))
-        gate.open()
 
-    asked = await asking
+    asked, (claim,) = await replicas.race(
+        SUBSCRIBE, two.join(late, ready.id) if joins else two.ask(late), one.claim(NOTIFY)
+    )
+
     assert asked is not None
     assert asked.joined
-    (claim,) = await claiming
     assert [one.user_id for one in claim.recipients] == ["U0ADA", "U0BEN"]
 
 
 @pytest.mark.parametrize("joins", [False, True])
-async def test_a_person_who_comes_while_notification_begins_is_too_late(replicas: Replicas, joins: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_person_who_comes_while_notification_begins_is_too_late(replicas: Replicas, *, joins: bool) -> None:
     """They wait to learn that, and a command starts another reload."""
     one, two, _ = replicas
     ready = await one.ready(request())
     late = press(user="U0BEN")
-    with stopped_at("FROM reload_model_subscribers") as gate:
-        claiming = asyncio.create_task(one.claim(NOTIFY))
-        await gate.reached()
-        asking = await replicas.waiting(two.join(late, ready.id) if joins else two.ask(late))
-        gate.open()
 
-    assert len(await claiming) == 1
-    asked = await asking
+    claims, asked = await replicas.race(
+        "FROM reload_model_subscribers", one.claim(NOTIFY), two.join(late, ready.id) if joins else two.ask(late)
+    )
+
+    assert len(claims) == 1
     assert asked is None if joins else asked is not None and not asked.joined
 
 
 @pytest.mark.parametrize("outcome", [Accepted(120.0), Failed(Failure.DOWN)])
-async def test_a_person_who_joins_before_an_outcome_is_recorded_has_part_in_it(
+async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
     replicas: Replicas, outcome: Accepted | Failed
 ) -> None:
-    """From a new channel, too."""
+    """The record waits for it."""
     one, two, _ = replicas
     call = await one.called(request(channel=HERE))
-    with stopped_at(SUBSCRIBE) as gate:
-        asking = asyncio.create_task(two.ask(request(channel=THERE)))
-        await gate.reached()
-        recording = await replicas.waiting(one.record(call, outcome))
-        gate.open()
 
-    assert (await asking).joined
-    await recording
+    asked, _ = await replicas.race(SUBSCRIBE, two.ask(request(channel=THERE)), one.record(call, outcome))
+
+    assert asked.joined
     assert await one.kinds(HERE) == await one.kinds(THERE)
     assert "notify" in await one.kinds(THERE)
 
 
-async def test_a_person_who_joins_while_an_acceptance_is_recorded_opens_their_channel(replicas: Replicas) -> None:
-    """Once."""
+async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_once(replicas: Replicas) -> None:
+    """By whoever joins."""
     one, two, _ = replicas
     call = await one.called(request(channel=HERE))
-    with stopped_at("INSERT INTO reload_model_jobs") as gate:
-        accepting = asyncio.create_task(one.record(call, Accepted(120.0)))
-        await gate.reached()
-        asking = await replicas.waiting(two.ask(request(channel=THERE)))
-        gate.open()
 
-    await accepting
-    assert (await asking).reload.state is State.ACCEPTED
+    _, asked = await replicas.race(
+        "INSERT INTO reload_model_jobs", one.record(call, Accepted(120.0)), two.ask(request(channel=THERE))
+    )
+
+    assert asked.reload.state is State.ACCEPTED
     assert await one.kinds(THERE) == ["notify", "status"]
 
 
-# Claiming
+# Claiming and recording
 
 
 async def test_a_job_is_claimed_by_one_replica(replicas: Replicas) -> None:
@@ -282,38 +269,26 @@ async def test_a_job_is_claimed_by_one_replica(replicas: Replicas) -> None:
 async def test_a_slow_claim_does_not_keep_another_replica_waiting(replicas: Replicas) -> None:
     """What the one has locked the other passes over."""
     one, two, _ = replicas
-    await one.ask(request("first"))
-    await one.elapse(1.0)
-    await one.ask(request("second"))
-    with stopped_at("FROM reload_model_reloads") as gate:
-        slow = asyncio.create_task(one.claim(CALL, free=1))
-        await gate.reached()
-        quick = await two.claim(CALL, free=2)
-        gate.open()
+    for model in ("first", "second"):
+        await one.ask(request(model))
+        await one.elapse(1.0)
 
-    assert [claim.reload.model_id for claim in quick] == ["second"]
-    assert [claim.reload.model_id for claim in await slow] == ["first"]
+    slow, quick = await replicas.race(
+        "FROM reload_model_reloads", one.claim(CALL, free=1), two.claim(CALL, free=2), waits=False
+    )
 
-
-# Recording
-
-
-async def ready_in_two_channels(replicas: Replicas) -> Reload:
-    """A reload whose two channels are to be notified."""
-    return await replicas.one.ready(request(channel=HERE), request(channel=THERE))
+    assert [claim.reload.model_id for claim in (*slow, *quick)] == ["first", "second"]
 
 
 async def test_a_reload_ends_whose_last_channels_are_notified_at_once(replicas: Replicas) -> None:
     """One of them sees that it was the last."""
     one, two, _ = replicas
-    ready = await ready_in_two_channels(replicas)
+    ready = await one.ready(request(channel=HERE), request(channel=THERE))
     (here,), (there,) = await one.claim(NOTIFY, free=1), await two.claim(NOTIFY, free=1)
-    with stopped_at("UPDATE reload_model_reloads SET state") as gate:
-        first = asyncio.create_task(one.record(here, Notified([here.recipients[0].id])))
-        await gate.reached()
-        second = await replicas.waiting(two.record(there, Notified([there.recipients[0].id])))
-        gate.open()
-    await asyncio.gather(first, second)
+
+    await replicas.race(
+        "UPDATE reload_model_reloads SET state", one.record(here, Notified([1])), two.record(there, Notified([2]))
+    )
 
     assert (await one.reload(ready.id)).state is State.DONE
 
@@ -326,23 +301,20 @@ async def test_a_status_job_has_its_last_word_whichever_is_recorded_first(
     one, two, _ = replicas
     await one.ready(request())
     (status,), (notify,) = await one.claim(STATUS), await two.claim(NOTIFY)
+    records = [
+        one.record(status, Reschedule(status_ts="1700.1", until_notified=True)),
+        two.record(notify, Notified([1])),
+    ]
+    if not status_first:
+        records.reverse()
 
-    def post() -> Awaitable[None]:
-        return one.record(status, Reschedule(status_ts="1700.1", until_notified=True))
-
-    def notified() -> Awaitable[None]:
-        return two.record(notify, Notified([1]))
-
-    steps: list[Callable[[], Awaitable[None]]] = [post, notified] if status_first else [notified, post]
-    with stopped_at(COMMIT) as gate:
-        first = asyncio.ensure_future(steps[0]())
-        await gate.reached()
-        second = await replicas.waiting(steps[1]())
-        gate.open()
-    await asyncio.gather(first, second)
+    await replicas.race(COMMIT, *records)
 
     claim = await one.claim_one(STATUS)
     assert (claim.notified, claim.job.status_ts) == (True, "1700.1")
+
+
+# Reminders and lists
 
 
 async def test_a_reminder_added_beside_an_acceptance_counts_from_it(replicas: Replicas) -> None:
@@ -350,12 +322,8 @@ async def test_a_reminder_added_beside_an_acceptance_counts_from_it(replicas: Re
     one, two, _ = replicas
     old = await one.done(request())
     call = await one.called(request())
-    with stopped_at(COMMIT) as gate:
-        accepting = asyncio.create_task(one.record(call, Accepted(120.0)))
-        await gate.reached()
-        reminder = await two.database.run(requests.remind, "U0ADA", old.id, HERE)
-        gate.open()
-    await accepting
+
+    _, reminder = await replicas.race(COMMIT, one.record(call, Accepted(120.0)), two.remind(old.id), waits=False)
     await one.elapse(REMIND_AFTER)
 
     assert reminder is not None
@@ -367,13 +335,10 @@ async def test_a_reminder_added_on_both_replicas_is_one(replicas: Replicas) -> N
     """A button can be pressed on two devices."""
     one, two, _ = replicas
     ended = await one.done(request())
-    with stopped_at(COMMIT) as gate:
-        first = asyncio.create_task(one.database.run(requests.remind, "U0ADA", ended.id, HERE))
-        await gate.reached()
-        second = await replicas.waiting(two.database.run(requests.remind, "U0ADA", ended.id, HERE))
-        gate.open()
 
-    assert await first == await second
+    first, second = await replicas.race(COMMIT, one.remind(ended.id), two.remind(ended.id))
+
+    assert first == second
     assert await one.kinds() == ["reminder"]
 
 
@@ -381,12 +346,15 @@ async def test_a_reload_that_is_deleted_while_it_is_listed_is_left_out(replicas:
     """The others are listed."""
     one, two, _ = replicas
     await one.done(request("old"))
-    await one.elapse(1000.0)
+    await one.elapse(2 * DAY)
     await one.done(request("new"))
-    with stopped_at("FROM reload_model_subscribers") as gate:
-        listing = asyncio.create_task(one.database.run(history.recent, 10))
-        await gate.reached()
-        assert (await two.database.run(history.prune, 500.0 / 86400.0))[0] == 1
-        gate.open()
 
-    assert [listed.reload.model_id for listed in await listing] == ["new"]
+    listed, deleted = await replicas.race(
+        "FROM reload_model_subscribers",
+        one.run(history.recent, 10),
+        two.run(history.prune, 1.0),
+        waits=False,
+    )
+
+    assert deleted[0] == 1
+    assert [each.reload.model_id for each in listed] == ["new"]

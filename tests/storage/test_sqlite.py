@@ -6,7 +6,7 @@ import fcntl
 import gc
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,9 @@ from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database, sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import WAIT, Bot, Clock, Gate, locked, outside, request, stopped_at
+from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request, stopped_at
 
-LETTER = "A letter to grandmother.\n" * 100
+RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
 
 @pytest.fixture
@@ -35,88 +35,50 @@ def file(url: str) -> Path:
     return sqlite_file(url)
 
 
-@pytest.fixture
-def letter(file: Path) -> Iterator[None]:
-    """Something else in the file's place, which has to stay there."""
-    file.write_text(LETTER)
-    yield
-    assert file.read_text() == LETTER
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Have another program hold the file's write lock."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
-@pytest.fixture
-def folder(file: Path) -> None:
-    """A folder in the file's place."""
-    file.mkdir()
-
-
-async def pragma(database: Database, words: str) -> object:
-    """Run a pragma on the bot's own connection, and return its value if it has one."""
-
-    def run(connection: Connection) -> object:
-        result = connection.exec_driver_sql(f"PRAGMA {words}")
-        return result.scalar() if result.returns_rows else None
-
-    return await database.run(run)
-
-
-async def opened(url: str, timing: Timing = Timing()) -> Database:
-    """A database that is started, with its tables."""
-    database = Database(url, Clock(), timing)
-    await database.start()
-    await database.run(open_database)
-    return database
-
-
-# Durability
+def pragma(connection: Connection, words: str) -> object:
+    """Run a pragma, and return its value if it has one."""
+    result = connection.exec_driver_sql(f"PRAGMA {words}")
+    return result.scalar() if result.returns_rows else None
 
 
 @pytest.mark.parametrize(
     ("query", "level"), [("", 1), ("?synchronous=full", 2), ("?synchronous=FULL", 2), ("?synchronous=off", 1)]
 )
 async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url: str, query: str, level: int) -> None:
-    """Nothing in the URL makes it less safe."""
-    database = await opened(url + query)
-
-    assert [await pragma(database, name) for name in ("journal_mode", "synchronous", "foreign_keys")] == [
-        "wal",
-        level,
-        1,
-    ]
+    """Nothing in the URL makes it less safe; a stop leaves one file, which can be copied."""
+    database = Database(url + query, Clock())
+    await database.start()
+    await database.run(open_database)
+    values = [await database.run(pragma, name) for name in ("journal_mode", "synchronous", "foreign_keys")]
     await database.stop()
 
-
-async def test_a_stop_leaves_one_file_that_can_be_copied(url: str, file: Path) -> None:
-    """Nothing is left in a write-ahead log beside it."""
-    await (await opened(url)).stop()
-
-    assert sorted(path.name for path in file.parent.iterdir()) == ["reload-model.db", "reload-model.db.lock"]
+    assert values == ["wal", level, 1]
+    files = sqlite_file(url).parent.iterdir()
+    assert sorted(path.name for path in files) == ["reload-model.db", "reload-model.db.lock"]
 
 
 # Another program that writes
 
 
-async def test_a_request_waits_for_another_program_to_finish_writing(bot: Bot, file: Path) -> None:
-    """It is committed as soon as it can be."""
-    with locked(file):
-        asking = asyncio.create_task(bot.ask(request()))
-        await asyncio.sleep(0)
-
-    await asking
-    assert await bot.counts() == (1, 1, 1)
-
-
-async def test_a_file_that_stays_locked_is_unavailable(url: str, file: Path) -> None:
+async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
     """Nothing is written, then or later, and it works again by itself."""
-    database = await opened(url, Timing(sqlite_busy=0.05))
+    await bot.run(pragma, "busy_timeout=50")
     with locked(file):
         with pytest.raises(DatabaseUnavailable, match="database is locked"):
-            await database.run(requests.ask, request())
-        assert database.fault == "database is locked"
+            await bot.ask(request())
+        assert bot.database.fault == "database is locked"
 
-    assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
-    await database.run(requests.ask, request())
-    assert database.fault == ""
-    await database.stop()
+    assert outside(url, RELOADS) == [(0,)]
+    await bot.ask(request())
+    assert bot.database.fault == ""
 
 
 async def test_a_request_is_answered_in_time_while_another_program_writes(bot: Bot, file: Path, url: str) -> None:
@@ -126,7 +88,7 @@ async def test_a_request_is_answered_in_time_while_another_program_writes(bot: B
 
     assert not isinstance(raised.value, CommitUncertain)
     await bot.run(history.touch)
-    assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
+    assert outside(url, RELOADS) == [(0,)]
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
@@ -143,19 +105,18 @@ async def test_another_programs_lock_never_stops_the_event_loop(bot: Bot, file: 
     def fail(connection: Connection) -> None:
         unread = connection.execute(text("SELECT 1 UNION SELECT 2"))
         if error is ZeroDivisionError:
-            beats[0] //= 0
+            raise error
         connection.execute(text("INSERT INTO reload_model_schema (version) VALUES (NULL)"))
         unread.close()
 
     heart = asyncio.create_task(beat())
-    await asyncio.sleep(0)
     with pytest.raises(error):
         await bot.run(fail)
     with locked(file), stopped_at("BEGIN IMMEDIATE") as gate:
         asking = asyncio.create_task(bot.ask(request()))
         await gate.reached()
         gate.open()
-        await asyncio.sleep(0.05)  # for the transaction to wait for the lock, which it has not told anybody
+        await asyncio.sleep(0.05)  # for the transaction to wait for the lock, which it does not tell
         before = len(beats)
         gc.collect()
         for _ in range(100):
@@ -167,23 +128,15 @@ async def test_another_programs_lock_never_stops_the_event_loop(bot: Bot, file: 
     await asking  # a loop that stood still would have held the lock until the bot had stopped waiting for it
 
 
-async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path, url: str) -> None:
+async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path) -> None:
     """Its lock is taken before it looks."""
     gate = Gate()
-
-    def look_and_write(connection: Connection) -> None:
-        connection.execute(text("SELECT version FROM reload_model_schema")).one()
-        gate.wait()
-        connection.execute(text("UPDATE reload_model_schema SET version = 7"))
-
-    writing = asyncio.create_task(bot.run(look_and_write))
+    writing = asyncio.create_task(bot.run(gate.wait))
     await gate.reached()
     with closing(sqlite3.connect(file, timeout=0.0)) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
         other.execute("UPDATE reload_model_schema SET version = 8")
     gate.open()
-
     await writing
-    assert outside(url, "SELECT version FROM reload_model_schema") == [(7,)]
 
 
 # A file that can't be written
@@ -191,13 +144,14 @@ async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bo
 
 async def test_a_full_disk_records_nothing(bot: Bot) -> None:
     """With room again everything works."""
-    await pragma(bot.database, "max_page_count=1")
-    with pytest.raises(DatabaseUnavailable, match="full"):
-        await bot.ask(request(response_url="x" * 50_000))
+    long = "m" * 50_000
+    await bot.run(pragma, "max_page_count=1")
+    with pytest.raises(DatabaseUnavailable, match="database or disk is full"):
+        await bot.ask(request(long))
 
     assert bot.database.fault == "database or disk is full"
     assert await bot.counts() == (0, 0, 0)
-    await bot.ask(request(response_url="x" * 50_000))
+    await bot.ask(request(long))
 
 
 async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
@@ -214,38 +168,41 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
 
     assert not isinstance(raised.value, CommitUncertain)
     await bot.run(history.touch)
-    assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
+    assert outside(url, RELOADS) == [(0,)]
 
 
 async def test_a_file_that_can_only_be_read_records_nothing(bot: Bot) -> None:
     """Not even what readiness writes."""
     for work in (history.touch, lambda connection: requests.ask(connection, request())):
-        await pragma(bot.database, "query_only=ON")
+        await bot.run(pragma, "query_only=ON")
         with pytest.raises(DatabaseUnavailable, match="readonly"):
             await bot.run(work)
 
-    assert bot.database.fault == "attempt to write a readonly database"
+
+@pytest.fixture
+def letter(file: Path) -> Iterator[None]:
+    """Something else in the file's place, which has to stay there."""
+    file.write_text("A letter to grandmother.\n" * 100)
+    yield
+    assert file.read_text().startswith("A letter")
 
 
-@pytest.mark.usefixtures("letter")
-async def test_a_file_that_is_no_database_is_left_as_it_is(url: str) -> None:
+@pytest.fixture
+def folder(file: Path) -> None:
+    """A folder in the file's place."""
+    file.mkdir()
+
+
+@pytest.mark.parametrize(("there", "why"), [("letter", "file is not a database"), ("folder", "unable to open")])
+async def test_something_else_in_the_files_place_is_left_as_it_is(
+    url: str, there: str, why: str, request: pytest.FixtureRequest
+) -> None:
     """The URL may name the wrong file."""
+    request.getfixturevalue(there)
     database = Database(url, Clock())
     await database.start()
 
-    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
-        await database.run(open_database)
-
-    await database.stop()
-
-
-@pytest.mark.usefixtures("folder")
-async def test_a_folder_in_its_place_is_unavailable(url: str) -> None:
-    """And says so."""
-    database = Database(url, Clock())
-    await database.start()
-
-    with pytest.raises(DatabaseUnavailable, match="unable to open"):
+    with pytest.raises(DatabaseUnavailable, match=why):
         await database.run(open_database)
 
     await database.stop()
@@ -254,39 +211,22 @@ async def test_a_folder_in_its_place_is_unavailable(url: str) -> None:
 # One process owns the file
 
 
-async def test_a_second_process_does_not_get_the_file(bot: Bot, url: str) -> None:
-    """It is told why, and what to do; the first one goes on."""
+async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
+    """A second one is told why and what to do, unless the first one stops while it waits."""
     second = Database(url, Clock(), Timing(sqlite_owner_wait=0.1))
-
     with pytest.raises(CannotStart, match=r"another process holds .*: an SQLite file serves one process; stop the"):
         await second.start()
-
-    await second.stop()
     await bot.ask(request())
-
-
-async def test_a_second_process_gets_the_file_once_the_first_one_stops(bot: Bot, url: str) -> None:
-    """As at a roll-out, where they overlap."""
-    second = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
-    starting = asyncio.create_task(second.start())
+    third = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
+    starting = asyncio.create_task(third.start())
     await asyncio.sleep(0)
     assert not starting.done()
 
     await bot.database.stop()
     await starting
 
-    assert await second.run(open_database) == Clock().now
-    await second.stop()
-
-
-async def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    """The message says what to create."""
-    database = Database(f"sqlite:///{tmp_path}/nowhere/reload-model.db", Clock())
-
-    with pytest.raises(CannotStart, match=r"cannot write .*/nowhere/.*\(No such file or directory\): create the f"):
-        await database.start()
-
-    await database.stop()
+    assert await third.run(open_database) == Clock().now
+    await third.stop()
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -299,9 +239,11 @@ async def test_a_file_system_without_locks_stops_the_start(
         raise OSError(code, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    database = Database(url, Clock())
-
     with pytest.raises(CannotStart, match=r"cannot lock .* \(No locks available\): put the SQLite file on a local"):
-        await database.start()
+        await Database(url, Clock()).start()
 
-    await database.stop()
+
+async def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    """The message says what to create."""
+    with pytest.raises(CannotStart, match=r"cannot write .*/nowhere/.*\(No such file or directory\): create the f"):
+        await Database(f"sqlite:///{tmp_path}/nowhere/reload-model.db", Clock()).start()
