@@ -1,10 +1,9 @@
 """What the storage tests share: requests, a process of the bot, and transactions that stop where a test wants."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple
@@ -17,7 +16,7 @@ from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.storage import history, requests
 from bot.storage import jobs as steps
-from bot.storage.database import Database, sqlite_file
+from bot.storage.database import Database, reading_engine
 from bot.storage.requests import Limits, Request, Requested
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 
@@ -179,11 +178,8 @@ class Bot:
 
 def outside(url: str, query: str) -> list[tuple[Any, ...]]:
     """What another program reads from the database."""
-    if url.startswith("sqlite:"):
-        with closing(sqlite3.connect(sqlite_file(url))) as connection:
-            return connection.execute(query).fetchall()
-    with psycopg.connect(url) as postgres:
-        return postgres.execute(query.encode()).fetchall()
+    with reading_engine(url).connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def pass_time(seconds: float) -> None:

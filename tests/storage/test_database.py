@@ -63,22 +63,17 @@ def threads() -> list[threading.Thread]:
 
 
 async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
-    """Whoever has the result can rely on the rows."""
-    assert await database.run(write, 7) == 7
-    assert written(url) == [7]
-
-
-async def test_work_that_raises_is_undone(database: Database, url: str) -> None:
-    """Its error is the caller's, and says nothing of the database."""
+    """Work that raises is undone; its error is the caller's, and says nothing of the database."""
 
     def fail(connection: Connection) -> None:
-        write(connection, 1)
+        write(connection, 8)
         raise ValueError("on purpose")
 
+    assert await database.run(write, 7) == 7
     with pytest.raises(ValueError, match="on purpose"):
         await database.run(fail)
 
-    assert (written(url), database.fault) == ([], "")
+    assert (written(url), database.fault) == ([7], "")
 
 
 # In time, or not
@@ -141,9 +136,7 @@ async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Databas
     assert written(url) == [1]
 
 
-async def test_an_error_that_nobody_waits_for_is_no_complaint(
-    database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_late_error_is_no_complaint(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     """Its caller was answered before."""
     gate = Gate()
 

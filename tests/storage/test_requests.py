@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder, State
-from bot.core.outcomes import Accepted, Failed, Reschedule
+from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule
 from bot.errors import Failure, LeaseLost, TooManyCommands, TooManyInFlight
 from bot.storage import history, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
@@ -303,12 +303,14 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
     assert await bot.kinds() == ["notify", *["reminder"] * 3]
 
 
-async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot) -> None:
-    """Asking for it again changes nothing, and a reload of another model does not make it due."""
+@pytest.mark.parametrize("outcome", [Reschedule(), GiveUp()])
+async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot, outcome: Outcome) -> None:
+    """Or was given up. Asking for it again changes nothing, and a reload of another model does not make it due."""
     old = await bot.done(request())
     await bot.remind(old.id)
     await bot.elapse(REMIND_AFTER)
-    await bot.record(await bot.claim_one(REMINDER), Reschedule())
+    await bot.record(await bot.claim_one(REMINDER), outcome)
+    assert await bot.reload(old.id) == old
     assert [(each.reload_id, each.due_at) for each in await reminders(bot)] == [(old.id, None)]
     assert [await bot.remind(old.id)] == await reminders(bot)
     await bot.done(request("flux"))

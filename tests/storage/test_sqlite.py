@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection, text
@@ -194,7 +195,7 @@ def folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("there", "why"), [("letter", "file is not a database"), ("folder", "unable to open")])
-async def test_something_else_in_the_files_place_is_left_as_it_is(
+async def test_another_programs_file_is_left_as_it_is(
     url: str, there: str, why: str, request: pytest.FixtureRequest
 ) -> None:
     """The URL may name the wrong file."""
@@ -229,16 +230,9 @@ async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
     await third.stop()
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
-async def test_a_file_system_without_locks_stops_the_start(
-    url: str, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
-
-    def flock(_file: object, _operation: int) -> None:
-        raise OSError(code, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     with pytest.raises(CannotStart, match=r"cannot lock .* \(No locks available\): put the SQLite file on a local"):
         await Database(url, Clock()).start()
 
