@@ -11,6 +11,12 @@ class Timing:
     """How long SQLite waits for another program's write lock."""
     sqlite_owner_wait: float = 15.0
     """How long a start waits for another process to let go of an SQLite file."""
+    postgres_statement: float = 5.0
+    """How long one statement on PostgreSQL can take."""
+    postgres_lock: float = 1.5
+    """How long one waits for a lock on PostgreSQL."""
+    postgres_idle: float = 10.0
+    """How long a transaction on PostgreSQL can stay idle, as where its process was stopped."""
     database_stop: float = 2.0
     """What queued transactions get when the bot stops."""
     answer: float = 2.0

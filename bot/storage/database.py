@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -52,8 +52,8 @@ _POSTGRES: dict[str, str | int] = {
 
 # For this transaction only: behind a pooler a session is everyone's.
 _LIMITS = text(
-    "SELECT set_config('statement_timeout', '5s', true), set_config('lock_timeout', '1500ms', true),"
-    " set_config('idle_in_transaction_session_timeout', '10s', true)"
+    "SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
+    " set_config('idle_in_transaction_session_timeout', :idle, true)"
 )
 
 log = structlog.get_logger(__name__)
@@ -144,7 +144,7 @@ class Database:
             _forget_frames(error)
         else:
             self.fault = ""
-        if attempt.cancelled():
+        if not _is_awaited(attempt):
             return
         if failure is not None:
             attempt.set_exception(failure)
@@ -152,38 +152,39 @@ class Database:
             attempt.set_result(result)
 
     def _transact(self, attempt: Future[T], work: Callable[[Connection], T]) -> T | None:
-        """Run work in a transaction; if another transaction got in its way, once more from the beginning."""
-        for remaining in reversed(range(TRIES)):
+        """Run work in a transaction; if another transaction got in its way, once more from the beginning.
+
+        None if it is not awaited any more by the time it could begin.
+        """
+        remaining = TRIES
+        while True:
+            remaining -= 1
             # A connection that died while it was idle is found out and replaced here, before anything begins.
             with self._engine.connect() as connection:
-                if not attempt.running() and not attempt.set_running_or_notify_cancel():
-                    break
                 try:
-                    return self._committed(connection, work)
+                    with connection.begin() as transaction:
+                        if not _is_awaited(attempt):
+                            return None
+                        result = work(connection)
+                        self._commit(transaction)
                 except DBAPIError as error:
+                    _forget_frames(error)
+                    if not isinstance(error, IntegrityError | DataError):
+                        connection.invalidate(error)  # a new one may do what this one can't
                     if not remaining or not self._can_repeat(error):
                         raise
-        return None
+                else:
+                    return result
 
-    def _committed(self, connection: Connection, work: Callable[[Connection], T]) -> T:
-        """Run work in a transaction on this connection, which is not used again after a fault of its own."""
-        with connection.begin() as transaction:
-            try:
-                if not self.is_sqlite:
-                    connection.execute(_LIMITS)
-                result = work(connection)
-            except DBAPIError as error:
-                if not isinstance(error, IntegrityError | DataError):
-                    connection.invalidate(error)
+    def _commit(self, transaction: RootTransaction) -> None:
+        """Commit. Raises CommitUncertain if only PostgreSQL knows whether it did."""
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if self.is_sqlite:
                 raise
-            try:
-                transaction.commit()
-            except DBAPIError as error:
-                connection.invalidate(error)
-                if self.is_sqlite:
-                    raise
-                raise CommitUncertain(_first_line(error)) from error
-        return result
+            transaction.connection.invalidate(error)
+            raise CommitUncertain(_first_line(error)) from error
 
     def _can_repeat(self, error: DBAPIError) -> bool:
         """Whether the same transaction may succeed now: another one was first, or the connection was at fault.
@@ -197,15 +198,17 @@ class Database:
 
     def _translated(self, error: Exception) -> Exception:
         """What the caller is told."""
-        if isinstance(error, CommitUncertain):
-            self.fault = str(error)
-        elif isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
-            self.fault = _first_line(error)
-            error = DatabaseUnavailable(self.fault)
-        else:
-            return error
-        log.warning("database_unavailable", error=self.fault)
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+            error = DatabaseUnavailable(_first_line(error))
+        self.fault = str(error) if isinstance(error, DatabaseUnavailable) else ""
+        if self.fault:
+            log.warning("database_unavailable", error=self.fault)
         return error
+
+
+def _is_awaited(attempt: Future[Any]) -> bool:
+    """Whether anybody still waits for an attempt; from then on it can't be cancelled."""
+    return attempt.running() or (not attempt.cancelled() and attempt.set_running_or_notify_cancel())
 
 
 def _retrieve(answer: "asyncio.Future[Any]") -> None:
@@ -247,10 +250,17 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
             f"{os.getuid()}"
         ) from error
     for _ in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
-        with suppress(BlockingIOError):
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(0.1)
+        except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
+            file.close()
+            raise CannotStart(
+                f"DATABASE_URL: cannot lock {lock} ({error.strerror}): put the SQLite file on a local disk"
+            ) from error
+        else:
             return file
-        await asyncio.sleep(0.1)
     file.close()
     raise CannotStart(
         f"DATABASE_URL: another process holds {lock}: an SQLite file serves one process; "
@@ -259,6 +269,7 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
 
 
 def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
+    """Its transactions have begun once a lock, or a server, has answered to their first statement."""
     if url.startswith("sqlite:"):
         engine = create_engine(
             "sqlite://",
@@ -269,7 +280,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         )
 
         @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
+        def begin_immediate(connection: Connection) -> None:
             # A transaction that first reads and then writes would fail at once if another program writes.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -278,7 +289,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         raise CannotStart(
             "DATABASE_URL: psycopg, PostgreSQL's driver, is not installed: install reload-model-bot[postgres]"
         )
-    return create_engine(
+    engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: _postgres(url),
         pool_size=POSTGRES_CONNECTIONS,
@@ -287,6 +298,21 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         isolation_level="READ COMMITTED",  # whatever the server's default is
         use_native_hstore=False,  # which would cost each connection a query
     )
+    limits = {
+        "statement": _milliseconds(timing.postgres_statement),
+        "lock": _milliseconds(timing.postgres_lock),
+        "idle": _milliseconds(timing.postgres_idle),
+    }
+
+    @event.listens_for(engine, "begin")
+    def limit(connection: Connection) -> None:
+        connection.execute(_LIMITS, limits).close()
+
+    return engine
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
 
 
 def reading_engine(url: str) -> Engine:

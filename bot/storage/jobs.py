@@ -104,6 +104,12 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
         )
     ids = {job.reload_id for job in claimed}
     found = {row.id: to_reload(row) for row in connection.execute(select(reloads).where(reloads.c.id.in_(ids)))}
+    # A reminder counts from the last acceptance, even one that was recorded in the instant in which it was added.
+    last = {
+        job.id: history.last_accepted(connection, found[job.reload_id].model_id)
+        for job in claimed
+        if job.kind is JobKind.REMINDER
+    }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
     status_ts: dict[tuple[str, str], str] = {}
     waiting: set[tuple[str, str]] = set()
@@ -117,7 +123,7 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
     return [
         Claim(
             job,
-            found[job.reload_id],
+            last.get(job.id, found[job.reload_id]),
             people.get(job.reload_id, ()),
             at,
             status_ts.get((job.reload_id, job.channel_id), ""),
@@ -157,7 +163,7 @@ def record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> No
         case Done():
             _end(connection, owner, job)
             _count_response(connection, outcome.response_url_of)
-        case RetryIn() | Postpone():
+        case _:
             _put_back(connection, owner, job, outcome)
 
 

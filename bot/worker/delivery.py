@@ -122,8 +122,8 @@ class Pacer:
         """Seconds until it is this job's turn in the channel; 0 takes the turn."""
         now = self._clock()
         turn = self._turns.pop(job_id, None)
-        held_until = self._held_until.get(channel_id, now)
-        if turn is None or held_until > now:  # a pause holds for the messages that have a turn already, too
+        held_until = self._held_until.get(channel_id, 0.0)
+        if turn is None or turn < held_until:  # a pause holds for the messages that have a turn already, too
             turn = max(self._next_turn.get(channel_id, now), held_until, now)
             self._next_turn[channel_id] = turn + self._gap
         if turn <= now:

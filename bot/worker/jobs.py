@@ -75,7 +75,7 @@ class Jobs:
                 return await self._notify(claim)
             case JobKind.DM:
                 return await self._dm(claim)
-            case JobKind.REMINDER:
+            case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
                 return await self._reminder(claim)
 
     def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from bot.sandbox.answers import Exchange
+from tests.answers import Exchange
 from tests.scenarios.house import ADA, MODELS, READY, House
 from tests.scenarios.process import Machine
 

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.core.models import A_WHILE
+from bot.core.models import REPEAT_AFTER
 from bot.sandbox.modelslab import error
 from bot.ui import messages
 from tests.screenshots.browser import Page, counted, found
@@ -71,7 +71,7 @@ class Story:
         await self._follow_up()
         began = time.monotonic()
         await self._lists()
-        await self._again(A_WHILE * RELOAD_SECONDS - (time.monotonic() - began))
+        await self._again(REPEAT_AFTER * RELOAD_SECONDS - (time.monotonic() - began))
         await self._home()
 
     # --- the steps ------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from pathlib import Path
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import DAY, Entry, HomeData, Reminder, State
+from bot.core.models import DAY, HomeData, ListedReload, Reminder, State
 from bot.errors import Failure
 from bot.ui import messages, views
 from bot.ui.messages import Message
-from tests.samples import ACCEPTED, MODELS, NOON, watcher
+from tests.samples import ACCEPTED, MODELS, NOON, subscriber
 from tests.screenshots.needs import MODULES
 
 CHECK_SECONDS = 120
@@ -25,9 +25,9 @@ _LONGEST = "m" * MAX_ID
 _NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
 _FLYING = replace(ACCEPTED, model_id=_LONGEST)
 _OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
-_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, unknown=True)
+_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, outcome_unknown=True)
 _LATER = NOON + 30 * DAY
-_CROWD = [watcher(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
+_CROWD = [subscriber(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
 _REMINDERS = [
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, _LATER),
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, None),
@@ -36,7 +36,10 @@ _REMINDERS = [
 
 def _said() -> Iterator[tuple[str, Message]]:
     asker, crowd = _CROWD[:1], _CROWD
-    flying, over = [Entry(_FLYING, asker[0], 400, _LATER)] * 20, [Entry(_OVER, asker[0], 400, _LATER)] * 10
+    flying, over = (
+        [ListedReload(_FLYING, asker[0], 400, _LATER)] * 20,
+        [ListedReload(_OVER, asker[0], 400, _LATER)] * 10,
+    )
     yield "help", Message(messages.HELP)
     yield "reloading", Message(messages.reloading(_FLYING, 120))
     yield "joined", Message(messages.joined(_FLYING, crowd[0], crowd[1].user_id, MODELS, 120))
@@ -60,8 +63,8 @@ def _said() -> Iterator[tuple[str, Message]]:
 
 
 def _shown() -> Iterator[tuple[str, View]]:
-    flying = Entry(_FLYING, watcher(), 400, _LATER)
-    over = [Entry(each, watcher(), 400, _LATER) for each in (_OVER, _FAILED)]
+    flying = ListedReload(_FLYING, subscriber(), 400, _LATER)
+    over = [ListedReload(each, subscriber(), 400, _LATER) for each in (_OVER, _FAILED)]
     full = HomeData([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
     yield "picker", views.picker()
     yield "picker_filled", views.picker(MODELS, _LONGEST)

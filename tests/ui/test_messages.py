@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, ContextBlock, SectionBlock
 
 from bot.core.command import MAX_ID, MODEL_ID
-from bot.core.models import DAY, Entry, Reload, Reminder, State, Subscriber
+from bot.core.models import DAY, ListedReload, Reload, Reminder, State, Subscriber
 from bot.core.text import SAID_LIMIT
 from bot.errors import Failure
 from bot.ui import buttons, messages
 from bot.ui.buttons import Action
 from bot.ui.messages import MENTIONS_LIMIT, Message
 from bot.ui.reasons import FAILURES
-from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, watcher
+from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, subscriber
 
-ADA_ASKED, BEN_ASKED = watcher(), watcher(2, BEN)
-FAILED = replace(RELOAD, state=State.TELLING, failure=Failure.REFUSED, said="no & never")
+ADA_ASKED, BEN_ASKED = subscriber(), subscriber(2, BEN)
+FAILED = replace(RELOAD, state=State.NOTIFYING, failure=Failure.REFUSED, said="no & never")
 DONE = replace(ACCEPTED, state=State.DONE, ended_at=NOON + 122)
 AT_1202 = "<!date^1700049720^{time}|12:02 UTC>"
 AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
@@ -38,13 +38,15 @@ def every_message(
 ) -> dict[str, Message]:
     """Every message with blocks that there is about a reload, by what it is."""
     audience = [asker, BEN_ASKED]
-    failed = replace(reload, failure=Failure.REFUSED, said=said, unknown=True)
+    failed = replace(reload, failure=Failure.REFUSED, said=said, outcome_unknown=True)
     ended = replace(reload, state=State.DONE, ended_at=NOON + 121)
     later = NOON + 7200
     channel = asker.channel_id
     return {
-        "in_flight": messages.in_flight([Entry(reload, asker, 2, NOON)] * 20, 99, 120, channel),
-        "history": messages.history([Entry(ended, asker, 2, later), Entry(failed, asker, 1, later)] * 5, 120, channel),
+        "in_flight": messages.in_flight([ListedReload(reload, asker, 2, NOON)] * 20, 99, 120, channel),
+        "history": messages.history(
+            [ListedReload(ended, asker, 2, later), ListedReload(failed, asker, 1, later)] * 5, 120, channel
+        ),
         "status": messages.status(reload, audience, asker, NOON + 41),
         "closed": messages.closed(reload, audience),
         "closed_long_ago": messages.closed(replace(reload, undeliverable=True), audience, again=True),
@@ -92,9 +94,9 @@ def test_before_modelslab_accepts_the_time_is_counted_from_the_asking() -> None:
 def test_status_lists_what_is_in_flight() -> None:
     """Each with its model, id, asker, and how far it is."""
     entries = [
-        Entry(RELOAD, ADA_ASKED, 1),
-        Entry(ACCEPTED, ADA_ASKED, 3),
-        Entry(FAILED, ADA_ASKED, 2),
+        ListedReload(RELOAD, ADA_ASKED, 1),
+        ListedReload(ACCEPTED, ADA_ASKED, 3),
+        ListedReload(FAILED, ADA_ASKED, 2),
     ]
 
     assert messages.in_flight(entries, 5, 120).text == (
@@ -111,9 +113,9 @@ def test_status_lists_what_is_in_flight() -> None:
 def test_history_lists_what_has_ended() -> None:
     """How each went, and whether somebody could not be told."""
     entries = [
-        Entry(DONE, ADA_ASKED, 1),
-        Entry(replace(DONE, undeliverable=True), ADA_ASKED, 1),
-        Entry(replace(FAILED, undeliverable=True), ADA_ASKED, 1),
+        ListedReload(DONE, ADA_ASKED, 1),
+        ListedReload(replace(DONE, undeliverable=True), ADA_ASKED, 1),
+        ListedReload(replace(FAILED, undeliverable=True), ADA_ASKED, 1),
     ]
 
     assert messages.history(entries).text == (
@@ -127,7 +129,11 @@ def test_history_lists_what_has_ended() -> None:
 
 def test_what_is_in_flight_can_be_watched_by_a_press() -> None:
     """Until its end is being told; without a channel to tell it in there is no button."""
-    entries = [Entry(RELOAD, ADA_ASKED, 1), Entry(ACCEPTED, ADA_ASKED, 1), Entry(FAILED, ADA_ASKED, 1)]
+    entries = [
+        ListedReload(RELOAD, ADA_ASKED, 1),
+        ListedReload(ACCEPTED, ADA_ASKED, 1),
+        ListedReload(FAILED, ADA_ASKED, 1),
+    ]
 
     assert pressed(messages.in_flight(entries, 3, 120, OPS)) == [("Notify me too", Action.JOIN, "r4x7", OPS)] * 2
     assert pressed(messages.in_flight(entries, 3, 120)) == []
@@ -136,7 +142,7 @@ def test_what_is_in_flight_can_be_watched_by_a_press() -> None:
 def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
     """Five times as long ago as a reload takes, not before; without a channel to tell it in there is no button."""
     young, old = (
-        Entry(replace(DONE, model_id=id_), ADA_ASKED, 1, NOON + 122 + s) for id_, s in (("a", 599), ("b", 600))
+        ListedReload(replace(DONE, model_id=id_), ADA_ASKED, 1, NOON + 122 + s) for id_, s in (("a", 599), ("b", 600))
     )
 
     assert pressed(messages.history([young, old], 120, OPS)) == [("Reload again", Action.AGAIN, "b", OPS)]
@@ -150,7 +156,7 @@ def test_what_ended_a_while_ago_can_be_reloaded_by_a_press() -> None:
 def test_the_status_message_says_who_is_reloading_what() -> None:
     """In its own channel the first asker is reloading it; in another one the first there waits for it."""
     rest = f" · about 1 min 40 s left · should be ready about {AT_1202_01} · reload `r4x7`"
-    here, there = ([ADA_ASKED, BEN_ASKED], [watcher(2, BEN, OPS)])
+    here, there = ([ADA_ASKED, BEN_ASKED], [subscriber(2, BEN, OPS)])
 
     assert messages.status(ACCEPTED, here, ADA_ASKED, NOON + 21).text == f"<@U0ADA> is reloading `sdxl`{rest}"
     assert messages.status(ACCEPTED, there, ADA_ASKED, NOON + 21).text == (
@@ -220,7 +226,7 @@ def test_the_status_message_of_what_went_wrong(reload: Reload, reason: str, labe
 
 def test_the_follow_up_mentions_everyone_once() -> None:
     """Whoever asked twice is mentioned once."""
-    audience = [ADA_ASKED, BEN_ASKED, watcher(3)]
+    audience = [ADA_ASKED, BEN_ASKED, subscriber(3)]
 
     assert messages.follow_up(ACCEPTED, audience, late=False).text == (
         "<@U0ADA> <@U0BEN> `sdxl` should be ready now. (reload `r4x7`)"
@@ -274,7 +280,7 @@ def test_every_failure_reads_as_one_sentence(failure: Failure) -> None:
 
 def test_an_unknown_outcome_is_told() -> None:
     """A request may be refused only because an earlier one worked: so it may already be reloading."""
-    text = messages.failure(replace(FAILED, unknown=True), [ADA_ASKED]).text
+    text = messages.failure(replace(FAILED, outcome_unknown=True), [ADA_ASKED]).text
 
     assert "was not reloaded: ModelsLab refused the request (`no &amp; never`)." in text
     assert " An earlier request got no clear answer, " in text
@@ -358,7 +364,7 @@ def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
 
 def long_failure(audience: list[Subscriber], said: str) -> Message:
     """The longest message there is."""
-    reload = replace(FAILED, model_id="m" * MAX_ID, said=said, failure=Failure.NO_ANSWER, unknown=True)
+    reload = replace(FAILED, model_id="m" * MAX_ID, said=said, failure=Failure.NO_ANSWER, outcome_unknown=True)
     return messages.failure(reload, audience, [letter * MAX_ID for letter in "abc"])
 
 
@@ -366,7 +372,7 @@ def long_failure(audience: list[Subscriber], said: str) -> Message:
 @pytest.mark.parametrize("said", ["", "&" * 500, "🐢" * 500, "a word " * 99])
 def test_a_message_to_a_crowd_keeps_slacks_limits(length: int, said: str) -> None:
     """However many asked, with ids however long, each section and all of them together fit."""
-    crowd = [watcher(number, f"U{number:0{length - 1}d}", "C" * 64) for number in range(1000)]
+    crowd = [subscriber(number, f"U{number:0{length - 1}d}", "C" * 64) for number in range(1000)]
     message = long_failure(messages.audible(crowd), said)
 
     assert max(map(len, sections(message))) <= 3000
@@ -380,7 +386,7 @@ def test_a_message_to_a_crowd_keeps_slacks_limits(length: int, said: str) -> Non
     every_message(
         replace(ACCEPTED, model_id="m" * MAX_ID),
         near=[letter * MAX_ID for letter in "abc"],
-        asker=watcher(user_id="U" * 64, channel_id="C" * 64),
+        asker=subscriber(user_id="U" * 64, channel_id="C" * 64),
     ).values(),
     ids=every_message(),
 )
@@ -397,22 +403,22 @@ def test_every_message_of_the_longest_ids_keeps_slacks_limits(message: Message) 
 
 def test_one_message_mentions_four_hundred_people_of_today() -> None:
     """Ids have eleven characters; whoever asked in more than one way is one person."""
-    crowd = [watcher(number, f"U{number:010d}") for number in range(MENTIONS_LIMIT + 1)]
-    audience = messages.audible([*crowd, watcher(9000, "U0000000007"), watcher(9001, "U0000000400")])
+    crowd = [subscriber(number, f"U{number:010d}") for number in range(MENTIONS_LIMIT + 1)]
+    audience = messages.audible([*crowd, subscriber(9000, "U0000000007"), subscriber(9001, "U0000000400")])
 
-    assert audience == [*crowd[:MENTIONS_LIMIT], watcher(9000, "U0000000007")]
+    assert audience == [*crowd[:MENTIONS_LIMIT], subscriber(9000, "U0000000007")]
 
 
 def test_somebody_is_always_mentioned() -> None:
     """Whatever the ids are like, those who are left over become fewer with every message."""
-    assert messages.audible([watcher(user_id="U" * 64)]) == [watcher(user_id="U" * 64)]
+    assert messages.audible([subscriber(user_id="U" * 64)]) == [subscriber(user_id="U" * 64)]
     assert messages.audible([]) == []
 
 
 @given(said=words, ids=st.lists(st.from_regex(r"U[A-Z0-9]{1,63}", fullmatch=True), min_size=1, max_size=90))
 def test_the_fallback_text_says_all_that_the_blocks_say(said: str, ids: list[str]) -> None:
     """Sections are the text, broken between words: no mention, time or piece of code is torn apart."""
-    message = long_failure([watcher(number, user) for number, user in enumerate(ids)], said)
+    message = long_failure([subscriber(number, user) for number, user in enumerate(ids)], said)
     texts = sections(message)
 
     assert " ".join(texts).split() == message.text.split()
@@ -423,8 +429,8 @@ def test_the_fallback_text_says_all_that_the_blocks_say(said: str, ids: list[str
 @pytest.mark.parametrize("shift", range(60))
 def test_a_time_is_never_torn_apart(shift: int) -> None:
     """A time holds spaces; wherever a section ends, it does not end within one."""
-    crowd = [watcher(number, f"U{number:05d}") for number in range(289)]
-    last = watcher(999, "U" * (shift + 2))
+    crowd = [subscriber(number, f"U{number:05d}") for number in range(289)]
+    last = subscriber(999, "U" * (shift + 2))
     texts = sections(messages.follow_up(ACCEPTED, [*crowd, last], late=True))
 
     assert [text for text in texts if AT_1202_01 in text]

@@ -6,7 +6,7 @@ import pytest
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import Entry, HomeData, Reload, Reminder, State, Subscriber
+from bot.core.models import HomeData, ListedReload, Reload, Reminder, State, Subscriber
 from bot.errors import Failure
 from bot.ui import views
 
@@ -19,7 +19,9 @@ def shown(view: View) -> str:
     return json.dumps(view.to_dict(), ensure_ascii=False)
 
 
-def a_reload(state: State, model_id: str = LONGEST, *, ended_ago: float = 0.0, failure: Failure | None = None) -> Entry:
+def a_reload(
+    state: State, model_id: str = LONGEST, *, ended_ago: float = 0.0, failure: Failure | None = None
+) -> ListedReload:
     """An entry of a list."""
     accepted = state is not State.REQUESTED
     reload = Reload(
@@ -32,7 +34,7 @@ def a_reload(state: State, model_id: str = LONGEST, *, ended_ago: float = 0.0, f
         ended_at=NOW - ended_ago if state is State.DONE else None,
         failure=failure,
     )
-    return Entry(reload, Subscriber(1, reload.id, "U0ADA", "C0MODELS", reload.asked_at), 2, NOW)
+    return ListedReload(reload, Subscriber(1, reload.id, "U0ADA", "C0MODELS", reload.requested_at), 2, NOW)
 
 
 def glance(*, many: int = 1) -> HomeData:

@@ -1,4 +1,4 @@
-"""The time of day that the bot goes by is moved by nothing but time."""
+"""The time that the bot goes by is moved by nothing but time."""
 
 import time
 
@@ -7,15 +7,15 @@ import pytest
 from bot.core.clock import SteadyClock
 
 
-def test_it_tells_the_time() -> None:
-    """It agrees with the system's clock, as long as nobody sets that."""
+def test_a_steady_clock_shows_the_time() -> None:
+    """It agrees with the system's clock as long as nobody sets that."""
     before, now, after = time.time(), SteadyClock()(), time.time()
 
     assert before - 0.01 <= now <= after + 0.01
 
 
 @pytest.mark.parametrize("boottime", [True, False])
-def test_nobody_can_set_it(monkeypatch: pytest.MonkeyPatch, *, boottime: bool) -> None:
+def test_a_steady_clock_can_not_be_set(monkeypatch: pytest.MonkeyPatch, *, boottime: bool) -> None:
     """When the time of day is set while it runs, it counts on from where it began."""
     if not boottime:
         monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
@@ -32,8 +32,8 @@ def test_nobody_can_set_it(monkeypatch: pytest.MonkeyPatch, *, boottime: bool) -
     assert times == [1_000.0, 1_007.0]
 
 
-def test_it_counts_what_a_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has a clock that counts suspension, that is the one."""
+def test_a_steady_clock_counts_the_time_that_a_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has a clock that does."""
     asked: list[int] = []
     monkeypatch.setattr(time, "CLOCK_BOOTTIME", 77, raising=False)
 
