@@ -14,6 +14,7 @@ from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, startup
 from bot.core.access import Allowlist
+from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
 from bot.errors import DatabaseUnavailable
@@ -47,26 +48,37 @@ log = structlog.get_logger(__name__)
 
 
 class App:
-    """One process of the bot."""
+    """One process of the bot. It is made in a running event loop."""
 
     def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
         """Raises CannotStart."""
         self._settings = settings
         self._timing = timing
+        self._opened = False
+        self._background = BackgroundTasks()
         self._closing = AsyncExitStack()
         clock = SteadyClock()
+        self._database = Database(settings.database_url, clock, timing)
+        self._at_stop(self._database.stop)
+        self._metrics = Metrics()
+        self._slack = self._slack_client()
         self._user_groups = UserGroups(settings.allowed_groups, clock)
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
-        self._database = Database(settings.database_url, clock, timing)
-        self._metrics = Metrics()
-        self._web = WebServer(settings.host, settings.port, timing)
-        self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
-        self._home_tabs: HomeTabs | None = None
-        self.worker: Worker | None = None
-        """The worker, once the app has been built."""
-        self._opened = False
+        self._home_tabs = HomeTabs(self._slack, self.requests, self._allowlist, timing)
+        modelslab = self._modelslab_client()
+        self._catalog = Catalog(modelslab.models, self.requests.known_models)
+        self.worker = self._worker(modelslab)
+        self._dispatch = partial(bolt.dispatch, self._bolt_app())
+        self._socket = self._socket_mode() if settings.socket_mode else None
+        self._web = WebServer(settings.host, settings.port, timing)
+        self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
+        self._add_routes()
+        parts = (self._catalog, self.requests, self._home_tabs, self._replies, self._background)
+        for part in (*parts, self._admin, self._web, self._socket):
+            if part is not None:
+                self._at_stop(part.stop)
 
     @property
     def port(self) -> int:
@@ -79,21 +91,18 @@ class App:
         What is unavailable is waited for, and the log says so. Raises CannotStart for what waiting does not fix; then,
         too, stop() ends what had been started.
         """
-        self._at_stop(self._database.stop)
         await self._database.start()
-        slack = self._slack_client()
-        worker = self.worker = self._build_worker(slack)
-        self._start_user_groups(slack)
-        bolt_app = self._bolt_app(slack)
-        socket = self._socket_mode(slack, bolt_app) if self._settings.socket_mode else None
-        await self._listen(bolt_app, slack, worker, socket)
+        self._background.start(self._user_groups.run(reading(self._slack)))
+        if self._admin is not None:
+            await startup.open_port("ADMIN_PORT", self._admin)
+        await startup.open_port("PORT", self._web)
         started_at = await startup.open_database(self._database, self._timing)
         self._opened = True
-        worker.start(started_at)
-        self._allowlist.home = await startup.sign_in(slack, self._timing)
-        if socket is not None:
-            await socket.connect()
-        log.info("ready", version=__version__, mode="socket" if socket else "http", port=self.port)
+        self.worker.start(started_at)
+        self._allowlist.home = await startup.sign_in(self._slack, self._timing)
+        if self._socket is not None:
+            await self._socket.connect()
+        log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
 
     async def stop(self, *, drain: float = 0.0) -> None:
         """Stop the parts, the last started first: running jobs, Slack's connection, the port, the database.
@@ -105,8 +114,7 @@ class App:
         self._web.closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.exit):
-                if self.worker is not None:
-                    await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
+                await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
         log.info("stopped")
 
@@ -115,108 +123,82 @@ class App:
 
     def _requested(self) -> None:
         """A request was recorded: there is work, and what shows reloads is out of date."""
-        if self.worker is not None:
-            self.worker.wake()
-        self._changed()
-
-    def _changed(self) -> None:
-        if self._home_tabs is not None:
-            self._home_tabs.changed()
+        self.worker.wake()
+        self._home_tabs.changed()
 
     def _slack_client(self) -> SlackClient:
         settings = self._settings
-        session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=CALL_SECONDS), response_class=BoundedResponse
-        )
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+        session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         self._at_stop(session.close)
         return SlackClient(
             session, settings.slack_bot_token, settings.slack_api_url, self._metrics.posting, settings.proxy_for
         )
 
-    def _build_worker(self, slack: SlackClient) -> Worker:
-        settings, timing = self._settings, self._timing
+    def _modelslab_client(self) -> ModelsLab:
+        settings = self._settings
         # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
         session = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
         self._at_stop(session.close)
-        modelslab = ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
-        self._catalog = Catalog(modelslab.models, self.requests.known_models)
-        self._at_stop(self._catalog.stop)
-        delivery = Delivery(slack, Pacer(monotonic, timing.channel_gap))
-        jobs = Jobs(modelslab, delivery, self._catalog.nearest, self._metrics, settings.reload_seconds, timing)
+        return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
+
+    def _worker(self, modelslab: ModelsLab) -> Worker:
+        settings, timing = self._settings, self._timing
+        delivery = Delivery(self._slack, Pacer(monotonic, timing.channel_gap))
+        nearest = self._catalog.nearest
         return Worker(
             self._database,
             secrets.token_hex(8),
-            jobs,
+            Jobs(modelslab, delivery, nearest, self._metrics, settings.reload_seconds, timing),
             self._metrics,
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
-            on_change=self._changed,
+            on_change=self._home_tabs.changed,
             timing=timing,
         )
 
-    def _bolt_app(self, slack: SlackClient) -> AsyncApp:
+    def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
         requests = self.requests
         access, audit = Access(self._allowlist), AuditTrail(requests, self._metrics)
-        home_tabs = self._home_tabs = HomeTabs(slack, requests, self._allowlist, self._timing)
-        replies = Replies(slack, home_tabs)
+        replies = self._replies = Replies(self._slack, self._home_tabs)
         opener = Picker(replies, self._catalog, self._allowlist)
-        app = bolt.new_app(slack.client, quiet("slack_bolt.app"))
+        app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"))
         commands.register(app, access, requests, audit, opener)
         buttons.register(app, access, requests, audit, replies, opener)
         picker.register(app, access, requests, audit, opener)
-        home_tab.register(app, home_tabs)
+        home_tab.register(app, self._home_tabs)
         errors.register(app, audit, replies)
-        for part in (requests, home_tabs, replies):
-            self._at_stop(part.stop)
         return app
 
-    def _socket_mode(self, slack: SlackClient, bolt_app: AsyncApp) -> SocketMode:
-        settings, dispatch = self._settings, partial(bolt.dispatch, bolt_app)
-        return SocketMode(slack.client, settings.slack_app_token, dispatch, settings.proxy_for, self._timing)
+    def _socket_mode(self) -> SocketMode:
+        token, proxy_for = self._settings.slack_app_token, self._settings.proxy_for
+        return SocketMode(self._slack.client, token, self._dispatch, proxy_for, self._timing)
 
-    def _start_user_groups(self, slack: SlackClient) -> None:
-        """Keep reading the user groups, if there are any. Until a group was read it allows nobody."""
-        task = asyncio.create_task(self._user_groups.run(reading(slack)))
-
-        async def stop() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        self._at_stop(stop)
-
-    async def _listen(self, bolt_app: AsyncApp, slack: SlackClient, worker: Worker, socket: SocketMode | None) -> None:
-        """Open the ports. In Socket Mode no payload comes this way, so there is no path for them."""
+    def _add_routes(self) -> None:
+        """What the ports answer. In Socket Mode no payload comes this way, so there is no path for them."""
         operators = self._admin or self._web
-        add_health(operators.app, "/healthz", partial(self._health, worker))
-        add_health(operators.app, "/readyz", partial(self._readiness, slack, socket))
-        if socket is None:
-            dispatch = partial(bolt.dispatch, bolt_app)
-            endpoint = SlackEndpoint(self._settings.slack_signing_secret, dispatch, self._timing)
+        add_health(operators.app, "/healthz", self._health)
+        add_health(operators.app, "/readyz", self._readiness)
+        if self._admin is not None:
+            add_metrics(self._admin.app, "/metrics", self._scrape)
+        if self._socket is None:
+            endpoint = SlackEndpoint(self._settings.slack_signing_secret, self._dispatch, self._timing)
             self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
-        if self._admin is not None:
-            add_metrics(self._admin.app, "/metrics", partial(self._scrape, worker))
-            self._at_stop(self._admin.stop)
-        self._at_stop(self._web.stop)
-        if socket is not None:
-            self._at_stop(socket.close)
-        if self._admin is not None:
-            await startup.open_port("ADMIN_PORT", self._admin)
-        await startup.open_port("PORT", self._web)
 
-    async def _health(self, worker: Worker) -> Mapping[str, str]:
+    async def _health(self) -> Mapping[str, str]:
         """Whether the worker turns; before it has started, that is for /readyz to say."""
-        idle = worker.idle_seconds
+        idle = self.worker.idle_seconds
         return {"worker": "ok" if idle < self._timing.stuck else f"has not turned for {idle:.0f} s"}
 
-    async def _readiness(self, slack: SlackClient, socket: SocketMode | None) -> Mapping[str, str]:
+    async def _readiness(self) -> Mapping[str, str]:
         """Whether a command would be taken now."""
         signed_in = self._allowlist.home is not None
-        connected = signed_in if socket is None else await socket.connected()
+        connected = signed_in if self._socket is None else await self._socket.connected()
         parts = {
             "database": await self._database_state(),
             "slack": "ok" if connected else "not connected",
-            "token": slack.token_fault or ("ok" if signed_in else "not checked yet"),
+            "token": self._slack.token_fault or ("ok" if signed_in else "not checked yet"),
         }
         return parts | ({"process": "stopping"} if self._web.closing else {})
 
@@ -230,11 +212,11 @@ class App:
             return self._database.fault or "unavailable"
         return "ok"
 
-    async def _scrape(self, worker: Worker) -> bytes:
+    async def _scrape(self) -> bytes:
         in_flight = float("nan")
         with suppress(DatabaseUnavailable):
             in_flight = (await self.requests.running())[1]
-        return self._metrics.text(in_flight=in_flight, idle=worker.idle_seconds)
+        return self._metrics.text(in_flight=in_flight, idle=self.worker.idle_seconds)
 
 
 async def run(settings: Settings, timing: Timing = Timing()) -> None:

@@ -87,7 +87,7 @@ class SocketMode:
         """Whether the connection is there, and answers pings."""
         return await self._client.is_connected()
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Close the connection: Slack sends what comes now elsewhere."""
         if self._watcher is not None:
             self._watcher.cancel()

@@ -116,17 +116,13 @@ class Jobs:
 
     async def _status(self, claim: Claim) -> Outcome:
         """Show in the channel how far the reload is: trouble, a bar that moves while that is useful, the last word."""
-        match claim.stage:
-            case Stage.TRYING:
-                return await self._report_trouble(claim)
-            case Stage.WAITING:
-                return await self._show_progress(claim)
-            case Stage.NOTIFIED:
-                return await self._last_word(claim)
+        if claim.stage is Stage.TRYING:
+            return await self._report_trouble(claim)
+        if claim.stage is Stage.WAITING:
+            return await self._show_progress(claim)
+        return await self._last_word(claim)
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
-        if claim.status_ts:
-            return Reschedule(stage=claim.stage)
         until = claim.reload.requested_at + self._timing.call_give_up
         return await self._post_status(claim, messages.trouble(claim.reload, claim.in_channel, until), REST)
 

@@ -208,7 +208,6 @@ class House:
     def worker(self) -> Worker:
         """The bot's worker."""
         assert self.app is not None
-        assert self.app.worker is not None
         return self.app.worker
 
     @property

@@ -47,6 +47,7 @@ def _said() -> Iterator[tuple[str, Message]]:
     yield "not_reminding", Message(messages.not_reminding(_LONGEST))
     yield "status", messages.status(_FLYING, asker, asker[0], NOON + 60)
     yield "status_joined", messages.status(_FLYING, crowd[1:], crowd[0], NOON + 60)
+    yield "trouble", messages.trouble(_FLYING, asker, NOON + 600)
     yield "closed", messages.closed(_OVER, asker)
     yield "closed_again", messages.closed(_OVER, asker, again=True)
     yield "closed_failed", messages.closed(_FAILED, asker, again=True)
