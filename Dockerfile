@@ -46,16 +46,16 @@ COPY --from=build /opt/venv /opt/venv
 
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    DATABASE_URL=sqlite:////data/reload-model.db
+    PYTHONUNBUFFERED=1
 
 USER 10001:10001
+# The default DATABASE_URL is a file here. It isn't set, so that DATABASE_URL_FILE can be.
 WORKDIR /data
 VOLUME /data
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('ADMIN_PORT') or os.environ.get('PORT') or 3000), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+  CMD ["reload-model-bot", "health"]
 
 ENTRYPOINT ["reload-model-bot"]

@@ -1,293 +1,231 @@
-"""The whole bot: builds the parts from Settings, starts and stops them in order. Decides nothing else."""
+"""Builds the parts from the settings, starts them in the order in which they need each other, and stops them."""
 
 import asyncio
-import errno
-import json
 import secrets
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from time import monotonic
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
-from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
-from bot import __version__
-from bot.core.access import Allowlist, Home
+from bot import __version__, startup
+from bot.core.access import Allowlist
+from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
-from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
-from bot.handlers.bolt import build, dispatch
+from bot.core.timing import Timing
+from bot.errors import DatabaseUnavailable
+from bot.handlers import bolt, buttons, commands, errors, home_tab, picker
+from bot.handlers.access import Access
+from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.home_tab import HomeTabs
-from bot.handlers.listener import Listener
+from bot.handlers.picker import Picker
+from bot.handlers.replies import Replies
+from bot.handlers.requests import Requests
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
+from bot.ops.health import add_health, add_metrics
 from bot.ops.logging import Redactor
 from bot.ops.metrics import Metrics
-from bot.proxy import proxy_to
-from bot.settings import Settings, is_loopback
-from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, BoundedResponse, SlackClient, quiet
-from bot.slack.http import SlackDoor, WebServer
+from bot.settings import Settings
+from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, quiet
+from bot.slack.http import SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
-from bot.slack.payloads import Request
+from bot.slack.server import WebServer
 from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, reading
+from bot.storage import history
 from bot.storage.database import Database
-from bot.storage.store import Limits, Store
-from bot.worker.delivery import Delivery
+from bot.storage.requests import Limits
+from bot.worker.delivery import Delivery, Pacer
+from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
-
-RETRY_SECONDS = 3.0
-"""Between two attempts to reach what is away at the start."""
-
-STUCK_SECONDS = 15.0
-"""After which a loop that has not turned is said to be stuck."""
-
-PROBE_SECONDS = 1.0
-"""In which the database must take a transaction to be called well."""
-
-DRAIN_SECONDS = 2.0
-"""How long the port stays open in HTTP mode once the bot is told to stop, so that a balancer can see it go."""
-
-EXIT_SECONDS = 7.5
-"""After which stopping is over, whatever still hangs: Docker kills 10 s after its signal."""
-
-_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What the system says of an address that is another machine's, or of a kind that it does not have."""
-
-_SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
 log = structlog.get_logger(__name__)
 
 
-class Service:
-    """One process of the bot."""
+class App:
+    """One process of the bot. It is made in a running event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
+        """Raises CannotStart."""
         self._settings = settings
+        self._timing = timing
+        self._opened = False
+        self._background = BackgroundTasks()
         self._closing = AsyncExitStack()
         clock = SteadyClock()
-        self._groups = UserGroups(settings.allowed_groups, clock)
-        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._groups.members)
-        self._database = Database(settings.database_url, clock)
-        # To PostgreSQL askings have a connection of their own: a commit takes milliseconds there, and who asks would
-        # wait for that of the loop. SQLite has one writer.
-        sqlite = self._database.sqlite
-        self._asking = self._database if sqlite else Database(settings.database_url, clock)
+        self._database = Database(settings.database_url, clock, timing)
+        self._at_stop(self._database.stop)
+        self._metrics = Metrics()
+        self._slack = self._slack_client()
+        self._user_groups = UserGroups(settings.allowed_groups, clock)
+        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self._store = Store(self._database, secrets.token_hex(8), limits, asking=self._asking)
-        self._web = WebServer(settings.host, settings.port)
-        self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
-        self._metrics = Metrics(read=self._admin is not None)
-        self._desk: Worker | None = None
-        self._loop: asyncio.Task[None] | None = None  # asyncio itself would not keep it
+        self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
+        self._home_tabs = HomeTabs(self._slack, self.requests, self._allowlist, timing)
+        modelslab = self._modelslab_client()
+        self._catalog = Catalog(modelslab.models, self.requests.known_models)
+        self.worker = self._worker(modelslab)
+        self._dispatch = partial(bolt.dispatch, self._bolt_app())
+        self._socket = self._socket_mode() if settings.socket_mode else None
+        self._web = WebServer(settings.host, settings.port, timing)
+        self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
+        self._add_routes()
+        parts = (self._catalog, self.requests, self._home_tabs, self._replies, self._background)
+        for part in (*parts, self._admin, self._web, self._socket):
+            if part is not None:
+                self._at_stop(part.stop)
 
     @property
     def port(self) -> int:
-        """The port that the HTTP face listens on."""
+        """The port in use for Slack and, without ADMIN_PORT, for health."""
         return self._web.port
 
     async def start(self) -> None:
-        """Start the parts in the order in which they need each other, and return when commands are taken.
+        """Start, and return when commands are taken.
 
-        What is away is waited for, and said to be away. Raises CannotStart for what waiting does not mend: then,
-        as ever, stop() ends what had been started.
+        What is unavailable is waited for, and the log says so. Raises CannotStart for what waiting does not fix; then,
+        too, stop() ends what had been started.
         """
-        settings = self._settings
-        for database in dict.fromkeys((self._database, self._asking)):
-            self._at_stop(database.stop)
-            await database.start()
-        slack, desk = self._build()
-        self._keep_reading(slack)
-        listener = self._listener(slack, desk)
-        app = build(slack.client, self._allowlist, listener.answer, quiet("slack_bolt.app"))
-        socket = SocketMode(slack.client, settings.slack_app_token, _to_ack(app)) if settings.socket_mode else None
-        await self._listen(app, slack, desk, socket)
-        opened_at = await self._open()
-        self._desk = desk
-        self._loop = asyncio.create_task(desk.run(opened_at))
-        self._allowlist.home = await self._who_am_i(slack)
-        if socket is not None:
-            await socket.connect()
-        log.info("ready", version=__version__, mode="socket" if socket else "http", port=self.port)
+        await self._database.start()
+        self._background.start(self._user_groups.run(reading(self._slack)))
+        if self._admin is not None:
+            await startup.open_port("ADMIN_PORT", self._admin)
+        await startup.open_port("PORT", self._web)
+        started_at = await startup.open_database(self._database, self._timing)
+        self._opened = True
+        self.worker.start(started_at)
+        self._allowlist.home = await startup.sign_in(self._slack, self._timing)
+        if self._socket is not None:
+            await self._socket.connect()
+        log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
 
     async def stop(self, *, drain: float = 0.0) -> None:
-        """Stop the parts, the last started first: what is in hand, Slack's connection, the port, the database.
+        """Stop the parts, the last started first: running jobs, Slack's connection, the port, the database.
 
-        For drain seconds at least the port still takes commands, and /readyz says that it is about to close: what
-        comes in then is committed as ever, and carried on by another replica or by the next start.
+        For drain seconds at least the port still takes commands while /readyz says that it is about to close. What
+        comes in then is committed as always, and another replica or the next start carries it out.
         """
         log.info("stopping")
         self._web.closing = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_SECONDS):
-                if self._desk is not None:
-                    await asyncio.gather(self._desk.stop(), asyncio.sleep(drain))
+            async with asyncio.timeout(self._timing.exit):
+                await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
         log.info("stopped")
 
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
         self._closing.push_async_callback(stop)
 
-    # --- building -----------------------------------------------------------------------------------
+    def _requested(self) -> None:
+        """A request was recorded: there is work, and what shows reloads is out of date."""
+        self.worker.wake()
+        self._home_tabs.changed()
 
-    def _build(self) -> tuple[SlackClient, Worker]:
-        """Make what needs the running event loop."""
+    def _slack_client(self) -> SlackClient:
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        by_proxy = proxy_to(settings.slack_api_url)
-        to_slack = aiohttp.ClientSession(timeout=timeout, proxy=by_proxy, response_class=BoundedResponse)
-        # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
-        to_modelslab = aiohttp.ClientSession(proxy=proxy_to(settings.modelslab_url), auto_decompress=False)
-        self._at_stop(to_slack.close)
-        self._at_stop(to_modelslab.close)
-        slack = SlackClient(to_slack, settings.slack_bot_token, settings.slack_api_url, self._metrics)
-        redact = Redactor(settings.secrets)
-        modelslab = ModelsLab(to_modelslab, settings.modelslab_url, settings.modelslab_api_key, redact)
-        self._catalogue = Catalog(modelslab.models, self._store.known_models)
-        self._at_stop(self._catalogue.stop)
-        desk = Worker(
-            self._store,
-            modelslab,
-            Delivery(slack),
-            nearest=self._catalogue.nearest,
-            reload_seconds=settings.reload_seconds,
-            concurrency=settings.modelslab_concurrency,
-            history_days=settings.history_days,
-            metrics=self._metrics,
+        session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
+        self._at_stop(session.close)
+        return SlackClient(
+            session, settings.slack_bot_token, settings.slack_api_url, self._metrics.posting, settings.proxy_for
         )
-        return slack, desk
 
-    def _listener(self, slack: SlackClient, desk: Worker) -> Listener:
-        homes = HomeTabs(slack, desk, self._allowlist)
-        may_respond = _trusted_hosts(self._settings.slack_api_url)
-        listener = Listener(self._allowlist, desk, slack, self._catalogue, homes, may_respond, self._metrics)
-        for part in (homes, listener):
-            self._at_stop(part.stop)
-        return listener
+    def _modelslab_client(self) -> ModelsLab:
+        settings = self._settings
+        # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
+        session = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
+        self._at_stop(session.close)
+        return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
 
-    def _keep_reading(self, slack: SlackClient) -> None:
-        """Read the user groups, of which there may be none. Nobody waits for them: unread they admit nobody."""
-        task = asyncio.create_task(self._groups.run(reading(slack)))
+    def _worker(self, modelslab: ModelsLab) -> Worker:
+        settings, timing = self._settings, self._timing
+        delivery = Delivery(self._slack, Pacer(monotonic, timing.channel_gap))
+        nearest = self._catalog.nearest
+        return Worker(
+            self._database,
+            secrets.token_hex(8),
+            Jobs(modelslab, delivery, nearest, self._metrics, settings.reload_seconds, timing),
+            self._metrics,
+            calls_at_once=settings.modelslab_concurrency,
+            history_days=settings.history_days,
+            on_change=self._home_tabs.changed,
+            timing=timing,
+        )
 
-        async def stop() -> None:
-            task.cancel()
-            await asyncio.wait([task])
+    def _bolt_app(self) -> AsyncApp:
+        """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
+        requests = self.requests
+        access, audit = Access(self._allowlist), AuditTrail(requests, self._metrics)
+        replies = self._replies = Replies(self._slack, self._home_tabs)
+        opener = Picker(replies, self._catalog, self._allowlist)
+        app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"))
+        commands.register(app, access, requests, audit, opener)
+        buttons.register(app, access, requests, audit, replies, opener)
+        picker.register(app, access, requests, audit, opener)
+        home_tab.register(app, self._home_tabs)
+        errors.register(app, audit, replies)
+        return app
 
-        self._at_stop(stop)
+    def _socket_mode(self) -> SocketMode:
+        token, proxy_for = self._settings.slack_app_token, self._settings.proxy_for
+        return SocketMode(self._slack.client, token, self._dispatch, proxy_for, self._timing)
 
-    async def _listen(self, app: AsyncApp, slack: SlackClient, desk: Worker, socket: SocketMode | None) -> None:
-        """Open the ports. In Socket Mode Slack's events do not come this way, so there is no path for them."""
+    def _add_routes(self) -> None:
+        """What the ports answer. In Socket Mode no payload comes this way, so there is no path for them."""
         operators = self._admin or self._web
-        operators.add_health("/healthz", self._health(desk))
-        operators.add_health("/readyz", self._readiness(slack, socket))
-        if socket is None:
-            door = SlackDoor(self._settings.slack_signing_secret, _to_response(app))
-            self._web.app.router.add_post(EVENTS_PATH, door.handle)
+        add_health(operators.app, "/healthz", self._health)
+        add_health(operators.app, "/readyz", self._readiness)
         if self._admin is not None:
-            self._admin.add_metrics("/metrics", self._scrape(desk))
-            self._at_stop(self._admin.stop)
-        self._at_stop(self._web.stop)
-        if socket is not None:
-            self._at_stop(socket.close)
-        if self._admin is not None:
-            await self._open_port("ADMIN_PORT", self._admin)
-        await self._open_port("PORT", self._web)
+            add_metrics(self._admin.app, "/metrics", self._scrape)
+        if self._socket is None:
+            endpoint = SlackEndpoint(self._settings.slack_signing_secret, self._dispatch, self._timing)
+            self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
 
-    async def _open_port(self, setting: str, server: WebServer) -> None:
-        try:
-            await server.start()
-        except (OSError, ValueError) as error:  # ValueError: a name that no name server can be asked for
-            host, why = self._settings.host, error.strerror if isinstance(error, OSError) else "no host's name"
-            if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
-                mend = "give an address of this machine, or 0.0.0.0 for all of them"
-                raise CannotStart(f"HOST: cannot listen at {host} ({why}): {mend}") from error
-            raise CannotStart(f"{setting}: cannot listen on {server.port} ({why}): give a free one") from error
+    async def _health(self) -> Mapping[str, str]:
+        """Whether the worker turns; before it has started, that is for /readyz to say."""
+        idle = self.worker.idle_seconds
+        return {"worker": "ok" if idle < self._timing.stuck else f"has not turned for {idle:.0f} s"}
 
-    # --- reaching what is outside -------------------------------------------------------------------
-
-    async def _open(self) -> float:
-        """Make the tables ready, however long the database takes to come."""
-        while True:
-            try:
-                return await self._store.open()
-            except DatabaseUnavailable as away:
-                if self._database.sqlite and "locked" not in str(away):
-                    raise CannotStart(f"DATABASE_URL: the SQLite file cannot be used: {away}") from away
-                log.warning("database_away", again_in=RETRY_SECONDS)
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _who_am_i(self, slack: SlackClient) -> Home:
-        """Ask Slack whose token this is, however long it is away: https://docs.slack.dev/reference/methods/auth.test."""
-        while True:
-            try:
-                home, bot = _home(await slack.call("auth.test"))
-            except SlackError as failed:
-                if failed.code in TOKEN_FAULTS:
-                    raise CannotStart(
-                        f"SLACK_BOT_TOKEN: Slack refuses it ({failed.code}): copy it again from the app's page, "
-                        "OAuth & Permissions"
-                    ) from failed
-                log.warning("slack_away", part="auth.test", code=failed.code, again_in=RETRY_SECONDS)
-            else:
-                log.info("signed_in", team=home.team_id, bot=bot)
-                return home
-            await asyncio.sleep(RETRY_SECONDS)
-
-    # --- health -------------------------------------------------------------------------------------
-
-    def _health(self, desk: Worker) -> Callable[[], Awaitable[Mapping[str, str]]]:
-        async def health() -> Mapping[str, str]:
-            """Whether the loop turns; before it has begun, that is for /readyz to say."""
-            still = _still(desk)
-            return {"loop": "ok" if still < STUCK_SECONDS else f"has not turned for {still:.0f} s"}
-
-        return health
-
-    def _scrape(self, desk: Worker) -> Callable[[], Awaitable[bytes]]:
-        async def scrape() -> bytes:
-            in_flight = float("nan")
-            with suppress(DatabaseUnavailable):
-                in_flight = (await desk.in_flight(0))[1]
-            return self._metrics.text(in_flight=in_flight, still=_still(desk))
-
-        return scrape
-
-    def _readiness(self, slack: SlackClient, socket: SocketMode | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
-        async def readiness() -> Mapping[str, str]:
-            """Whether a command would be taken now."""
-            signed_in = self._allowlist.home is not None
-            connected = signed_in if socket is None else await socket.connected()
-            parts = {
-                "database": await self._database_state(),
-                "slack": "ok" if connected else "not connected",
-                "token": slack.token_fault or ("ok" if signed_in else "not checked yet"),
-            }
-            return parts | ({"process": "stopping"} if self._web.closing else {})
-
-        return readiness
+    async def _readiness(self) -> Mapping[str, str]:
+        """Whether a command would be taken now."""
+        signed_in = self._allowlist.home is not None
+        connected = signed_in if self._socket is None else await self._socket.connected()
+        parts = {
+            "database": await self._database_state(),
+            "slack": "ok" if connected else "not connected",
+            "token": self._slack.token_fault or ("ok" if signed_in else "not checked yet"),
+        }
+        return parts | ({"process": "stopping"} if self._web.closing else {})
 
     async def _database_state(self) -> str:
-        """Whether the database would take a command's row now: readers find a file well that is locked or full."""
-        if self._loop is None:  # before that there may be no tables
-            return self._asking.fault or "not open yet"
+        """Whether the database would take a request now: one that is locked or full still answers to readers."""
+        if not self._opened:  # before that there may be no tables
+            return self._database.fault or "not open yet"
         try:
-            await self._store.touch(PROBE_SECONDS)
+            await self._database.run(history.touch, within=self._timing.probe)
         except DatabaseUnavailable:
-            return self._asking.fault or "away"
+            return self._database.fault or "unavailable"
         return "ok"
 
+    async def _scrape(self) -> bytes:
+        in_flight = float("nan")
+        with suppress(DatabaseUnavailable):
+            in_flight = (await self.requests.running())[1]
+        return self._metrics.text(in_flight=in_flight, idle=self.worker.idle_seconds)
 
-async def run(settings: Settings) -> None:
+
+async def run(settings: Settings, timing: Timing = Timing()) -> None:
     """Run the bot until SIGTERM or SIGINT. Raises CannotStart."""
-    service = Service(settings)
+    app = App(settings, timing)
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    starting = asyncio.create_task(service.start())
+    starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(told_to_stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -297,56 +235,4 @@ async def run(settings: Settings) -> None:
     finally:
         starting.cancel()
         stopping.cancel()
-        await service.stop(drain=0.0 if settings.socket_mode else DRAIN_SECONDS)
-
-
-# --- between Bolt and the two ways in -------------------------------------------------------------------
-
-
-def _to_response(app: AsyncApp) -> Callable[[Request], Awaitable[web.Response]]:
-    async def answer(request: Request) -> web.Response:
-        response = await dispatch(app, request)
-        content_type = response.first_headers().get("content-type", "text/plain").partition(";")[0]
-        return web.Response(status=response.status, text=response.body, content_type=content_type)
-
-    return answer
-
-
-def _to_ack(app: AsyncApp) -> Callable[[Request], Awaitable[dict[str, object] | None]]:
-    async def answer(request: Request) -> dict[str, object] | None:
-        response = await dispatch(app, request)
-        content: object = json.loads(response.body) if response.body.startswith("{") else None
-        return content if isinstance(content, dict) else None
-
-    return answer
-
-
-def _trusted_hosts(api_url: str) -> Callable[[str], bool]:
-    """A response_url is sent messages only on Slack's hosts, or on the configured API's."""
-    api = urlsplit(api_url)
-
-    def trusted(url: str) -> bool:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        host = parts.hostname or ""
-        if parts.scheme == "http":
-            return is_loopback(host) and is_loopback(api.hostname or "")
-        of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
-        return parts.scheme == "https" and (of_slack or host == api.hostname)
-
-    return trusted
-
-
-def _home(answer: Mapping[str, object]) -> tuple[Home, str]:
-    """Whose token it is, and the bot's own id. Raises SlackRetryableError where no workspace is named."""
-    team, enterprise, bot = (answer.get(name) or "" for name in ("team_id", "enterprise_id", "user_id"))
-    if not (isinstance(team, str) and isinstance(enterprise, str) and team):
-        raise SlackRetryableError("no_sense")
-    return Home(team, enterprise), str(bot)
-
-
-def _still(desk: Worker) -> float:
-    """Seconds since the loop turned; 0 before it has begun."""
-    return monotonic() - desk.turned_at if desk.turned_at else 0.0
+        await app.stop(drain=0.0 if settings.socket_mode else timing.drain)

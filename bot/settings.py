@@ -1,20 +1,21 @@
-"""The environment (and a .env file) → Settings, or every fault at once. Knows nothing of what settings are for.
+"""The environment and a .env file become Settings, or a list of every problem with them.
 
-A fault names the setting and its mend, and never the value of a secret.
+A problem names its setting and the fix. It never shows the value of a secret.
 """
 
-import ipaddress
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 from dotenv import dotenv_values
 
 from bot.errors import SettingsError
+from bot.urls import database_fault, is_loopback, passwords, split_http
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
@@ -22,14 +23,24 @@ LOG_FORMATS = ("json", "console")
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
 GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
-_SEPARATORS = re.compile(r"[,\s]+")
 
 EVERYONE = "*"
 
 
+class Problem(NamedTuple):
+    """What is wrong with a setting, and how to fix it. The text continues a sentence that the name begins."""
+
+    setting: str
+    text: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.text}: {self.fix}"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that can be set, checked. Seconds and counts are as their names say; secrets are kept out of repr."""
+    """All settings, checked. Times are in seconds; a proxy that isn't set is empty. Secrets are kept out of repr."""
 
     slack_bot_token: str = field(repr=False)
     slack_app_token: str = field(repr=False)
@@ -47,237 +58,292 @@ class Settings:
     host: str
     port: int
     admin_port: int | None
+    https_proxy: str = field(repr=False)
+    http_proxy: str = field(repr=False)
+    no_proxy: str
     log_level: str
     log_format: str
     history_days: int
 
     @property
     def socket_mode(self) -> bool:
-        """Whether Slack is reached by Socket Mode, or else calls in by HTTP."""
+        """Whether the bot connects to Slack (Socket Mode). Otherwise Slack calls the bot (HTTP mode)."""
         return bool(self.slack_app_token)
 
     @property
     def allowed_groups(self) -> frozenset[str]:
-        """Those of allowed_users that are user groups."""
+        """The user groups among allowed_users."""
         return frozenset(filter(GROUP.fullmatch, self.allowed_users))
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
-        values = (self.slack_bot_token, self.slack_app_token, self.slack_signing_secret, self.modelslab_api_key)
-        return tuple(dict.fromkeys(value for value in (*values, *_passwords(self.database_url)) if value))
+        tokens = (self.slack_bot_token, self.slack_app_token, self.slack_signing_secret, self.modelslab_api_key)
+        urls = (self.database_url, self.https_proxy, self.http_proxy)
+        found = [password for url in urls for password in passwords(url)]
+        return tuple(dict.fromkeys(value for value in (*tokens, *found) if value))
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy for a URL (http, https, ws, wss), or None for a direct connection, as to this machine itself."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
+        if is_loopback(parts.hostname or "") or proxy_bypass_environment(parts.netloc, {"no": self.no_proxy}):
+            return None
+        return (self.https_proxy if parts.scheme in ("https", "wss") else self.http_proxy) or None
 
 
-def environment(dotenv: Path = Path(".env")) -> dict[str, str]:
-    """The process's environment, with what a .env file adds to it: the environment wins. Raises SettingsError.
+IN_FILES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "DATABASE_URL")
+"""Settings that can be read from a file: NAME_FILE is its path, as container secrets are mounted."""
 
-    https://saurabh-kumar.com/python-dotenv/ (values without "=" are None, and left out)
-    """
-    try:
-        values = dotenv_values(dotenv, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{dotenv} cannot be read ({_why(error)}): make it a readable text in UTF-8"]) from None
-    return {**{name: value for name, value in values.items() if value is not None}, **os.environ}
+NAMES = (*(item.name.upper() for item in fields(Settings)), *(f"{name}_FILE" for name in IN_FILES))
+"""Every setting's name. A proxy's can be in lower case, too."""
 
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_PREFIXES = tuple({f"{name.partition('_')[0]}_" for name in NAMES if "_" in name})
+_RESEMBLES = 0.82
+"""DATABASE_PORT, which Kubernetes sets for a service called "database", is 0.8 like DATABASE_URL."""
 
 
-def load(env: Mapping[str, str], *, terminal: bool = False) -> Settings:
-    """Read the settings from env; terminal is whether a person reads the log. Raises SettingsError with every fault."""
-    settings, faults = read(env, terminal=terminal)
-    if faults:
-        raise SettingsError(faults)
+def load(env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False) -> Settings:
+    """Read the settings, as read() does. Raises SettingsError with every problem."""
+    settings, problems = read(env, dotenv, terminal=terminal)
+    if problems:
+        raise SettingsError([str(problem) for problem in problems])
     return settings
 
 
-def read(env: Mapping[str, str], *, terminal: bool = False) -> tuple[Settings, Sequence[str]]:
-    """As load, but what is sound comes beside the faults; each of them begins with the name of its setting."""
-    reader = _Reader(env)
+def read(
+    env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False
+) -> tuple[Settings, Sequence[Problem]]:
+    """Read the settings from env and from a .env file, which need not exist; env wins. Problems are in their order.
+
+    terminal is whether a person reads the log.
+    """
+    in_file, unreadable = _read_dotenv(dotenv) if dotenv else ({}, [])
+    reader = _Reader({**in_file, **env})
     settings = Settings(
-        slack_bot_token=reader.token("SLACK_BOT_TOKEN", "xoxb-", required=True),
-        slack_app_token=reader.token("SLACK_APP_TOKEN", "xapp-", required=False),
+        slack_bot_token=reader.token("SLACK_BOT_TOKEN"),
+        slack_app_token=reader.app_token(),
         slack_signing_secret=reader.signing_secret(),
         slack_api_url=reader.url("SLACK_API_URL", "https://slack.com/api/").rstrip("/") + "/",
-        modelslab_api_key=reader.secret("MODELSLAB_API_KEY", "copy it from ModelsLab's dashboard"),
+        modelslab_api_key=reader.secret("MODELSLAB_API_KEY", "copy the API key from ModelsLab's dashboard"),
         modelslab_url=reader.url("MODELSLAB_URL", "https://modelslab.com").rstrip("/"),
-        modelslab_concurrency=int(reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100)),
-        allowed_users=reader.people("ALLOWED_USERS"),
-        allowed_channels=reader.channels("ALLOWED_CHANNELS"),
-        commands_per_person=int(reader.number("COMMANDS_PER_PERSON", 30, 0, 10000)),
-        max_in_flight=int(reader.number("MAX_IN_FLIGHT", 100, 0, 10000)),
-        reload_seconds=reader.number("RELOAD_SECONDS", 120, 0, 86400, whole=False),
-        database_url=reader.database("DATABASE_URL", "sqlite:///reload-model.db"),
-        host=reader.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's port is opened by its engine
-        port=int(reader.number("PORT", 3000, 0, 65535)),
+        modelslab_concurrency=reader.integer("MODELSLAB_CONCURRENCY", 4, 1, 100),
+        allowed_users=reader.people(),
+        allowed_channels=reader.channels(),
+        commands_per_person=reader.integer("COMMANDS_PER_PERSON", 30, 0, 10000),
+        max_in_flight=reader.integer("MAX_IN_FLIGHT", 100, 0, 10000),
+        reload_seconds=reader.number("RELOAD_SECONDS", 120, 0, 86400),
+        database_url=reader.database(),
+        host=reader.get("HOST", "0.0.0.0"),  # noqa: S104 - inside a container, the engine decides who reaches it
+        port=reader.integer("PORT", 3000, 0, 65535),
         admin_port=reader.admin_port(),
+        https_proxy=reader.proxy("HTTPS_PROXY"),
+        http_proxy=reader.proxy("HTTP_PROXY"),
+        no_proxy=reader.get("no_proxy") or reader.get("NO_PROXY"),
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
         log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
-        history_days=int(reader.number("HISTORY_DAYS", 90, 1, 36500)),
+        history_days=reader.integer("HISTORY_DAYS", 90, 1, 36500),
     )
-    return settings, reader.faults
+    return settings, [*unreadable, *_misspelled(env, in_file), *reader.problems]
+
+
+def _read_dotenv(path: Path) -> tuple[Mapping[str, str], Sequence[Problem]]:
+    """https://saurabh-kumar.com/python-dotenv/: a name without "=" has no value."""
+    try:
+        values = dotenv_values(path, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, ValueError) as error:
+        return {}, [Problem(str(path), f"can't be read ({_reason(error)})", "make it a readable text file in UTF-8")]
+    return {name: value for name, value in values.items() if value is not None}, []
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "it isn't UTF-8"
+
+
+def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
+    """Names like that of a setting: ALLOWED_CHANNEL must not silently allow every channel."""
+    candidates = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
+    known = {*NAMES, *map(str.lower, _PROXIES)}
+    meant = {name: get_close_matches(name.upper(), NAMES, 1, _RESEMBLES) for name in candidates if name not in known}
+    return [Problem(name, "isn't a setting", f"did you mean {like[0]}?") for name, like in meant.items() if like]
 
 
 class _Reader:
-    """Reads one setting after another and gathers the faults."""
+    """Reads one setting after another and collects the problems."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self.faults: list[str] = []
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+        self.problems: list[Problem] = []
+        for name in IN_FILES:
+            if path := self.get(f"{name}_FILE"):
+                self._read_file(name, path)
+
+    def _read_file(self, name: str, path: str) -> None:
+        if self.get(name):
+            self._add(name, f"is set twice, here and by {name}_FILE", "remove one of them")
+            return
+        why = "it is empty"
+        try:
+            self._values[name] = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            why = _reason(error)
+        if not self.get(name):
+            shown = path if path.startswith(("/", ".")) else "the file"  # it may be the secret itself, pasted there
+            self._add(name, f"can't be read from {shown} ({why})", f"fix {name}_FILE or that file")
+
+    def _add(self, name: str, text: str, fix: str) -> None:
+        self.problems.append(Problem(name, text, fix))
 
     def get(self, name: str, default: str = "") -> str:
-        """The value without spaces around it; set to nothing counts as not set."""
-        return self._env.get(name, "").strip() or default
+        """The value; an empty one counts as not set. Spaces and matching quotes around it aren't part of it.
 
-    def secret(self, name: str, mend: str) -> str:
+        docker run --env-file and kubectl --from-env-file keep the quotes.
+        """
+        value = self._values.get(name, "").strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1].strip()
+        return value or default
+
+    def _is_given(self, name: str) -> bool:
+        """Whether it is set, or was meant to be: a file that can't be read has been reported already."""
+        return bool(self.get(name)) or any(problem.setting == name for problem in self.problems)
+
+    def secret(self, name: str, fix: str) -> str:
         value = self.get(name)
-        if not value:
-            self.faults.append(f"{name} is not set: {mend}")
+        if not self._is_given(name):
+            self._add(name, "is missing", fix)
         elif not value.isprintable() or not value.isascii():
-            self.faults.append(f"{name} holds characters that no key has: copy it again")
+            self._add(name, "has characters that no key has", "copy it again")
         return value
 
-    def token(self, name: str, prefix: str, *, required: bool) -> str:
-        """A Slack token, whose prefix tells which (https://docs.slack.dev/authentication/tokens)."""
-        if not required and not self.get(name):
-            return ""
-        value = self.secret(name, f"it begins with {prefix} and stands in the Slack app's settings")
-        if value and not value.startswith(prefix):
-            self.faults.append(
-                f"{name} does not begin with {prefix}: copy the right token from the Slack app's settings"
-            )
+    def token(self, name: str) -> str:
+        """A Slack token, whose prefix tells its kind: https://docs.slack.dev/authentication/tokens."""
+        prefix, fix = _TOKENS[name]
+        value = self.secret(name, fix)
+        if value.startswith(("xoxe.", "xoxe-")):
+            self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _NO_ROTATION)
+        elif other := [other for other in _TOKENS if other != name and value.startswith(_TOKENS[other][0])]:
+            self._add(name, f"holds a token that starts with {_TOKENS[other[0]][0]}", f"swap it with {other[0]}")
+        elif value and not value.startswith(prefix):
+            self._add(name, f"doesn't start with {prefix}", fix)
+        elif value and not value.removeprefix(prefix).strip(".…"):
+            self._add(name, "is still the placeholder of .env.example", fix)
         return value
+
+    def app_token(self) -> str:
+        return self.token("SLACK_APP_TOKEN") if self._is_given("SLACK_APP_TOKEN") else ""
 
     def signing_secret(self) -> str:
-        if self.get("SLACK_APP_TOKEN"):
+        if self._is_given("SLACK_APP_TOKEN"):
             return self.get("SLACK_SIGNING_SECRET")
-        mend = (
-            "set it for HTTP mode (Basic Information in the Slack app's settings), or SLACK_APP_TOKEN for Socket Mode"
-        )
-        return self.secret("SLACK_SIGNING_SECRET", mend)
+        fix = "set SLACK_APP_TOKEN (Socket Mode, recommended) or SLACK_SIGNING_SECRET (HTTP mode)"
+        return self.secret("SLACK_SIGNING_SECRET", fix)
 
-    def number(self, name: str, default: float, low: float, high: float, *, whole: bool = True) -> float:
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        return int(self._number(name, default, low, high, int))
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        return self._number(name, default, low, high, float)
+
+    def _number(self, name: str, default: float, low: float, high: float, kind: type[int | float]) -> float:
         text = self.get(name, str(default))
         try:
-            value = float(int(text) if whole else float(text))
+            value = float(kind(text))
         except (ValueError, OverflowError):
             value = float("nan")
-        if not low <= value <= high:
-            kind = "a whole number" if whole else "a number"
-            self.faults.append(f"{name} is {_shown(text)}: give {kind} from {low:g} to {high:g}")
-            return default
-        return value
+        if low <= value <= high:
+            return value
+        if text.startswith("tcp://"):
+            fix = f"set enableServiceLinks: false in the pod, or {name} itself"
+            self._add(name, "is a Kubernetes service link", fix)
+        else:
+            sort = "a whole number" if kind is int else "a number"
+            self._add(name, f"is {_shown(text)}", f"use {sort} from {low:g} to {high:g}")
+        return default
 
     def admin_port(self) -> int | None:
-        """The port for the operator, where there is one."""
         if not self.get("ADMIN_PORT"):
             return None
         if self.get("ADMIN_PORT") == self.get("PORT", "3000"):
-            self.faults.append("ADMIN_PORT is the same as PORT: give another one, that the public does not reach")
-        return int(self.number("ADMIN_PORT", 0, 1, 65535))
+            self._add("ADMIN_PORT", "is the same as PORT", "use another port, one that the public can't reach")
+        return self.integer("ADMIN_PORT", 0, 1, 65535)
 
-    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         text = self.get(name, default)
         for choice in choices:
             if text.lower() == choice.lower():
                 return choice
-        self.faults.append(f"{name} is {_shown(text)}: give one of {', '.join(choices)}")
+        self._add(name, f"is {_shown(text)}", f"use one of {', '.join(choices)}")
         return default
 
-    def people(self, name: str) -> frozenset[str]:
-        ids = self._list(name)
+    def people(self) -> frozenset[str]:
+        ids = _list(self.get("ALLOWED_USERS"))
         if not ids:
-            self.faults.append(
-                f"{name} is not set: give the Slack ids of those who may reload models, or * for everyone"
-            )
+            fix = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
+            self._add("ALLOWED_USERS", "is missing", fix)
         for wrong in ids:
             if wrong != EVERYONE and not (PERSON.fullmatch(wrong) or GROUP.fullmatch(wrong)):
-                self.faults.append(
-                    f"{name} has {_shown(wrong)}, which is no person's id: those look like U012AB3CD "
-                    "(in Slack: profile, ⋮, Copy member ID), and those of user groups like S012AB3CD"
-                )
+                self._add("ALLOWED_USERS", f"has {_shown(wrong)}, which isn't a Slack ID", _PEOPLE_LOOK)
         return frozenset(ids)
 
-    def channels(self, name: str) -> tuple[str, ...]:
-        ids = self._list(name)
+    def channels(self) -> tuple[str, ...]:
+        ids = _list(self.get("ALLOWED_CHANNELS"))
         for wrong in ids:
             if not CHANNEL.fullmatch(wrong):
-                self.faults.append(
-                    f"{name} has {_shown(wrong)}, which is no channel's id: those look like C012AB3CD "
-                    "(in Slack: the channel's details, at the bottom)"
-                )
+                self._add("ALLOWED_CHANNELS", f"has {_shown(wrong)}, which isn't a channel's ID", _CHANNELS_LOOK)
         return tuple(dict.fromkeys(ids))
 
-    def _list(self, name: str) -> list[str]:
-        return [item for item in _SEPARATORS.split(self.get(name)) if item]
-
     def url(self, name: str, default: str) -> str:
-        """The base of a service: https, or http where it stays on this machine."""
+        """The base URL of a service: https, or http on this machine."""
         text = self.get(name, default)
-        parts = _split(text)
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            self.faults.append(f"{name} is no http(s) URL: give one such as {default}")
+        parts = split_http(text)
+        if parts is None:
+            self._add(name, "isn't an http(s) URL", f"use one such as {default}")
         elif not text.isprintable() or any(mark in text for mark in " @?#"):
-            self.faults.append(f"{name} holds more than a host and a path: give one such as {default}")
-        elif parts.scheme == "http" and not is_loopback(parts.hostname):
-            self.faults.append(
-                f"{name} would send secrets unencrypted: use https:// (http:// is for this machine only)"
-            )
+            self._add(name, "has more than a host and a path", f"use one such as {default}")
+        elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            self._add(name, "would send secrets unencrypted", "use https:// (http:// is for this machine only)")
         return text
 
-    def database(self, name: str, default: str) -> str:
-        text = self.get(name, default)
-        if not text.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            self.faults.append(f"{name} names no database that is known: begin it with sqlite:/// or postgresql://")
-        elif text.startswith("sqlite:") and not _sqlite_path(text):
-            self.faults.append(f"{name} names no file: give one such as sqlite:////data/reload-model.db")
-        return text
+    def proxy(self, name: str) -> str:
+        """A proxy's URL. Without a scheme it is http://, as in other programs."""
+        text = self.get(name.lower()) or self.get(name)
+        if not text:
+            return ""
+        url = text if "://" in text else f"http://{text}"
+        if split_http(url) is None or not url.isprintable() or " " in url:
+            self._add(name, "isn't an http(s) URL", "use one such as http://proxy.example.com:3128")
+        return url
+
+    def database(self) -> str:
+        url = self.get("DATABASE_URL", "sqlite:///reload-model.db")
+        if fault := database_fault(url):
+            self._add("DATABASE_URL", *fault)
+        return url
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-@lru_cache(maxsize=16)
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or address alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _sqlite_path(url: str) -> str:
-    path = url.removeprefix("sqlite:///").partition("?")[0]
-    return "" if path == ":memory:" else path
-
-
-# Up to the first @ as libpq reads it, and up to the last as whoever forgot to encode one means it. No URL parser
-# will do: a libpq URL may name several hosts, each with its port.
-_PASSWORDS = (
-    re.compile(r"^\w+://[^:/@]*:([^@]*)@"),
-    re.compile(r"^\w+://[^:/@]*:(.*)@"),
-    re.compile(r"[?&](?:ssl)?password=([^&]*)"),
+_TOKENS = {
+    "SLACK_BOT_TOKEN": ("xoxb-", "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions on your app's page"),
+    "SLACK_APP_TOKEN": ("xapp-", "copy an App-Level Token (xapp-…) from Basic Information, or remove it for HTTP mode"),
+}
+# An app may not be able to turn it off again: https://docs.slack.dev/authentication/using-token-rotation
+_NO_ROTATION = (
+    "turn it off (OAuth & Permissions on your app's page) and reinstall the app; if Slack doesn't offer that, create "
+    "the app anew from manifest.yml"
 )
+_PEOPLE_LOOK = (
+    "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' IDs like S012AB3CD"
+)
+_CHANNELS_LOOK = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
 
 
-def _passwords(url: str) -> list[str]:
-    """The passwords in a libpq URL, as they stand there and decoded; they may also stand among its parameters.
-
-    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
-    """
-    found = [match[1] for pattern in _PASSWORDS for match in pattern.finditer(url)]
-    return [*found, *map(unquote, found)]
+def _list(text: str) -> list[str]:
+    return [item for item in re.split(r"[,\s]+", text) if item]
 
 
 def _shown(text: str) -> str:
-    """A faulty value, unless somebody pasted a token where none belongs."""
+    """A wrong value, unless somebody pasted a token there."""
     return "a token" if "xox" in text or "xapp-" in text else repr(text[:40])

@@ -1,8 +1,8 @@
-"""A reload, its watchers and its steps, made with only what a test cares about."""
+"""A reload, its subscribers and a claimed job of it, made with only what a test cares about."""
 
 from dataclasses import replace
 
-from bot.core.models import Job, JobKind, Reload, State, Subscriber, Work
+from bot.core.models import Claim, Job, JobKind, Reload, State, Subscriber
 
 NOON = 1_700_049_600.0
 """2023-11-15 12:00:00 UTC."""
@@ -10,54 +10,57 @@ NOON = 1_700_049_600.0
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS = "C0MODELS", "C0OPS"
 
-RELOAD = Reload(id="r4x7", model_id="sdxl", state=State.REQUESTED, asked_at=NOON)
+RELOAD = Reload(id="r4x7", model_id="sdxl", state=State.REQUESTED, requested_at=NOON)
 ACCEPTED = replace(RELOAD, state=State.ACCEPTED, accepted_at=NOON + 1, ready_at=NOON + 121)
 
 
-def watcher(
+def subscriber(
     id_: int = 1,
     user_id: str = ADA,
     channel_id: str = MODELS,
     *,
-    asked_at: float = NOON,
+    requested_at: float = NOON,
     response_url: str = "",
-    response_uses: int = 0,
-    told_at: float | None = None,
+    response_url_uses: int = 0,
+    notified_at: float | None = None,
 ) -> Subscriber:
-    """Somebody who asked."""
+    """Somebody who asked for the reload."""
     return Subscriber(
         id=id_,
         reload_id=RELOAD.id,
         user_id=user_id,
         channel_id=channel_id,
-        asked_at=asked_at,
+        requested_at=requested_at,
         response_url=response_url,
-        response_uses=response_uses,
-        told_at=told_at,
+        response_url_uses=response_url_uses,
+        notified_at=notified_at,
     )
 
 
-def step(
-    kind: JobKind = JobKind.FOLLOW_UP,
+def job(
+    kind: JobKind = JobKind.NOTIFY,
     *,
     channel_id: str = MODELS,
-    watcher_id: int | None = None,
-    tried_at: float = NOON,
+    subscriber_id: int | None = None,
+    user_id: str = "",
+    first_tried_at: float = NOON,
+    attempts: int = 0,
 ) -> Job:
-    """A step that was claimed for the first time."""
+    """A job that was claimed for the first time."""
     return Job(
         id=1,
         reload_id=RELOAD.id,
         kind=kind,
         channel_id=channel_id,
-        watcher_id=watcher_id,
-        tried_at=tried_at,
-        claims=1,
-        attempts=0,
+        subscriber_id=subscriber_id,
+        user_id=user_id,
+        first_tried_at=first_tried_at,
+        fence=1,
+        attempts=attempts,
         crashes=0,
     )
 
 
-def work(*watchers: Subscriber, item: Job | None = None, status_ts: str = "", now: float = NOON) -> Work:
-    """A step with all that it takes to do it."""
-    return Work(item or step(), ACCEPTED, watchers, status_ts, now)
+def claim(*subscribers: Subscriber, of: Job | None = None, status_ts: str = "", now: float = NOON) -> Claim:
+    """A job with all that it takes to run it."""
+    return Claim(of or job(), ACCEPTED, subscribers, now, status_ts)

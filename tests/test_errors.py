@@ -1,4 +1,4 @@
-"""What people are told of an error is written once, beside it, and in one voice."""
+"""The exceptions make one tree, and carry a reason and data."""
 
 import re
 
@@ -6,117 +6,77 @@ import pytest
 
 from bot import errors
 from bot.errors import (
-    Declined,
     Failure,
-    GroupUnread,
-    InternalError,
     ModelsLabError,
     ModelsLabPermanentError,
     ModelsLabRetryableError,
-    NotACommand,
-    NotAllowed,
-    NotListed,
-    NotReady,
-    NotRecorded,
-    OtherWorkspace,
-    ReloadIsOver,
+    Refusal,
+    Refused,
     ReloadModelError,
     SettingsError,
     SlackError,
     SlackPermanentError,
     SlackRetryableError,
-    TooManyCommands,
-    TooManyInFlight,
-    WrongChannel,
 )
 
-DECLINED = [
-    NotACommand("<!here> sdxl", "is more than one word", "help", model_id="helpp"),
-    NotAllowed("U0ADA"),
-    GroupUnread([f"S0{number}" for number in range(9)]),
-    OtherWorkspace(),
-    WrongChannel(["C0MODELS", "<!channel>"]),
-    TooManyCommands(30, 600.0),
-    TooManyInFlight(100),
-    NotRecorded(),
-    ReloadIsOver(),
-    NotReady(),
-    NotListed(),
-    InternalError(),
-]
 
-
-def leaves(error: type[ReloadModelError]) -> set[type[ReloadModelError]]:
-    """The errors below this one, down the tree."""
-    below = error.__subclasses__()
-    return {leaf for child in below for leaf in leaves(child)} if below else {error}
+def drawn() -> dict[str, str]:
+    """Each exception of the drawing at the module's top, and the one that it stands below."""
+    parents: dict[str, str] = {}
+    above: list[str] = []
+    for indent, name in re.findall(r"^([│├└─ ]*)([A-Z]\w+)", (errors.__doc__ or "").split("\n\n")[1], re.MULTILINE):
+        depth = len(indent) // 4
+        above[depth:] = [name]
+        parents[name] = above[depth - 1] if depth else "Exception"
+    return parents
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    """Every error of the module stands in the drawing at its top, and the other way round."""
-    drawn = set(re.findall(r"^(?:.*── )?(\w+Error|(?<=── )\w+)", errors.__doc__ or "", re.MULTILINE))
+    """Every exception of the module is in the drawing, below its base, and the other way round."""
     tree = {
-        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, ReloadModelError)
+        name: value.__base__.__name__
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, ReloadModelError) and value.__base__
     }
 
-    assert tree == drawn
+    assert tree == drawn()
 
 
-def test_every_way_to_decline_is_held_to_the_rules_below() -> None:
-    """A new one has to be added to this list."""
-    assert leaves(Declined) == {type(declined) for declined in DECLINED}
-    assert len({declined.audit for declined in DECLINED}) == len(DECLINED)
+@pytest.mark.parametrize("reasons", [Refusal, Failure])
+def test_a_reasons_value_fits_the_audit_the_database_and_a_metric(reasons: type[Refusal] | type[Failure]) -> None:
+    """Lower case, and different from all others."""
+    assert all(re.fullmatch(r"[a-z_]+", reason.value) for reason in reasons)
+    assert len({reason.value for reason in reasons}) == len(reasons.__members__)
 
 
-@pytest.mark.parametrize("declined", DECLINED, ids=lambda declined: declined.audit)
-def test_a_refusal_is_calm_and_says_whether_anything_was_started(declined: Declined) -> None:
-    """One or more whole sentences without a shout, and without markup that anybody typed."""
-    nothing_begun = not isinstance(declined, InternalError | NotListed)
-
-    assert declined.told == str(declined)
-    assert declined.told.endswith(".")
-    assert "!" not in declined.told.replace("&lt;!", "")
-    assert ("Nothing was started" in declined.told) is nothing_begun
-    assert "<!" not in declined.told
-    assert len(declined.told) < 3000
+def test_a_failure_of_a_newer_version_is_an_internal_one() -> None:
+    """It must not keep this version from telling people that the reload failed."""
+    assert Failure("invented_later") is Failure.INTERNAL
 
 
-def test_a_refusal_of_a_channel_names_ten_at_most() -> None:
-    """A long list of channels stays readable."""
-    assert WrongChannel([f"C{number}" for number in range(99)]).told.count("<#") == 10
-
-
-@pytest.mark.parametrize("failure", Failure)
-def test_a_failure_says_why_and_what_to_do(failure: Failure) -> None:
-    """The why is the end of a sentence, the mend a sentence of its own; neither shouts or promises."""
-    assert failure.why[-1].isalpha()
-    assert not failure.why.startswith("The ")
-    assert failure.mend.endswith(".")
-    assert failure.mend[0].isupper()
-    assert not {"!", "<", ">", "\n"} & set(failure.why + failure.mend)
-    assert "ready" not in failure.why + failure.mend
-
-
-def test_failures_are_told_apart() -> None:
-    """No two say the same, so no two are aliases of one another."""
-    assert len({failure.why for failure in Failure}) == len(Failure.__members__)
-
-
-def test_settings_errors_carry_every_fault() -> None:
-    """The faults can be told one by one."""
-    assert SettingsError(["one", "two"]).faults == ("one", "two")
+def test_settings_errors_carry_every_problem() -> None:
+    """So that they can be listed one by one."""
+    assert SettingsError(["one", "two"]).problems == ("one", "two")
     assert str(SettingsError(["one", "two"])) == "one; two"
 
 
+def test_a_refusal_carries_its_reason_its_rule_and_what_the_sentence_names() -> None:
+    """And no text of its own."""
+    refused = Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=2)
+
+    assert (refused.reason, refused.rule, refused.data) == (Refusal.TOO_MANY_IN_FLIGHT, "MAX_IN_FLIGHT", {"limit": 2})
+    assert str(refused) == "too_many_in_flight"
+
+
 def test_a_failed_call_carries_what_is_known_of_it() -> None:
-    """Which failure, in whose words, whether it may have worked, and when to ask again."""
+    """Which failure, in whose words, whether it may have worked, and when to try again."""
     refused = ModelsLabPermanentError(Failure.KEY)
     again = ModelsLabRetryableError(Failure.DOWN, "HTTP 502", unknown=True, wait=3.0)
 
     assert isinstance(refused, ModelsLabError)
-    assert (refused.failure, refused.said, refused.unknown, str(refused)) == (Failure.KEY, "", False, Failure.KEY.why)
+    assert (refused.failure, refused.said, refused.unknown, str(refused)) == (Failure.KEY, "", False, "key")
     assert (again.failure, again.said, again.unknown, again.wait) == (Failure.DOWN, "HTTP 502", True, 3.0)
-    assert str(again) == "ModelsLab's service is failing: HTTP 502"
+    assert str(again) == "down: HTTP 502"
 
 
 def test_a_failed_post_carries_slacks_code() -> None:

@@ -13,10 +13,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.text import SAID_LIMIT
 from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.client import PATH, ModelsLab
 from bot.ops.logging import Redactor
-from bot.sandbox.answers import (
+from bot.sandbox.modelslab import SandboxModelsLab, error
+from tests.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -29,8 +31,6 @@ from bot.sandbox.answers import (
     Redirect,
     Reset,
 )
-from bot.sandbox.modelslab import SandboxModelsLab, error
-from bot.ui.messages import SAID_LIMIT
 
 SPAM_TIPS = (
     "you are sending same request multiple times, spam filter is enabled, please wait for 30 seconds and try again"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from bot.sandbox.answers import Exchange, Json
+from tests.answers import Exchange, Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""May this person, here, do this? Knows the settings' ids, and nothing of what is asked."""
+"""Decides whether a person may reload models, and where. Pure: ids against the settings' ids."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from bot.errors import GroupUnread, NotAllowed, NotReady, OtherWorkspace, WrongChannel
+from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
 
 
@@ -17,11 +17,10 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks, and from where, as Slack's payload says.
+    """The author of a request, and the channel it is about ("" where there is none).
 
-    team_id and enterprise_id are the person's own, or empty where the payload does not tell: an interaction in a
-    channel that is shared through Slack Connect also names a team and an enterprise that are not those of its user,
-    and whoever took them for the user's would let strangers in.
+    team_id and enterprise_id are the person's own, or "" where the payload doesn't say. The top-level team and
+    enterprise of an interaction in a Slack Connect channel aren't its user's, and would let strangers in.
     https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
     """
 
@@ -32,20 +31,20 @@ class Person:
 
 
 Members = Callable[[str], Collection[str] | None]
-"""Tells the ids of those in a user group, None where they are not known."""
+"""Returns the ids of the members of a user group, None where they are not known."""
 
 
 def _not_known(_group: str) -> None:
-    """Nobody has asked Slack."""
+    """No user group has been read."""
 
 
 class Allowlist:
     """Decides from ids, never from names; nobody is allowed until named."""
 
     def __init__(self, users: Collection[str], channels: Sequence[str], members: Members = _not_known) -> None:
-        """users are ids of people and user groups, or * for everyone of the workspace; no channels means every channel.
+        """users are ids of people and user groups, or * for everyone in the workspace; no channels means all of them.
 
-        members is asked anew each time.
+        members is called for each decision.
         """
         self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
         self._people = frozenset(users) - {EVERYONE, *self._groups}
@@ -55,31 +54,31 @@ class Allowlist:
         self.home: Home | None = None
 
     def check(self, person: Person) -> str:
-        """Return the rule that allows this person here. Raises a Declined that says why not."""
+        """Return the rule that allows this person in this channel. Raises Refused."""
         rule = self.who(person)
         if not self.is_open(person.channel_id):
-            raise WrongChannel(self._channels)
+            raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self._channels)
         return rule
 
     def is_open(self, channel_id: str) -> bool:
-        """Whether models may be asked for in this channel at all."""
+        """Whether models can be reloaded in this channel at all."""
         return not self._channels or channel_id in self._channels
 
     @property
     def first_channel(self) -> str:
-        """A channel in which they may, where not all are such; else ""."""
+        """A channel in which models can be reloaded, where not all are; else ""."""
         return next(iter(self._channels), "")
 
     def who(self, person: Person) -> str:
-        """Return the rule that allows this person, wherever they ask. Raises a Declined that says why not."""
+        """Return the rule that allows this person, in whatever channel. Raises Refused."""
         if self.home is None:
-            raise NotReady
+            raise Refused(Refusal.NOT_READY)
         if not self._at_home(person, self.home):
-            raise OtherWorkspace
+            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace")
         return self._rule(person.user_id)
 
     def _rule(self, user_id: str) -> str:
-        """The rule that says the most of this person. A group that is not known admits nobody, and is said to be."""
+        """The most specific rule that allows this person. A group whose members are unknown allows nobody."""
         if user_id in self._people:
             return user_id
         members = {group: self._members(group) for group in self._groups}
@@ -89,12 +88,12 @@ class Allowlist:
         if self._everyone:
             return EVERYONE
         if unread := [group for group, ids in members.items() if ids is None]:
-            raise GroupUnread(unread)
-        raise NotAllowed(user_id)
+            raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)
+        raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
 
     @staticmethod
     def _at_home(person: Person, home: Home) -> bool:
-        """People of a Grid organisation share its enterprise_id, whichever of its workspaces they ask from.
+        """People of a Grid organisation share its enterprise_id, in whichever workspace they are.
 
         https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
         """

@@ -1,4 +1,4 @@
-"""The text after /reload-model, read as people type it. Knows nothing of Slack's payloads or of who asks."""
+"""Reads the text after /reload-model, as people type it. Pure."""
 
 import re
 import unicodedata
@@ -6,20 +6,24 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.errors import NotACommand
+from bot.errors import Refusal, Refused
 
-# ModelsLab documents neither the characters nor the length of a model_id. This admits all that have been
-# seen, and nothing that Slack or a terminal would treat as markup.
+COMMAND = "/reload-model"
+SHORTCUT = "reload_model"
+"""The slash command, and the callback_id of the global shortcut, as the app's manifest registers them."""
+
+# ModelsLab documents neither the characters nor the length of a model_id. This admits all that have been seen, and
+# nothing that Slack or a terminal would treat as markup.
 MAX_ID = 128
 MODEL_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._\-:/+@]{{0,{MAX_ID - 1}}}", re.ASCII)
 
-# What phones, word processors and chat clients put around a word: every kind of space, the non-breaking ones
-# (https://www.unicode.org/reports/tr14/#GL) among them, and what has no width: joiners, marks of direction.
+# What phones, word processors and chat clients put around a word: every kind of space, non-breaking ones
+# (https://www.unicode.org/reports/tr14/#GL) too, and what has no width: joiners and direction marks.
 _LOW = [chr(point) for point in range(0x3001)]
 _SPACES = "".join(c for c in _LOW if c.isspace())
 _AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
 
-# Whatever quote goes with whatever other of its kind: languages differ, and so do people's keyboards.
+# Any two quotes of one kind make a pair: languages differ, and so do keyboards.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
 
@@ -31,69 +35,77 @@ class Word(StrEnum):
     HISTORY = "history"
 
 
+class Slip(StrEnum):
+    """What is wrong with a text that is neither a command nor a model id."""
+
+    NOTHING_QUOTED = "nothing_quoted"
+    SEVERAL_WORDS = "several_words"
+    OPTION = "option"
+    TOO_LONG = "too_long"
+    NOT_AN_ID = "not_an_id"
+    NEARLY_A_WORD = "nearly_a_word"
+
+
 @dataclass(frozen=True, slots=True)
 class ReloadModel:
-    """Reload the model of this id."""
+    """Reload the model with this id."""
 
     model_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Nothing was typed: let the model be picked."""
+    """Nothing was typed: open the picker."""
 
 
 Command = Word | ReloadModel | Pick
 
 
 def parse(text: str) -> Command:
-    """Read the text of one invocation.
-
-    Raises NotACommand, with why and what may have been meant, for all that is neither a word nor one id.
-    """
+    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) for what is neither a word nor one model id."""
     bare = text.strip(_AROUND)
     word, quoted = _unquoted(bare)
     if not bare:
         return Pick()
     if not quoted and word.lower() in list(Word):
         return Word(word.lower())
+    meant = _meant(word)
     if MODEL_ID.fullmatch(word) is None:
-        raise NotACommand(bare, _fault(word), _meant(word))
-    if not quoted and (meant := _meant(word)):
-        raise NotACommand(word, f"is close to the word `{meant}`", meant, model_id=word)
+        raise _refused(bare, _slip(word), meant)
+    if not quoted and meant:
+        raise _refused(word, Slip.NEARLY_A_WORD, meant)
     return ReloadModel(word)
 
 
-def read_id(text: str) -> str:
-    """Read an id by itself, where no word is a command. Raises NotACommand."""
-    bare = text.strip(_AROUND)
-    word, _ = _unquoted(bare)
-    if MODEL_ID.fullmatch(word) is None:
-        raise NotACommand(bare, _fault(word))
-    return word
+def read_id(text: str) -> str | None:
+    """Read a model id where no word is a command; None where the text isn't one."""
+    word, _ = _unquoted(text.strip(_AROUND))
+    return word if MODEL_ID.fullmatch(word) else None
+
+
+def _refused(text: str, slip: Slip, meant: Word | None) -> Refused:
+    return Refused(Refusal.NOT_A_COMMAND, text=text, slip=slip, meant=meant)
 
 
 def _unquoted(text: str) -> tuple[str, bool]:
-    """Take the quotes off, one pair after another, and say whether there were any."""
+    """Take off the quotes, one pair after another, and say whether there were any."""
     quoted = False
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
     return text, quoted
 
 
-def _fault(word: str) -> str:
+def _slip(word: str) -> Slip:
     if not word:
-        return "has nothing between its quotes"
+        return Slip.NOTHING_QUOTED
     if any(space in word for space in _SPACES):
-        return "is more than one word, and I reload one model at a time"
+        return Slip.SEVERAL_WORDS
     if word.startswith("-"):
-        return "looks like an option, and I have none"
-    if len(word) > MAX_ID:
-        return f"is longer than {MAX_ID} characters"
-    return "is not a model id: those begin with a letter or digit, and go on with letters, digits and . _ - : / + @"
+        return Slip.OPTION
+    return Slip.TOO_LONG if len(word) > MAX_ID else Slip.NOT_AN_ID
 
 
 def _meant(word: str) -> Word | None:
-    """The command of which this word looks like a slip."""
+    """The command that this word may be a typo of."""
     near = get_close_matches(word.lower().strip("-/?!."), list(Word), n=1, cutoff=0.75)
     return Word(near[0]) if near else None

@@ -1,7 +1,7 @@
-"""A reload, its states, and the rules between them. Pure: knows nothing of Slack, HTTP, SQL or the clock.
+"""A reload, the people who asked for it, and the jobs that carry it to its end.
 
-    REQUESTED ──accepted──► ACCEPTED ──due──► TELLING ──told──► DONE
-        └─────refused, given up────────────────►┘
+    REQUESTED ──accepted──► ACCEPTED ──due──► NOTIFYING ──everyone notified──► DONE
+        └──────refused or given up──────────────►┘
 
 All times are seconds since the Unix epoch (UTC).
 """
@@ -13,28 +13,30 @@ from enum import StrEnum
 from bot.errors import Failure
 
 LATE = 5.0
-AWAY_LATE = 1.0
-"""Seconds after which a follow-up says that it is late: in general, and where it was due before this process began."""
+"""Seconds after which a follow-up says that it is late."""
 
-A_WHILE = 5.0
-"""Times as long as a reload takes, after which its model may be wanted anew: before that, nobody is offered it."""
+LATE_AFTER_START = 1.0
+"""The same for a follow-up that was due before this process started."""
+
+REPEAT_AFTER = 5.0
+"""How many times the length of a reload must pass before *Reload again* is offered."""
 
 DAY = 86400.0
 
-IDLE_AFTER = 7 * DAY
-"""Seconds without use after which ModelsLab takes a model off its servers."""
+UNLOADED_AFTER = 7 * DAY
+"""Seconds without use after which ModelsLab unloads a model."""
 
 REMIND_AFTER = 6 * DAY
-"""Seconds from when a model should have been ready to when somebody is reminded of it: a day before it may idle out."""
+"""Seconds from when a model should have been ready to its reminder: a day before it can be unloaded."""
 
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5
 """https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
 
 
-def a_while(reload_seconds: float) -> float:
-    """Seconds after a reload's end until it is offered to reload its model again."""
-    return A_WHILE * reload_seconds
+def repeat_after(reload_seconds: float) -> float:
+    """Seconds after a reload's end until another one is offered."""
+    return REPEAT_AFTER * reload_seconds
 
 
 class State(StrEnum):
@@ -42,138 +44,153 @@ class State(StrEnum):
 
     REQUESTED = "requested"
     ACCEPTED = "accepted"
-    TELLING = "telling"
+    NOTIFYING = "notifying"
     DONE = "done"
 
 
 IN_FLIGHT = (State.REQUESTED, State.ACCEPTED)
-"""While a reload is in one of these, whoever asks for its model joins it."""
+"""In these states, a request for the same model joins the reload."""
 
 
 class JobKind(StrEnum):
-    """What is to be done next for a reload."""
+    """What is to be done for a reload."""
 
     CALL = "call"
+    """Ask ModelsLab for the reload."""
     STATUS = "status"
-    FOLLOW_UP = "follow_up"
-    DIRECT = "direct"
-    CLOSE = "close"
-    REMIND = "remind"
-    BAR = "bar"
+    """Post the status message of a channel, move its bar, and write its last word."""
+    NOTIFY = "notify"
+    """Post the follow-up, or the failure, in a channel."""
+    DM = "dm"
+    """Send a subscriber the same as a direct message, where the channel could not be reached."""
+    REMINDER = "reminder"
+    """Remind a person, by direct message, that a model will be unloaded."""
 
 
-RANKS = {
-    JobKind.FOLLOW_UP: 0,
-    JobKind.DIRECT: 1,
-    JobKind.CALL: 2,
-    JobKind.REMIND: 3,
-    JobKind.STATUS: 4,
-    JobKind.CLOSE: 5,
-    JobKind.BAR: 6,
-}
-"""Of the steps that are due, the lowest rank goes first: what was promised before what is a comfort."""
+PRIORITY = {JobKind.NOTIFY: 0, JobKind.DM: 1, JobKind.CALL: 2, JobKind.REMINDER: 3, JobKind.STATUS: 4}
+"""Of the jobs that are due the lowest number goes first: what is guaranteed before what is best-effort."""
+
+
+class Stage(StrEnum):
+    """How far one channel of a reload is, which its status message shows."""
+
+    TRYING = "trying"
+    """ModelsLab has not accepted the reload yet."""
+    WAITING = "waiting"
+    """It has, and the follow-up is still to come."""
+    NOTIFIED = "notified"
+    """The channel has had its follow-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """One reload of one model; failure is None unless ModelsLab did not accept it."""
+    """One reload of one model; failure is None unless ModelsLab did not accept it.
+
+    said is ModelsLab's own text. outcome_unknown: a call may have been carried out though no acceptance was seen.
+    """
 
     id: str
     model_id: str
     state: State
-    asked_at: float
+    requested_at: float
     accepted_at: float | None = None
     ready_at: float | None = None
     ended_at: float | None = None
     failure: Failure | None = None
     said: str = ""
-    unknown: bool = False
+    outcome_unknown: bool = False
     undeliverable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One person's asking for a reload, in one channel; told_at is when its end was told to them."""
+    """One request of one person for a reload, in one channel; notified_at is when they were told how it ended."""
 
     id: int
     reload_id: str
     user_id: str
     channel_id: str
-    asked_at: float
+    requested_at: float
     response_url: str = ""
-    response_uses: int = 0
-    told_at: float | None = None
+    response_url_uses: int = 0
+    notified_at: float | None = None
 
     def can_respond(self, now: float) -> bool:
-        """Whether this person's response_url should still carry a message."""
-        fresh = now - self.asked_at < RESPONSE_URL_SECONDS
-        return bool(self.response_url) and fresh and self.response_uses < RESPONSE_URL_USES
+        """Whether this request's response_url can still carry a message."""
+        fresh = now - self.requested_at < RESPONSE_URL_SECONDS
+        return bool(self.response_url) and fresh and self.response_url_uses < RESPONSE_URL_USES
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The next thing to do for a reload, as claimed: claims tells this claim from any other of the same step.
+    """A job as it was claimed.
 
-    attempts counts the tries that ended in a recorded failure, crashes those that ended in none; person_id is whom a
-    reminder is for.
+    fence is the fencing number: it tells this claim from every other claim of the same job. attempts counts the tries
+    that ended in a recorded failure, crashes those that ended in an error of ours or the death of a process.
+    subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted.
     """
 
     id: int
     reload_id: str
     kind: JobKind
     channel_id: str
-    watcher_id: int | None
-    tried_at: float
-    claims: int
+    subscriber_id: int | None
+    user_id: str
+    first_tried_at: float
+    fence: int
     attempts: int
     crashes: int
-    person_id: str | None = None
+    status_ts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A claimed step with all that it takes to do it, as of now (by the store's clock)."""
+class Claim:
+    """A claimed job with all that it takes to run it, as of now (by the database's clock).
 
-    step: Job
+    status_ts is the status message of the job's channel, stage how far that channel is.
+    """
+
+    job: Job
     reload: Reload
-    watchers: Sequence[Subscriber]
-    status_ts: str
+    subscribers: Sequence[Subscriber]
     now: float
+    status_ts: str = ""
+    stage: Stage = Stage.WAITING
 
     @property
-    def audience(self) -> list[Subscriber]:
-        """Those whom this step is to tell: the step's own watcher, or all who asked in its channel.
+    def in_channel(self) -> list[Subscriber]:
+        """Everyone who asked in the job's channel, the first first."""
+        return [subscriber for subscriber in self.subscribers if subscriber.channel_id == self.job.channel_id]
 
-        A person who asked twice in the channel has two steps of their own there; the first tells them.
+    @property
+    def recipients(self) -> list[Subscriber]:
+        """Who is still to be notified by this job: everyone in its channel, or the one whom a DM is for.
+
+        A person who asked twice in the channel gets one DM, for their first request.
         """
-        untold = [watcher for watcher in self.askers if watcher.told_at is None]
-        if self.step.watcher_id is None:
-            return untold
-        firsts = {watcher.user_id: watcher.id for watcher in reversed(self.askers)}
-        return [watcher for watcher in untold if watcher.id == self.step.watcher_id == firsts[watcher.user_id]]
-
-    @property
-    def askers(self) -> list[Subscriber]:
-        """All who asked in the step's channel, told or not."""
-        return [watcher for watcher in self.watchers if watcher.channel_id == self.step.channel_id]
+        waiting = [subscriber for subscriber in self.in_channel if subscriber.notified_at is None]
+        if self.job.subscriber_id is None:
+            return waiting
+        first = {subscriber.user_id: subscriber.id for subscriber in reversed(self.in_channel)}
+        return [one for one in waiting if one.id == self.job.subscriber_id == first[one.user_id]]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A reload in a list as of now (by the store's clock), with who asked for it first and how many asked in all."""
+class ListedReload:
+    """A reload in a list as of now, with who asked for it first and how many people asked in all."""
 
     reload: Reload
     first: Subscriber
-    askers: int
+    people: int
     now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A person's wish to hear, by DM, when a model is about to idle out; channel_id is where they said so.
+    """A person wants a DM before a model is unloaded; channel_id is where they said so.
 
-    It is of the model's last accepted reload, reload_id, which should have been ready at ready_at. due_at is None once
-    that was told: then it waits for the next reload.
+    It counts from the model's last accepted reload, reload_id, which should have been ready at ready_at. due_at is
+    None once the person was reminded: then it waits for the next reload.
     """
 
     model_id: str
@@ -185,13 +202,10 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class HomeData:
-    """What one person sees at a glance, as of now (by the store's clock).
+    """What one person's Home tab shows, as of now: the first of count running reloads, recent ones, reminders."""
 
-    in_flight are some of the count reloads that have not ended, history the last that have, reminders the person's.
-    """
-
-    in_flight: Sequence[Entry]
+    running: Sequence[ListedReload]
     count: int
-    history: Sequence[Entry]
+    recent: Sequence[ListedReload]
     reminders: Sequence[Reminder]
     now: float

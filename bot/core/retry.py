@@ -1,50 +1,44 @@
-"""How long until something is tried again, and when no more. Pure, but that an HTTP date is held against the clock."""
+"""When something is tried again, and when no more. Pure, except that an HTTP date is compared with the clock."""
 
 import math
 from email.utils import parsedate_to_datetime
 from time import time
 
-from bot.core.models import Job
+from bot.core.models import Claim, JobKind, Stage
+from bot.core.timing import Timing
 
-CALL_GIVE_UP = 600.0
-"""Seconds from the first call of ModelsLab to the last."""
+PAUSE_LIMIT = 300.0
+"""Seconds up to which Slack is believed when it asks for a pause: an absurd figure must not silence a follow-up."""
 
-POST_GIVE_UP = 1500.0
-"""Seconds from the first attempt at a message to the last."""
+MAX_CRASHES = 8
+"""How often one job can end in an error of ours, or in the death of its process."""
 
-ASKED_LIMIT = 300.0
-"""Seconds up to which Slack is believed when it asks for a pause: an absurd figure must not silence a promise."""
-
-CRASHES_GIVE_UP = 8
-"""How often one step may end in an error of our own, or in the death of its process."""
+STATUS_TRIES = 5
+"""How often a status message, or an edit of one, is tried: it is best-effort."""
 
 
-BAR_SECONDS = 20.0
-BAR_LEAST = 3.0
-"""Between two moves of a status message's bar: in general, and at the least where a reload takes less time."""
-
-BAR_LAST = 3.0
-"""Seconds before a reload should be ready from which on no bar moves: nothing is to come after the follow-up."""
+def bar_wait(reload_seconds: float, timing: Timing) -> float:
+    """Seconds between two moves of a bar."""
+    return min(max(reload_seconds / 6.0, timing.bar_least), timing.bar_every)
 
 
-def bar_wait(reload_seconds: float) -> float:
-    """Seconds between two moves of a bar: a sixth of the time that a reload takes, within reason."""
-    return min(max(reload_seconds / 6.0, BAR_LEAST), BAR_SECONDS)
+def wait(kind: JobKind, attempts: int, asked: float | None, timing: Timing) -> float:
+    """Seconds until a job is tried again, after so many attempts; asked is the pause that a service asked for."""
+    if kind is JobKind.CALL:
+        return max(asked or 0.0, timing.call_retry)
+    if asked is not None:
+        return min(max(asked, timing.post_retry), PAUSE_LIMIT)
+    return min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
 
 
-def call_wait(attempts: int, asked: float | None) -> float:
-    """Seconds until ModelsLab is asked again: what it asked for, else 2 doubling to 30."""
-    return max(asked, 1.0) if asked is not None else min(2.0 * 2.0 ** min(attempts, 10), 30.0)
-
-
-def post_wait(attempts: int, asked: float | None) -> float:
-    """Seconds until a message is tried again: what Slack asked for, within reason, else 1 doubling to 60."""
-    return min(max(asked, 1.0), ASKED_LIMIT) if asked is not None else min(2.0 ** min(attempts, 10), 60.0)
-
-
-def out_of_time(step: Job, now: float, wait: float, limit: float) -> bool:
-    """Whether another try after wait seconds would come later than limit seconds after the first."""
-    return now + wait - step.tried_at > limit
+def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:
+    """Whether a job is given up rather than tried again after a pause."""
+    again_at = claim.now + pause
+    if claim.job.kind is JobKind.STATUS:
+        too_late = claim.stage is Stage.WAITING and again_at >= (claim.reload.ready_at or 0.0)
+        return too_late or claim.job.attempts + 1 >= STATUS_TRIES
+    limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up
+    return again_at - claim.job.first_tried_at > limit
 
 
 def retry_after(value: object) -> float | None:

@@ -13,6 +13,9 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # zero-width characters), surrogates, private use, line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
+SAID_LIMIT = 200
+"""Characters of ModelsLab's own words that are passed on."""
+
 ELLIPSIS = "…"
 _LOOKS_LIKE_A_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"
 

@@ -1,91 +1,55 @@
-"""The Bolt app: routes what Slack sends to the listener, and its answer to the ack. No decisions of its own."""
+"""The Bolt app, and the one way into it, for HTTP mode and Socket Mode alike."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 from logging import Logger
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.core.access import Allowlist
-from bot.slack import payloads as payload
-from bot.slack.payloads import Ignored, Press, Request, Shortcut, SlackRequest, SlashCommand, Submission, Typing
-from bot.ui.buttons import Action
-from bot.ui.views import MODEL, PICKER
-
-_REQUEST = "request"
-
-Answer = Callable[[SlackRequest], Awaitable[Mapping[str, object]]]
+from bot.errors import Malformed
 
 
-def build(slack: AsyncWebClient, allowlist: Allowlist, answer: Answer, bolt_log: Logger) -> AsyncApp:
-    """The Bolt app. Signatures and shapes have been checked before a request gets here (bot.web, bot.socket_mode).
+def new_app(client: AsyncWebClient, logger: Logger) -> AsyncApp:
+    """Make a Bolt app without listeners.
 
-    process_before_response spares the 10 ms poll for the ack: the listener does its little work and returns.
+    What its built-in middleware does has been done before a request gets here (bot.slack.http, bot.slack.socket_mode),
+    or isn't needed. process_before_response spares Bolt's poll for the ack, every 10 ms: a listener does little, and
+    returns.
     https://github.com/slackapi/bolt-python/blob/main/slack_bolt/listener/asyncio_runner.py
     """
 
     async def authorize() -> AuthorizeResult:
-        home = allowlist.home
-        return AuthorizeResult(
-            enterprise_id=home.enterprise_id if home else None,
-            team_id=home.team_id if home else None,
-            bot_token=slack.token,
-        )
+        """Spare auth.test before the first ack: bot.app calls it at the start."""
+        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
 
-    app = AsyncApp(
+    return AsyncApp(
         name="reload-model",
-        client=slack,
+        client=client,
         authorize=authorize,
         process_before_response=True,
+        raise_error_for_unhandled_request=True,  # bot.handlers.errors answers it; Bolt would log the body
         request_verification_enabled=False,
         ignoring_self_events_enabled=False,
         ssl_check_enabled=False,
         url_verification_enabled=False,
         attaching_function_token_enabled=False,
-        logger=bolt_log,
+        logger=logger,
     )
 
-    async def listen(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        carried = await answer(context[_REQUEST])
-        await ack(dict(carried) if carried else "")  # an empty one has no body at all
 
-    app.command(payload.COMMAND)(listen)
-    for action in Action:
-        app.action(action.value)(listen)
-    app.view(PICKER)(listen)
-    app.options(MODEL)(listen)
-    app.global_shortcut(PICKER)(listen)
-    app.event("app_home_opened")(listen)
-    return app
+async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:
+    """Give Bolt an authenticated payload. Raises Malformed for one that Slack would not send.
 
-
-async def dispatch(app: AsyncApp, request: Request) -> BoltResponse:
-    """Give Bolt a request that has been read, in whichever mode it came.
-
-    Of Slack's payload it gets only what it routes by: it stumbles over much else that is odd, like a channel that is
-    no object. https://github.com/slackapi/bolt-python/blob/main/slack_bolt/request/internals.py
+    socket_mode is the mode in which Bolt takes a payload that has been parsed.
     """
-    if isinstance(request, Ignored):
-        return BoltResponse(status=HTTPStatus.OK)
-    body, context = _route(request), {_REQUEST: request}
-    return await app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body, context=context))
-
-
-def _route(request: SlackRequest) -> dict[str, object]:
-    """As little of the payload as Bolt needs to tell what it is."""
-    match request:
-        case SlashCommand():
-            return {"command": payload.COMMAND}
-        case Press():
-            return {"type": "block_actions", "actions": [{"action_id": request.action.value, "block_id": ""}]}
-        case Submission():
-            return {"type": "view_submission", "view": {"type": "modal", "callback_id": PICKER}}
-        case Typing():
-            return {"type": "block_suggestion", "action_id": MODEL}
-        case Shortcut():
-            return {"type": "shortcut", "callback_id": PICKER}
-    return {"type": "event_callback", "event": {"type": "app_home_opened"}}
+    try:
+        return await app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=dict(payload)))
+    except Malformed:
+        raise
+    except Exception as error:
+        # Bolt reads nested fields without a look at what they are.
+        # https://github.com/slackapi/bolt-python/blob/main/slack_bolt/request/internals.py
+        raise Malformed(f"a payload that Bolt cannot read ({type(error).__name__})") from error

@@ -91,7 +91,7 @@ class Catalog:
             log.info("models_listed", count=len(self._listed))
         except ModelsLabError as failed:
             self._list_again_at = self._clock() + RETRY_SECONDS
-            log.warning("models_not_listed", why=failed.failure.name, said=failed.said, again_in=RETRY_SECONDS)
+            log.warning("models_not_listed", why=failed.failure.value, said=failed.said, again_in=RETRY_SECONDS)
         finally:
             self._fetching = None
 

@@ -14,9 +14,8 @@ import aiohttp
 
 from bot.core.command import MODEL_ID
 from bot.core.retry import retry_after
-from bot.core.text import harmless
+from bot.core.text import SAID_LIMIT, harmless
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError
-from bot.ui.messages import SAID_LIMIT
 
 PATH = "/api/v6/images/model_reload"
 WALLET_PATH = "/api/wallet_balance"

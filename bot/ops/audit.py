@@ -1,137 +1,139 @@
-"""`reload-model-bot audit`: who asked for what, whether they might, and what came of it. Reads, and changes nothing.
+"""`reload-model-bot audit`: who asked for what, whether they were allowed to, and what came of it.
 
-Works beside a running bot. Knows nothing of how the lines were written.
+It only reads, beside a running bot.
 """
 
 import csv
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TextIO
 
-from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import settings
-from bot.core.models import IN_FLIGHT
-from bot.errors import (
-    CannotStart,
-    Failure,
-    GroupUnread,
-    NotAllowed,
-    NotReady,
-    OtherWorkspace,
-    SettingsError,
-    TooManyCommands,
-    TooManyInFlight,
-    WrongChannel,
-)
+from bot.core.models import IN_FLIGHT, Reload
+from bot.errors import CannotStart, Refusal
 from bot.ops.logging import Redactor
-from bot.storage import schema
-from bot.storage import statements as sql
+from bot.settings import Settings
+from bot.storage import history, schema
 from bot.storage.database import reading_engine, sqlite_file
+from bot.ui.reasons import FAILURES
 
-COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
-
-_REFUSED = frozenset(
-    refusal.audit
-    for refusal in (GroupUnread, NotAllowed, NotReady, OtherWorkspace, TooManyCommands, TooManyInFlight, WrongChannel)
+_REFUSALS = frozenset(
+    {
+        Refusal.GROUP_UNREAD,
+        Refusal.NOT_ALLOWED,
+        Refusal.NOT_READY,
+        Refusal.OTHER_WORKSPACE,
+        Refusal.TOO_MANY_COMMANDS,
+        Refusal.TOO_MANY_IN_FLIGHT,
+        Refusal.WRONG_CHANNEL,
+    }
 )
-_SETTING = "DATABASE_URL"
+
 _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
-_AuditRow = Row[float, str, str, str, str, str, str, str | None, str | None, str | None, bool | None, bool | None]
-Line = Mapping[str, str]
-"""A value for each of COLUMNS."""
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One command, button or modal. The id of the reload and its result are empty where nothing was started."""
+
+    at: datetime
+    who: str
+    team: str
+    where: str
+    what: str
+    allowed: bool
+    outcome: str
+    rule: str
+    reload: str
+    result: str
+
+    def cells(self) -> list[str]:
+        """For people and spreadsheets."""
+        values = asdict(self) | {"at": f"{self.at:%Y-%m-%d %H:%M:%S}", "allowed": "yes" if self.allowed else "no"}
+        return [str(value) for value in values.values()]
 
 
-def write(out: TextIO, env: Mapping[str, str], *, since: float, form: str) -> None:
-    """Write the lines of the last so many seconds, the first first, as a table, json or csv.
+COLUMNS = [field.name for field in fields(Line)]
 
-    Raises SettingsError where DATABASE_URL is faulty, whatever else is, and CannotStart where it cannot be read.
-    """
-    config, faults = settings.read(env)
-    if faulty := [fault for fault in faults if fault.startswith(f"{_SETTING} ")]:
-        raise SettingsError(faulty)
+
+def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
+    """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
     try:
-        out.writelines(_FORMS[form](lines(config.database_url, time.time() - since)))
+        out.writelines(_FORMS[form](_lines(settings.database_url, time.time() - since)))
     except ImportError:
-        raise CannotStart(f"{_SETTING}: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
+        raise CannotStart("DATABASE_URL: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
     except SQLAlchemyError as error:
-        told = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        why = Redactor(config.secrets)(told)
-        raise CannotStart(f"{_SETTING}: the database cannot be read: {why}") from None
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        hidden = Redactor(settings.secrets)(reason)
+        raise CannotStart(f"DATABASE_URL: the database can't be read: {hidden}") from None
 
 
-def lines(url: str, after: float) -> Iterator[Line]:
-    """The lines of a database since a time. Raises CannotStart, SQLAlchemyError, ImportError."""
+def _lines(url: str, after: float) -> Iterator[Line]:
+    """Read the audit since a time (Unix seconds). Raises CannotStart, SQLAlchemyError, ImportError."""
     if url.startswith("sqlite:") and not sqlite_file(url).exists():
-        raise CannotStart(f"{_SETTING}: there is no file {sqlite_file(url)}: a bot makes it when it starts")
+        raise CannotStart(f"DATABASE_URL: there is no file {sqlite_file(url)}: the bot creates it when it starts")
     with reading_engine(url).connect() as connection:
         found = schema.version_of(connection)
-        if found != schema.VERSION:
-            raise CannotStart(_other_version(found))
-        for row in connection.execute(sql.AUDIT, {"after": after}):
-            yield _line(row)
+        if found > schema.VERSION:
+            raise CannotStart("DATABASE_URL: the database belongs to a newer version of this program: run its audit")
+        if found < schema.VERSION:
+            state = f"has schema version {found}" if found else "has no tables"
+            raise CannotStart(f"DATABASE_URL: the database {state}: the bot updates it when it starts")
+        for row in history.audit_lines(connection, after):
+            yield Line(
+                at=datetime.fromtimestamp(row.at, UTC),
+                who=row.user_id,
+                team=row.team_id,
+                where=row.channel_id,
+                what=row.text,
+                allowed=row.outcome not in _REFUSALS,
+                outcome=row.outcome,
+                rule=row.rule,
+                reload=row.reload_id,
+                result="" if row.reload is None else _result(row.reload),
+            )
 
 
-def _other_version(found: int) -> str:
-    if found > schema.VERSION:
-        return f"{_SETTING}: the database is of a newer program: run its own audit"
-    what = f"is of schema version {found}" if found else "has no tables"
-    return f"{_SETTING}: the database {what}, and no audit yet: this program's bot makes it when it starts"
-
-
-def _line(row: _AuditRow) -> Line:
-    at, user, team, channel, what, outcome, rule, reload_id, state, failure, unknown, undeliverable = row
-    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    allowed = "no" if outcome in _REFUSED else "yes"
-    result = "" if state is None else _result(state, failure, unknown=bool(unknown), untold=bool(undeliverable))
-    return dict(
-        zip(COLUMNS, (when, user, team, channel, what, allowed, outcome, rule, reload_id or "", result), strict=True)
-    )
-
-
-def _result(state: str, failure: str | None, *, unknown: bool, untold: bool) -> str:
+def _result(reload: Reload) -> str:
     """How a reload ended, as far as is known."""
-    if failure is not None:
-        why = Failure.__members__.get(failure, Failure.INTERNAL).why
-        told = f"failed: {why}" + (", but may be reloading" if unknown else "")
+    if reload.failure is not None:
+        text = f"failed: {FAILURES[reload.failure].why}" + (", but may be reloading" if reload.outcome_unknown else "")
     else:
-        told = "in flight" if state in IN_FLIGHT else "should be ready"
-    return told + (", could not be told" if untold else "")
+        text = "in flight" if reload.state in IN_FLIGHT else "should be ready"
+    return text + (", couldn't notify everyone" if reload.undeliverable else "")
 
 
-# --- telling --------------------------------------------------------------------------------------------
-
-
-def _table(found: Iterable[Line]) -> Iterator[str]:
-    rows = [COLUMNS, *(tuple(line.values()) for line in found)]
+def _table(lines: Iterable[Line]) -> Iterator[str]:
+    rows = [COLUMNS, *(line.cells() for line in lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
 
 
-def _json(found: Iterable[Line]) -> Iterator[str]:
-    for line in found:
-        yield json.dumps(line, ensure_ascii=False) + "\n"
+def _json(lines: Iterable[Line]) -> Iterator[str]:
+    """ASCII only, so that it is JSON on every terminal."""
+    for line in lines:
+        yield json.dumps(asdict(line) | {"at": f"{line.at:%Y-%m-%dT%H:%M:%SZ}"}) + "\n"
 
 
 class _Echo:
-    """A file that hands back what is written."""
+    """A file that returns what is written to it."""
 
     @staticmethod
     def write(text: str) -> str:
         return text
 
 
-def _csv(found: Iterable[Line]) -> Iterator[str]:
+def _csv(lines: Iterable[Line]) -> Iterator[str]:
     writer = csv.writer(_Echo(), lineterminator="\n")
     yield writer.writerow(COLUMNS)
-    for line in found:
-        yield writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in line.values()])
+    for line in lines:
+        yield writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in line.cells()])
 
 
-_FORMS = {"table": _table, "json": _json, "csv": _csv}
+_FORMS: Mapping[str, Callable[[Iterable[Line]], Iterator[str]]] = {"table": _table, "json": _json, "csv": _csv}

@@ -1,4 +1,5 @@
 """A Slack and a ModelsLab on this machine, and a terminal to talk through them to the real bot.
 
-Nothing here knows how the bot works: it is reached over sockets only, as the services reach it.
+They are reached over real sockets, as the services are; nothing here imports the bot but `terminal`, which runs it.
+Start reading at `terminal` for `make try`, and at `slack` for the Slack.
 """

@@ -1,23 +1,19 @@
-"""A ModelsLab on this machine: its Reload Model endpoint, its list of models, and the balance.
-
-Knows nothing of the bot but the key.
+"""A ModelsLab on this machine: its Reload Model endpoint, its lists of models, and the balance.
 
 What it answers is what ModelsLab documents, at https://docs.modelslab.com and in the ModelsLab/docs-v2 repository.
 """
 
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from bot.sandbox.answers import Answer, Exchange, Json, Raw
-from bot.sandbox.bell import Bell
-from bot.sandbox.faults import Faults
-from bot.sandbox.loopback import Loopback, Served
-from bot.sandbox.wire import JsonObject, read_object, text_of
+from bot.sandbox.answers import Answer, Exchange, Json
+from bot.sandbox.changes import Changes
+from bot.sandbox.server import Server
+from bot.sandbox.wire import JsonObject, read_object
 
 
 def error(status: int, message: object, **fields: object) -> Json:
@@ -27,39 +23,20 @@ def error(status: int, message: object, **fields: object) -> Json:
 
 ACCEPTED = Json(200, {"status": "success", "message": "Model is reloading"})
 BALANCE = Json(200, {"status": "success", "data": {"balance": 43.6, "currency": "USD"}})
-SAME_REQUEST = error(
-    200,
-    "Rate limit exceeded",
-    tips="you are sending same request multiple times, spam filter is enabled, "
-    "please wait for 30 seconds and try again",
-)
-_LIST_PATH = "/api/v4/dreambooth/model_list"
-_BUSY = error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=3)
-_BROKEN = error(500, "Internal server error. Please try again.")
-_ERROR_PAGE = Raw(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
+_TIPS = "you are sending same request multiple times, spam filter is enabled, please wait for 30 seconds and try again"
+_FAILED = error(500, "Internal server error. Please try again.")
+SAME_REQUEST = error(200, "Rate limit exceeded", tips=_TIPS)
 
-
-@dataclass(frozen=True, slots=True)
-class Pretend:
-    """A model that misbehaves: how, in words for a person, and the answers in their order; the last one stays."""
-
-    what: str
-    answers: tuple[Answer, ...]
-
-
-_UNKNOWN = "no-such-model"
-PRETEND: Mapping[str, Pretend] = {
-    _UNKNOWN: Pretend("is not known to ModelsLab", (error(200, f"Model not found: {_UNKNOWN}"),)),
-    "bad-key": Pretend("meets a key that was revoked", (error(401, "Invalid API key"),)),
-    "no-credits": Pretend(
-        "costs more than there is",
-        (error(402, "Insufficient credits. Please add more credits to continue."),),
+MISBEHAVING: Mapping[str, tuple[str, Sequence[Answer]]] = {
+    "bad-key": ("is refused, as if the API key had been revoked", [error(401, "Invalid API key")]),
+    "no-credits": ("costs too much", [error(402, "Insufficient credits. Please add more credits to continue.")]),
+    "busy": (
+        "meets a full queue, and is accepted 3 seconds later",
+        [error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=3), ACCEPTED],
     ),
-    "premium-only": Pretend("wants another plan", (error(403, "This feature requires a premium subscription"),)),
-    "busy": Pretend("meets a full queue, and is accepted 3 seconds later", (_BUSY, ACCEPTED)),
-    "broken": Pretend("meets two server errors, and is accepted then", (_BROKEN, _BROKEN, ACCEPTED)),
-    "html": Pretend("meets an error page of a proxy, and is accepted then", (_ERROR_PAGE, ACCEPTED)),
+    "broken": ("meets two server errors, and is accepted then", [_FAILED, _FAILED, ACCEPTED]),
 }
+"""How some models behave: in words, and by their answers in order, of which the last one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,90 +49,78 @@ class ReloadCall:
     body: JsonObject
 
 
-class SandboxModelsLab(Served):
-    """A ModelsLab that is served on loopback.
+class SandboxModelsLab(Server):
+    """A ModelsLab that accepts any model but "no-such-model", or with `strict` only those that it lists.
 
-    `wallet` answers a request for the balance. `models` are those that it lists besides the pretend ones, of which
-    one is unknown to it; `list_calls` counts how often it was asked to. With `spam_filter` set, a call for a model
-    that is being called already is refused as the same request.
+    `models` are the public ones that it lists, `own_models` the account's own; `wallet` answers a request for the
+    balance. `calls` are all requests to reload a model, `in_flight_max` is how many there were at once.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, spam_filter: bool = False) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, strict: bool = False) -> None:
         self.key = f"key-{secrets.token_hex(16)}"
+        self.models: list[str] = ["flux", "midjourney", "sdxl"]
+        self.own_models: list[str] = []
+        self.wallet: Answer = BALANCE
         self.calls: list[ReloadCall] = []
         self.in_flight_max = 0
-        self.spam_filter = spam_filter
+        self._strict = strict
         self._clock = clock
-        self._bell = Bell()
-        self._answers = {name: list(pretend.answers) for name, pretend in PRETEND.items()}
-        self._in_flight: Counter[str] = Counter()
-        self.wallet: Answer = BALANCE
-        self.models: list[str] = ["flux", "midjourney", "sdxl"]
-        self.list_calls = 0
-        self._faults = Faults()
-        self._server = Loopback(
+        self._changes = Changes()
+        self._answers = {name: list(answers) for name, (_, answers) in MISBEHAVING.items()}
+        self._in_flight = 0
+        self._list: Answer | None = None
+        super().__init__(
             [
-                web.post("/api/v6/images/model_reload", self._serve),
-                web.post("/api/wallet_balance", self._serve_balance),
-                web.post(_LIST_PATH, self._serve_list),
+                web.post("/api/v6/images/model_reload", self._serve_reload),
+                web.post("/api/wallet_balance", self._keyed(lambda: self.wallet)),
+                web.post("/api/v4/dreambooth/model_list", self._keyed(self._listed)),
+                web.post("/api/v3/finetune_list", self._keyed(self._listed_own)),
             ]
         )
 
     @property
     def url(self) -> str:
-        """The base to which the path of the endpoint is joined."""
-        return f"http://{self._server.host}"
+        """The base to which the path of an endpoint is joined."""
+        return f"http://{self.host}"
 
     def answer(self, model_id: str, *answers: Answer) -> None:
-        """Answer calls for this model so, in this order; the last answer stays. Without any, accept them."""
+        """Answer calls for this model with these, in order; the last one stays. Without any, accept them."""
         self._answers[model_id] = list(answers)
 
-    def fail_list(self, answer: Answer, times: int | None = None) -> None:
-        """Answer a request for the list so: as many times, or with None for ever."""
-        self._faults.add(_LIST_PATH, answer, times, None)
+    def fail_list(self, answer: Answer) -> None:
+        """Answer requests for the public models with this."""
+        self._list = answer
 
-    async def wait_for_calls(self, n: int, *, within: float = 10.0) -> None:
+    async def wait_for_calls(self, n: int, *, within: float = 30.0) -> None:
         """Wait until n calls have come in all. Raises TimeoutError."""
-        await self._bell.until(
-            lambda: len(self.calls) >= n, within, lambda: f"calls came for {[c.model_id for c in self.calls]}"
-        )
+        await self._changes.until(lambda: len(self.calls) >= n, within, lambda: f"{len(self.calls)} calls came")
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_reload(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}
-        model_id, key_ok = text_of(body.get("model_id")), body.get("key") == self.key
-        self.calls.append(ReloadCall(model_id, key_ok, self._clock(), body))
-        self._in_flight[model_id] += 1
-        self.in_flight_max = max(self.in_flight_max, self._in_flight.total())
-        self._bell.ring()
+        model_id = body.get("model_id") or ""
+        self.calls.append(ReloadCall(model_id, body.get("key") == self.key, self._clock(), body))
+        self._in_flight += 1
+        self.in_flight_max = max(self.in_flight_max, self._in_flight)
+        self._changes.notify()
         try:
-            return await self._answer(body, model_id, request)
+            return await _answer(request, self._stranger(body) or self._next(model_id))
         finally:
-            self._in_flight -= Counter((model_id,))  # keeps those only that are in flight
+            self._in_flight -= 1
 
-    async def _serve_balance(self, request: web.Request) -> web.StreamResponse:
-        body = read_object(await request.read()) or {}
-        return await (self._stranger(body) or self.wallet).send(_exchange(request, BALANCE))
+    def _keyed(self, answer: Callable[[], Answer]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Serve an endpoint that takes nothing but the key."""
 
-    async def _serve_list(self, request: web.Request) -> web.StreamResponse:
-        self.list_calls += 1
-        self._bell.ring()
-        listed = Json(200, [_listed(name) for name in sorted({*self.models, *PRETEND} - {_UNKNOWN})])
-        body = read_object(await request.read()) or {}
-        fault = self._faults.strike(_LIST_PATH, "")
-        return await (fault or self._stranger(body) or listed).send(_exchange(request, listed))
+        async def serve(request: web.Request) -> web.StreamResponse:
+            return await _answer(request, self._stranger(read_object(await request.read()) or {}) or answer())
 
-    async def _answer(self, body: JsonObject, model_id: str, request: web.Request) -> web.StreamResponse:
-        answer = self._fault(body, request.content_type) or self._next(model_id)
-        return await answer.send(_exchange(request, ACCEPTED))
+        return serve
 
-    def _fault(self, body: JsonObject, content_type: str) -> Answer | None:
-        """Find what is wrong with a request in itself."""
-        if content_type != "application/json" or not text_of(body.get("model_id")):
-            return error(400, "model_id is required")
-        unknown = sorted(body.keys() - {"key", "model_id"})
-        if unknown:
-            return error(400, {name: [f"The {name} field is unknown."] for name in unknown})
-        return self._stranger(body)
+    def _listed(self) -> Answer:
+        names = sorted({*self.models, *MISBEHAVING})
+        return self._list or Json(200, [{"model_id": name, "status": "model_ready"} for name in names])
+
+    def _listed_own(self) -> Answer:
+        return Json(200, {"status": "success", "messege": "model list", "data": self.own_models})
 
     def _stranger(self, body: JsonObject) -> Answer | None:
         if body.get("key") != self.key:
@@ -163,26 +128,17 @@ class SandboxModelsLab(Served):
         return None
 
     def _next(self, model_id: str) -> Answer:
-        if self.spam_filter and self._in_flight[model_id] > 1:
-            return SAME_REQUEST
-        answers = self._answers.get(model_id) or [ACCEPTED]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+        if not model_id:
+            return error(400, "model_id is required")
+        if answers := self._answers.get(model_id):
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+        known = model_id in (*self.models, *self.own_models) if self._strict else model_id != "no-such-model"
+        return ACCEPTED if known else error(200, f"Model not found: {model_id}")
 
 
-def _listed(model_id: str) -> JsonObject:
-    return {
-        "model_id": model_id,
-        "status": "model_ready",
-        "model_name": model_id.replace("-", " ").title(),
-        "created_at": "2023-04-01T12:00:00.000000Z",
-        "description": f"The model {model_id} of the sandbox.",
-        "screenshots": "",
-    }
-
-
-def _exchange(request: web.Request, ordinary: Answer) -> Exchange:
+async def _answer(request: web.Request, answer: Answer) -> web.StreamResponse:
     async def proceed() -> web.StreamResponse:
-        return await ordinary.send(exchange)
+        return await ACCEPTED.send(exchange)
 
     exchange = Exchange(request, proceed)
-    return exchange
+    return await answer.send(exchange)

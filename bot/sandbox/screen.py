@@ -1,108 +1,123 @@
-"""What a person sees, drawn as lines of text. Knows nothing of where the messages come from."""
+"""What people see in Slack, drawn as lines of text."""
 
 import re
-from collections.abc import Callable, Sequence
+import shutil
+import textwrap
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.core.text import harmless
-from bot.sandbox.workspace import Message, Workspace
+from bot.sandbox.workspace import Workspace
 
-# https://docs.slack.dev/messaging/formatting-message-text: <…> marks up a mention, a link or a date.
+GLUE = "\N{NO-BREAK SPACE}"
+"""A space at which no line is broken."""
+
+OUTCOME = re.compile(r"`([^`]+)` (?:should be ready now|was not reloaded)")
+"""The two sentences by which the bot says how a reload of a model went."""
+
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_INDENT = " " * 9
+
 _MARKUP = re.compile(r"<([^<>]*)>")
+"""A mention, a link or a date: https://docs.slack.dev/messaging/formatting-message-text."""
+
 _DATE = re.compile(r"!date\^(?P<unix>\d{1,11})\^(?P<format>[^^|]*)(?:\^[^|]*)?\|(?P<fallback>.*)", re.DOTALL)
 _TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b", "{date_short}": "%d %b"}
 
-_MOST_CHARACTERS = 4000
-_WIDTH = 9
-_ROW = 80
-_BOLD, _DIM, _PLAIN = "1", "2", "0"
+
+@dataclass(slots=True)
+class _Block:
+    key: Hashable
+    where: str
+    speaker: str
+    lines: list[str]
 
 
 class Screen:
-    """Draws through `write`, which takes one or more whole lines without the last line's end."""
+    """Draws blocks of lines, each below the one before. A `live` one can draw a block again in its place."""
 
-    def __init__(self, workspace: Workspace, write: Callable[[str], None], *, colour: bool) -> None:
-        self._workspace = workspace
+    def __init__(self, write: Callable[[str], None], *, live: bool, colour: bool) -> None:
         self._write = write
+        self._live = live
         self._colour = colour
+        self._size = shutil.get_terminal_size()
+        self._blocks: list[_Block] = []
 
     def note(self, text: str) -> None:
-        """Show words of the sandbox itself."""
-        self._write(text)
+        """Draw what the sandbox itself has to say."""
+        self._append(_Block(None, "", "", [line for part in text.split("\n") for line in self._wrapped(part, "  ")]))
 
-    def said(self, person: str, channel: str, text: str) -> None:
-        """Show what somebody typed."""
-        self._draw(f"#{channel}", self._painted(f"{person}> ", _BOLD), text)
+    def draw(self, where: str, speaker: str, text: str, key: Hashable = None) -> None:
+        """Draw something said somewhere; by its `key` it can be drawn again. A speaker in parentheses stands back."""
+        self._append(_Block(key, where, speaker, self._lines(where, speaker, text)))
 
-    def private(self, person: str, channel: str, text: str) -> None:
-        """Show what Slack tells one person by itself."""
-        self._draw(f"#{channel}", self._painted(f"(only {person} sees) ", _DIM), text)
+    def redraw(self, key: Hashable, text: str) -> bool:
+        """Draw something again, with another text, in its place. False where it isn't on the screen any more."""
+        self._look_at_size()
+        at = max((number for number, block in enumerate(self._blocks) if block.key == key), default=None)
+        height = sum(len(block.lines) for block in self._blocks[at:])
+        if not self._live or at is None or height > self._size.lines - 2:
+            return False
+        self._blocks[at].lines = self._lines(self._blocks[at].where, self._blocks[at].speaker, text)
+        lines = [line for block in self._blocks[at:] for line in block.lines]
+        # https://en.wikipedia.org/wiki/ANSI_escape_code#CSIsection: go up so many lines, and clear what is below.
+        self._write(f"\x1b[{height}A\x1b[J" + "".join(f"{line}\n" for line in lines))
+        return True
 
-    def message(self, message: Message, choices: Sequence[str] = ()) -> None:
-        """Show a message, or what it has become, and under it what can be pressed."""
-        name = self._channel(message.channel)
-        speaker = self._painted(self._speaker(message), _DIM if message.user else _BOLD)
-        self._draw(name, speaker, "\n".join([self._unmarked(message.text), *_rows(choices)]))
+    def _append(self, block: _Block) -> None:
+        self._look_at_size()
+        self._blocks = [*self._blocks[-self._size.lines :], block]
+        self._write("".join(f"{line}\n" for line in block.lines))
 
-    def view(self, kind: str, person: str, texts: Sequence[str], choices: Sequence[str] = ()) -> None:
-        """Show what one person sees beside the channels: a modal, or the Home tab."""
-        speaker = self._painted(f"(only {person} sees) ", _DIM)
-        self._draw(kind, speaker, "\n".join([*map(self._unmarked, texts), *_rows(choices)]))
+    def _look_at_size(self) -> None:
+        """Forget where things are when the terminal has another size: it breaks lines anew."""
+        size = shutil.get_terminal_size()
+        if size != self._size:
+            self._size = size
+            self._blocks.clear()
 
-    def _speaker(self, message: Message) -> str:
-        edited = "(edited) " if message.edits else ""
-        if message.user:
-            kind = "DM to {}" if message.via == "dm" else "only {} sees"
-            return f"({kind.format(self._name(message.user))}) {edited}"
-        thread = ", in the thread" if message.thread_ts else ""
-        shown = " and the channel" if message.broadcast else ""
-        return f"{edited}reload-model{thread}{shown}> "
+    def _lines(self, where: str, speaker: str, text: str) -> list[str]:
+        first, *rest = text.split("\n")
+        lines = self._wrapped(f"{where:<8} {speaker} {first}", _INDENT)
+        if self._colour:
+            style = _DIM if speaker.startswith("(") else _BOLD
+            lines[0] = lines[0].replace(speaker, f"{style}{speaker}{_PLAIN}", 1)
+        return lines + [line for part in rest for line in self._wrapped(_INDENT + part, _INDENT)]
 
-    def _draw(self, place: str, speaker: str, text: str) -> None:
-        lines = [harmless(line, _MOST_CHARACTERS) for line in text.splitlines() or [""]]
-        self._write(f"\n{' ' * (_WIDTH + 4)}".join([f"{place:<{_WIDTH}}{speaker}{lines[0]}", *lines[1:]]))
+    def _wrapped(self, line: str, indent: str) -> list[str]:
+        """Break a line between words, so that it fits."""
+        width = min(self._size.columns, 100) - 1
+        shown = GLUE.join(harmless(part, 4000) for part in line.split(GLUE))
+        broken = textwrap.wrap(shown, width, subsequent_indent=indent, break_on_hyphens=False)
+        return [part.replace(GLUE, " ") for part in broken] or [""]
 
-    def _painted(self, text: str, style: str) -> str:
-        return f"\x1b[{style}m{text}\x1b[{_PLAIN}m" if self._colour else text
 
-    def _name(self, user: str) -> str:
-        return self._workspace.users.get(user, user)
+def plain(text: str, workspace: Workspace) -> str:
+    """Turn Slack's markup into what Slack would show for it."""
 
-    def _channel(self, channel_id: str) -> str:
-        channel = self._workspace.channels.get(channel_id)
-        return f"#{channel.name}" if channel else channel_id
-
-    def _unmarked(self, text: str) -> str:
-        """Turn Slack's markup into what Slack would show for it."""
-        shown = _MARKUP.sub(lambda markup: self._meaning(markup[1]), text)
-        return shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-    def _meaning(self, markup: str) -> str:
-        target, _, label = markup.partition("|")
-        if date := _DATE.fullmatch(markup):
+    def meaning(markup: re.Match[str]) -> str:
+        target, _, label = markup[1].partition("|")
+        if date := _DATE.fullmatch(markup[1]):
             return _date(date)
         if target.startswith("@"):
-            return f"@{self._name(target[1:])}"
+            return f"@{workspace.users.get(target[1:], target[1:])}"
         if target.startswith("#"):
-            return self._channel(target[1:])
-        if target.startswith("!"):
-            return f"@{target[1:]}"
-        return label or target
+            return place(target[1:], workspace)
+        return f"@{target[1:]}" if target.startswith("!") else label or target
+
+    shown = _MARKUP.sub(meaning, text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    return OUTCOME.sub(lambda outcome: outcome[0].replace(" ", GLUE), shown)
 
 
-def _rows(choices: Sequence[str]) -> list[str]:
-    """Set choices in rows that fit a terminal."""
-    rows: list[str] = []
-    for choice in choices:
-        if rows and len(rows[-1]) + len(choice) < _ROW:
-            rows[-1] += f"  {choice}"
-        else:
-            rows.append(choice)
-    return rows
+def place(channel_id: str, workspace: Workspace) -> str:
+    """Name a channel as people see it."""
+    channel = workspace.channels.get(channel_id)
+    return "DM" if channel and channel.person else f"#{channel.name}" if channel else channel_id
 
 
 def _date(date: re.Match[str]) -> str:
     text, when = date["format"], datetime.fromtimestamp(int(date["unix"]), UTC).astimezone()
-    for token, strftime in _TIMES.items():
-        text = text.replace(token, when.strftime(strftime))
+    for token, form in _TIMES.items():
+        text = text.replace(token, when.strftime(form))
     return date["fallback"] if "{" in text else text

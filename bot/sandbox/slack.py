@@ -1,7 +1,4 @@
-"""A Slack on this machine: Web API, response_url, Socket Mode and signed HTTP, over real sockets.
-
-Knows nothing of the bot but the tokens and the secret that they share.
-"""
+"""A Slack on this machine: Web API, response_url, Socket Mode and signed HTTP, over real sockets."""
 
 import asyncio
 import math
@@ -15,19 +12,19 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from bot.sandbox import web_api
-from bot.sandbox.answers import Answer, Exchange, Json, RateLimited
+from bot.sandbox.answers import Answer, Exchange, Json
 from bot.sandbox.delivery import Ack, ResponseUrl
-from bot.sandbox.faults import Faults
-from bot.sandbox.loopback import Loopback, Served
 from bot.sandbox.people import People
-from bot.sandbox.wire import JsonObject, read_object, text_of
-from bot.sandbox.workspace import Refused
+from bot.sandbox.server import Server
+from bot.sandbox.wire import ApiError, JsonObject, read_object
 
 __all__ = ["RESPONSE_URL", "Ack", "ApiCall", "SandboxSlack"]
 
 RESPONSE_URL: Final = "response_url"
 
-_YES = (True, "true")
+_RESPONSE_URL_USES = 5
+_RESPONSE_URL_SECONDS = 30 * 60
+"""https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,85 +37,66 @@ class ApiCall:
     at: float
 
 
-class SandboxSlack(Served, People):
-    """A workspace that is served on loopback, with one app installed in it.
+@dataclass(slots=True)
+class _Fault:
+    where: str
+    answer: Answer
+    times: int | None
+    channel: str | None
 
-    Tokens, secret and ids are attributes, and may be changed.
-    """
+
+class SandboxSlack(People, Server):
+    """A workspace with one app installed in it. `calls` are all requests of that app."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, ack_seconds: float = 3.0) -> None:
-        super().__init__(clock=clock, ack_seconds=ack_seconds)
+        People.__init__(self, clock=clock, ack_seconds=ack_seconds)
         self.bot_token = f"xoxb-sandbox-{secrets.token_hex(8)}"
         self.app_token = f"xapp-sandbox-{secrets.token_hex(8)}"
         self.calls: list[ApiCall] = []
-        self._faults = Faults()
-        self._seconds_apart = 0.0
-        self._last_post: dict[str, float] = {}
-        self._server = Loopback(
-            [
-                web.post("/api/{method}", self._serve_api),
-                web.get("/api/{method}", self._serve_api),
-                web.post("/{kind:commands|actions|app}/{rest:.+}", self._serve_response_url),
-                web.get("/link/", self._socket_mode.serve),
-            ]
-        )
+        self._faults: list[_Fault] = []
+        routes = [web.post("/api/{method}", self._serve_api), web.get("/api/{method}", self._serve_api)]
+        routes.append(web.post("/{kind:commands|actions|app}/{rest:.+}", self._serve_response_url))
+        routes.append(web.get("/link/", self._socket_mode.serve))
+        Server.__init__(self, routes)
 
     @property
     def api_url(self) -> str:
         """The base of the Web API."""
-        return f"http://{self._server.host}/api/"
-
-    # What goes wrong
-
-    def fail(self, where: str, answer: Answer | str, *, times: int | None = None, channel: str | None = None) -> None:
-        """Make a method, or "response_url", answer so: with an error code of Slack's, or with any answer.
-
-        It does so `times` times (None: until healed), for this channel only (None: for any). Several faults of
-        one method queue up.
-        """
-        if isinstance(answer, str):
-            status = 404 if where == RESPONSE_URL else 200
-            answer = Json(status, {"ok": False, "error": answer})
-        self._faults.add(where, answer, times, channel)
-
-    def heal(self, where: str | None = None) -> None:
-        """Forget the faults of one method, or of all."""
-        self._faults.heal(where)
-
-    def enforce_rate(self, per_channel_seconds: float = 1.0) -> None:
-        """Answer 429 to a chat.postMessage that follows another in its channel sooner than this.
-
-        https://docs.slack.dev/apis/web-api/rate-limits: about one message a second a channel.
-        """
-        self._seconds_apart = per_channel_seconds
-
-    def spend(self, response_url: str) -> None:
-        """Use a response_url up."""
-        self._response_urls[response_url].spend()
-
-    # Socket Mode
+        return f"http://{self.host}/api/"
 
     @property
     def connections(self) -> int:
         """How many Socket Mode connections are open."""
-        return self._socket_mode.connections
+        return len(self._socket_mode.open)
 
-    async def wait_connected(self, n: int = 1, *, within: float = 10.0) -> None:
-        """Wait until at least n connections are open. Raises TimeoutError."""
-        await self.bell.until(
-            lambda: self.connections >= n, within, lambda: f"{self.connections} connections were open"
-        )
+    def fail(self, where: str, answer: Answer | str, *, times: int | None = None, channel: str | None = None) -> None:
+        """Make a method, or "response_url", answer with an error code or anything else, `times` None until healed."""
+        if isinstance(answer, str):
+            answer = Json(404 if where == RESPONSE_URL else 200, _no(answer))
+        self._faults.append(_Fault(where, answer, times, channel))
+
+    def heal(self, where: str | None = None) -> None:
+        """Forget the faults of one method, or of all."""
+        self._faults = [fault for fault in self._faults if where not in (None, fault.where)]
+
+    def spend(self, response_url: str) -> None:
+        """Make a response_url expire."""
+        self._response_urls[response_url].made_at = -math.inf
+
+    async def wait_connected(self, n: int = 1, *, within: float = 30.0) -> None:
+        """Wait until at least n Socket Mode connections are open. Raises TimeoutError."""
+        await self.changes.until(lambda: self.connections >= n, within, lambda: f"there were {self.connections}")
 
     async def refresh(self, *, reason: str = "refresh_requested", grace: float = 10.0) -> None:
         """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
         await self._socket_mode.refresh(reason, grace)
 
     async def cut(self) -> None:
-        """Break every connection without a word."""
+        """Break every Socket Mode connection without a word."""
         await self._socket_mode.cut()
 
     def silence(self) -> None:
-        """Leave the connections of now open, but say nothing on them any more, not even a pong."""
+        """Leave the present connections open, but send nothing more on them, not even a pong."""
         self._socket_mode.silence()
 
     async def send_envelope(self, raw: JsonObject | str, *, within: float = 3.0) -> JsonObject | None:
@@ -132,110 +110,73 @@ class SandboxSlack(Served, People):
         except TimeoutError:
             return None
 
-    # What the app asks for
-
     async def _serve_api(self, request: web.Request) -> web.StreamResponse:
         method, args = request.match_info["method"], await _args(request)
         expected = self.app_token if method == "apps.connections.open" else self.bot_token
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        denial = None if token == expected else "invalid_auth" if token else "not_authed"
 
         async def proceed() -> web.StreamResponse:
-            return web.json_response(
-                {"ok": False, "error": denial} if denial else self._call(method, args),
-                headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes))},
-            )
+            answer = self._call(method, args) if token == expected else _no("invalid_auth" if token else "not_authed")
+            return web.json_response(answer, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes))})
 
-        self._note(method, args, token_ok=denial is None)
-        channel = text_of(args.get("channel"))
-        answer = self._faults.strike(method, channel) or self._too_soon(method, channel)
-        return await (answer.send(Exchange(request, proceed)) if answer else proceed())
+        self._note(method, args, token_ok=token == expected)
+        return await self._answer(method, args.get("channel", ""), Exchange(request, proceed))
 
     def _call(self, method: str, args: JsonObject) -> JsonObject:
-        if method == "auth.test":
-            return self._identity()
         if method == "apps.connections.open":
-            return {"ok": True, "url": f"ws://{self._server.host}/link/?ticket={self._socket_mode.ticket()}"}
+            return {"ok": True, "url": f"ws://{self.host}/link/?ticket={self._socket_mode.ticket()}"}
         try:
             return web_api.call(self, method, args)
-        except Refused as refused:
-            refusal: JsonObject = {"ok": False, "error": refused.code}
-            return refusal | ({"response_metadata": {"messages": [*refused.messages]}} if refused.messages else {})
-
-    def _identity(self) -> JsonObject:
-        identity: JsonObject = {
-            "ok": True,
-            "url": f"http://{self._server.host}/",
-            "team": "Tryout",
-            "user": "reload-model",
-            "team_id": self.team_id,
-            "user_id": self.bot_user_id,
-            "bot_id": self.bot_id,
-            "is_enterprise_install": False,
-        }
-        return identity | ({"enterprise_id": self.enterprise_id} if self.enterprise_id else {})
-
-    def _too_soon(self, method: str, channel: str) -> Answer | None:
-        if method != "chat.postMessage" or not self._seconds_apart:
-            return None
-        now = self.clock()
-        if now - self._last_post.get(channel, -math.inf) < self._seconds_apart:
-            return RateLimited(math.ceil(self._seconds_apart))
-        self._last_post[channel] = now
-        return None
+        except ApiError as refused:
+            return _no(refused.code, *refused.messages)
 
     async def _serve_response_url(self, request: web.Request) -> web.StreamResponse:
-        target = self._response_urls.get(f"http://{self._server.host}{request.path}")
+        content = read_object(await request.read()) or {}
+        target = self._response_urls.get(f"http://{self.host}{request.path}")
         if target is None:
-            return _refuse(404, "invalid_url")
-        content = read_object(await request.read())
+            return web.json_response(_no("invalid_url"), status=404)
 
         async def proceed() -> web.StreamResponse:
             return self._respond(target, content)
 
-        self._note(RESPONSE_URL, content or {}, token_ok=True)
-        answer = self._faults.strike(RESPONSE_URL, target.channel)
-        return await (answer.send(Exchange(request, proceed)) if answer else proceed())
+        self._note(RESPONSE_URL, content, token_ok=True)
+        return await self._answer(RESPONSE_URL, target.channel, Exchange(request, proceed))
 
-    def _respond(self, target: ResponseUrl, content: JsonObject | None) -> web.StreamResponse:
-        refusal = target.refusal(self.clock())
-        if refusal:
-            return _refuse(404, refusal)
-        if content is None:
-            return _refuse(400, "invalid_payload")
+    def _respond(self, target: ResponseUrl, content: JsonObject) -> web.StreamResponse:
+        """Say something as a response_url does: by default to the one person only."""
+        expired = self.clock() - target.made_at > _RESPONSE_URL_SECONDS
+        if expired or target.uses >= _RESPONSE_URL_USES:
+            return web.json_response(_no("expired_url" if expired else "used_url"), status=404)
         try:
-            self._publish(target, content)
-        except Refused as refused:
-            return _refuse(400, refused.code)
+            user = None if content.get("response_type") == "in_channel" else target.user
+            self.say(target.channel, content, RESPONSE_URL, user=user)
+        except ApiError as refused:
+            return web.json_response(_no(refused.code), status=400)
         target.uses += 1
         return web.json_response({"ok": True})
 
-    def _publish(self, target: ResponseUrl, content: JsonObject) -> None:
-        """Do as a response_url is told: say something, or change the message whose button was pressed.
-
-        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
-        """
-        if target.original is not None and content.get("delete_original") in _YES:
-            self.delete(target.original)
-        elif target.original is not None and content.get("replace_original") in _YES:
-            self.replace(target.original, content)
-        else:
-            user = None if content.get("response_type") == "in_channel" else target.user
-            self.say(target.channel, content, RESPONSE_URL, user=user)
+    async def _answer(self, where: str, channel: str, exchange: Exchange) -> web.StreamResponse:
+        """Give a request the answer of the first fault that is meant for it, or else the ordinary one."""
+        for fault in self._faults:
+            if fault.where == where and fault.times != 0 and fault.channel in (None, channel):
+                fault.times = fault.times and fault.times - 1
+                return await fault.answer.send(exchange)
+        return await exchange.proceed()
 
     def _note(self, method: str, args: JsonObject, *, token_ok: bool) -> None:
         self.calls.append(ApiCall(method, args, token_ok, self.clock()))
-        self.bell.ring()
+        self.changes.notify()
 
 
-def _refuse(status: int, code: str) -> web.Response:
-    return web.json_response({"ok": False, "error": code}, status=status)
+def _no(code: str, *messages: str) -> JsonObject:
+    """Slack's answer to what it refuses: https://docs.slack.dev/apis/web-api#responses."""
+    answer: JsonObject = {"ok": False, "error": code}
+    return answer | ({"response_metadata": {"messages": messages}} if messages else {})
 
 
 async def _args(request: web.Request) -> JsonObject:
     """Read the arguments of a method: from the query, and from a body of JSON or of form fields."""
     body = await request.read()
-    args: JsonObject = dict(request.query)
     if request.content_type == "application/json":
-        return args | (read_object(body) or {})
-    return args | dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        return {**request.query, **(read_object(body) or {})}
+    return {**request.query, **dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))}

@@ -1,185 +1,172 @@
-"""The sandbox: the real bot, a Slack and a ModelsLab on this machine, and lines of text to talk through them.
-
-Knows the bot by its settings, and by what it says.
-"""
+"""`make try`: the real bot, a Slack and a ModelsLab on this machine, and lines of text to talk through them."""
 
 import asyncio
 import io
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import signal
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, TextIO
+from typing import TextIO
 
-from bot import app as service
 from bot import settings
-from bot.sandbox.lines import COMMAND, Cast, Person, Place
-from bot.sandbox.modelslab import PRETEND, SandboxModelsLab
-from bot.sandbox.playing import Tryout
+from bot.app import App
+from bot.sandbox.modelslab import MISBEHAVING, SandboxModelsLab
 from bot.sandbox.screen import Screen
+from bot.sandbox.session import COMMAND, EXAMPLE, SHORTCUT, Session
 from bot.sandbox.slack import SandboxSlack
 
-_CAST = Cast(
-    people={
-        "ada": Person("U0ADA", "models"),
-        "ben": Person("U0BEN", "ops"),
-        "eve": Person("U0EVE", "models"),
-    },
-    channels={"models": "C0MODELS", "ops": "C0OPS", "random": "C0RANDOM"},
-)
-_ALLOWED_PEOPLE = ("ada", "ben")
-_ALLOWED_CHANNELS = ("models", "ops")
-_FIRST = Place("ada", "models")
+_PEOPLE = {"U0ADA": "ada", "U0BEN": "ben", "U0EVE": "eve"}
+_USUAL = {"ada": "models", "ben": "ops", "eve": "models"}
+_CHANNELS = {"C0MODELS": "models", "C0OPS": "ops", "C0RANDOM": "random"}
+_MODELS = ("dreamshaper", "flux", "midjourney", "realistic-vision", "sdxl")
 
-_SCRIPT = (
-    "# ada reloads a model, and ben waits for the same one in another channel",
-    f"ada: {COMMAND} sdxl",
-    f"ben: {COMMAND} sdxl",
-    "wait 1",
-    "# eve is not on the list of those who may",
-    f"eve: {COMMAND} sdxl",
-    "# ModelsLab knows no model of this name",
-    f"ada: {COMMAND} no-such-model",
-    "wait 1",
-    "# what is going on?",
-    f"ben: {COMMAND} status",
-)
+_EXIT_INTERRUPTED = 130
 
-# How much longer than a reload the bot may take to tell how it went, in seconds: it asks a busy ModelsLab
-# again, and posts once a second a channel.
-_GRACE = 30.0
+_GRACE_SECONDS = 30.0
+"""How much longer than a reload the bot can take to say how it went: it tries a busy ModelsLab again."""
+
+_INTRODUCTION = f"""\
+The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
+A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
+  {EXAMPLE}          reload a model
+  ben: {EXAMPLE}     let ben, in #ops, wait for it too
+  {COMMAND} midjorney     mistype a model
+  {COMMAND}               pick a model in a form
+  {COMMAND} status        see what is running
+  home                        open the bot's Home tab
+  1                           press the button [1]
+  help                        see what else there is
+  exit                        leave
+"""
+_HELP = f"""\
+Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't.
+The bot works in #models and #ops, but not in #random. You can type:
+  {EXAMPLE}                  as the last person, in the same channel
+  ben: {EXAMPLE}             as ben
+  ben #random: {EXAMPLE}     as ben, in #random
+  3                                   press the button [3]
+  5 sdxl                              fill in the field [5]
+  home                                open the bot's Home tab
+  shortcut                            use the bot's shortcut, {SHORTCUT}
+  wait 3                              let 3 seconds pass
+  exit                                leave; so do Ctrl-D and Ctrl-C
+ModelsLab knows {", ".join(_MODELS)}. Some other models misbehave:
+""" + "".join(f"  {name:<14} {what}\n" for name, (what, _) in MISBEHAVING.items())
+
+_DEMO = f"""\
+# Nothing was typed, so this is a short demo. Ada reloads a model, and Ben waits for it too.
+ada: {EXAMPLE}
+ben: {EXAMPLE}
+wait 1
+# Ada mistypes a model.
+ada: {COMMAND} midjorney
+wait 1
+# Eve is not on the list of people who can reload models.
+eve: {EXAMPLE}
+# What is running?
+ben: {COMMAND} status
+"""
 
 
-class Bot(Protocol):
-    """The bot as it is run here."""
+async def sandbox(*, seconds: float, stdin: TextIO, stdout: TextIO) -> int:
+    """Play the lines that come from stdin, or a short demo, with reloads of this many seconds.
 
-    async def start(self) -> None:
-        """Connect, and begin to serve."""
-        ...
-
-    async def stop(self) -> None:
-        """Finish what is in hand, and disconnect."""
-        ...
-
-
-def _the_bot(env: Mapping[str, str]) -> Bot:
-    return service.Service(settings.load(env))
-
-
-async def sandbox(
-    *, seconds: float, stdin: TextIO, stdout: TextIO, bot_of: Callable[[Mapping[str, str]], Bot] = _the_bot
-) -> int:
-    """Play what comes from stdin, or a short script where nothing does, with reloads of this many seconds.
-
-    Returns the exit code: 0 if every line was understood and answered, and all that was promised was posted.
+    Returns the exit code: 0, or 1 where the bot did not answer, or 130 where it was interrupted.
     """
     for stream in (stdin, stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    prompted = stdin.isatty() and stdout.isatty()
-    async with _stage(seconds, bot_of) as slack:
-        screen = Screen(slack, _writer(stdout, prompted=prompted), colour=_in_colour(stdout))
-        screen.note(f"The two minutes of a reload are {seconds:g} seconds here, and nothing leaves this machine.")
-        playing = Tryout(slack, screen, _CAST, _FIRST, _help())
-        async with aclosing(_prompted(playing) if prompted else _piped(stdin)) as lines:
-            async for line in lines:
-                if not await playing.play(line):
-                    break
-        await playing.settle(seconds + _GRACE)
-    return 0 if playing.went_well else 1
+    prompt = None
+    if stdin.isatty() and stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from bot.sandbox.prompt import Prompt  # noqa: PLC0415 - only a terminal needs it
+
+        prompt = Prompt()
+    # https://no-color.org
+    colour = stdout.isatty() and not os.environ.get("NO_COLOR")
+    write = prompt.write if prompt else partial(print, end="", file=stdout, flush=True)
+    screen = Screen(write, live=prompt is not None, colour=colour)
+    async with _running(seconds) as (slack, modelslab):
+        screen.note(_INTRODUCTION.format(seconds=seconds))
+        session = Session(slack, modelslab, screen, _USUAL, _HELP)
+        asking = prompt.lines(lambda: f"{session.who} #{session.where}> ") if prompt else _piped(stdin)
+        await _interruptible(_play(session, asking))
+        finished = await _interruptible(session.settle(seconds + _GRACE_SECONDS))
+    if not finished:
+        return _EXIT_INTERRUPTED
+    return 0 if session.answered else 1
 
 
 @asynccontextmanager
-async def _stage(seconds: float, bot_of: Callable[[Mapping[str, str]], Bot]) -> AsyncIterator[SandboxSlack]:
-    """Run both services and the bot, which keeps its database for as long as this lasts."""
+async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxModelsLab]]:
+    """Run both services and the bot, with a database that is kept for as long as this lasts."""
     with TemporaryDirectory() as folder:
-        async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
-            for name, person in _CAST.people.items():
-                slack.add_user(person.id, name)
-            for name, channel_id in _CAST.channels.items():
+        async with SandboxSlack() as slack, SandboxModelsLab(strict=True) as modelslab:
+            modelslab.models = [*_MODELS]
+            slack.users |= _PEOPLE
+            for channel_id, name in _CHANNELS.items():
                 slack.add_channel(channel_id, name)
-            bot = bot_of(_environment(slack, modelslab, seconds, Path(folder)))
+            env = {
+                "SLACK_BOT_TOKEN": slack.bot_token,
+                "SLACK_APP_TOKEN": slack.app_token,
+                "SLACK_API_URL": slack.api_url,
+                "MODELSLAB_API_KEY": modelslab.key,
+                "MODELSLAB_URL": modelslab.url,
+                "ALLOWED_USERS": "U0ADA,U0BEN",
+                "ALLOWED_CHANNELS": "C0MODELS,C0OPS",
+                "RELOAD_SECONDS": str(seconds),
+                "DATABASE_URL": f"sqlite:///{folder}/reload-model.db",
+                "HOST": "127.0.0.1",
+                "PORT": "0",
+            }
+            bot = App(settings.load(env))
             await bot.start()
             try:
                 await slack.wait_connected()
-                yield slack
+                yield slack, modelslab
             finally:
                 await bot.stop()
 
 
-def _environment(slack: SandboxSlack, modelslab: SandboxModelsLab, seconds: float, folder: Path) -> dict[str, str]:
-    """Set the bot up as an operator would."""
-    return {
-        "SLACK_BOT_TOKEN": slack.bot_token,
-        "SLACK_APP_TOKEN": slack.app_token,
-        "SLACK_API_URL": slack.api_url,
-        "MODELSLAB_API_KEY": modelslab.key,
-        "MODELSLAB_URL": modelslab.url,
-        "ALLOWED_USERS": ",".join(_CAST.people[name].id for name in _ALLOWED_PEOPLE),
-        "ALLOWED_CHANNELS": ",".join(_CAST.channels[name] for name in _ALLOWED_CHANNELS),
-        "RELOAD_SECONDS": str(seconds),
-        "DATABASE_URL": f"sqlite:///{folder / 'reload-model.db'}",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "LOG_LEVEL": "WARNING",
-    }
+async def _play(session: Session, lines: AsyncGenerator[str, None]) -> None:
+    async with aclosing(lines):
+        async for line in lines:
+            if not await session.play(line):
+                break
 
 
 async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:
-    """Read lines as they come; where there are none at all, take the script's."""
-    line = await asyncio.to_thread(stdin.readline)
+    """Read lines as they come; where there are none at all, take the demo's."""
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str]()
+
+    def read() -> None:
+        with suppress(RuntimeError, ValueError):  # the loop, or the input, has been closed
+            for line in stdin:
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put_nowait, "")
+
+    # Waiting for input can't be interrupted, so it must not keep the program from ending.
+    threading.Thread(target=read, daemon=True).start()
+    line = await lines.get()
     if not line:
-        for scripted in _SCRIPT:
+        for scripted in _DEMO.splitlines():
             yield scripted
     while line:
         yield line
-        line = await asyncio.to_thread(stdin.readline)
+        line = await lines.get()
 
 
-async def _prompted(playing: Tryout) -> AsyncGenerator[str, None]:
-    """Ask for lines on a terminal, under the messages that come meanwhile."""
-    # Only here, as it is needed on a terminal only.
-    from prompt_toolkit import PromptSession  # noqa: PLC0415
-    from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415
-
-    session: PromptSession[str] = PromptSession(lambda: f"{playing.last.person} #{playing.last.channel}> ")
-    # Raw lets our colours through: https://python-prompt-toolkit.readthedocs.io/en/stable/pages/reference.html
-    with patch_stdout(raw=True), suppress(EOFError, KeyboardInterrupt):
-        print("help tells who and what there is; exit or Ctrl-D ends.")
-        while True:
-            yield await session.prompt_async()
-
-
-def _writer(stdout: TextIO, *, prompted: bool) -> Callable[[str], None]:
-    # At a prompt, sys.stdout is prompt_toolkit's, which keeps the line being typed whole: print looks it up anew.
-    return print if prompted else partial(print, file=stdout, flush=True)
-
-
-def _in_colour(stdout: TextIO) -> bool:
-    # https://no-color.org
-    return stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _help() -> str:
-    people = [
-        f"  {name:<14} usually in #{person.home}, {'may' if name in _ALLOWED_PEOPLE else 'may not'} reload models"
-        for name, person in _CAST.people.items()
-    ]
-    channels = [
-        f"  #{name:<13} the command {'works' if name in _ALLOWED_CHANNELS else 'does not work'} there"
-        for name in _CAST.channels
-    ]
-    models = [f"  {name:<14} {pretend.what}" for name, pretend in PRETEND.items()]
-    return "\n".join(
-        [
-            f"NAME: {COMMAND} sdxl, or NAME #CHANNEL: {COMMAND} sdxl. Without a name, who spoke last speaks again.",
-            "NAME: 3 presses [3], or takes it; NAME: type sd types into the field of a modal;",
-            "NAME: home opens the Home tab; NAME: shortcut ID uses the shortcut of that callback id.",
-            *("people:", *people),
-            *("channels:", *channels),
-            *("models, besides all others, which are accepted at once:", *models),
-            "wait 3 lets 3 seconds pass; exit, quit or Ctrl-D ends.",
-        ]
-    )
+async def _interruptible(work: Coroutine[object, object, None]) -> bool:
+    """Do work until it ends, or until Ctrl-C. False where it was interrupted."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+    if task.cancelled():
+        return False
+    task.result()
+    return True

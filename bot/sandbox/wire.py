@@ -1,21 +1,24 @@
-"""JSON as it comes off the wire. Knows nothing of what it means."""
+"""JSON as it comes off the wire, and Slack's way of saying no."""
 
 import json
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
-JsonObject: TypeAlias = dict[str, JsonValue]
+JsonObject: TypeAlias = dict[str, Any]
+
+
+class ApiError(Exception):
+    """Slack refuses: `code` is its error code, `messages` what it says besides."""
+
+    def __init__(self, code: str, *messages: str) -> None:
+        super().__init__(": ".join([code, *messages]))
+        self.code = code
+        self.messages = messages
 
 
 def read_object(data: str | bytes) -> JsonObject | None:
-    """Read one JSON object; None for whatever is not JSON, or is JSON of another kind."""
+    """Read one JSON object; None for anything else."""
     try:
-        value: JsonValue = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def text_of(value: JsonValue) -> str:
-    """Take a field that should be a string; "" for anything else."""
-    return value if isinstance(value, str) else ""

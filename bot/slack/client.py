@@ -5,8 +5,10 @@ https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -15,7 +17,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.core.retry import retry_after
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
-from bot.ops.metrics import Metrics
+from bot.urls import is_loopback
 
 CALL_SECONDS = 10
 """One call, from the first packet to the last."""
@@ -26,7 +28,15 @@ RESPOND_SECONDS = 10.0
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 """What Slack says of a token that is none, or none any more."""
 
+ProxyFor = Callable[[str], str | None]
+"""Returns the proxy for a URL, or None for a direct connection."""
+
 _NO_SENSE = "no_sense"
+
+_SLACK_HOSTS = ("slack.com", "slack-gov.com")
+
+Observe = Callable[[str], AbstractContextManager[None]]
+"""Counts a call of this method, and how it fails."""
 
 _PASSING = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
@@ -60,13 +70,20 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 class SlackClient:
-    """The Web API, called with the bot's token; retries are the desk's business, so the SDK's own are off."""
+    """The Web API, called with the bot's token; the worker retries, so the SDK's own retries are off."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, token: str, base_url: str, metrics: Metrics | None = None
+        self,
+        session: aiohttp.ClientSession,
+        token: str,
+        base_url: str,
+        observe: Observe = lambda _method: nullcontext(),
+        proxy_for: ProxyFor = lambda _url: None,
     ) -> None:
         self._session = session
-        self._metrics = metrics or Metrics()
+        self._base_url = base_url
+        self._observe = observe
+        self._proxy_for = proxy_for
         self.client = AsyncWebClient(
             token=token,
             base_url=base_url,
@@ -75,8 +92,7 @@ class SlackClient:
             logger=quiet("slack_sdk.web"),
             retry_handlers=[],
         )
-        # The session knows the proxy, if there is one: the SDK would ignore NO_PROXY.
-        self.client.proxy = None
+        self.client.proxy = proxy_for(base_url)  # set afterwards: for None the SDK would read HTTPS_PROXY by itself
         self.token_fault = ""
         """Why Slack refuses the bot's token, or nothing."""
 
@@ -90,7 +106,7 @@ class SlackClient:
 
     async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
         try:
-            with self._metrics.posting(method):
+            with self._observe(method):
                 answer = await translated(call)
         except SlackError as failed:
             if failed.code in TOKEN_FAULTS:
@@ -102,19 +118,40 @@ class SlackClient:
         return answer
 
     async def respond(self, response_url: str, **fields: object) -> None:
-        """Say something in the channel of a command, through the address that came with it, which needs no token.
+        """Post through the response_url of a command or an interaction, which needs no token.
 
-        Raises SlackRetryableError for what may pass, SlackPermanentError where the address is spent.
-        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        Raises SlackRetryableError for what may pass, SlackPermanentError for a response_url that is used up or isn't
+        Slack's. https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
-        with self._metrics.posting("response_url"):
+        with self._observe("response_url"):
+            if not self._is_slack(response_url):
+                raise SlackPermanentError("response_url_foreign")
             await self._respond(response_url, fields)
+
+    def _is_slack(self, url: str) -> bool:
+        """Whether a URL is on a host of Slack's, or on that of the configured API."""
+        api = urlsplit(self._base_url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            return is_loopback(host) and is_loopback(api.hostname or "")
+        of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
+        return parts.scheme == "https" and (of_slack or host == api.hostname)
 
     async def _respond(self, response_url: str, fields: Mapping[str, object]) -> None:
         body = {"response_type": "in_channel", "replace_original": False, **fields}
         try:
             timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)
-            async with self._session.post(response_url, json=body, timeout=timeout, allow_redirects=False) as response:
+            async with self._session.post(
+                response_url,
+                json=body,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=self._proxy_for(response_url),
+            ) as response:
                 answer = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise SlackRetryableError(f"response_url_{type(error).__name__}") from None

@@ -5,19 +5,18 @@ https://docs.slack.dev/reference/app-manifest
 
 from collections.abc import Mapping
 
-from bot.slack.payloads import COMMAND
-from bot.ui.views import PICKER
+from bot.core.command import COMMAND, SHORTCUT
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",
-    "chat:write": "status messages and follow-ups, where the bot is a member",
-    "chat:write.public": "... and in public channels where it is not",
-    "im:write": "direct messages",
+    "chat:write": "post in channels it has joined",
+    "chat:write.public": "post in public channels it hasn't joined",
+    "im:write": "send direct messages",
 }
 """What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
 
 GROUP_SCOPE = "usergroups:read"
-GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "who is in the user groups of ALLOWED_USERS"}
+GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "read the user groups in ALLOWED_USERS"}
 """What it may do besides, where the allowlist holds user groups."""
 
 EVENTS_PATH = "/slack/events"
@@ -82,7 +81,7 @@ def text(url: str | None = None, *, groups: bool = False) -> str:
     return _TEMPLATE.format(
         command=COMMAND,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
-        picker=PICKER,
+        picker=SHORTCUT,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",
         actions_url=_ACTIONS_URLS.format(url=f"{url}{EVENTS_PATH}") if url else "",

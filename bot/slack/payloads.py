@@ -1,102 +1,32 @@
-"""The shape of what Slack sends, checked before anything else looks at it. Pure: knows nothing of HTTP or of Bolt.
+"""Readers for what Slack sends: each takes one of Bolt's dictionaries, and raises Malformed where its shape is wrong.
 
+Malformed names the field, and shows nothing of what is in it. Pure.
 Commands: https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling
 Interactions: https://docs.slack.dev/reference/interaction-payloads
 Events: https://docs.slack.dev/reference/events/app_home_opened
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from bot.core.access import Person
 from bot.core.text import SLACK_ID
 from bot.errors import Malformed
-from bot.ui import buttons, views
-from bot.ui.buttons import Action
-
-COMMAND = "/reload-model"
 
 _TOKEN_LIMIT = 2000
 _TEXT_LIMIT = 8000
 _FIELDS_LIMIT = 100
 
-_Fields = Mapping[object, object]
-_NONE: _Fields = {}
+_INTERACTIONS = ("block_actions", "block_suggestion", "message_action", "shortcut", "view_closed", "view_submission")
 
-
-@dataclass(frozen=True, slots=True)
-class SlashCommand:
-    """One invocation of the slash command."""
-
-    person: Person
-    text: str
-    trigger_id: str
-    response_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Press:
-    """A button was pressed: what it asks for, and of what; the person's channel is the one that the button names.
-
-    button is unlike that of any other message or view. response_url is "" where it was pressed in a view, and not
-    below a message.
-    """
-
-    person: Person
-    action: Action
-    of: str
-    button: str
-    trigger_id: str
-    response_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The picker was submitted, with a model that was picked or typed; the person's channel is the one picked there."""
-
-    person: Person
-    picked: str
-    typed: str
-    view_id: str
-    response_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Typing:
-    """Somebody types in the picker, and wants to see which models fit."""
-
-    person: Person
-    query: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shortcut:
-    """The picker is wanted, from the list of shortcuts: without a channel."""
-
-    person: Person
-    trigger_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class HomeOpened:
-    """Somebody looks at the Home tab."""
-
-    person: Person
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Slack tells of something that this bot has no use for: a button of an earlier version, the other tab."""
-
-
-SlackRequest = SlashCommand | Press | Submission | Typing | Shortcut | HomeOpened
-Request = SlackRequest | Ignored
+Fields = Mapping[str, object]
+_NONE: Fields = {}
 
 
 def form(body: bytes) -> Mapping[str, str]:
-    """Read a form-encoded body, strictly. Raises Malformed for bytes that are no text, and for a field given twice."""
+    """Read a form-encoded body, strictly: in UTF-8, and no field twice. Raises Malformed."""
     try:
         pairs = parse_qsl(
             body.decode("utf-8"),
@@ -114,181 +44,154 @@ def form(body: bytes) -> Mapping[str, str]:
     return fields
 
 
-def json_object(text: str | bytes) -> Mapping[str, object]:
-    """Read JSON that is an object, in UTF-8. Raises Malformed for any other."""
+def json_object(text: str | bytes) -> Fields:
+    """Read JSON that is an object, in UTF-8. Raises Malformed."""
     try:
         value: object = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
     except (ValueError, RecursionError):
         raise Malformed("JSON that cannot be read") from None
     if not isinstance(value, dict):
-        raise Malformed("JSON that is no object")
+        raise Malformed("JSON that isn't an object")
     return value
 
 
-def is_ssl_check(fields: Mapping[str, str]) -> bool:
-    """Slack's certificate probe, which comes unsigned and asks for nothing.
+def is_ssl_check(fields: Fields) -> bool:
+    """Whether this is Slack's certificate probe, which comes unsigned and asks for nothing.
 
     https://docs.slack.dev/interactivity/implementing-slash-commands#validating-command
     """
     return fields.get("ssl_check") == "1" and set(fields) <= {"ssl_check", "token"}
 
 
-def challenge(body: Mapping[str, object]) -> str | None:
-    """What to answer to Slack's question whether a URL for events is this app's; None for anything else.
+def challenge(body: Fields) -> str | None:
+    """What to answer when Slack verifies the URL for events; None for any other request. Raises Malformed.
 
-    https://docs.slack.dev/reference/events/url_verification. Raises Malformed.
+    https://docs.slack.dev/reference/events/url_verification
     """
-    return _token(body, "challenge") if body.get("type") == "url_verification" else None
+    return token(body, "challenge") if body.get("type") == "url_verification" else None
 
 
-def read(body: object) -> Request:
-    """Read whatever Slack sends. Raises Malformed, which names the field at fault and shows nothing of it."""
-    if not isinstance(body, Mapping):
-        raise Malformed("a payload that is no object")
-    if "command" in body:
-        return slash_command(body)
+def ignorable(body: Fields) -> None:
+    """Return where a request for which there is no listener is well formed all the same. Raises Malformed.
+
+    Messages outlive the versions of this program, and Slack stops sending events to an app that refuses many.
+    """
     kind = body.get("type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None:
-        raise Malformed("a payload of a type that this app has no use for")
-    return reader(body)
+    if kind == "event_callback":
+        _object(body, "event")
+    elif kind in _INTERACTIONS:
+        interaction_author(body)
+    else:
+        raise Malformed("a payload of a type that this app doesn't use")
 
 
-def slash_command(payload: object) -> SlashCommand:
-    """Read an invocation of the command. Raises Malformed."""
-    if not isinstance(payload, Mapping):
-        raise Malformed("a payload that is no object")
-    if payload.get("command") != COMMAND:
-        raise Malformed("a command that is not this app's")
+@dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """One invocation of the slash command."""
+
+    person: Person
+    text: str
+    trigger_id: str
+    response_url: str
+
+
+def slash_command(command: Fields) -> SlashCommand:
+    """Read an invocation of the slash command. Raises Malformed."""
     person = Person(
-        user_id=_id(payload, "user_id"),
-        team_id=_id(payload, "team_id"),
-        channel_id=_id(payload, "channel_id"),
-        enterprise_id=_id(payload, "enterprise_id") if payload.get("enterprise_id") else "",
+        user_id=_id(command, "user_id"),
+        team_id=_id(command, "team_id"),
+        channel_id=_id(command, "channel_id"),
+        enterprise_id=_id(command, "enterprise_id") if command.get("enterprise_id") else "",
     )
-    text = _text(payload, "text")
-    return SlashCommand(person, text, _token(payload, "trigger_id"), _token(payload, "response_url"))
+    return SlashCommand(person, text(command, "text"), token(command, "trigger_id"), token(command, "response_url"))
 
 
-# --- interactions: https://docs.slack.dev/reference/interaction-payloads ----------------------------------
+def interaction_author(body: Fields, channel_id: str = "") -> Person:
+    """Who pressed, submitted or typed; channel_id is the channel that this is about. Raises Malformed.
 
-
-def _press(payload: _Fields) -> Press | Ignored:
-    """The first of the actions is the only one: each of this bot's elements is sent alone."""
-    actions = payload.get("actions")
-    if not isinstance(actions, list) or not actions or not isinstance(actions[0], Mapping):
-        raise Malformed("actions")
-    action: _Fields = actions[0]
-    asked = buttons.pressed(_text(action, "action_id"), _text(action, "value"))
-    if asked is None:
-        return Ignored()
-    what, of, channel_id = asked
-    below_a_message = _object(payload, "channel", _NONE).get("id") and payload.get("response_url")
-    url = _token(payload, "response_url") if below_a_message else ""
-    button = f"{_place(payload)}/{_token(action, 'action_id')}"
-    return Press(_person(payload, channel_id), what, of, button, _token(payload, "trigger_id"), url)
-
-
-def _place(payload: _Fields) -> str:
-    """The message or the view in which something was pressed: its id in Slack, as far as it has one."""
-    container = _object(payload, "container", _NONE)
-    names = [name for name in ("channel_id", "message_ts", "view_id") if container.get(name)]
-    return "/".join(_token(container, name) for name in names)
-
-
-def _submission(payload: _Fields) -> Submission | Ignored:
-    view = _object(payload, "view")
-    if view.get("callback_id") != views.PICKER:
-        return Ignored()
-    picked, typed, channel_id = views.picked(view)
-    if channel_id and SLACK_ID.fullmatch(channel_id) is None:
-        raise Malformed("the channel in view")
-    if len(picked) > _TEXT_LIMIT or len(typed) > _TEXT_LIMIT:
-        raise Malformed("the model in view")
-    url = _response_url_of(payload, channel_id)
-    return Submission(_person(payload, channel_id), picked, typed, _token(view, "id"), url)
-
-
-def _response_url_of(payload: _Fields, channel_id: str) -> str:
-    """The address with which the submission of a view may speak in the channel that was picked there, if it has one.
-
-    https://docs.slack.dev/interactivity/handling-user-interaction#modal-responses
-    """
-    urls = payload.get("response_urls")
-    for given in urls if isinstance(urls, list) else []:
-        if isinstance(given, Mapping) and given.get("channel_id") == channel_id:
-            return _token(given, "response_url")
-    return ""
-
-
-def _typing(payload: _Fields) -> Typing:
-    return Typing(_person(payload), _text(payload, "value"))
-
-
-def _shortcut(payload: _Fields) -> Shortcut | Ignored:
-    if payload.get("callback_id") != views.PICKER:
-        return Ignored()
-    return Shortcut(_person(payload), _token(payload, "trigger_id"))
-
-
-def _event(payload: _Fields) -> HomeOpened | Ignored:
-    event = _object(payload, "event")
-    if event.get("type") != "app_home_opened" or event.get("tab", "home") != "home":
-        return Ignored()
-    enterprise_id = _id(payload, "enterprise_id") if payload.get("enterprise_id") else ""
-    return HomeOpened(Person(_id(event, "user"), _id(payload, "team_id"), "", enterprise_id))
-
-
-def _ignored(_payload: _Fields) -> Ignored:
-    return Ignored()
-
-
-_READERS: Mapping[str, Callable[[_Fields], Request]] = {
-    "block_actions": _press,
-    "view_submission": _submission,
-    "view_closed": _ignored,
-    "block_suggestion": _typing,
-    "shortcut": _shortcut,
-    "event_callback": _event,
-}
-
-
-def _person(payload: _Fields, channel_id: str = "") -> Person:
-    """Who it is: in a channel that is shared with another organisation, user.team_id tells whose people they are.
-
-    The organisation that the payload names is the person's own only where its workspace is.
+    In a channel that is shared with another organisation, user.team_id says where the person belongs. The enterprise
+    that the payload names is the person's own only if its workspace is.
     https://docs.slack.dev/apis/slack-connect
     """
-    user, team, enterprise = (_object(payload, name, _NONE) for name in ("user", "team", "enterprise"))
+    user, team, enterprise = (_object(body, name, _NONE) for name in ("user", "team", "enterprise"))
     team_id = _id(user, "team_id") if user.get("team_id") else _id(team, "id")
     of_the_team = bool(enterprise) and team.get("id") == team_id
     return Person(_id(user, "id"), team_id, channel_id, _id(enterprise, "id") if of_the_team else "")
 
 
-# --- fields ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A button was pressed.
+
+    place is unique to the button of one message or view. response_url is "" for a button in a view, where there is no
+    message to answer below.
+    """
+
+    action_id: str
+    value: str
+    place: str
+    trigger_id: str
+    response_url: str
 
 
-def _object(payload: _Fields, name: str, absent: _Fields | None = None) -> _Fields:
-    """A field that is an object; absent, if given, stands for one that is missing or null."""
-    value = payload.get(name)
-    if value is None and absent is not None:
-        return absent
-    if not isinstance(value, Mapping):
-        raise Malformed(name)
-    return value
+def press(body: Fields, action: Fields) -> Press:
+    """Read a press of a button; action is the first of the body's actions, and the only one. Raises Malformed."""
+    action_id = token(action, "action_id")
+    container = _object(body, "container", _NONE)
+    place = [token(container, name) for name in ("channel_id", "message_ts", "view_id") if container.get(name)]
+    below_a_message = _object(body, "channel", _NONE).get("id") and body.get("response_url")
+    return Press(
+        action_id,
+        text(action, "value"),
+        "/".join([*place, action_id]),
+        token(body, "trigger_id"),
+        token(body, "response_url") if below_a_message else "",
+    )
 
 
-def _text(payload: _Fields, name: str) -> str:
-    """A field that holds what somebody typed; one that is missing holds nothing."""
-    value = payload.get(name, "")
+def chosen(view: Fields, field: str) -> str:
+    """What was picked or typed in a modal's field (its block_id and action_id), "" for nothing. Raises Malformed."""
+    state = _object(_object(_object(view, "state", _NONE), "values", _NONE), field, _NONE)
+    element = _object(state, field, _NONE)
+    option = _object(element, "selected_option", _NONE)
+    value = option.get("value") or element.get("selected_conversation") or element.get("value") or ""
+    return text({field: value}, field)
+
+
+def channel(channel_id: str) -> str:
+    """Check the id of a channel that was chosen in a modal, or is "". Raises Malformed."""
+    return _id({"channel": channel_id}, "channel") if channel_id else ""
+
+
+def response_url_for(body: Fields, channel_id: str) -> str:
+    """The response_url of a submitted modal for the channel that was chosen there, or "". Raises Malformed.
+
+    https://docs.slack.dev/interactivity/handling-user-interaction#modal-responses
+    """
+    urls = body.get("response_urls")
+    for given in urls if isinstance(urls, list) else []:
+        if isinstance(given, Mapping) and given.get("channel_id") == channel_id:
+            return token(given, "response_url")
+    return ""
+
+
+def event_author(body: Fields) -> Person:
+    """The author of an event. Raises Malformed."""
+    enterprise_id = _id(body, "enterprise_id") if body.get("enterprise_id") else ""
+    return Person(_id(_object(body, "event"), "user"), _id(body, "team_id"), "", enterprise_id)
+
+
+def text(fields: Fields, name: str) -> str:
+    """A field that holds what somebody typed; "" for one that is missing. Raises Malformed."""
+    value = fields.get(name, "")
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
         raise Malformed(name)
     return value
 
 
-def _token(payload: Mapping[str, object] | _Fields, name: str) -> str:
-    """A field that a machine made: printable ASCII, as any database can keep it."""
-    value = payload.get(name)
+def token(fields: Fields, name: str) -> str:
+    """A field that a machine made: printable ASCII, which every database can store. Raises Malformed."""
+    value = fields.get(name)
     if (
         not isinstance(value, str)
         or not 0 < len(value) <= _TOKEN_LIMIT
@@ -298,8 +201,18 @@ def _token(payload: Mapping[str, object] | _Fields, name: str) -> str:
     return value
 
 
-def _id(payload: _Fields, name: str) -> str:
-    value = payload.get(name)
+def _id(fields: Fields, name: str) -> str:
+    value = fields.get(name)
     if not isinstance(value, str) or SLACK_ID.fullmatch(value) is None:
+        raise Malformed(name)
+    return value
+
+
+def _object(fields: Fields, name: str, absent: Fields | None = None) -> Fields:
+    """A field that is an object; absent, if given, stands for one that is missing or null."""
+    value = fields.get(name)
+    if value is None and absent is not None:
+        return absent
+    if not isinstance(value, Mapping):
         raise Malformed(name)
     return value

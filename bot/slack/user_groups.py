@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.core.retry import ASKED_LIMIT
+from bot.core.retry import PAUSE_LIMIT
 from bot.errors import SlackError, SlackRetryableError
 from bot.slack.client import SlackClient
 
@@ -99,7 +99,7 @@ class UserGroups:
         if failed.code != group.fault:
             log.warning("group_not_read", group=group.id, code=failed.code, again_in=AGAIN_SECONDS)
         group.fault, group.due_at = failed.code, self._clock() + AGAIN_SECONDS
-        return min((failed.wait or 0.0) if isinstance(failed, SlackRetryableError) else 0.0, ASKED_LIMIT)
+        return min((failed.wait or 0.0) if isinstance(failed, SlackRetryableError) else 0.0, PAUSE_LIMIT)
 
 
 def reading(slack: SlackClient) -> Read:

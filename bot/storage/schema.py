@@ -1,13 +1,14 @@
-"""The tables, and how a database of an earlier version becomes one of this. Knows nothing of what is done with rows.
+"""The tables, and how a database of an earlier version becomes one of this.
 
-All times are seconds since the Unix epoch (UTC), as double precision: the same on SQLite and PostgreSQL.
+All times are seconds since the Unix epoch (UTC), in double precision: the same on SQLite and PostgreSQL. Every name
+begins with reload_model, so that the tables can share a database with another program's.
 """
 
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
+    Boolean,
     Column,
     Connection,
     Double,
@@ -15,218 +16,248 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Named,
+    Row,
     Table,
     Text,
-    TypedColumns,
-    bindparam,
     func,
     insert,
+    inspect,
     literal,
     select,
-    text,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from bot.core.models import IN_FLIGHT, JobKind, State
-from bot.errors import CannotStart
+from bot.core.models import IN_FLIGHT, Job, JobKind, Reload, State, Subscriber
+from bot.errors import CannotStart, Failure
 
 metadata = MetaData()
 
 # An INTEGER primary key is SQLite's own row number: https://www.sqlite.org/lang_createtable.html#rowid
 _Id = BigInteger().with_variant(Integer, "sqlite")
-_OF_RELOAD = "reload.id"
 
 
-class VersionColumns(TypedColumns):
-    """The version of the schema, in one row."""
-
-    version: Named[int]
-
-
-class ReloadColumns(TypedColumns):
-    """One reload of one model; failure is the name of a bot.errors.Failure."""
-
-    id: Named[str] = Column(Text, primary_key=True)
-    model_id: Named[str] = Column(Text)
-    state: Named[str] = Column(Text)
-    asked_at: Named[float] = Column(Double)
-    accepted_at: Named[float | None] = Column(Double)
-    ready_at: Named[float | None] = Column(Double)
-    ended_at: Named[float | None] = Column(Double)
-    failure: Named[str | None] = Column(Text)
-    said: Named[str] = Column(Text)
-    unknown: Named[bool]
-    undeliverable: Named[bool]
-
-    __row_pos__: tuple[str, str, str, float, float | None, float | None, float | None, str | None, str, bool, bool]
+def _reload_id() -> Column[str]:
+    reference = ForeignKey("reload_model_reloads.id", ondelete="CASCADE")
+    return Column("reload_id", Text, reference, nullable=False, index=True)
 
 
-class WatcherColumns(TypedColumns):
-    """One person's asking for a reload, from one invocation (trigger_id) in one channel."""
+version = Table("reload_model_schema", metadata, Column("version", Integer, nullable=False))
 
-    id: Named[int] = Column(_Id, primary_key=True)
-    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), index=True)
-    trigger_id: Named[str] = Column(Text, unique=True)
-    user_id: Named[str] = Column(Text)
-    channel_id: Named[str] = Column(Text)
-    asked_at: Named[float] = Column(Double)
-    response_url: Named[str] = Column(Text)
-    response_uses: Named[int] = Column(Integer)
-    told_at: Named[float | None] = Column(Double)
+reloads = Table(
+    "reload_model_reloads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("model_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_at", Double, nullable=False, index=True),
+    Column("accepted_at", Double),
+    Column("ready_at", Double),
+    Column("ended_at", Double),
+    Column("failure", Text),
+    Column("said", Text, nullable=False, default=""),
+    Column("outcome_unknown", Boolean, nullable=False, default=False),
+    Column("undeliverable", Boolean, nullable=False, default=False),
+)
+in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
+"""One reload of a model is in flight at a time. SQLite uses a partial index only for its condition in literal words."""
+Index("reload_model_one_in_flight", reloads.c.model_id, unique=True, sqlite_where=in_flight, postgresql_where=in_flight)
+was_accepted = reloads.c.accepted_at.is_not(None)
+Index(
+    "reload_model_accepted",
+    reloads.c.model_id,
+    reloads.c.accepted_at,
+    sqlite_where=was_accepted,
+    postgresql_where=was_accepted,
+)
 
-    __row_pos__: tuple[int, str, str, str, str, float, str, int, float | None]
+subscribers = Table(
+    "reload_model_subscribers",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _reload_id(),
+    # Slack's own id of the invocation, once: https://docs.slack.dev/interactivity/implementing-slash-commands
+    Column("invocation_id", Text, nullable=False, unique=True),
+    Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
+    Column("user_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("requested_at", Double, nullable=False),
+    Column("response_url", Text, nullable=False),
+    Column("response_url_uses", Integer, nullable=False, default=0),
+    Column("notified_at", Double),
+)
+Index("reload_model_requests_of_person", subscribers.c.user_id, subscribers.c.requested_at)
 
+jobs = Table(
+    "reload_model_jobs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _reload_id(),
+    Column("kind", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("channel_id", Text, nullable=False, default=""),
+    Column("subscriber_id", _Id),  # who a DM is for
+    Column("user_id", Text, nullable=False, default=""),  # who a reminder is for
+    Column("model_id", Text, nullable=False, default=""),  # the model that a reminder is about
+    Column("status_ts", Text, nullable=False, default=""),
+    # When the job can be claimed: while it is claimed, the end of its lease; infinite while it rests.
+    Column("due_at", Double, nullable=False, index=True),
+    Column("first_tried_at", Double),
+    Column("lease_owner", Text),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("crashes", Integer, nullable=False, default=0),
+)
+of_a_channel = jobs.c.kind.in_(
+    [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
+)
+"""A channel of a reload has one status message and one follow-up."""
+Index(
+    "reload_model_one_per_channel",
+    jobs.c.reload_id,
+    jobs.c.channel_id,
+    jobs.c.kind,
+    unique=True,
+    sqlite_where=of_a_channel,
+    postgresql_where=of_a_channel,
+)
+is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
+"""A person is reminded of a model once."""
+Index(
+    "reload_model_one_reminder",
+    jobs.c.user_id,
+    jobs.c.model_id,
+    unique=True,
+    sqlite_where=is_reminder,
+    postgresql_where=is_reminder,
+)
 
-class PlaceColumns(TypedColumns):
-    """A channel that a reload concerns, once it has been accepted or has failed; status_ts is its status message."""
-
-    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), primary_key=True)
-    channel_id: Named[str] = Column(Text, primary_key=True)
-    status_ts: Named[str] = Column(Text)
-
-
-class StepColumns(TypedColumns):
-    """The next thing to do for a reload.
-
-    due_at is when anybody may take it: while somebody has it (lease_owner), the end of their lease; infinite where
-    it rests until something else makes it due. person_id is whom a reminder is for.
-    """
-
-    id: Named[int] = Column(_Id, primary_key=True)
-    reload_id: Named[str] = Column(Text, ForeignKey(_OF_RELOAD, ondelete="CASCADE"), index=True)
-    kind: Named[str] = Column(Text)
-    rank: Named[int] = Column(Integer)
-    channel_id: Named[str] = Column(Text)
-    watcher_id: Named[int | None] = Column(_Id)
-    due_at: Named[float] = Column(Double, index=True)
-    tried_at: Named[float | None] = Column(Double)
-    lease_owner: Named[str | None] = Column(Text)
-    claims: Named[int] = Column(Integer)
-    attempts: Named[int] = Column(Integer)
-    crashes: Named[int] = Column(Integer)
-    person_id: Named[str | None] = Column(Text)
-
-    __row_pos__: tuple[int, str, str, int, str, int | None, float, float | None, str | None, int, int, int, str | None]
-
-
-class AuditColumns(TypedColumns):
-    """One invocation and what came of it; reload_id is that of the reload it began or joined, which may be forgotten.
-
-    outcome is "requested", "joined", a bot.command.Word or the audit of a bot.errors.Declined; rule is what let
-    the person in, or kept them out.
-    """
-
-    id: Named[int] = Column(_Id, primary_key=True)
-    at: Named[float] = Column(Double, index=True)
-    user_id: Named[str] = Column(Text)
-    team_id: Named[str] = Column(Text)
-    channel_id: Named[str] = Column(Text)
-    what: Named[str] = Column(Text)
-    outcome: Named[str] = Column(Text)
-    rule: Named[str] = Column(Text)
-    reload_id: Named[str | None] = Column(Text)
-
-    __row_pos__: tuple[int, float, str, str, str, str, str, str, str | None]
-
-
-version = Table("schema_version", metadata, VersionColumns)
-reload = Table("reload", metadata, ReloadColumns)
-watcher = Table("watcher", metadata, WatcherColumns)
-place = Table("place", metadata, PlaceColumns)
-step = Table("step", metadata, StepColumns)
-audit = Table("audit", metadata, AuditColumns)
-
-Index("by_asked_at", reload.c.asked_at)
-
-# SQLite uses a partial index only where the statement says its condition literally.
-_states: BindParameter[Sequence[State]] = bindparam("states", IN_FLIGHT, expanding=True, literal_execute=True)
-in_flight = reload.c.state.in_(_states)
-was_accepted = reload.c.accepted_at.is_not(None)
-reminds = step.c.kind == literal(JobKind.REMIND.value, literal_execute=True)
-asked_for = audit.c.reload_id.is_not(None)
-"""The conditions of the indexes below, in this order; a statement that relies on one says it in the same words."""
-
-# As text, which both databases read alike: SQLAlchemy loads both their dialects for an Index with a condition, and
-# that takes 50 ms.
-_IN_FLIGHT = ", ".join(f"'{state.value}'" for state in IN_FLIGHT)
-# One reload of a model is in flight at a time: the database says so, whoever asks and from whichever replica.
-_ONE_IN_FLIGHT = f"CREATE UNIQUE INDEX one_in_flight ON reload (model_id) WHERE state IN ({_IN_FLIGHT})"
-# A model's last accepted reload.
-_BY_MODEL = "CREATE INDEX by_model ON reload (model_id, accepted_at) WHERE accepted_at IS NOT NULL"
-# A person is reminded of a reload once, however often they ask.
-_ONE_REMINDER = f"CREATE UNIQUE INDEX one_reminder ON step (person_id, reload_id) WHERE kind = '{JobKind.REMIND.value}'"
-# The commands that a person's limit counts.
-_AUDIT_BY_PERSON = "CREATE INDEX audit_by_person ON audit (user_id, at) WHERE reload_id IS NOT NULL"
-
-
-def _run(connection: Connection, *statements: str) -> None:
-    for statement in statements:
-        connection.execute(text(statement))
-
-
-def _create(connection: Connection) -> None:
-    """Make all there is."""
-    metadata.create_all(connection, checkfirst=False)
-    _run(connection, _ONE_IN_FLIGHT, _BY_MODEL, _ONE_REMINDER, _AUDIT_BY_PERSON)
+audit = Table(
+    "reload_model_audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("user_id", Text, nullable=False),
+    Column("team_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("text", Text, nullable=False),  # what was typed or pressed
+    Column("outcome", Text, nullable=False),
+    Column("rule", Text, nullable=False),  # what allowed the person, or refused them
+    Column("reload_id", Text),  # not a foreign key: the line can outlive the reload
+)
 
 
-def _add_audit(connection: Connection) -> None:
-    audit.create(connection)
-    _run(connection, _AUDIT_BY_PERSON)
+class clock(FunctionElement[float]):  # noqa: N801 - reads as SQL
+    """The time: PostgreSQL's own, and on SQLite that of the Database's clock."""
+
+    type = Double()
+    inherit_cache = True
 
 
-def _add_reminders(connection: Connection) -> None:
-    _run(connection, "ALTER TABLE step ADD COLUMN person_id TEXT", _BY_MODEL, _ONE_REMINDER)
+@compiles(clock, "sqlite")
+def _sqlite_clock(_element: clock, _compiler: SQLCompiler, **_options: object) -> str:
+    return "reload_model_clock()"
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_add_audit, _add_reminders)
-"""The n-th, counted from 1, brings a database from version n to n + 1."""
+@compiles(clock, "postgresql")
+def _postgresql_clock(_element: clock, _compiler: SQLCompiler, **_options: object) -> str:
+    return "extract(epoch FROM clock_timestamp())::float8"
+
+
+def now(connection: Connection) -> float:
+    """The time by the database's clock."""
+    return connection.execute(select(clock())).scalar_one()
+
+
+def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
+    """A row of reloads. A failure that only a later version knows is shown as an internal one."""
+    return Reload(
+        id=row.id,
+        model_id=row.model_id,
+        state=State(row.state),
+        requested_at=row.requested_at,
+        accepted_at=row.accepted_at,
+        ready_at=row.ready_at,
+        ended_at=row.ended_at,
+        failure=Failure(row.failure) if row.failure else None,
+        said=row.said,
+        outcome_unknown=row.outcome_unknown,
+        undeliverable=row.undeliverable,
+    )
+
+
+def to_subscriber(row: Row[*tuple[object, ...]]) -> Subscriber:
+    """A row of subscribers."""
+    return Subscriber(
+        id=row.id,
+        reload_id=row.reload_id,
+        user_id=row.user_id,
+        channel_id=row.channel_id,
+        requested_at=row.requested_at,
+        response_url=row.response_url,
+        response_url_uses=row.response_url_uses,
+        notified_at=row.notified_at,
+    )
+
+
+def to_job(row: Row[*tuple[object, ...]]) -> Job:
+    """A row of jobs that was claimed."""
+    return Job(
+        id=row.id,
+        reload_id=row.reload_id,
+        kind=JobKind(row.kind),
+        channel_id=row.channel_id,
+        subscriber_id=row.subscriber_id,
+        user_id=row.user_id,
+        first_tried_at=row.first_tried_at,
+        fence=row.fence,
+        attempts=row.attempts,
+        crashes=row.crashes,
+        status_ts=row.status_ts,
+    )
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = ()
+"""The n-th, counted from 1, brings a database from version n to n + 1, and changes the tables above alike."""
 
 VERSION = len(MIGRATIONS) + 1
 
-_LOCK = 0x72656C6F6164  # "reload": any number that no other program of the database takes
+_LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program of the database takes
 
 
-# As SQLAlchemy's inspect would ask, in 20 ms less. https://www.sqlite.org/schematab.html and
-# https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CATALOG
-_HAS_VERSION = {
-    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'",
-    "postgresql": "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
-}
-
-
-def migrate(connection: Connection) -> int:
-    """Bring the database to VERSION, inside the caller's transaction, and return the version found.
+def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:
+    """Bring the database to this program's version, inside the caller's transaction.
 
     Replicas that start together take turns. Raises CannotStart for a database made by a later version.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    found = version_of(connection)
-    if found > VERSION:
+    found, wanted = version_of(connection), len(migrations) + 1
+    if found == 0:
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(insert(version).values(version=wanted))
+    elif found > wanted:
         raise CannotStart(
-            f"DATABASE_URL: the database has schema version {found}, and this program knows {VERSION}: "
-            "run the newer program, or give another database"
+            f"DATABASE_URL: the database has schema version {found}, this program knows {wanted}: "
+            "run the newer program, or use another database"
         )
-    if not found:
-        _create(connection)
-        connection.execute(insert(version).values(version=VERSION))
-    elif found < VERSION:
-        for step_up in MIGRATIONS[found - 1 :]:
-            step_up(connection)
-        connection.execute(update(version).values(version=VERSION))
-    return found
+    else:
+        for upgrade in migrations[found - 1 :]:
+            upgrade(connection)
+        connection.execute(update(version).values(version=wanted))
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables in a database, 0 where there are none. Raises CannotStart where nobody can tell."""
-    if connection.execute(text(_HAS_VERSION[connection.dialect.name])).first() is None:
+    """The version of the tables in a database, 0 if there are none. Raises CannotStart if it is not clear."""
+    if not inspect(connection).has_table(version.name):
         return 0
     versions = connection.execute(select(version.c.version)).scalars().all()
     if len(versions) != 1:
         raise CannotStart(
-            f"DATABASE_URL: the table {version.name} has {len(versions)} rows, and one is wanted, so the version of "
-            "the tables cannot be told: restore the database from a backup, or name a new one"
+            f"DATABASE_URL: the table {version.name} should have one row and has {len(versions)}, so the version of "
+            "the tables is unknown: restore the database from a backup, or use a new one"
         )
-    return versions[0]
+    found: int = versions[0]
+    return found

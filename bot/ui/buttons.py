@@ -1,19 +1,22 @@
-"""What a button does, and what its press brings back. Pure: knows nothing of messages, or of who may press.
+"""The buttons below messages and in the Home tab: what a press asks for, and what it brings back. Pure.
 
-A button's value names the channel in which what it begins is announced, as the message that carries it may have
-been sent elsewhere: as a DM, in the Home tab.
+A button's value names the channel in which the bot posts about what it starts: the button itself may be elsewhere, in a
+DM or in the Home tab.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slack_sdk.models.blocks import ButtonElement
+
 from bot.core.command import MODEL_ID
 from bot.core.text import SLACK_ID
+from bot.ui.blocks import LABEL_LIMIT, middle, plain
 
 
 class Action(StrEnum):
-    """What a press asks for; in a button's action_id, which is unique in its block by a number that may follow."""
+    """What a press asks for: the beginning of a button's action_id."""
 
     JOIN = "join"
     AGAIN = "again"
@@ -24,9 +27,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One button: its label, what its press asks for, of what, and in which channel ("" where there is none).
+    """One button; of is the id of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
-    of is the id of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and PICK, where it may be missing).
+    channel_id is "" for a button that needs no channel.
     """
 
     label: str
@@ -39,21 +42,27 @@ class Button:
         """What Slack sends back with a press, at most 2000 characters: "C0MODELS|sdxl"."""
         return f"{self.channel_id}|{self.of}"
 
-    def action_id(self, position: int) -> str:
-        """Its id at a position of its block, unlike that of any other there."""
-        return f"{self.action}:{position}"
+    def element(self, position: int = 0) -> ButtonElement:
+        """As Block Kit. Slack wants the action_ids of one block to differ, so the position follows the action."""
+        label = plain(middle(self.label, LABEL_LIMIT))
+        return ButtonElement(text=label, action_id=f"{self.action}:{position}", value=self.value)
 
 
-_ACTION_ID = re.compile(rf"({'|'.join(Action)})(?::\d{{1,3}})?", re.ASCII)
+def action_ids(action: Action) -> re.Pattern[str]:
+    """The action_ids of this action's buttons, in whatever position, as app.action() takes them."""
+    return re.compile(rf"\A{action}(:\d{{1,3}})?\Z", re.ASCII)
+
+
 _VALUE = re.compile(rf"({SLACK_ID.pattern})?\|({MODEL_ID.pattern})?", re.ASCII)
 _WITHOUT_CHANNEL = (Action.STOP_REMINDING, Action.PICK)
 
 
-def pressed(action_id: str, value: str) -> tuple[Action, str, str] | None:
-    """What a press asks for, of what and in which channel; None where no button of this bot has such ids."""
-    action_of, value_of = _ACTION_ID.fullmatch(action_id), _VALUE.fullmatch(value)
-    if action_of is None or value_of is None:
+def pressed(action_id: str, value: str) -> Button | None:
+    """The button that was pressed, without its label; None for one that this version doesn't have."""
+    action = next((each for each in Action if action_ids(each).match(action_id)), None)
+    found = _VALUE.fullmatch(value)
+    if action is None or found is None:
         return None
-    action, channel_id, of = Action(action_of[1]), value_of[1] or "", value_of[2] or ""
+    channel_id, of = found[1] or "", found[2] or ""
     complete = (channel_id or action in _WITHOUT_CHANNEL) and (of or action is Action.PICK)
-    return (action, of, channel_id) if complete else None
+    return Button("", action, of, channel_id) if complete else None

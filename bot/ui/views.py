@@ -1,20 +1,30 @@
-"""The modal in which a model is picked, and the Home tab. Pure: knows nothing of how they get to Slack.
+"""The picker (a modal) and the Home tab. Pure.
 
 https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/surfaces/app-home
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from bot.core.command import MAX_ID
-from bot.core.models import Entry, HomeData, Reminder, State
-from bot.ui import blocks, messages
-from bot.ui.blocks import LABEL_LIMIT, Block, middle
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    Block,
+    ConversationSelectElement,
+    ExternalDataSelectElement,
+    HeaderBlock,
+    InputBlock,
+    Option,
+    PlainTextInputElement,
+)
+from slack_sdk.models.views import View
+
+from bot.core.command import MAX_ID, SHORTCUT
+from bot.core.models import HomeData, ListedReload, Reminder, State
+from bot.ui import messages
+from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button
 
-View = Mapping[str, object]
-
-PICKER = "reload_model"
-"""The callback_id of the modal, and of the global shortcut that opens it."""
+PICKER = SHORTCUT
+"""The callback_id of the picker."""
 
 OPTIONS_LIMIT = 100
 """https://docs.slack.dev/reference/block-kit/block-elements/select-menu-element"""
@@ -22,134 +32,108 @@ OPTIONS_LIMIT = 100
 MODEL = "model"
 TYPED = "typed"
 WHERE = "where"
-"""The block_id and action_id of each of the modal's fields."""
+"""The block_id and action_id of each of the picker's fields."""
+
+NOT_AN_ID = "This is no model id. Pick a model above, or type its id."
+CLOSED_CHANNEL = "Models are not reloaded in this channel. Pick another."
+"""What is wrong with a field of the picker, shown below it."""
 
 _TITLE = "Reload a model"
 
 
-# --- the picker -----------------------------------------------------------------------------------------
-
-
 def picker(channel_id: str = "", model_id: str = "") -> View:
-    """The modal: which model, and where to announce it; either may be filled in.
+    """The modal that asks which model to reload, and where to post about it; either may be filled in.
 
-    The channel is remembered beside the field, for a client that cannot show such a field.
+    The channel is in private_metadata too, for clients that don't show conversation fields in modals.
     """
-    return {
-        "type": "modal",
-        "callback_id": PICKER,
-        **({"private_metadata": channel_id} if channel_id else {}),
-        "title": blocks.plain(_TITLE),
-        "submit": blocks.plain("Reload"),
-        "close": blocks.plain("Cancel"),
-        "blocks": [
-            _field(MODEL, "Model", _suggesting(model_id), optional=True),
-            _field(TYPED, "Or type its id", _typing(), optional=True),
-            _field(WHERE, "Announce it in", _announcing(channel_id)),
+    return View(
+        type="modal",
+        callback_id=PICKER,
+        private_metadata=channel_id or None,
+        title=plain(_TITLE),
+        submit=plain("Reload"),
+        close=plain("Cancel"),
+        blocks=[
+            InputBlock(
+                block_id=MODEL,
+                label=plain("Model"),
+                optional=True,
+                element=ExternalDataSelectElement(
+                    action_id=MODEL,
+                    placeholder=plain("Pick one, or search"),
+                    min_query_length=0,
+                    initial_option=option(model_id) if model_id else None,
+                ),
+            ),
+            InputBlock(
+                block_id=TYPED,
+                label=plain("Or type its id"),
+                optional=True,
+                element=PlainTextInputElement(action_id=TYPED, max_length=MAX_ID + 2),
+            ),
+            InputBlock(
+                block_id=WHERE,
+                label=plain("Announce it in"),
+                element=ConversationSelectElement(
+                    action_id=WHERE,
+                    initial_conversation=channel_id or None,
+                    default_to_current_conversation=None if channel_id else True,
+                    response_url_enabled=True,  # for channels that the bot isn't in
+                ),
+            ),
         ],
-    }
+    )
 
 
-def _field(name: str, label: str, element: Block, *, optional: bool = False) -> Block:
-    shown = {**element, "action_id": name}
-    return {"type": "input", "block_id": name, "label": blocks.plain(label), "element": shown, "optional": optional}
+def option(model_id: str) -> Option:
+    """One suggestion: a long id is shortened in the text, and whole in the value."""
+    return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
-def _suggesting(model_id: str) -> Block:
-    """A field that asks the bot for suggestions, from the first character on."""
-    chosen: Block = {"initial_option": option(model_id)} if model_id else {}
-    return {
-        "type": "external_select",
-        "placeholder": blocks.plain("Pick one, or search"),
-        "min_query_length": 0,
-        **chosen,
-    }
+def notice(text: str) -> View:
+    """A modal with nothing to submit: the answer to the picker, or a refusal. text is mrkdwn."""
+    return View(type="modal", title=plain(_TITLE), close=plain("Close"), blocks=sections(text))
 
 
-def _typing() -> Block:
-    return {"type": "plain_text_input", "max_length": MAX_ID + 2}
-
-
-def _announcing(channel_id: str) -> Block:
-    """With a response_url, for places in which the bot may not post."""
-    first: Block = {"initial_conversation": channel_id} if channel_id else {"default_to_current_conversation": True}
-    return {"type": "conversations_select", "response_url_enabled": True, **first}
-
-
-def option(model_id: str) -> Block:
-    """One suggestion: a long id is shortened in what is shown, and whole in what comes back."""
-    return {"text": blocks.plain(middle(model_id, LABEL_LIMIT)), "value": model_id}
-
-
-def picked(view: Mapping[object, object]) -> tuple[str, str, str]:
-    """The model that was picked, the one that was typed, and the channel; "" for what is not there."""
-    picked_ = _at(view, "state", "values", MODEL, MODEL, "selected_option", "value")
-    typed = _at(view, "state", "values", TYPED, TYPED, "value")
-    where = _at(view, "state", "values", WHERE, WHERE, "selected_conversation") or _at(view, "private_metadata")
-    return picked_, typed, where
-
-
-def _at(value: object, *path: str) -> str:
-    """The string at the end of a path through objects, or "" where there is none."""
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) else ""
-
-
-def told(text: str) -> View:
-    """What the modal says once it has been submitted: that it is begun, or why it is not."""
-    return {
-        "type": "modal",
-        "title": blocks.plain(_TITLE),
-        "close": blocks.plain("Close"),
-        "blocks": blocks.sections(text),
-    }
-
-
-# --- the Home tab ---------------------------------------------------------------------------------------
-
-
-def home(glance: HomeData, reload_seconds: float) -> View:
-    """What somebody who may reload models sees."""
-    flying = [block for entry in glance.in_flight for block in _flying(entry, reload_seconds, glance.now)]
-    if glance.count > len(glance.in_flight):
-        flying.append(blocks.context(f"… and {glance.count - len(glance.in_flight)} more"))
-    return {
-        "type": "home",
-        "blocks": [
-            blocks.actions([Button(_TITLE, Action.PICK)]),
+def home(data: HomeData, reload_seconds: float) -> View:
+    """The Home tab of somebody who can reload models."""
+    flying = [block for entry in data.running for block in _flying(entry, reload_seconds, data.now)]
+    if data.count > len(data.running):
+        flying.append(context(f"… and {data.count - len(data.running)} more"))
+    return View(
+        type="home",
+        blocks=[
+            ActionsBlock(elements=[Button(_TITLE, Action.PICK).element()]),
             *_titled("Being reloaded", flying),
-            *_titled("Reloaded lately", [_over(entry, reload_seconds) for entry in glance.history]),
-            *_titled("My reminders", [_reminder(reminder) for reminder in glance.reminders]),
+            *_titled("Reloaded lately", [_over(entry, reload_seconds) for entry in data.recent]),
+            *_titled("My reminders", [_reminder(reminder) for reminder in data.reminders]),
         ],
-    }
+    )
 
 
-def _flying(entry: Entry, reload_seconds: float, now: float) -> list[Block]:
-    """A reload that has not ended, with its bar once ModelsLab has accepted it."""
-    shown = [blocks.section(messages.flying(entry, reload_seconds))]
-    if entry.reload.state is State.ACCEPTED:
-        shown.append(blocks.context(messages.bar(entry.reload, now)))
-    return shown
+def home_notice(text: str) -> View:
+    """The Home tab of somebody who can't reload models, or of everybody while the database is unavailable."""
+    return View(type="home", blocks=sections(text))
 
 
 def _titled(title: str, shown: Sequence[Block]) -> Sequence[Block]:
-    return [blocks.header(title), *(shown or [blocks.context("Nothing.")])]
+    return [HeaderBlock(text=plain(title)), *(shown or [context("Nothing.")])]
 
 
-def _over(entry: Entry, reload_seconds: float) -> Block:
-    """A reload that has ended; one that did so a while ago can be asked for again, in a channel to be picked."""
+def _flying(entry: ListedReload, reload_seconds: float, now: float) -> list[Block]:
+    """A reload that has not ended, with its bar once ModelsLab has accepted it."""
+    shown: list[Block] = [section(messages.flying(entry, reload_seconds))]
+    if entry.reload.state is State.ACCEPTED:
+        shown.append(context(messages.bar(entry.reload, now)))
+    return shown
+
+
+def _over(entry: ListedReload, reload_seconds: float) -> Block:
+    """A reload that has ended; after a while its model can be reloaded again, in a channel to be picked."""
     again = Button(messages.again_label(entry.reload), Action.PICK, entry.reload.model_id)
-    return blocks.section(
-        messages.over(entry), blocks.button(again) if messages.is_old(entry, reload_seconds) else None
-    )
+    return section(messages.over(entry), again.element() if messages.is_old(entry, reload_seconds) else None)
 
 
 def _reminder(reminder: Reminder) -> Block:
     stop = Button("Stop reminding", Action.STOP_REMINDING, reminder.model_id)
-    return blocks.section(messages.reminding(reminder), blocks.button(stop))
-
-
-def home_of_a_stranger(why: str) -> View:
-    """What somebody who may not sees: why, and whom to ask."""
-    return {"type": "home", "blocks": blocks.sections(why)}
+    return section(messages.reminding(reminder), stop.element())

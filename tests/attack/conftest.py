@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.scenarios.conftest import bot, brisk, house, mode, slack
-from tests.scenarios.house import eventually
+from tests.scenarios.conftest import bot, house, mode, slack
+from tests.scenarios.house import House, eventually
 
-__all__ = ["bot", "brisk", "house", "mode", "slack"]
+__all__ = ["bot", "house", "mode", "slack"]
 
 ROUND = 100
 """Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
@@ -74,12 +74,17 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
         await asyncio.gather(*batch)
 
 
+@pytest.fixture(autouse=True)
+def impatient(house: House) -> None:
+    """A body that never ends is given up soon."""
+    house.hurry(http_body=0.4)
+
+
 @pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])
 def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
     """Either for a moment, or for a share of the long run."""
-    monkeypatch.setattr("bot.slack.connections.HEAD_SECONDS", 0.4)
-    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.4)
-    monkeypatch.setattr("bot.worker.delivery.ASKED_LIMIT", 0.1)  # for how long an answer may hold a channel
+    monkeypatch.setattr("bot.core.retry.wait", lambda *_: 0.05)
+    monkeypatch.setattr("bot.worker.delivery.PAUSE_LIMIT", 0.1)  # for how long an answer may hold a channel
     if request.param == "moment":
         return Attack(0.0)
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]

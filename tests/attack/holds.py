@@ -7,7 +7,14 @@ from tests.secrecy import remember, scan
 
 _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d\d \w{{3}}, )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
 
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed", "groups_stumbled", "crashed")
+_NEVER_LOGGED = (
+    "background_task_failed",
+    "crashed",
+    "groups_stumbled",
+    "internal_error",
+    "job_crashed",
+    "worker_failed",
+)
 
 
 def harmless(text: str) -> None:

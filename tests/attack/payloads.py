@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tests.attack.junk import Json, spoilt
 
-TEAM: dict[str, Json] = {"id": "T0TRYOUT", "domain": "sandbox"}
-USER: dict[str, Json] = {"id": "U0ADA", "username": "ada", "name": "ada", "team_id": "T0TRYOUT"}
+TEAM: dict[str, Json] = {"id": "T0SANDBOX", "domain": "sandbox"}
+USER: dict[str, Json] = {"id": "U0ADA", "username": "ada", "name": "ada", "team_id": "T0SANDBOX"}
 CHANNEL: dict[str, Json] = {"id": "C0MODELS", "name": "models"}
-URL = "https://hooks.slack.com/actions/T0TRYOUT/1/x"
+URL = "https://hooks.slack.com/actions/T0SANDBOX/1/x"
 
 _COMMON: dict[str, Json] = {
-    "api_app_id": "A0TRYOUT",
+    "api_app_id": "A0SANDBOX",
     "token": "deprecated",
     "trigger_id": "1.2.abc",
     "team": TEAM,
@@ -33,7 +33,7 @@ _ACTION: dict[str, Json] = {
 }
 _VIEW: dict[str, Json] = {
     "id": "V0VIEW",
-    "team_id": "T0TRYOUT",
+    "team_id": "T0SANDBOX",
     "type": "modal",
     "callback_id": "reload",
     "private_metadata": "C0MODELS",
@@ -41,7 +41,7 @@ _VIEW: dict[str, Json] = {
     "state": {"values": {"model": {"model_id": {"type": "plain_text_input", "value": "sdxl"}}}},
     "blocks": [],
     "root_view_id": "V0VIEW",
-    "app_id": "A0TRYOUT",
+    "app_id": "A0SANDBOX",
     "bot_id": "B0BOT",
 }
 _MESSAGE: dict[str, Json] = {"type": "message", "text": "sdxl is idle", "user": "U0ADA", "ts": "1700000000.000100"}
@@ -87,12 +87,12 @@ INTERACTIONS: Mapping[str, dict[str, Json]] = {
 
 _EVENT: dict[str, Json] = {
     "token": "deprecated",
-    "team_id": "T0TRYOUT",
-    "api_app_id": "A0TRYOUT",
+    "team_id": "T0SANDBOX",
+    "api_app_id": "A0SANDBOX",
     "type": "event_callback",
     "event_id": "Ev0EVENT",
     "event_time": 1700000000,
-    "authorizations": [{"enterprise_id": None, "team_id": "T0TRYOUT", "user_id": "U0BOT", "is_bot": True}],
+    "authorizations": [{"enterprise_id": None, "team_id": "T0SANDBOX", "user_id": "U0BOT", "is_bot": True}],
 }
 EVENTS: Mapping[str, dict[str, Json]] = {
     "app_home_opened": {
@@ -108,7 +108,7 @@ EVENTS: Mapping[str, dict[str, Json]] = {
 
 COMMAND: dict[str, Json] = {
     "token": "deprecated",
-    "team_id": "T0TRYOUT",
+    "team_id": "T0SANDBOX",
     "team_domain": "sandbox",
     "channel_id": "C0MODELS",
     "channel_name": "models",
@@ -116,9 +116,9 @@ COMMAND: dict[str, Json] = {
     "user_name": "ada",
     "command": "/reload-model",
     "text": "sdxl",
-    "response_url": "https://hooks.slack.com/commands/T0TRYOUT/1/x",
+    "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
     "trigger_id": "1.2.abc",
-    "api_app_id": "A0TRYOUT",
+    "api_app_id": "A0SANDBOX",
     "is_enterprise_install": "false",
 }
 

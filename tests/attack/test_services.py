@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from bot.errors import ModelsLabError, SlackError
 from bot.modelslab.client import ModelsLab
 from bot.ops.logging import Redactor
-from bot.sandbox.answers import Exchange
 from bot.slack.client import BoundedResponse, SlackClient
 from bot.slack.user_groups import members_in
+from tests.answers import Exchange
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, unmoved
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
@@ -140,7 +140,7 @@ async def test_any_answer_of_slack(bot: House, attack: Attack) -> None:
         bot.slack.add_channel(channel, channel.lower())
         bot.slack.fail(method, answer, times=1, channel=channel)
         await bot.ask(f"m{number}", channel=channel)
-        over = "SELECT 1 FROM reload WHERE model_id = ? AND state = 'done'"
+        over = "SELECT 1 FROM reload_model_reloads WHERE model_id = ? AND state = 'done'"
         await eventually(lambda: bot.sql(over, f"m{number}"), within=30.0)
         unmoved(bot)
 

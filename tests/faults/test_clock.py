@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from bot.core.clock import SteadyClock
-from bot.core.models import JobKind
+from bot.core.outcomes import Accepted
+from bot.storage import jobs, requests
 from bot.storage.database import Database
-from bot.storage.store import Store
+from bot.storage.requests import Request
+from bot.worker.loop import CALLS, NOTIFICATIONS
 from tests.faults.fleet import fleet
-from tests.store.world import ask
+from tests.scenarios.house import eventually
 
 # Python runs this before all else: time.time() then says what a wrong clock would.
 _WRONG_CLOCK = """
@@ -41,21 +43,20 @@ async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -
         assert all(ack.text.startswith("Reloading") for ack in acks)
         assert 3 <= took < 3 + asked + 2
         assert not bots.told("comes late")
-        assert {len(bots.replicas[name].of("follow_up_posted")) for name in ("fast", "slow")} != {0}
+        await eventually(lambda: [replica for replica in bots.replicas.values() if replica.of("notified")])
 
 
 async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite a step of the system's clock does not move what is pending."""
     database = Database(f"sqlite:///{tmp_path}/x.db", SteadyClock())
     await database.start()
-    store = Store(database, "one")
-    await store.open()
-    await store.ask(ask("sdxl"))
-    [work] = await store.claim([JobKind.CALL], 1)
-    await store.accepted(work.step, 100.0)
-    before = await store.next_due([JobKind.FOLLOW_UP])
+    await database.run(jobs.open_database)
+    await database.run(requests.ask, Request("t", "U0ADA", "C0MODELS", "sdxl", ""))
+    [call], _ = await database.run(jobs.claim, "one", {CALLS: 1}, 10.0)
+    await database.run(jobs.record, "one", call.job, Accepted(100.0))
+    _, before = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    after = await store.next_due([JobKind.FOLLOW_UP])
+    _, after = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
     await asyncio.shield(database.stop())
 
     assert before is not None

@@ -1,225 +1,236 @@
-"""The terminal plays lines to a bot, and knows whether the bot kept its word."""
+"""The terminal shows what Slack would show, and answers a mistake with what would have worked."""
 
-import io
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
+import asyncio
+import re
+import time
+from datetime import UTC, datetime
 
 import pytest
-from prompt_toolkit.application import create_app_session
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import settings
-from bot.sandbox import terminal
+from bot.sandbox.display import Display
+from bot.sandbox.modelslab import ReloadCall, SandboxModelsLab
+from bot.sandbox.screen import Screen, plain
+from bot.sandbox.session import SHORTCUT, Session
+from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.wire import JsonObject
+from bot.slack import manifest
+from tests.sandbox.conftest import App
+from tests.sandbox.test_people import FORM
+from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
+from tests.sandbox.test_web_api import plain as plain_text
 
 
-class Handler(Protocol):
-    """Bolt's Socket Mode handler, whose methods are untyped."""
+class Terminal:
+    """A session whose output is kept, line by line."""
 
-    async def connect_async(self) -> None:
-        """Connect."""
-        ...
+    def __init__(self, slack: SandboxSlack) -> None:
+        self.written: list[str] = []
+        self.screen = Screen(self.written.append, live=False, colour=False)
+        self.modelslab = SandboxModelsLab()
+        self.session = Session(slack, self.modelslab, self.screen, {"ada": "models", "ben": "ops"}, "HELP")
+        self.session.answer_seconds = 0.1
 
-    async def close_async(self) -> None:
-        """Disconnect."""
-        ...
-
-
-class FakeBot:
-    """A bot that says what the real one says, and keeps its word at once, unless the model is "forgotten"."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self.settings = settings.load(env)
-        self.running = False
-        self.heard: list[tuple[str, str]] = []
-        self._web = AsyncWebClient(token=self.settings.slack_bot_token, base_url=self.settings.slack_api_url)
-        app = AsyncApp(client=self._web)
-        app.command("/reload-model")(self._reload)
-        self._handler: Handler = AsyncSocketModeHandler(app, self.settings.slack_app_token)
-
-    async def start(self) -> None:
-        """Connect."""
-        await self._handler.connect_async()
-        self.running = True
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        await self._handler.close_async()
-        self.running = False
-
-    async def _reload(self, ack: AsyncAck, command: Mapping[str, str]) -> None:
-        user, model = command["user_id"], command["text"]
-        self.heard.append((command["user_name"], model))
-        if model == "too-long":
-            await ack("x" * 40_001)
-        elif user not in self.settings.allowed_users or model == "status":
-            await ack("You get no more than this.")
-        else:
-            await ack(f"Reloading `{model}` (reload `abc123`).")
-            said = "does not matter" if model == "forgotten" else "should be ready now"
-            text = f"<@{user}> `{model}` {said}. (reload `abc123`)"
-            await self._web.chat_postMessage(channel=command["channel_id"], text=text)
-
-
-class Stage:
-    """Runs the sandbox with a fake bot, and keeps what it printed."""
-
-    def __init__(self) -> None:
-        self.bots: list[FakeBot] = []
-        self.stdout = io.StringIO()
-
-    async def play(self, text: str) -> int:
-        """Play lines from a pipe; return the exit code."""
-        return await self.run(io.StringIO(text))
-
-    async def run(self, stdin: io.StringIO) -> int:
-        """Play lines from stdin; return the exit code."""
-        return await terminal.sandbox(seconds=0.5, stdin=stdin, stdout=self.stdout, bot_of=self._bot_of)
-
-    @property
-    def printed(self) -> list[str]:
-        """The lines that were printed."""
-        return self.stdout.getvalue().splitlines()
-
-    def _bot_of(self, env: Mapping[str, str]) -> FakeBot:
-        self.bots.append(FakeBot(env))
-        return self.bots[-1]
+    async def type(self, *lines: str) -> list[str]:
+        """Type lines, and return what they added."""
+        before = len(self.written)
+        for line in lines:
+            assert await self.session.play(line)
+        return "".join(self.written[before:]).splitlines()
 
 
 @pytest.fixture
-def stage() -> Stage:
-    """A sandbox that has not begun."""
-    return Stage()
+def typed(slack: SandboxSlack, app: App) -> Terminal:
+    """A terminal with an app that greets, and that opens a modal with ada's shortcut and on "modal"."""
+
+    async def answer(ack: AsyncAck, client: AsyncWebClient, command: dict[str, str]) -> None:
+        if command["text"] == "modal":
+            await ack()
+            await client.views_open(trigger_id=command["trigger_id"], view=FORM)
+        else:
+            await ack("Hello.", blocks=[{**SECTION, "text": plain_text("For `sdxl`"), "accessory": button("Go")}])
+
+    async def suggest(ack: AsyncAck, payload: JsonObject) -> None:
+        found = [name for name in ("flux", "sd-turbo", "sdxl") if payload["value"] in name]
+        await ack(options=[{"text": plain_text(name), "value": name} for name in found])
+
+    async def submitted(ack: AsyncAck, view: JsonObject) -> None:
+        values = view["state"]["values"]
+        if values["b-note"]["note"]["value"] != "right":
+            await ack(response_action="errors", errors={"b-note": "Wrong."})
+        else:
+            await ack(response_action="update", view={**MODAL, "title": plain_text("Done")})
+
+    async def nothing(ack: AsyncAck) -> None:
+        await ack()
+
+    slack.add_user("U0BEN", "ben")
+    app.bolt.command("/reload-model")(answer)
+    app.bolt.options("model")(suggest)
+    app.bolt.view("form")(submitted)
+    app.bolt.action("press")(nothing)
+    return Terminal(slack)
 
 
-async def test_lines_are_played_one_after_another(stage: Stage) -> None:
-    """Each line is shown with its ack before the next one, and what was promised is waited for."""
-    code = await stage.play("ada: /reload-model sdxl\n\nben: /reload-model status\nwait 0\n# done\n")
-    follow_up = "#models  reload-model> @ada `sdxl` should be ready now. (reload `abc123`)"
-    at_once = [line for line in stage.printed if line != follow_up]
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("hello you", "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)"),
+        ("wait long", "I don't understand 'wait long'. Try: /reload-model sdxl (or type help)"),
+        ("/reload sdxl", "There is no command /reload here. Try: /reload-model sdxl"),
+        ("reload-model flux", "A command begins with a slash. Try: /reload-model flux"),
+        ("ben /reload-model", "A name is followed by a colon. Try: ben: /reload-model"),
+        ("ben:", "What does ben do? Try: ben: /reload-model sdxl"),
+        ("bob: home", "There is nobody called bob here. Try ada or ben."),
+        ("ada #nope: home", "There is no channel #nope here. Try #models or #ops."),
+        ("shortcut nope", "There is no shortcut nope; this app has reload_model."),
+        ("7", "There is no [7] now. Try: /reload-model sdxl"),
+    ],
+)
+async def test_a_mistake_is_answered_with_what_works(typed: Terminal, line: str, answer: str) -> None:
+    """In words, and the bot is not to blame."""
+    assert await typed.type(line) == [answer]
+    assert typed.session.answered
 
-    assert code == 0
-    assert at_once == [
-        "The two minutes of a reload are 0.5 seconds here, and nothing leaves this machine.",
-        "#models  ada> /reload-model sdxl",
-        "#models  (only ada sees) Reloading `sdxl` (reload `abc123`).",
-        "#ops     ben> /reload-model status",
-        "#ops     (only ben sees) You get no more than this.",
-        "# done",
+
+async def test_people_speak_and_press_by_number(typed: Terminal) -> None:
+    """A button beside a text is named after the model there, and is for those who see it."""
+    shown = await typed.type("", "# a comment", "help", "wait 0", "BEN: /reload-model hi", "ada: 1", "ben: 1 x", "5")
+
+    assert shown == [
+        "# a comment",
+        "HELP",
+        "#ops     ben: /reload-model hi",
+        "#ops     (only ben sees) For `sdxl`",
+        "         [1] Go: sdxl",
+        "Only ben sees [1]. Try: ben: 1",
+        "[1] takes nothing but its number. Try: 1",
+        "There is no [5] now. Try 1.",
     ]
-    assert stage.printed.count(follow_up) == 1
+    assert await typed.type("[1]") == ["#ops     ben: [1] Go: sdxl", "The bot has shown nothing new."]
+    assert not await typed.session.play("exit")
 
 
-async def test_without_any_input_a_script_is_played(stage: Stage) -> None:
-    """Two people ask for one model, a third may not, one model fails, and somebody asks how things are."""
-    code = await stage.play("")
-    typed = [line for line in stage.printed if "> /reload-model" in line]
-
-    assert code == 0
-    assert typed == [
-        "#models  ada> /reload-model sdxl",
-        "#ops     ben> /reload-model sdxl",
-        "#models  eve> /reload-model sdxl",
-        "#models  ada> /reload-model no-such-model",
-        "#ops     ben> /reload-model status",
+async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
+    """A typeahead takes the one option that it finds, or lists those that there are."""
+    opened = await typed.type("ada: /reload-model modal")
+    assert opened[1:] == [
+        "modal    (only ada sees) Hello",
+        "         x",
+        "         [1] model: -",
+        "         [2] note: hello",
+        "         [3] where: #models",
+        "         [4] Go",
+        "         1 sdxl fills in [1]; 4 alone presses [4].",
     ]
+    assert (await typed.type("1 nope"))[1:] == ["modal    (only ada sees) model: nope", "         nothing found"]
+    assert (await typed.type("1 sd"))[1:] == ["modal    (only ada sees) model: sd", "         [5] sd-turbo  [6] sdxl"]
+    assert "         [1] model: sdxl" in await typed.type("6")
+    assert "         [1] model: flux" in await typed.type("1 fl")
+    assert (await typed.type("2"))[1:] == ["What goes into [2]? Try: 2 sdxl"]
+    assert (await typed.type("3"))[1:] == ["What goes into [3]? Try: 3 #ops"]
+    assert "         [3] where: #ops" in await typed.type("3 #ops")
+    assert "         [2] note: hello (Wrong.)" in await typed.type("4")
+    assert "         [2] note: right" in await typed.type("2 right")
+    assert (await typed.type("4"))[1:] == ["modal    (only ada sees) Done", "         x"]
+    assert await typed.type("4") == ["There is no [4] now. Try: /reload-model sdxl"]
 
 
-async def test_the_real_bot_keeps_its_word(stage: Stage) -> None:
-    """The script's promises are kept by the bot itself, which has two askers to tell and a failure."""
-    code = await terminal.sandbox(seconds=0.1, stdin=io.StringIO(), stdout=stage.stdout)
-    posted = [line for line in stage.printed if "reload-model" in line.partition("> ")[0]]
+async def test_a_bot_that_does_not_answer_is_to_blame(slack: SandboxSlack) -> None:
+    """Slack's error shows, whatever somebody did."""
+    silent = Terminal(slack)
+    slack.open_modal(slack.new_trigger("U0ADA", ""), FORM)
+    shown = await silent.type("shortcut", "ada: home", "1 sdxl")
 
-    assert code == 0
-    assert len([line for line in posted if "`sdxl` should be ready now" in line]) == 2
-    assert len([line for line in posted if "`no-such-model` was not reloaded" in line]) == 1
-
-
-async def test_the_bot_is_set_up_as_an_operator_would(stage: Stage) -> None:
-    """The bot gets its settings from an environment, and is stopped in the end."""
-    await stage.play("quit\n")
-    (bot,) = stage.bots
-
-    assert not bot.running
-    assert bot.settings.allowed_users == {"U0ADA", "U0BEN"}
-    assert bot.settings.allowed_channels == ("C0MODELS", "C0OPS")
-    assert (bot.settings.reload_seconds, bot.settings.port) == (0.5, 0)
-    assert not Path(bot.settings.database_url.removeprefix("sqlite:///")).parent.exists()
+    assert shown[1::2] == ["#models  (only ada sees) That failed with the error dispatch_failed."] * 3
+    assert f"callback_id: {SHORTCUT}" in manifest.text()
+    assert not silent.session.answered
 
 
-async def test_a_line_that_ends_it_ends_it(stage: Stage) -> None:
-    """What comes after exit is not played."""
-    assert await stage.play("exit\nada: /reload-model sdxl\n") == 0
-    assert len(stage.printed) == 1
+async def test_the_end_waits_for_the_reloads_that_are_running(slack: SandboxSlack) -> None:
+    """Until the bot has said how they went, or for so long."""
+    quiet = Terminal(slack)
+    quiet.session.quiet_seconds = 0.0
+    quiet.modelslab.calls += [ReloadCall(name, key_ok=True, at=time.time(), body={}) for name in ("flux", "sdxl")]
+    ending = asyncio.create_task(quiet.session.settle(within=5.0))
+    await asyncio.sleep(0)
+    slack.say("C0MODELS", {"text": "`sdxl` should be ready now"}, "api")
+    slack.say("C0MODELS", {"text": "`flux` was not reloaded: no."}, "api")
+    await ending
+    assert quiet.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
+    assert quiet.session.answered
+    quiet.modelslab.calls.append(ReloadCall("sdxl", key_ok=True, at=time.time() + 1, body={}))
+    await quiet.session.settle(within=0.0)
+    assert quiet.written[-1] == "The bot has not said in time how sdxl went.\n"
+    assert not quiet.session.answered
 
 
-async def test_a_line_that_is_not_understood_is_told(stage: Stage) -> None:
-    """The rest is played all the same, and the exit code tells."""
-    assert await stage.play("nonsense\nada: /reload-model sdxl\n") == 1
-    assert stage.printed[1].startswith("'nonsense' is not understood: what is said here looks like ada: ")
-    assert "#models  ada> /reload-model sdxl" in stage.printed
+class Paper:
+    """What stands on a terminal on which some of it is written anew."""
+
+    def __init__(self, slack: SandboxSlack) -> None:
+        self.lines: list[str] = []
+        self.display = Display(slack, Screen(self.write, live=True, colour=False))
+
+    def write(self, text: str) -> None:
+        """Write, after so many lines up where the text begins with that."""
+        if up := re.match(r"\x1b\[(\d+)A\x1b\[J", text):
+            del self.lines[-int(up[1]) :]
+            text = text[up.end() :]
+        self.lines += text.splitlines()
 
 
-async def test_help_lists_who_and_what_there_is(stage: Stage) -> None:
-    """People, channels and the models that misbehave are listed."""
-    assert await stage.play("help\n") == 0
-    assert "  eve            usually in #models, may not reload models" in stage.printed
-    assert "  #random        the command does not work there" in stage.printed
-    assert "  no-such-model  is not known to ModelsLab" in stage.printed
+def test_an_edited_message_changes_in_its_place(slack: SandboxSlack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its buttons keep their numbers; where it has left the screen, it shows again below."""
+    paper = Paper(slack)
+    two = {"type": "actions", "elements": [button("One", action_id="1"), button("Two", action_id="2")]}
+    message = slack.say("C0MODELS", {"text": "x", "blocks": [SECTION, two]}, "api")
+    reply = slack.say("C0MODELS", {"text": "y", "reply_broadcast": True}, "api", thread_ts=message.ts)
+    replied = "#models  reload-model (reply): y"
+    assert paper.lines == ["#models  reload-model: x", "         [1] One  [2] Two", replied]
+    slack.edit("C0MODELS", message.ts, {"blocks": [{**two, "elements": [button("Two", action_id="2")]}]})
+    assert paper.lines == ["#models  reload-model: [2] Two", replied]
+    monkeypatch.setenv("COLUMNS", "60")
+    slack.edit("C0MODELS", reply.ts, {"text": "z"})
+    assert paper.lines[2:] == ["#models  (edited) reload-model (reply): z"]
 
 
-async def test_a_command_without_a_good_ack_is_told(stage: Stage) -> None:
-    """Slack's own words are shown, and the exit code tells."""
-    assert await stage.play("ada: /reload-model too-long\n") == 1
-    assert stage.printed[2] == '#models  (only ada sees) /reload-model too-long failed with the error "msg_too_long"'
+async def test_views_change_in_their_place(slack: SandboxSlack) -> None:
+    """An open Home tab when the app publishes it, and a modal when it is filled in."""
+    paper = Paper(slack)
+    slack.publish_home("U0ADA", HOME)
+    assert paper.lines == []
+    await paper.display.open_home("U0ADA")
+    slack.publish_home("U0ADA", HOME)
+    slack.publish_home("U0ADA", {**HOME, "blocks": [{"type": "actions", "elements": [button()]}]})
+    assert paper.lines == ["home     (only ada sees) [1] Press"]
+    await paper.display.choices[1].act("U0ADA", "")
+    slack.open_modal(slack.new_trigger("U0ADA", ""), FORM)
+    await paper.display.choices[3].act("U0ADA", "typed")
+    assert "         [3] note: typed" in paper.lines
 
 
-async def test_a_broken_promise_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was promised and did not come is named, and the exit code tells."""
-    monkeypatch.setattr(terminal, "_GRACE", -0.4)
+def test_lines_fit_without_breaking_words(slack: SandboxSlack) -> None:
+    """Nor the sentences that say how a reload went, and nothing gets through that would move a terminal."""
+    written: list[str] = []
+    text = plain(f"{'word ' * 15}`sdxl` should be ready now\x1b[31m &lt;b&gt;", slack)
+    Screen(written.append, live=False, colour=True).draw("#models", "(only ada sees)", text)
+    first, second = "".join(written).splitlines()
 
-    assert await stage.play("ada: /reload-model forgotten\n") == 1
-    assert stage.printed[-1] == "missing: ada was not told in #models what became of forgotten (reload abc123)"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """Say so."""
-        return True
+    assert first == f"#models  \x1b[2m(only ada sees)\x1b[0m {'word ' * 10}word"
+    assert second == "         word word word word `sdxl` should be ready now�[31m <b>"
 
 
-async def test_on_a_terminal_there_is_a_prompt(stage: Stage) -> None:
-    """Lines are typed at a prompt, until Ctrl-D."""
-    stage.stdout = Terminal()
-    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        keys.send_text("nonsense\rben: /reload-model sdxl\r\x04")
-        assert await stage.run(Terminal()) == 1
-    assert stage.bots[0].heard == [("ben", "sdxl")]
-
-
-@pytest.mark.parametrize(("no_color", "colour"), [("", "\x1b[1m"), ("1", "")])
-async def test_colour_is_for_terminals(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, no_color: str, colour: str
-) -> None:
-    """Output to a terminal is in colour, unless NO_COLOR is set."""
-    monkeypatch.setenv("NO_COLOR", no_color)
-    stage.stdout = Terminal()
-    await stage.play("ada: /reload-model status\n")
-
-    assert stage.printed[1].startswith(f"#models  {colour}ada> ")
-
-
-async def test_undecodable_input_is_a_line_like_any_other(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 do not end the sandbox, nor does a character that the output cannot show."""
-    (tmp_path / "in").write_bytes(b"ada: /reload-model status\n\xff\n")
-    with (tmp_path / "in").open(encoding="utf-8") as stdin, (tmp_path / "out").open("w", encoding="ascii") as stdout:
-        code = await terminal.sandbox(seconds=0.5, stdin=stdin, stdout=stdout, bot_of=FakeBot)
-
-    assert code == 1
-    assert "'?' is not understood" in (tmp_path / "out").read_text(encoding="ascii")
+def test_markup_shows_as_slack_shows_it(slack: SandboxSlack) -> None:
+    """https://docs.slack.dev/messaging/formatting-message-text."""
+    slack.dm("U0ADA")
+    at = datetime.fromtimestamp(1_700_000_000, UTC).astimezone()
+    for text, shown in {
+        "<@U0ADA> and <@U0BEN>": "@ada and @U0BEN",
+        "<#C0MODELS> <#C0X|x> <#DU0ADA>": "#models C0X DM",
+        "<!channel> <https://example.com|the page> <https://example.com>": "@channel the page https://example.com",
+        "<!date^1700000000^{date_short_pretty} at {time_secs}|x>": f"{at:%d %b} at {at:%H:%M:%S}",
+        "<!date^1700000000^{ago}|some time ago>": "some time ago",
+    }.items():
+        assert plain(text, slack) == shown

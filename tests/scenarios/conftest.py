@@ -17,20 +17,6 @@ def mode(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten what keeps a scenario waiting and is not its point."""
-    monkeypatch.setattr("bot.worker.delivery.CHANNEL_SECONDS", 0.02)
-    monkeypatch.setattr("bot.worker.loop.call_wait", lambda _attempts, _asked: 0.05)
-    monkeypatch.setattr("bot.worker.loop.post_wait", lambda _attempts, _asked: 0.05)
-    monkeypatch.setattr("bot.worker.loop.STOP_SECONDS", 0.5)
-    monkeypatch.setattr("bot.storage.database._SQLITE_BUSY", 0.3)
-    monkeypatch.setattr("bot.slack.http.STOP_SECONDS", 0.2)
-    monkeypatch.setattr("bot.slack.http.LINGER_SECONDS", 0.3)
-    monkeypatch.setattr("bot.app.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("bot.slack.socket_mode.RETRY_SECONDS", 0.05)
-
-
 @pytest.fixture
 async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two channels that the bot is in, and four people."""

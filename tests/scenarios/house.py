@@ -6,9 +6,9 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,13 +16,16 @@ import aiohttp
 from aiohttp import web
 
 from bot import settings
-from bot.app import Service
+from bot.app import App
+from bot.core.models import Reminder
+from bot.core.timing import Timing
+from bot.handlers.requests import Requests
 from bot.ops import logging as logs
-from bot.sandbox.answers import Answer, Exchange
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
 from bot.worker.loop import Worker
+from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
@@ -33,18 +36,36 @@ MODELS, OPS = "C0MODELS", "C0OPS"
 READY = "should be ready now"
 FAILED = "was not reloaded"
 
-_RESTS = "kind = 'remind' OR (kind = 'close' AND claims > 0 AND tried_at IS NULL)"
-_SETTLED = f"NOT EXISTS (SELECT 1 FROM step WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
-_ENDED = "(SELECT count(*) FROM reload WHERE state = 'done')"
+_NOW = "(julianday('now') - 2440587.5) * 86400"
+_RESTS = (
+    f"kind = 'reminder' OR (kind = 'status' AND lease_owner IS NULL AND first_tried_at IS NULL AND due_at > {_NOW})"
+)
+_SETTLED = f"NOT EXISTS (SELECT 1 FROM reload_model_jobs WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
+_ENDED = "(SELECT count(*) FROM reload_model_reloads WHERE state = 'done')"
+
+BRISK = Timing(
+    sqlite_busy=0.3,
+    stop=0.5,
+    channel_gap=0.02,
+    call_retry=0.05,
+    post_retry=0.05,
+    post_retry_most=0.05,
+    start_retry=0.05,
+    http_linger=0.3,
+    http_stop=0.2,
+    home_gather=0.02,
+    home_per_tab=0.0,
+)
+"""What keeps a scenario waiting and is not its point takes less time."""
 
 _RELOAD_ID = re.compile(r"\(reload `([^`]+)`\)")
-_NEVER_LOGGED = ("command_stumbled", "step_crashed", "turn_failed")
+_NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
 
 T = TypeVar("T")
 Record = Mapping[str, object]
 
 
-async def eventually(look: Callable[[], T], *, within: float = 10.0) -> T:
+async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
     """Look again and again until there is something true to return. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
@@ -52,7 +73,7 @@ async def eventually(look: Callable[[], T], *, within: float = 10.0) -> T:
     return found
 
 
-async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float = 30.0) -> T:
     """Ask again and again until the answer is something true. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := await ask()):  # noqa: ASYNC110 - as above
@@ -83,7 +104,7 @@ class AcceptThenHang:
         """Proceed, then say nothing."""
         await exchange.proceed()
         self.accepted.set()
-        return await exchange.silence()
+        return await Hang().send(exchange)
 
 
 class Log:
@@ -106,7 +127,7 @@ class Log:
         """The records of one event."""
         return [record for record in self.records if record["event"] == event]
 
-    async def wait_for(self, event: str, n: int = 1, *, within: float = 10.0) -> Record:
+    async def wait_for(self, event: str, n: int = 1, *, within: float = 30.0) -> Record:
         """Wait until an event has been logged n times, and return the last record. Raises TimeoutError."""
         return (await eventually(lambda: found if len(found := self.of(event)) >= n else [], within=within))[-1]
 
@@ -137,9 +158,11 @@ class House:
             self.env["SLACK_APP_TOKEN"] = slack.app_token
         else:
             self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        self.timing = BRISK
+        """How long the bot's parts wait; set before it is started."""
         self.mishaps = False
         """Whether errors of the bot's own are what the scenario is about."""
-        self.service: Service | None = None
+        self.app: App | None = None
         self.starting: asyncio.Task[None] | None = None
 
     # --- the bot ------------------------------------------------------------------------------------
@@ -149,8 +172,8 @@ class House:
         self.env |= env
         config = settings.load(self.env)
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
-        self.service = Service(config)
-        self.starting = asyncio.create_task(self.service.start())
+        self.app = App(config, self.timing)
+        self.starting = asyncio.create_task(self.app.start())
         return self.starting
 
     async def open(self, **env: str) -> None:
@@ -161,12 +184,12 @@ class House:
 
     async def shut(self) -> None:
         """Stop the bot."""
-        service, starting, self.service, self.starting = self.service, self.starting, None, None
+        app, starting, self.app, self.starting = self.app, self.starting, None, None
         if starting is not None:
             starting.cancel()
             await asyncio.wait([starting])
-        if service is not None:
-            await service.stop()
+        if app is not None:
+            await app.stop()
 
     async def reopen(self, **env: str) -> None:
         """Stop the bot and start it again, as at a new version's roll-out."""
@@ -177,13 +200,25 @@ class House:
         """Start the bot anew with reloads that take long enough for people to join them."""
         await self.reopen(RELOAD_SECONDS="0.6")
 
+    def hurry(self, **times: float) -> None:
+        """From the next start on, let these things take so many seconds."""
+        self.timing = replace(self.timing, **times)
+
     @property
-    def desk(self) -> Worker:
-        """The bot's desk, as what receives presses has it."""
-        assert self.service is not None
-        desk = self.service._desk  # noqa: SLF001 - nothing over a socket asks for all that it does
-        assert desk is not None
-        return desk
+    def worker(self) -> Worker:
+        """The bot's worker."""
+        assert self.app is not None
+        return self.app.worker
+
+    @property
+    def requests(self) -> Requests:
+        """What the bot's handlers ask of its database."""
+        assert self.app is not None
+        return self.app.requests
+
+    async def reminders(self, user: str) -> Sequence[Reminder]:
+        """A person's reminders."""
+        return (await self.requests.home(user)).reminders
 
     @property
     def secrets(self) -> list[str]:
@@ -193,8 +228,8 @@ class House:
     @property
     def port(self) -> int:
         """The port of the bot's HTTP face."""
-        assert self.service is not None
-        return self.service.port
+        assert self.app is not None
+        return self.app.port
 
     @property
     def url(self) -> str:
@@ -207,7 +242,7 @@ class House:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
-    async def wait_ready(self, status: int = 200, *, within: float = 10.0) -> Mapping[str, str]:
+    async def wait_ready(self, status: int = 200, *, within: float = 30.0) -> Mapping[str, str]:
         """Wait until /readyz answers so, and return the parts that it names."""
 
         async def look() -> Mapping[str, str]:
@@ -237,18 +272,18 @@ class House:
             and all(word in message.text for word in words)
         ]
 
-    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 10.0) -> Message:
+    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
         """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""
         await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=within)
         return self.said(*words, channel=channel)[-1]
 
-    async def wait_done(self, n: int = 1, *, within: float = 10.0) -> None:
+    async def wait_done(self, n: int = 1, *, within: float = 30.0) -> None:
         """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
         await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
-    async def wait_step(self, kind: str, *, within: float = 10.0) -> None:
-        """Wait until a step of this kind is in hand."""
-        held = "SELECT count(*) FROM step WHERE kind = ? AND lease_owner IS NOT NULL"
+    async def wait_job(self, kind: str, *, within: float = 30.0) -> None:
+        """Wait until a job of this kind is running."""
+        held = "SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL"
         await eventually(lambda: self.sql(held, kind)[0][0], within=within)
 
     # --- what is written down -----------------------------------------------------------------------
@@ -265,7 +300,7 @@ class House:
     @property
     def reloads(self) -> list[tuple[object, ...]]:
         """Each reload's model, state, and why it failed."""
-        return self.sql("SELECT model_id, state, failure FROM reload ORDER BY asked_at")
+        return self.sql("SELECT model_id, state, failure FROM reload_model_reloads ORDER BY requested_at")
 
     # --- what holds in every scenario ---------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.scenarios.house import House, Record, Stopwatch, eventually
 from tests.secrecy import remember, scan
 
-_PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
+PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
 
 class Process:
@@ -20,7 +20,7 @@ class Process:
     def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str, measured: bool = True) -> None:
         """measured: whether its coverage counts, which makes it slow."""
         self._folder = folder
-        passed_on = _PASSED_ON if measured else ("PATH",)
+        passed_on = PASSED_ON if measured else ("PATH",)
         self._env = {name: os.environ[name] for name in passed_on if name in os.environ} | dict(env)
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
@@ -90,7 +90,7 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until it says that it is ready."""
-        await eventually(lambda: self.of("ready"), within=15.0)
+        await eventually(lambda: self.of("ready"), within=30.0)
 
 
 class Machine:

@@ -2,18 +2,16 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from bot.errors import DatabaseUnavailable
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House, reload_id
+from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
-DATA = Path(__file__).parent.parent / "data"
 
-_LINES = "SELECT user_id, team_id, channel_id, what, outcome, rule, reload_id FROM audit ORDER BY id"
+_LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FROM reload_model_audit ORDER BY id"
 
 
 @one_mode
@@ -22,9 +20,9 @@ async def test_every_command_is_kept(bot: House) -> None:
     first = await bot.ask("sdxl", ADA)
     for text, user in (("sdxl", EVE), ("status", BEN), ("two words\u202e", BEN), ("", EVE)):
         await bot.ask(text, user)
-    await bot.wait_sql("SELECT count(*) = 5 FROM audit")
+    await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_audit")
 
-    home = ("T0TRYOUT", MODELS)
+    home = ("T0SANDBOX", MODELS)
     assert bot.sql(_LINES) == [
         (ADA, *home, "sdxl", "requested", ADA, reload_id(first.text)),
         (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),
@@ -40,20 +38,20 @@ async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.Monke
     bot.mishaps = True
     monkeypatch.setattr("bot.ui.messages.reloading", lambda *_: 1 / 0)
     await bot.ask("sdxl")
-    await bot.wait_sql("SELECT count(*) FROM audit WHERE outcome = 'stumbled'")
+    await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'internal_error'")
 
 
 @one_mode
 async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not take a line, the answer is as ever, and the log has what it said."""
 
-    async def away(*_: object) -> None:
-        raise DatabaseUnavailable("away")
+    def away(*_: object) -> None:
+        raise OperationalError("INSERT", None, Exception("away"))
 
-    monkeypatch.setattr("bot.storage.store.Store.note", away)
+    monkeypatch.setattr("bot.storage.history.add_note", away)
     ack = await bot.ask("sdxl", EVE)
 
-    assert "You are not allowed" in ack.text
+    assert "You don't have permission" in ack.text
     assert (await bot.log.wait_for("note_not_kept"))["outcome"] == "not_allowed"
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
 
@@ -66,14 +64,13 @@ async def test_before_the_tables_are_open(house: House) -> None:
     with closing(sqlite3.connect(house.database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         starting = house.begin()
-        await house.log.wait_for("database_away")
+        await house.log.wait_for("database_unavailable")
         house.slack.request_url = f"{house.url}/slack/events"
         ack = await house.ask("sdxl")
     await starting
 
-    assert "I am still starting" in ack.text
+    assert "I'm still starting up." in ack.text
     assert house.log.of("command")[-1]["outcome"] == "not_ready"
-    assert house.sql(_LINES) == []
 
 
 @one_mode
@@ -85,9 +82,9 @@ async def test_somebody_who_asks_too_often(bot: House) -> None:
     await bot.ask("three", BEN)
     await bot.wait_done(2)
 
-    assert "You have asked for 1 reloads within 10 minutes" in ack.text
+    assert "You've hit the limit of 1 reloads in 10 minutes." in ack.text
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["one", "three"]
-    refused = "SELECT outcome, rule FROM audit WHERE reload_id IS NULL"
+    refused = "SELECT outcome, rule FROM reload_model_audit WHERE reload_id IS NULL"
     assert bot.sql(refused) == [("too_many_commands", "COMMANDS_PER_PERSON")]
 
 
@@ -101,52 +98,7 @@ async def test_too_many_reloads_in_flight(bot: House) -> None:
     await bot.wait_done()
     later = await bot.ask("two", BEN)
 
-    assert refused.text.startswith("1 models are being reloaded, and that is as many as may be at once.")
+    assert refused.text.startswith("1 models are already reloading, which is the limit.")
     assert "is being reloaded already" in joined.text
     assert later.text.startswith("Reloading `two`")
     await bot.wait_done(2)
-
-
-@one_mode
-async def test_a_database_of_version_1(house: House) -> None:
-    """The file of a bot without an audit is upgraded, and each of its reloads, whatever its state, is finished."""
-    with closing(sqlite3.connect(house.database)) as connection:
-        connection.executescript((DATA / "v1.sql").read_text(encoding="utf-8"))
-    await house.open(HISTORY_DAYS="36500")
-
-    await house.wait_done(7)
-
-    assert house.sql("SELECT version FROM schema_version") == [(3,)]
-    assert sorted(house.reloads, key=str) == [
-        ("accepted", "done", None),
-        ("done", "done", None),
-        ("failed", "done", "UNKNOWN_MODEL"),
-        ("in-hand", "done", None),
-        ("requested", "done", None),
-        ("telling", "done", None),
-        ("undeliverable", "done", "CREDITS"),
-    ]
-    assert sorted(call.model_id for call in house.modelslab.calls) == ["in-hand", "requested"]
-    assert (
-        len(house.said(READY, "`accepted`", channel=MODELS)) == len(house.said(READY, "`accepted`", channel=OPS)) == 1
-    )
-    assert len(house.said(READY, "`telling`")) == len(house.said("`failed` was not reloaded")) == 1
-    assert house.said("`done`") == house.said("`undeliverable`") == []
-
-
-@one_mode
-async def test_a_database_of_version_2(house: House) -> None:
-    """The file of a bot without reminders is upgraded, and each of its reloads, whatever its state, is finished."""
-    with closing(sqlite3.connect(house.database)) as connection:
-        connection.executescript((DATA / "v2.sql").read_text(encoding="utf-8"))
-    await house.open(HISTORY_DAYS="36500")
-
-    await house.wait_done(8)
-
-    assert house.sql("SELECT version FROM schema_version") == [(3,)]
-    assert {state for _, state, _ in house.reloads} == {"done"}
-    assert sorted(call.model_id for call in house.modelslab.calls) == ["in-hand", "requested"]
-    for channel in (MODELS, OPS):
-        assert len(house.said(READY, "`accepted`", channel=channel)) == 1
-    assert len(house.said(READY, "`telling`")) == len(house.said("`failed` was not reloaded")) == 1
-    assert len(house.sql("SELECT * FROM audit WHERE at <= 1700000300")) == 11

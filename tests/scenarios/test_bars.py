@@ -5,25 +5,18 @@ import json
 
 import pytest
 
-from bot.sandbox.answers import Answer, Hang, Held, RateLimited, Raw
 from bot.sandbox.workspace import Message
 from bot.ui import messages
+from tests.answers import Answer, Hang, Held, RateLimited, Raw
 from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House, eventually
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 
-@pytest.fixture(autouse=True)
-def quick_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars that move several times a second, however many there are."""
-    monkeypatch.setattr("bot.worker.loop.bar_wait", lambda _: 0.1)
-    monkeypatch.setattr("bot.worker.loop.BAR_LAST", 0.05)
-    monkeypatch.setattr("bot.storage.store.BAR_EDITS", 1e6)
-
-
 @pytest.fixture
 async def slow(bot: House) -> House:
-    """A house whose reloads take long enough for a bar to move."""
+    """A bot whose reloads take long enough for a bar to move, and whose bars move several times a second."""
+    bot.hurry(bar_every=0.1, bar_least=0.1, bar_last=0.05, bar_edit=0.3)
     await bot.reopen(RELOAD_SECONDS="1.2")
     return bot
 
@@ -59,7 +52,7 @@ async def test_a_bar_moves(slow: House) -> None:
 
 async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is under way one may join; then be reminded; and after a while reload it again."""
-    monkeypatch.setattr("bot.core.models.A_WHILE", 1.0)
+    monkeypatch.setattr("bot.core.models.REPEAT_AFTER", 1.0)
     await slow.ask("sdxl")
     status = await slow.wait_said("is reloading")
     assert _labels(status) == ["Notify me too"]
@@ -69,14 +62,13 @@ async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.Monke
     assert _labels(status) == []
 
     await eventually(lambda: _labels(status) == ["Reload again"])
-    await slow.wait_sql("SELECT count(*) = 0 FROM step")
+    await slow.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
     assert status.text.startswith("✓ `sdxl`")
 
 
 @pytest.mark.parametrize("fault", [RateLimited(30), Raw(500, b""), Hang()], ids=["limited", "failing", "silent"])
-async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer) -> None:
     """It is the first thing that is dropped: not tried again, and nothing else waits for it."""
-    monkeypatch.setattr("bot.worker.loop.BAR_EDIT_SECONDS", 0.3)
     slow.slack.fail("chat.update", fault, times=1)
     await slow.ask("sdxl", ADA, MODELS)
     await slow.log.wait_for("bar_dropped")
@@ -89,14 +81,15 @@ async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer, monkey
     assert {message.text[:1] for message in slow.said("expected ready")} == {"✓"}
 
 
-async def test_bars_that_hang_keep_no_hand_from_a_post(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every hand that moves bars in use, and one hand for posts, all that was promised comes in time."""
-    monkeypatch.setattr("bot.worker.loop.BARS_AT_ONCE", 1)
-    monkeypatch.setattr("bot.worker.loop.POSTS_AT_ONCE", 1)
+async def test_bars_that_hang_hold_up_no_follow_up(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every slot for bars in use, and one slot for notifications, every follow-up comes in time."""
+    slow.hurry(bar_edit=5.0)
+    monkeypatch.setattr("bot.worker.loop.STATUS_SLOTS", 1)
+    monkeypatch.setattr("bot.worker.loop.NOTIFICATION_SLOTS", 1)
     await slow.reopen()
     slow.slack.fail("chat.update", Hang(), channel=MODELS, times=1)
     await slow.ask("sdxl", ADA, MODELS)
-    await slow.wait_step("bar")
+    await slow.wait_job("status")
     await slow.ask("flux", BEN, OPS)
     await slow.wait_said(READY, channel=MODELS)
     await slow.wait_said(READY, channel=OPS)
@@ -105,51 +98,24 @@ async def test_bars_that_hang_keep_no_hand_from_a_post(slow: House, monkeypatch:
 
 
 async def test_a_bar_is_never_the_last_word(slow: House) -> None:
-    """An edit that Slack makes only after the message was closed is put right."""
+    """An edit that Slack makes only after the follow-up is not the last one."""
+    slow.hurry(bar_edit=5.0)
+    await slow.reopen()
     held = asyncio.Event()
     slow.slack.fail("chat.update", Held(held), times=1)
     await slow.ask("sdxl")
     await slow.wait_said(READY)
-    status = await slow.wait_said("✓ `sdxl`")
     held.set()
-    await slow.log.wait_for("bar_overtaken")
+    status = await slow.wait_said("✓ `sdxl`")
     await slow.wait_done()
 
-    await eventually(lambda: status.edits and "is reloading" in status.edits[-1] and status.text.startswith("✓"))
+    assert "is reloading" in status.edits[-1]
+    assert status.text.startswith("✓")
     assert slow.log.of("lease_lost") == []
 
 
-async def test_a_bar_that_another_replica_dropped(slow: House) -> None:
-    """Whose bar is gone while the reload is still under way closes nothing."""
-    held = asyncio.Event()
-    slow.slack.fail("chat.update", Held(held), times=1)
-    await slow.ask("sdxl")
-    await slow.wait_step("bar")
-    slow.sql("DELETE FROM step WHERE kind = 'bar'")
-    held.set()
-    await slow.wait_done()
-
-    assert slow.log.of("bar_overtaken") == []
-    assert len(_edits(slow)) == 2
-
-
-async def test_a_bar_whose_process_died(slow: House) -> None:
-    """Nobody knows what came of its last move, so it moves no more."""
-    await slow.reopen(RELOAD_SECONDS="3")
-    await slow.ask("sdxl")
-    await slow.wait_sql("SELECT count(*) FROM step WHERE kind = 'bar'")
-    await slow.shut()
-    slow.sql("UPDATE step SET crashes = 1 WHERE kind = 'bar'")
-    moved = len(_edits(slow))
-    await slow.open()
-    await slow.wait_done()
-
-    assert ["░" in edit for edit in _edits(slow)[moved:]] == [False]
-
-
-async def test_a_short_reload_has_no_bar(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_short_reload_has_no_bar(bot: House) -> None:
     """Where there would be nothing to see before the end there is nothing to edit."""
-    monkeypatch.setattr("bot.worker.loop.BAR_LAST", 0.15)
     await bot.ask("sdxl")
     await bot.wait_done()
 
@@ -166,6 +132,6 @@ async def test_a_closing_that_cannot_be_worded(bot: House, monkeypatch: pytest.M
     await bot.ask("sdxl")
     await bot.wait_done()
 
-    assert len(bot.log.of("step_crashed")) == 8
+    assert len(bot.log.of("job_crashed")) == 8
     assert len(bot.said(READY)) == 1
     bot.mishaps = True

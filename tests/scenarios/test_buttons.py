@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bot.sandbox.answers import Held
 from bot.sandbox.delivery import Ack
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.workspace import Message
+from tests.answers import Held
 from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, House, eventually, locked, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -70,7 +70,10 @@ async def test_a_double_click_joins_once(bot: House) -> None:
     await asyncio.gather(press(bot, status, NOTIFY, BEN), press(bot, status, NOTIFY, BEN))
     await press(bot, status, NOTIFY, ADA)
 
-    assert bot.sql("SELECT user_id, count(*) FROM watcher GROUP BY user_id ORDER BY user_id") == [(ADA, 1), (BEN, 1)]
+    assert bot.sql("SELECT user_id, count(*) FROM reload_model_subscribers GROUP BY user_id ORDER BY user_id") == [
+        (ADA, 1),
+        (BEN, 1),
+    ]
 
 
 @one_mode
@@ -82,9 +85,9 @@ async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
     left_on_a_screen = replace(status)
     await bot.wait_said(READY)
     await press(bot, left_on_a_screen, NOTIFY, BEN)
-    await answered(bot, "That reload is over", user=BEN)
+    await answered(bot, "That reload has already finished", user=BEN)
 
-    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 # --- Try again, Reload again ----------------------------------------------------------------------------
@@ -134,7 +137,7 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
     held = asyncio.Event()
     await bot.ask("sdxl")
     await bot.wait_said(READY)
-    await bot.wait_sql("SELECT (strftime('%s','now') - ended_at) > 1.2 FROM reload WHERE state = 'done'")
+    await bot.wait_sql("SELECT (strftime('%s','now') - ended_at) > 1.2 FROM reload_model_reloads WHERE state = 'done'")
     bot.modelslab.answer("flux", Held(held), ACCEPTED)
     await bot.ask("flux")
     history = await bot.slack.command("history", user=BEN, channel=OPS)
@@ -183,8 +186,8 @@ async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> 
     await answered(bot, "I will remind you", "`sdxl`", user=BEN)
     await bot.wait_done()
     await bot.shut()
-    bot.sql("UPDATE reload SET ready_at = ready_at - 6 * 86400")
-    bot.sql("UPDATE step SET due_at = due_at - 6 * 86400 WHERE kind = 'remind'")
+    bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
+    bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
     await bot.open()
     reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab removes it tomorrow")
 
@@ -202,16 +205,17 @@ async def test_reminding_stops(bot: House) -> None:
     await press(bot, follow_up, REMIND)
     await press(bot, follow_up, REMIND)
     await answered(bot, "I will remind you", n=2)
-    assert bot.sql("SELECT count(*) FROM step WHERE kind = 'remind'") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(1,)]
     await bot.wait_done()
     await bot.shut()
-    bot.sql("UPDATE step SET due_at = 0 WHERE kind = 'remind'")
+    bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'reminder'")
     await bot.open()
     reminder = await bot.wait_said("`sdxl` was reloaded")
     await press(bot, reminder, "Stop reminding")
     await answered(bot, "not remind you")
 
-    assert bot.sql("SELECT count(*) FROM step WHERE kind = 'remind'") == [(0,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
 # --- who may press --------------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ async def test_reminding_stops(bot: House) -> None:
 
 @pytest.mark.parametrize(
     ("user", "team", "words"),
-    [(EVE, None, "You are not allowed"), (ADA, "T0OTHER", "Only people of this bot's own workspace")],
+    [(EVE, None, "You don't have permission"), (ADA, "T0OTHER", "Only members of this bot's workspace")],
     ids=["not named", "of another organisation"],
 )
 async def test_whoever_may_not_is_told_so_privately(bot: House, user: str, team: str | None, words: str) -> None:
@@ -241,7 +245,7 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Hous
     failure = await a_failure(bot)
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await press(bot, failure, AGAIN)
-    await answered(bot, f"I reload models only in <#{OPS}>")
+    await answered(bot, f"I only work in <#{OPS}>")
 
     assert len(bot.modelslab.calls) == 1
 
@@ -253,7 +257,7 @@ async def test_the_database_is_away_when_a_button_is_pressed(bot: House) -> None
     await bot.wait_done()
     with locked(bot.database):
         await press(bot, failure, AGAIN)
-        await answered(bot, "Nothing was started")
+        await answered(bot, "I didn't start anything")
 
     assert len(bot.modelslab.calls) == 1
 
@@ -264,13 +268,12 @@ async def test_a_reload_that_is_forgotten_cannot_be_reminded_of(bot: House) -> N
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
     await bot.wait_done()
-    bot.sql("DELETE FROM step")
-    bot.sql("DELETE FROM place")
-    bot.sql("DELETE FROM watcher")
-    bot.sql("DELETE FROM reload")
+    bot.sql("DELETE FROM reload_model_jobs")
+    bot.sql("DELETE FROM reload_model_subscribers")
+    bot.sql("DELETE FROM reload_model_reloads")
     await press(bot, follow_up, REMIND)
 
-    await answered(bot, "That reload is over")
+    await answered(bot, "That reload has already finished")
 
 
 @one_mode

@@ -5,20 +5,14 @@ import asyncio
 import pytest
 
 from bot.errors import DatabaseUnavailable
-from bot.sandbox.answers import Held
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.surfaces import Home
+from tests.answers import Held
 from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 PICK, STOP = "Reload a model", "Stop reminding"
-
-
-@pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has changed is looked for several times a second."""
-    monkeypatch.setattr("bot.handlers.home_tab.LOOK_SECONDS", 0.05)
 
 
 async def seen(bot: House, *words: str, without: str = "\0", user: str = ADA) -> Home:
@@ -45,7 +39,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", BEN)
     await bot.slack.open_home(ADA)
-    home = await seen(bot, "`sdxl`", f"<@{BEN}>", "`bad`", f"<@{ADA}>", "does not know a model of that id")
+    home = await seen(bot, "`sdxl`", f"<@{BEN}>", "`bad`", f"<@{ADA}>", "has no model with that ID")
     shown = " ".join(home.texts)
 
     assert shown.index("`sdxl`") < shown.index("`bad`")
@@ -90,14 +84,14 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
     await bot.slack.wait_home(ADA, lambda home: STOP not in labels(home))
 
     assert STOP not in labels(theirs)
-    assert bot.sql("SELECT count(*) FROM step WHERE kind = 'remind'") == [(0,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
 async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
     """Their own id, and nothing of what goes on."""
     await bot.ask("secret-model")
     await bot.slack.open_home(EVE)
-    home = await seen(bot, f"adding your id, `{EVE}`", user=EVE, without="secret-model")
+    home = await seen(bot, f"add your Slack ID, `{EVE}`", user=EVE, without="secret-model")
 
     assert labels(home) == []
 
@@ -111,7 +105,7 @@ async def test_who_is_taken_off_the_list_sees_nothing_more(bot: House) -> None:
     await bot.reopen(ALLOWED_USERS=BEN)
     await bot.slack.press_in(old, PICK, user=ADA)
 
-    assert labels(await seen(bot, "You are not allowed", without="secret-model")) == []
+    assert labels(await seen(bot, "You don't have permission", without="secret-model")) == []
 
 
 @one_mode
@@ -126,9 +120,11 @@ async def test_without_a_home_tab_all_else_works(bot: House) -> None:
 
 
 @one_mode
-async def test_nobody_looks_for_ever(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_looks_for_ever(house: House) -> None:
     """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
-    monkeypatch.setattr("bot.handlers.home_tab.LOOKED_AT_SECONDS", 0.0)
+    house.hurry(home_open=0.0)
+    await house.open()
+    bot = house
     looks = len(bot.slack.calls)
     await bot.slack.open_home(ADA)
     await seen(bot, "Nothing.")
@@ -142,9 +138,11 @@ async def test_nobody_looks_for_ever(bot: House, monkeypatch: pytest.MonkeyPatch
 
 
 @one_mode
-async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_tabs_are_kept_up_to_date(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were opened last."""
-    monkeypatch.setattr("bot.handlers.home_tab.VIEWERS_LIMIT", 1)
+    monkeypatch.setattr("bot.handlers.home_tab.TABS", 1)
+    await house.open()
+    bot = house
     for user in (ADA, BEN):
         await bot.slack.open_home(user)
         await seen(bot, "Nothing.", user=user)
@@ -156,13 +154,14 @@ async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: py
 
 @one_mode
 async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And comes back by itself."""
+    """It shows more when the database is back and something changes."""
 
     async def away(*_: object) -> None:
         raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bot.storage.store.Store.glance", away)
+        patch.setattr("bot.handlers.requests.Requests.home", away)
         await bot.slack.open_home(ADA)
-        await seen(bot, "My database does not answer")
-    await seen(bot, "Nothing.")
+        await seen(bot, "My database isn't responding.")
+    await bot.ask("sdxl", BEN)
+    await seen(bot, "`sdxl`")

@@ -28,13 +28,13 @@ def command(**fields: str | None) -> dict[str, str]:
     """An invocation as Slack sends it, with these fields instead; None leaves one out."""
     form: dict[str, str | None] = {
         "token": "deprecated",
-        "team_id": "T0TRYOUT",
+        "team_id": "T0SANDBOX",
         "team_domain": MARK,
         "channel_id": MODELS,
         "user_id": ADA,
         "command": "/reload-model",
         "text": "sdxl",
-        "response_url": "https://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
         "trigger_id": f"{MARK}.1",
     }
     return {name: value for name, value in (form | fields).items() if value is not None}
@@ -269,9 +269,11 @@ async def test_broken_chunks(bot: House, chunks: bytes) -> None:
     assert await refused(bot, head + chunks) == 400
 
 
-async def test_half_a_body(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_a_body(house: House) -> None:
     """A client that stops in the middle is answered when its time is over, and the connection is closed."""
-    monkeypatch.setattr("bot.slack.http.BODY_SECONDS", 0.2)
+    house.hurry(http_body=0.2)
+    await house.open()
+    bot = house
     body = urlencode(command()).encode()
     half = request(body, bot.slack.sign(body))[: -len(body) // 2]
     reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)
@@ -372,6 +374,19 @@ async def test_many_at_once(bot: House) -> None:
     await bot.wait_said(READY)
 
 
+async def test_a_crowd_that_dawdles(bot: House) -> None:
+    """Two hundred idle connections and two hundred halves of a head keep no honest request waiting."""
+    head = b"POST /slack/events HTTP/1.1\r\nHost: bot.example.com\r\nX-Slow: "
+    crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", bot.port) for _ in range(400)))
+    for _, writer in crowd[:200]:
+        writer.write(head)
+    ack = await bot.ask("sdxl")
+    for _, writer in crowd:
+        writer.close()
+
+    assert "Reloading `sdxl`" in ack.text
+
+
 # --- events, which are JSON -----------------------------------------------------------------------------
 
 OPENED = {"type": "app_home_opened", "user": ADA, "tab": "home"}
@@ -393,8 +408,8 @@ JSON_NONSENSE: tuple[bytes, ...] = (
             {"type": "url_verification"},
             {"type": "url_verification", "challenge": ["x"]},
             {"type": "url_verification", "challenge": "x\r\nX: y"},
-            {"type": "event_callback", "team_id": "T0TRYOUT"},
-            {"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "app_home_opened", "user": MARK}},
+            {"type": "event_callback", "team_id": "T0SANDBOX"},
+            {"type": "event_callback", "team_id": "T0SANDBOX", "event": {"type": "app_home_opened", "user": MARK}},
             {"type": "event_callback", "team_id": "<!here>", "event": OPENED},
         )
     ),
@@ -410,14 +425,14 @@ async def test_signed_json_nonsense(bot: House) -> None:
 
 async def test_an_event_that_is_not_signed(bot: House) -> None:
     """JSON is signed like all else."""
-    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": OPENED}).encode()
+    body = json.dumps({"type": "event_callback", "team_id": "T0SANDBOX", "event": OPENED}).encode()
 
     assert await refused(bot, request(body, {"Content-Type": "application/json"})) == 401
 
 
 async def test_an_event_of_no_use_is_acknowledged(bot: House) -> None:
     """Slack sends again what is refused, and stops sending to an app that refuses much."""
-    body = json.dumps({"type": "event_callback", "team_id": "T0TRYOUT", "event": {"type": "reaction_added"}}).encode()
+    body = json.dumps({"type": "event_callback", "team_id": "T0SANDBOX", "event": {"type": "reaction_added"}}).encode()
     headers = bot.slack.sign(body) | {"Content-Type": "application/json"}
 
     assert (await exchange(bot.port, request(body, headers)))[0] == 200

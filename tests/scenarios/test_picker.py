@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from bot.core.command import MAX_ID
-from bot.sandbox.answers import Answer, Hang
 from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
+from tests.answers import Answer, Hang
 from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -107,7 +107,7 @@ async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: House) -> 
     await bot.wait_said(READY)
     await bot.wait_done()
 
-    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 # --- what is suggested ----------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
     refusal = await bot.slack.wait_modal(EVE)
 
     assert messages.HELP in ack.text
-    assert f"adding your id, `{EVE}`" in ack.text
-    assert f"adding your id, `{EVE}`" in " ".join(refusal.texts)
+    assert f"add your Slack ID, `{EVE}`" in ack.text
+    assert f"add your Slack ID, `{EVE}`" in " ".join(refusal.texts)
     assert not refusal.view.get("submit")
 
 
@@ -226,5 +226,5 @@ async def test_suggestions_and_submissions_are_authorized_afresh(bot: House) -> 
 
     assert await suggested(bot, modal, "") == []
     await submit(bot, modal, typed="sdxl")
-    assert "You are not allowed" in " ".join(modal.texts)
+    assert "You don't have permission" in " ".join(modal.texts)
     assert bot.reloads == []

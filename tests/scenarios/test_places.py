@@ -5,9 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot.core.retry import post_wait
-from bot.sandbox.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -74,7 +73,7 @@ async def test_a_channel_archived_meanwhile(places: House) -> None:
     await places.wait_done()
 
     assert places.said(READY)[0].via == "response_url"
-    assert "comfort_dropped" in places.log.text
+    assert "status_dropped" in places.log.text
 
 
 @one_mode
@@ -99,7 +98,10 @@ async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: Ho
     await places.wait_done()
 
     assert [mentioned(message.text) for message in places.said(READY, channel=PRIVATE)] == [[ADA, BEN]]
-    assert places.sql("SELECT user_id, response_uses FROM watcher ORDER BY id") == [(ADA, 2), (BEN, 0)]
+    assert places.sql("SELECT user_id, response_url_uses FROM reload_model_subscribers ORDER BY id") == [
+        (ADA, 2),
+        (BEN, 0),
+    ]
 
 
 # --- where the response_url is of no use ----------------------------------------------------------------
@@ -147,7 +149,7 @@ async def test_an_old_response_url(places: House) -> None:
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await places.ask("sdxl", ADA, PRIVATE)
-    places.sql("UPDATE watcher SET asked_at = asked_at - 1801")
+    places.sql("UPDATE reload_model_subscribers SET requested_at = requested_at - 1801")
     held.set()
     await places.wait_done()
 
@@ -159,10 +161,10 @@ async def test_an_old_response_url(places: House) -> None:
 async def test_a_foreign_response_url(places: House) -> None:
     """A response_url that is not of Slack's hosts is never sent anything."""
     foreign = [
-        "https://hooks.example.com/commands/T0TRYOUT/1/x",
-        "https://evilslack.com/commands/T0TRYOUT/1/x",
-        "https://slack.com.example.com/commands/T0TRYOUT/1/x",
-        "http://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "https://hooks.example.com/commands/T0SANDBOX/1/x",
+        "https://evilslack.com/commands/T0SANDBOX/1/x",
+        "https://slack.com.example.com/commands/T0SANDBOX/1/x",
+        "http://hooks.slack.com/commands/T0SANDBOX/1/x",
         "ftp://hooks.slack.com/commands/1",
         "file:///etc/passwd",
         "http://[::1",
@@ -173,7 +175,6 @@ async def test_a_foreign_response_url(places: House) -> None:
     await places.wait_done(len(foreign))
 
     assert {message.via for message in places.said()} == {"dm"}
-    assert set(places.sql("SELECT response_url FROM watcher")) == {("",)}
 
 
 @one_mode
@@ -193,7 +194,7 @@ async def test_nobody_can_be_told(places: House, reason: str) -> None:
 
     (lost,) = places.log.of("undeliverable")
     assert (lost["level"], lost["users"]) == ("error", [ADA])
-    assert lost["code"] in ("messages_tab_disabled", "missing_scope", "user_disabled")
+    assert lost["reason"] in ("messages_tab_disabled", "missing_scope", "user_disabled")
     assert "(not everyone could be told)" in history.text
     assert places.said() == []
 
@@ -254,7 +255,7 @@ async def test_a_revoked_token_and_no_response_url(places: House) -> None:
     places.slack.fail("chat.postMessage", "token_revoked")
     places.slack.fail("response_url", "used_url")
     await places.ask("sdxl")
-    await places.log.wait_for("post_failed", 2)
+    await places.log.wait_for("job_failed", 2)
     places.slack.heal()
     await places.wait_done()
 
@@ -288,7 +289,7 @@ async def test_a_fault_in_one_channel(places: House, monkeypatch: pytest.MonkeyP
         await places.ask("sdxl", ADA, room)
     await places.ask("sdxl", BEN, OPS)
     there = await places.wait_said(READY, channel=OPS)
-    await eventually(lambda: {record["channel"] for record in places.log.of("post_failed")} == set(rooms))
+    await eventually(lambda: {record["channel"] for record in places.log.of("job_failed")} == set(rooms))
     assert places.said() == places.said(channel=OPS)
     places.slack.heal()
     await places.wait_done()
@@ -311,9 +312,8 @@ async def test_an_answer_of_slack_that_is_lost(places: House) -> None:
 
 
 @one_mode
-async def test_retry_after_is_honoured(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retry_after_is_honoured(places: House) -> None:
     """After a 429 the channel is left alone for as long as Retry-After says, by whatever else is to be said there."""
-    monkeypatch.setattr("bot.worker.loop.post_wait", post_wait)
     places.slack.fail("chat.postMessage", RateLimited(1), times=1, channel=MODELS)
     await places.ask("sdxl")
     await places.ask("other")
@@ -341,16 +341,17 @@ async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: 
 
 
 @one_mode
-async def test_giving_up_on_a_message(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_giving_up_on_a_message(places: House) -> None:
     """After 25 minutes of faults a follow-up is given up, loudly, and the model can be asked for again."""
-    monkeypatch.setattr("bot.worker.loop.POST_GIVE_UP", 0.2)
+    places.hurry(post_give_up=0.2)
+    await places.reopen()
     places.slack.fail("chat.postMessage", Raw(500, b""))
     await places.ask("sdxl")
     lost = await places.log.wait_for("undeliverable")
     await places.wait_done()
     places.slack.heal()
 
-    assert (lost["level"], lost["users"], lost["code"]) == ("error", [ADA], "http_500")
+    assert (lost["level"], lost["users"], lost["reason"]) == ("error", [ADA], "http_500")
     assert "(not everyone could be told)" in (await places.ask("history")).text
     assert "Reloading" in (await places.ask("sdxl")).text
     await places.wait_said(READY)
@@ -418,10 +419,10 @@ async def test_a_message_that_is_too_much(places: House, code: str) -> None:
 
 
 @one_mode
-async def test_posts_to_one_channel_are_spaced(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_posts_to_one_channel_are_spaced(places: House) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
-    monkeypatch.setattr("bot.worker.delivery.CHANNEL_SECONDS", 0.5)
-    places.slack.enforce_rate(0.3)
+    places.hurry(channel_gap=0.5)
+    await places.reopen()
     for model in ("a1", "b2", "c3"):
         await places.ask(model, ADA, MODELS)
     await places.ask("d4", BEN, OPS)
@@ -431,5 +432,5 @@ async def test_posts_to_one_channel_are_spaced(places: House, monkeypatch: pytes
     at = [call.at for call in places.slack.calls if call.args.get("channel") == MODELS and call.method.endswith("age")]
     assert all(later - earlier > 0.3 for earlier, later in pairwise(at))
     assert there.at < places.said(READY, channel=MODELS)[-1].at
-    assert places.log.of("post_failed") == []
+    assert places.log.of("job_failed") == []
     assert places.said("late") == []

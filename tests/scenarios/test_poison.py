@@ -1,11 +1,11 @@
 """A row that fails every time: given up, told, logged, and in nobody's way."""
 
-from collections.abc import Collection
+from typing import Any
 
 import pytest
 
-from bot.core.models import JobKind, Reload
-from bot.storage.store import Store
+from bot.core.models import Reload
+from bot.storage import jobs
 from bot.ui import messages
 from tests.scenarios.house import ADA, BEN, OPS, READY, House
 
@@ -28,9 +28,9 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
     await bot.wait_done(2)
 
     assert told.text.startswith(f"<@{ADA}>")
-    assert len(bot.log.of("step_crashed")) == 8
-    assert [record["level"] for record in bot.log.of("step_poisoned")] == ["error"]
-    assert bot.sql("SELECT model_id FROM reload WHERE undeliverable") == [("poison",)]
+    assert len(bot.log.of("job_crashed")) == 7
+    assert [record["level"] for record in bot.log.of("message_broken")] == ["error"]
+    assert bot.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
     assert bot.said("✗ `poison`", "not everyone could be told how it turned out")
     bot.mishaps = True
 
@@ -38,20 +38,20 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the bot's own while it looks for what is due is logged, and the loop turns on."""
-    looking = Store.next_due
+    claim = jobs.claim
     failed: list[int] = []
 
-    async def broken_once(self: Store, kinds: Collection[JobKind]) -> float | None:
+    def broken_once(*arguments: Any) -> object:  # noqa: ANN401 - as they come
         if not failed:
             failed.append(1)
             raise ArithmeticError("of our own")
-        return await looking(self, kinds)
+        return claim(*arguments)
 
-    monkeypatch.setattr("bot.storage.store.Store.next_due", broken_once)
+    monkeypatch.setattr("bot.storage.jobs.claim", broken_once)
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 
-    assert len(bot.log.of("turn_failed")) == 1
+    assert len(bot.log.of("worker_failed")) == 1
     bot.mishaps = True
 
 
@@ -60,6 +60,6 @@ async def test_a_failure_of_a_later_version(bot: House) -> None:
     """A reload whose failure a later version has named is told as an error of the bot's own."""
     await bot.ask("no-such-model")
     await bot.wait_done()
-    bot.sql("UPDATE reload SET failure = 'OF_A_LATER_VERSION'")
+    bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")
 
-    assert "something went wrong inside this bot" in (await bot.ask("history")).text
+    assert "something broke inside this bot" in (await bot.ask("history")).text

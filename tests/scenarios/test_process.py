@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.answers import Hang
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.slack import Ack
+from tests.answers import Hang
 from tests.scenarios.house import (
     ADA,
     FAILED,
@@ -72,8 +71,8 @@ async def test_killed_in_the_middle_of_everything(house: House, machine: Machine
     await eventually(lambda: len(bot.of("status_posted")) == 3)
     ids |= {name: await ask(name) for name in ("calling", "called", "queued")}
     await house.modelslab.wait_for_calls(6)
-    in_hand = house.sql("SELECT kind FROM step WHERE lease_owner IS NOT NULL ORDER BY kind")
-    assert [*["call"] * 2, *["follow_up"] * 3] == [row[0] for row in in_hand]
+    in_hand = house.sql("SELECT kind FROM reload_model_jobs WHERE lease_owner IS NOT NULL ORDER BY kind")
+    assert [*["call"] * 2, *["notify"] * 3] == [row[0] for row in in_hand]
     await bot.kill()
     await machine.boot()
     await house.wait_done(7)
@@ -155,7 +154,7 @@ async def test_told_to_stop_with_a_call_that_hangs(house: House, machine: Machin
 
     assert code == 0
     assert seconds < 8.0
-    assert house.sql("SELECT lease_owner, crashes FROM step") == [(None, 0)]
+    assert house.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [(None, 0)]
     await machine.boot()
     await house.wait_said(READY)
 
@@ -175,8 +174,8 @@ async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> N
 # --- exit codes -----------------------------------------------------------------------------------------
 
 
-async def test_faulty_settings(house: House, machine: Machine) -> None:
-    """Faulty settings end the bot with 2, every fault on stderr with its mend, and no secret among them."""
+async def test_wrong_settings(house: House, machine: Machine) -> None:
+    """They end the bot with 2. Every problem is on stderr with its fix, and no secret."""
     bot = machine.process(
         SLACK_BOT_TOKEN=house.slack.app_token,
         SLACK_APP_TOKEN=house.slack.bot_token,
@@ -192,9 +191,9 @@ async def test_faulty_settings(house: House, machine: Machine) -> None:
 
     assert await bot.run() == 2
     assert bot.stdout == ""
-    first, *faults = bot.stderr.splitlines()
-    assert first == "The settings are not fit to start with:"
-    names = [fault.removeprefix("- ").split(" ")[0] for fault in faults]
+    first, *problems = bot.stderr.splitlines()
+    assert first.startswith("Can't start. There is no ")
+    names = [problem.removeprefix("- ").split(" ")[0] for problem in problems]
     expected = {
         *("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "MODELSLAB_API_KEY", "ALLOWED_USERS", "ALLOWED_CHANNELS"),
         *("PORT", "RELOAD_SECONDS", "DATABASE_URL", "MODELSLAB_URL", "LOG_LEVEL"),
@@ -209,7 +208,7 @@ async def test_no_settings_at_all(house: House, machine: Machine) -> None:
 
     assert await bot.run() == 2
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "ALLOWED_USERS"):
-        assert f"- {name} is not set: " in bot.stderr
+        assert f"- {name} is missing: " in bot.stderr
 
 
 async def test_a_refused_token(machine: Machine) -> None:
@@ -218,7 +217,7 @@ async def test_a_refused_token(machine: Machine) -> None:
 
     assert await bot.run() == 1
     (line,) = [line for line in bot.stderr.splitlines() if not line.startswith("{")]
-    assert line.startswith("reload-model-bot cannot start: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth): ")
+    assert line.startswith("reload-model-bot can't start: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth): ")
     assert "wrong" not in bot.stderr
 
 
@@ -228,30 +227,10 @@ async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> N
     await machine.boot()
     ack = await house.ask("sdxl", ADA, MODELS)
 
-    assert "I reload models only in <#C0OTHER>" in ack.text
+    assert "I only work in <#C0OTHER>" in ack.text
 
 
 # --- other commands -------------------------------------------------------------------------------------
-
-
-async def test_the_tryout_with_lines(machine: Machine) -> None:
-    """The sandbox plays the lines that it is piped, and ends with 0 when all promises are kept."""
-    bot = machine.process("try", "--seconds", "1")
-    code = await bot.run(b"ada: /reload-model sdxl\nben #ops: /reload-model sdxl\neve: /reload-model sdxl\n")
-
-    assert (code, bot.stderr) == (0, "")
-    assert "#models  reload-model, in the thread and the channel> @ada `sdxl` should be ready now." in bot.stdout
-    assert re.search(r"#ops .*@ben `sdxl` should be ready now", bot.stdout)
-    assert "(only eve sees) You are not allowed" in bot.stdout
-
-
-async def test_the_tryout_without_input(machine: Machine) -> None:
-    """Without any input, the sandbox plays its script, and ends with 0."""
-    bot = machine.process("try", "--seconds", "1")
-
-    assert (await bot.run(), bot.stderr) == (0, "")
-    assert "@ada `sdxl` should be ready now." in bot.stdout
-    assert "`no-such-model` was not reloaded: ModelsLab does not know a model of that id" in bot.stdout
 
 
 async def test_the_manifest(machine: Machine) -> None:

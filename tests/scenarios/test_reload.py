@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from bot.core.retry import call_wait
 from bot.errors import Failure
-from bot.sandbox.answers import (
+from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
+from bot.ui.reasons import FAILURES
+from tests.answers import (
     AcceptThenReset,
     Answer,
     Big,
@@ -22,7 +23,6 @@ from bot.sandbox.answers import (
     Redirect,
     Reset,
 )
-from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, SandboxModelsLab, error
 from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned, reload_id
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -151,7 +151,7 @@ async def test_the_same_invocation_twice_is_one(bot: House) -> None:
     assert reload_id(first.text) == reload_id(third.text)
     assert len(bot.modelslab.calls) == 1
     assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
-    assert bot.sql("SELECT count(*) FROM watcher") == [(1,)]
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 @one_mode
@@ -238,19 +238,18 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
     await bot.wait_done()
 
     here, there = bot.said(channel=MODELS)[0], bot.said(channel=OPS)[0]
-    assert here.text.startswith(f"<@{ADA}> `sdxl` was not reloaded: {failure.why} (`")
-    assert there.text.startswith(f"<@{BEN}> <@{CEM}> `sdxl` was not reloaded: {failure.why}")
+    assert here.text.startswith(f"<@{ADA}> `sdxl` was not reloaded: {FAILURES[failure].why} (`")
+    assert there.text.startswith(f"<@{BEN}> <@{CEM}> `sdxl` was not reloaded: {FAILURES[failure].why}")
     assert said in here.text
-    assert failure.mend in here.text
+    assert FAILURES[failure].fix in here.text
     assert MAYBE not in here.text
     assert len(bot.said()) == 2
-    assert [("sdxl", "done", failure.name)] == bot.reloads
+    assert [("sdxl", "done", failure.value)] == bot.reloads
 
 
 @one_mode
 async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
-    monkeypatch.setattr("bot.worker.loop.call_wait", call_wait)
     monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 1.0)
     limits: dict[str, Answer] = {
         "body": error(429, "Rate limit exceeded. Maximum 5 queued requests allowed.", retry_after=1),
@@ -298,12 +297,12 @@ async def test_nothing_listens(bot: House) -> None:
     """A ModelsLab that is down is asked again until it is back."""
     await bot.modelslab.stop()
     await bot.ask("sdxl")
-    await bot.log.wait_for("call_failed", 2)
+    await bot.log.wait_for("job_failed", 2)
     await bot.modelslab.start()
     await bot.wait_done()
 
     assert len(bot.said(READY)) == 1
-    assert {"no connection"} == {record["said"] for record in bot.log.of("call_failed")}
+    assert {"no connection"} == {record["said"] for record in bot.log.of("job_failed")}
 
 
 @one_mode
@@ -325,13 +324,15 @@ async def test_giving_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
-    monkeypatch.setattr("bot.worker.loop.CALL_GIVE_UP", 0.2)
+    bot.hurry(call_give_up=0.2)
+    monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 0.05)
+    await bot.reopen()
     bot.modelslab.answer("sdxl", answer)
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
     await bot.wait_done()
 
-    assert failure.why in told.text
+    assert FAILURES[failure].why in told.text
     assert maybe == (MAYBE in told.text)
     assert 2 <= len(bot.modelslab.calls) <= 6
     assert [record["event"] for record in bot.log.records if record["level"] == "error"] == ["reload_failed"]
@@ -344,7 +345,8 @@ async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
 
-    assert f"{Failure.REFUSED.why} (`This model is loading`). An earlier request got no clear answer" in told.text
+    refused = f"{FAILURES[Failure.REFUSED].why} (`This model is loading`)"
+    assert f"{refused}. An earlier request got no clear answer" in told.text
     assert MAYBE in told.text
 
 
@@ -357,7 +359,7 @@ async def test_a_redirect_is_not_followed(bot: House) -> None:
         told = await bot.wait_said(FAILED)
 
         assert elsewhere.calls == []
-        assert f"{Failure.NO_SENSE.why} (`HTTP 307`)" in told.text
+        assert f"{FAILURES[Failure.NO_SENSE].why} (`HTTP 307`)" in told.text
 
 
 NO_SENSE: tuple[Answer, ...] = (
@@ -471,9 +473,9 @@ async def test_old_history_is_forgotten(bot: House) -> None:
     await bot.wait_done()
     await bot.ask("new")
     await bot.wait_done(2)
-    await bot.wait_sql("SELECT count(*) = 0 FROM step")
+    await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
     await bot.shut()
-    bot.sql("UPDATE reload SET ended_at = ended_at - 91 * 86400 WHERE model_id = 'old'")
+    bot.sql("UPDATE reload_model_reloads SET ended_at = ended_at - 91 * 86400 WHERE model_id = 'old'")
     await bot.open()
 
     assert (await bot.log.wait_for("history_pruned"))["reloads"] == 1

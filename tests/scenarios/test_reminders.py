@@ -4,17 +4,19 @@ import asyncio
 
 import pytest
 
-from bot.errors import DatabaseUnavailable, Failure, NotRecorded
-from bot.sandbox.answers import Held, Raw
+from bot.core.timing import Timing
+from bot.errors import Failure
 from bot.sandbox.modelslab import error
-from bot.storage.store import Ask
+from bot.storage.requests import Request
 from bot.ui import messages
+from bot.ui.reasons import FAILURES
+from tests.answers import Held, Raw
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned, reload_id
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 REMINDED = "`sdxl` was reloaded 6 days ago"
-_RESTS = "SELECT due_at > 1e100 FROM step WHERE kind = 'remind'"
+_RESTS = "SELECT due_at > 1e100 FROM reload_model_jobs WHERE kind = 'reminder'"
 
 
 @pytest.fixture
@@ -22,14 +24,14 @@ async def reminding(bot: House) -> House:
     """A house in which Ada is to be reminded of a model that was reloaded."""
     ack = await bot.ask("sdxl")
     await bot.wait_done()
-    assert await bot.desk.remind(ADA, reload_id(ack.text), MODELS) is not None
+    assert await bot.requests.remind(ADA, reload_id(ack.text), MODELS) is not None
     return bot
 
 
 def _six_days_later(house: House) -> None:
-    house.sql("UPDATE reload SET ready_at = ready_at - 6 * 86400")
-    house.sql("UPDATE step SET due_at = due_at - 6 * 86400 WHERE kind = 'remind'")
-    house.desk.wake()
+    house.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
+    house.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
+    house.worker.wake()
 
 
 async def test_a_reminder(reminding: House) -> None:
@@ -39,10 +41,10 @@ async def test_a_reminder(reminding: House) -> None:
     await reminding.wait_sql(_RESTS)
 
     assert (dm.via, dm.user) == ("dm", ADA)
-    assert [reminder.due_at for reminder in await reminding.desk.reminders(ADA)] == [None]
+    assert [reminder.due_at for reminder in await reminding.reminders(ADA)] == [None]
     await reminding.ask("sdxl", BEN)
     await reminding.wait_done(2)
-    (reminder,) = await reminding.desk.reminders(ADA)
+    (reminder,) = await reminding.reminders(ADA)
     assert reminder.due_at is not None
     assert len(reminding.said(REMINDED)) == 1
 
@@ -50,8 +52,8 @@ async def test_a_reminder(reminding: House) -> None:
 async def test_a_reminder_outlives_the_process(reminding: House) -> None:
     """What fell due while the bot was down comes late, and says how late."""
     await reminding.shut()
-    reminding.sql("UPDATE reload SET ready_at = ready_at - 9 * 86400")
-    reminding.sql("UPDATE step SET due_at = due_at - 9 * 86400 WHERE kind = 'remind'")
+    reminding.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 9 * 86400")
+    reminding.sql("UPDATE reload_model_jobs SET due_at = due_at - 9 * 86400 WHERE kind = 'reminder'")
     await reminding.open()
 
     dm = await reminding.wait_said("`sdxl` was reloaded 9 days ago")
@@ -64,24 +66,25 @@ async def test_a_reminder_is_tried_again(reminding: House) -> None:
     _six_days_later(reminding)
     await reminding.wait_said(REMINDED)
 
-    assert len(reminding.log.of("post_failed")) == 2
+    assert len(reminding.log.of("job_failed")) == 2
 
 
 @pytest.mark.parametrize("how", ["for good", "for long"])
-async def test_a_reminder_that_reaches_nobody(reminding: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reminder_that_reaches_nobody(reminding: House, how: str) -> None:
     """It is given up loudly, waits for the next reload, and is no fault of the reload's."""
-    monkeypatch.setattr("bot.worker.loop.POST_GIVE_UP", 0.2)
+    reminding.hurry(post_give_up=0.2)
+    await reminding.reopen()
     reminding.slack.fail("conversations.open", "user_disabled" if how == "for good" else Raw(500, b""))
     _six_days_later(reminding)
     lost = await reminding.log.wait_for("undeliverable")
     await reminding.wait_sql(_RESTS)
 
     assert (lost["level"], lost["users"]) == ("error", [ADA])
-    assert reminding.sql("SELECT undeliverable FROM reload") == [(0,)]
+    assert reminding.sql("SELECT undeliverable FROM reload_model_reloads") == [(0,)]
     reminding.slack.heal()
     await reminding.ask("sdxl", BEN)
     await reminding.wait_done(2)
-    assert [reminder.due_at is None for reminder in await reminding.desk.reminders(ADA)] == [False]
+    assert [reminder.due_at is None for reminder in await reminding.reminders(ADA)] == [False]
 
 
 async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +98,7 @@ async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: p
     lost = await reminding.log.wait_for("undeliverable")
     await reminding.wait_sql(_RESTS)
 
-    assert (lost["code"], len(reminding.log.of("step_crashed"))) == ("crashes", 8)
+    assert (lost["reason"], len(reminding.log.of("job_crashed"))) == ("crashes", 8)
     reminding.mishaps = True
 
 
@@ -104,30 +107,13 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> Non
     held = asyncio.Event()
     reminding.slack.fail("conversations.open", Held(held), times=1)
     _six_days_later(reminding)
-    await reminding.wait_step("remind")
+    await reminding.wait_job("reminder")
 
-    assert await reminding.desk.stop_reminding(ADA, "sdxl")
+    assert await reminding.requests.stop_reminding(ADA, "sdxl")
     held.set()
     await reminding.log.wait_for("lease_lost")
-    assert await reminding.desk.reminders(ADA) == []
-    assert not await reminding.desk.stop_reminding(ADA, "sdxl")
-
-
-async def test_what_cannot_be_recorded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who presses while the database is away is told that it was not done."""
-
-    async def away(*_: object) -> None:
-        raise DatabaseUnavailable("away")
-
-    for name in ("join", "remind", "stop_reminding"):
-        monkeypatch.setattr(f"bot.storage.store.Store.{name}", away)
-
-    with pytest.raises(NotRecorded):
-        await bot.desk.join(Ask("t", ADA, MODELS, "sdxl", ""), "r4x7k2")
-    with pytest.raises(NotRecorded):
-        await bot.desk.remind(ADA, "r4x7k2", MODELS)
-    with pytest.raises(NotRecorded):
-        await bot.desk.stop_reminding(ADA, "sdxl")
+    assert await reminding.reminders(ADA) == []
+    assert not await reminding.requests.stop_reminding(ADA, "sdxl")
 
 
 async def test_joining_by_a_press(bot: House) -> None:
@@ -135,16 +121,13 @@ async def test_joining_by_a_press(bot: House) -> None:
     await bot.open_slowly()
     ack = await bot.ask("sdxl", ADA, MODELS)
     await bot.wait_said("is reloading")
-    joined = await bot.desk.join(Ask("press#1", BEN, OPS, "sdxl", "", press="press"), reload_id(ack.text))
+    joined = await bot.requests.join(Request("press#1", BEN, OPS, "sdxl", "", button="press"), reload_id(ack.text))
     await bot.wait_done()
 
     assert joined is not None
     assert (joined.joined, joined.first.user_id) == (True, ADA)
     assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[BEN]]
-    assert await bot.desk.known_models() == ["sdxl"]
-    ended = await bot.desk.reload(reload_id(ack.text))
-    assert ended is not None
-    assert ended.ended_at is not None
+    assert await bot.requests.known_models(100) == ["sdxl"]
 
 
 # --- did you mean ---------------------------------------------------------------------------------------
@@ -156,7 +139,7 @@ async def _refused(bot: House) -> str:
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
     await bot.wait_done()
-    assert Failure.UNKNOWN_MODEL.mend in told.text
+    assert FAILURES[Failure.UNKNOWN_MODEL].fix in told.text
     return told.text
 
 
@@ -166,7 +149,7 @@ async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch)
     async def nearest(model_id: str) -> list[str]:
         return [model_id, "sd-xl", "no id", "sd-xl", "<!channel>", "sdxl2", "org/sdxl", "sdx"]
 
-    monkeypatch.setattr(bot.desk, "_nearest", nearest)
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
 
     assert "Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?" in await _refused(bot)
 
@@ -181,8 +164,8 @@ async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr(bot.desk, "_nearest", nearest)
-    monkeypatch.setattr("bot.worker.loop.NEAR_SECONDS", 0.1)
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
+    monkeypatch.setattr(bot.worker._jobs, "_timing", Timing(suggestions=0.1))  # noqa: SLF001
 
     assert "Did you mean" not in await _refused(bot)
-    assert len(bot.log.of("no_near_models")) == 1
+    assert len(bot.log.of("no_similar_models")) == 1

@@ -1,13 +1,16 @@
 """What other replicas, and the bot's own deaths, do to a step: as the rows tell it, on a database that is shared."""
 
 import asyncio
+import threading
+from typing import Any
 
 import pytest
 
-from bot.sandbox.answers import Held
+from bot.errors import CommitUncertain
 from bot.sandbox.modelslab import ACCEPTED
-from bot.storage.database import CommitUncertain
-from bot.storage.store import Ask, Asked, Store
+from bot.storage import jobs, requests
+from bot.storage.database import Database
+from tests.answers import Held
 from tests.scenarios.house import ADA, READY, House, Later
 
 
@@ -23,11 +26,11 @@ async def test_a_lease_that_was_lost(bot: House) -> None:
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
-    bot.sql("UPDATE step SET lease_owner = 'another', claims = claims + 1, due_at = due_at + 3600")
+    bot.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
     held.set()
     await bot.log.wait_for("lease_lost")
     assert bot.reloads == [("sdxl", "requested", None)]
-    bot.sql("UPDATE step SET due_at = 0")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0")
     await bot.wait_done()
 
     assert len(bot.modelslab.calls) == 2
@@ -44,26 +47,26 @@ async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest
 
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
     await bot.ask("sdxl")
-    await bot.wait_step("call")
-    bot.sql("UPDATE step SET lease_owner = 'another', claims = claims + 1, due_at = due_at + 3600")
+    await bot.wait_job("call")
+    bot.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
     taken.set()
-    await bot.log.wait_for("step_crashed")
+    await bot.log.wait_for("job_crashed")
     bot.mishaps = True
     await bot.shut()
 
-    assert bot.sql("SELECT lease_owner, crashes FROM step") == [("another", 0)]
+    assert bot.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [("another", 0)]
 
 
-async def test_a_lease_is_renewed(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_is_renewed(bot: House) -> None:
     """The lease of a step in hand is renewed for as long as the step takes."""
-    monkeypatch.setattr("bot.worker.loop.RENEW_SECONDS", 0.05)
+    bot.hurry(renew=0.05)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Later(held, ACCEPTED))
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
-    bot.sql("UPDATE step SET due_at = due_at - 9")
-    ends = "SELECT due_at - (SELECT asked_at FROM reload) > 9 FROM step"
+    bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 9")
+    ends = "SELECT due_at - (SELECT requested_at FROM reload_model_reloads) > 9 FROM reload_model_jobs"
     await bot.wait_sql(ends)
     held.set()
     await bot.wait_done()
@@ -73,61 +76,59 @@ async def test_a_lease_is_renewed(bot: House, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_another_replica_was_faster(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that was due, and is another replica's by the time it is claimed, is looked at again soon."""
-    claim, missed = Store.claim, asyncio.Event()
+    claim, missed = jobs.claim, threading.Event()
 
-    async def too_late(store: Store, *arguments: object) -> object:
+    def too_late(*arguments: Any) -> object:  # noqa: ANN401 - as they come
         if not missed.is_set():
             missed.set()
-            return []
-        return await claim(store, *arguments)  # type: ignore[arg-type] # as they came
+            return [], -0.1
+        return claim(*arguments)
 
-    monkeypatch.setattr(Store, "claim", too_late)
+    monkeypatch.setattr("bot.storage.jobs.claim", too_late)
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 
     assert missed.is_set()
 
 
-@pytest.mark.parametrize("kind", ["follow_up", "direct"])
+@pytest.mark.parametrize("kind", ["notify", "dm"])
 async def test_whoever_has_been_told_is_not_told_again(bot: House, kind: str) -> None:
     """A step that finds everyone told has nothing to say."""
-    channel = "C0MODELS" if kind == "follow_up" else "C0NOWHERE"
-    if kind == "direct":
+    channel = "C0MODELS" if kind == "notify" else "C0NOWHERE"
+    if kind == "dm":
         bot.slack.fail("response_url", "used_url")
         bot.slack.fail("conversations.open", "internal_error")
         await bot.ask("sdxl", ADA, channel)
-        await bot.log.wait_for("post_failed")
+        await bot.log.wait_for("job_failed")
     else:
         await bot.open_slowly()
         await bot.ask("sdxl", ADA, channel)
         await bot.wait_said("is reloading")
-    bot.sql("UPDATE watcher SET told_at = 1")
+    bot.sql("UPDATE reload_model_subscribers SET notified_at = 1")
     await bot.wait_done()
 
     assert bot.said(READY) == []
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_commit_in_doubt(bot: House, committed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
-    """Where nobody can tell whether a command was written down, its person is told that nothing was started.
+async def test_a_commit_whose_outcome_is_unknown(bot: House, committed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """It is said to be unknown, and what was committed is carried out, whatever was said."""
+    run = Database.run
 
-    Then that is made true.
-    """
-    ask = Store.ask
-
-    async def in_doubt(store: Store, asked: Ask) -> Asked:
+    async def uncertain(database: Database, work: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        if work is not requests.ask:
+            return await run(database, work, *arguments, **options)
         if committed:
-            await ask(store, asked)
-        raise CommitUncertain("the commit has not ended")
+            await run(database, work, *arguments, **options)
+        raise CommitUncertain("the connection broke")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "ask", in_doubt)
+        patched.setattr(Database, "run", uncertain)
         ack = await bot.ask("sdxl")
-    record = await bot.log.wait_for("ask_withdrawn")
     await bot.ask("other")
-    await bot.wait_done()
+    await bot.wait_done(1 + committed)
 
-    assert "Nothing was started" in ack.text
-    assert record["withdrawn"] == committed
-    assert [call.model_id for call in bot.modelslab.calls] == ["other"]
-    assert [row[0] for row in bot.reloads] == ["other"]
+    assert "I couldn't confirm that I recorded this." in ack.text
+    assert "started" not in ack.text
+    assert sorted(call.model_id for call in bot.modelslab.calls) == ["other"] + ["sdxl"] * committed
+    assert len(bot.said(READY, "`sdxl`")) == committed

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot.sandbox.answers import Json
 from bot.sandbox.modelslab import error
+from tests.answers import Json
 from tests.scenarios.house import FAILED, MODELS, House
 from tests.scenarios.process import Machine
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
 
-URL = "https://hooks.slack.com/commands/T0TRYOUT/17/0123456789abcdef"
+URL = "https://hooks.slack.com/commands/T0SANDBOX/17/0123456789abcdef"
 PASSWORD = "hunter2-of-the-database"
 ALL = 6
 """Secrets that a planted text holds."""
@@ -51,7 +51,7 @@ async def test_modelslab_repeats_them(house: House, planted: str) -> None:
     await house.wait_done()
 
     assert told.text.count("[redacted]") >= ALL
-    assert str(house.sql("SELECT said FROM reload")).count("[redacted]") >= ALL
+    assert str(house.sql("SELECT said FROM reload_model_reloads")).count("[redacted]") >= ALL
     scanned(house)
 
 
@@ -64,7 +64,7 @@ async def test_slack_repeats_them(house: House, planted: str) -> None:
     await house.wait_done()
 
     assert scanned(house).count("[redacted]") >= ALL
-    assert house.log.of("no_way_into_channel")
+    assert house.log.of("channel_unreachable")
 
 
 async def test_a_library_logs_them(house: House, planted: str) -> None:
@@ -109,7 +109,7 @@ def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
         scan("a message", f"went to {URL}")
     with pytest.raises(AssertionError, match=r"a secret stands in x\.db"):
         scan_folder(tmp_path)
-    scan("the log", "https://hooks.slack.com/commands/T0TRYOUT/17/[redacted] and [redacted]")
+    scan("the log", "https://hooks.slack.com/commands/T0SANDBOX/17/[redacted] and [redacted]")
 
 
 @pytest.mark.parametrize(("printed", "outcome"), [("key=a-secret-of-a-test", "failed"), ("nothing", "passed")])

@@ -10,8 +10,8 @@ import pytest
 from bot.core import command
 from bot.core.command import Command
 from bot.errors import CannotStart
-from bot.sandbox.answers import Hang, Json, Raw, Reset
-from bot.sandbox.wire import JsonObject, JsonValue
+from bot.sandbox.wire import JsonObject
+from tests.answers import Hang, Json, Raw, Reset
 from tests.scenarios.house import ADA, MODELS, READY, House, Stopwatch, eventually, reload_id
 
 MARK = "ThisIsNobodysBusiness"
@@ -24,25 +24,22 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+async def impatient(house: House) -> House:
     """A house in which a broken connection is noticed within a fraction of a second."""
-    monkeypatch.setattr("bot.slack.socket_mode.PING_SECONDS", 0.2)
-    monkeypatch.setattr("bot.slack.socket_mode.WATCH_SECONDS", 0.0625)
-    monkeypatch.setattr("bot.slack.socket_mode.AWAY_SECONDS", 0.125)
-    monkeypatch.setattr("bot.slack.socket_mode.FRESH_SECONDS", 0.5)
+    house.hurry(socket_ping=0.2, socket_watch=0.0625, socket_away=0.125, socket_fresh=0.5)
     await house.open()
     return house
 
 
-def invocation(**fields: JsonValue) -> JsonObject:
+def invocation(**fields: object) -> JsonObject:
     """What a slash command carries, with these fields instead."""
     form: JsonObject = {
-        "team_id": "T0TRYOUT",
+        "team_id": "T0SANDBOX",
         "channel_id": MODELS,
         "user_id": ADA,
         "command": "/reload-model",
         "text": MARK,
-        "response_url": "https://hooks.slack.com/commands/T0TRYOUT/1/x",
+        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
         "trigger_id": "1.x",
     }
     return form | fields
@@ -96,7 +93,7 @@ async def test_an_envelope_without_sense(bot: House) -> None:
         assert set(shape.values()) <= {"str", "dict", "list", "NoneType"}
         assert MARK not in bot.log.text
     assert "Reloading" in (await bot.ask("afterwards")).text
-    assert bot.sql("SELECT model_id FROM reload") == [("afterwards",)]
+    assert bot.sql("SELECT model_id FROM reload_model_reloads") == [("afterwards",)]
 
 
 NO_ENVELOPE: tuple[str, ...] = (
@@ -203,7 +200,7 @@ async def test_slack_goes_away(impatient: House) -> None:
     await impatient.wait_said("is reloading")
     await impatient.slack.stop()
     await impatient.wait_ready(503)
-    await impatient.log.wait_for("post_failed")
+    await impatient.log.wait_for("job_failed")
     await impatient.log.wait_for("socket_mode_away")
     await impatient.slack.start()
     await impatient.wait_ready()
@@ -244,7 +241,7 @@ async def test_an_ack_that_is_lost(impatient: House, monkeypatch: pytest.MonkeyP
         received.set()
         return command.parse(text)
 
-    monkeypatch.setattr("bot.handlers.listener.parse", parse)
+    monkeypatch.setattr("bot.handlers.commands.parse", parse)
     impatient.slack.ack_seconds = 1.0
     with closing(sqlite3.connect(impatient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -326,7 +323,7 @@ async def test_socket_mode_is_away_at_the_start(
     """So is a Slack that gives no connection for now."""
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
     monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.slack.socket_mode.HANDSHAKE_SECONDS", 0.3)
+    house.hurry(socket_handshake=0.3)
     house.slack.fail("apps.connections.open", answer, times=2)
     await house.open()
 
@@ -347,7 +344,7 @@ async def test_a_command_before_slack_has_said_who_we_are(house: House) -> None:
     house.slack.heal()
     await starting
 
-    assert "I am still starting" in ack.text
+    assert ack.text == "I'm still starting up. Try again in a minute."
     assert house.reloads == []
 
 
@@ -363,7 +360,7 @@ async def test_a_port_that_is_taken(house: House) -> None:
 
 @pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize(
-    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0TRYOUT", "enterprise_id": ["E"]}]
+    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}]
 )
 async def test_an_answer_that_names_no_workspace(house: House, fields: dict[str, object]) -> None:
     """The bot asks again: without a home it could tell nobody from a stranger."""
@@ -383,7 +380,7 @@ async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
     if host.endswith(" "):  # spaces around a setting do no harm
         await house.open(HOST=host)
         return
-    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: give an address of this machine"):
+    with pytest.raises(CannotStart, match=f"HOST: cannot listen at {host} .*: use an address of this machine"):
         await house.open(HOST=host)
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from bot.sandbox.answers import Hang, Held
 from bot.sandbox.modelslab import ACCEPTED, error
+from tests.answers import Hang, Held
 from tests.scenarios.house import ADA, BEN, FAILED, MODELS, READY, House, Stopwatch, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -22,7 +22,7 @@ async def test_a_call_that_hangs(bot: House) -> None:
     await bot.shut()
 
     assert 0.5 <= watch.seconds < 2.0
-    assert bot.sql("SELECT lease_owner, crashes FROM step") == [(None, 0)]
+    assert bot.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [(None, 0)]
     watch = Stopwatch()
     await bot.open()
     await bot.modelslab.wait_for_calls(2)
@@ -68,7 +68,7 @@ async def test_a_post_that_hangs(bot: House) -> None:
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
     bot.slack.fail("chat.postMessage", Hang(), times=1)
-    await bot.wait_step("follow_up")
+    await bot.wait_job("notify")
     await bot.shut()
     await bot.open()
     await bot.wait_done()
@@ -83,8 +83,8 @@ async def test_a_follow_up_due_while_the_bot_was_down(bot: House) -> None:
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
     await bot.shut()
-    bot.sql("UPDATE reload SET ready_at = ready_at - 150")
-    bot.sql("UPDATE step SET due_at = due_at - 150")
+    bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 150")
+    bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 150")
     watch = Stopwatch()
     await bot.open()
     told = await bot.wait_said(READY)
@@ -144,8 +144,8 @@ async def test_readiness_while_the_bot_stops(bot: House) -> None:
     bot.modelslab.answer("slow", Hang(), ACCEPTED)
     await bot.ask("slow")
     await bot.modelslab.wait_for_calls(1)
-    assert bot.service is not None
-    stopping = asyncio.create_task(bot.service.stop())
+    assert bot.app is not None
+    stopping = asyncio.create_task(bot.app.stop())
     await bot.log.wait_for("stopping")
     status, parts = await bot.health("/readyz")
     await stopping

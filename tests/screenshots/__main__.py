@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.screenshots import typed
 from tests.screenshots.browser import opened
 from tests.screenshots.needs import Missing, Needs, found
+from tests.screenshots.sandbox import sandbox
 from tests.screenshots.story import Story, note
-from tests.screenshots.town import town
 
 PICTURES = Path(__file__).parents[2] / "docs"
 RUN_SECONDS = 400
@@ -24,11 +24,11 @@ async def _main(needs: Needs, folder: Path) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all that was started ends
-    for name in ("town", "chromium"):
+    for name in ("sandbox", "chromium"):
         (folder / name).mkdir()
     async with (
         asyncio.timeout(RUN_SECONDS),
-        town(needs.local_slack, folder / "town") as place,
+        sandbox(needs.local_slack, folder / "sandbox") as place,
         opened(needs.chromium, folder / "chromium") as page,
     ):
         await Story(page, place, PICTURES).play()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.sandbox.wire import JsonObject, JsonValue, read_object
+from bot.sandbox.wire import JsonObject, read_object
 
 WAIT_SECONDS = 15.0
 LOOK_SECONDS = 0.1
@@ -64,7 +64,7 @@ class Page:
         self._connection = connection
         self._ids = itertools.count(1)
 
-    async def call(self, method: str, **parameters: JsonValue) -> JsonObject:
+    async def call(self, method: str, **parameters: object) -> JsonObject:
         """Call a method of the protocol, and return its result; events are passed over."""
         id_ = next(self._ids)
         await self._connection.send_json({"id": id_, "method": method, "params": parameters})
@@ -75,7 +75,7 @@ class Page:
         assert isinstance(result, dict), answer
         return result
 
-    async def run(self, script: str) -> JsonValue:
+    async def run(self, script: str) -> object:
         """The value of a script's last expression."""
         ran = await self.call("Runtime.evaluate", expression=f"{{{_FINDING}{script}}}", returnByValue=True)
         assert "exceptionDetails" not in ran, ran
@@ -83,7 +83,7 @@ class Page:
         assert isinstance(result, dict)
         return result.get("value")
 
-    async def until(self, script: str, what: str, *, within: float = WAIT_SECONDS) -> JsonValue:
+    async def until(self, script: str, what: str, *, within: float = WAIT_SECONDS) -> object:
         """Run a script again and again until its value is true. Raises NotSeen."""
         try:
             async with asyncio.timeout(within):

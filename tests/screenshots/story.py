@@ -12,11 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.core.models import A_WHILE
+from bot.core.models import REPEAT_AFTER
 from bot.sandbox.modelslab import error
 from bot.ui import messages
 from tests.screenshots.browser import Page, counted, found
-from tests.screenshots.town import RELOAD_SECONDS, Town
+from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
 PICTURE_LIMIT = 150_000
 """Bytes."""
@@ -57,13 +57,13 @@ class Story:
     """One run of it."""
 
     page: Page
-    town: Town
+    sandbox: Sandbox
     pictures: Path
 
     async def play(self) -> None:
         """From the first command to the last button: about two and a half minutes."""
         await self.page.size(1100, 900)
-        await self.page.show(self.town.url)
+        await self.page.show(self.sandbox.url)
         await self.page.see(".status.ok", "connected")
         await self._failure()
         await self._picker()
@@ -71,7 +71,7 @@ class Story:
         await self._follow_up()
         began = time.monotonic()
         await self._lists()
-        await self._again(A_WHILE * RELOAD_SECONDS - (time.monotonic() - began))
+        await self._again(REPEAT_AFTER * RELOAD_SECONDS - (time.monotonic() - began))
         await self._home()
 
     # --- the steps ------------------------------------------------------------------------------------
@@ -79,12 +79,12 @@ class Story:
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
         unknown = error(200, "Model not found: midjorney")
-        self.town.modelslab.answer("midjorney", unknown)
+        self.sandbox.modelslab.answer("midjorney", unknown)
         async with self._seen(_MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
         async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
             await self.page.press("Try again", _MESSAGE, "was not reloaded")
-        assert len(self.town.modelslab.calls) == 2, self.town.modelslab.calls
+        assert len(self.sandbox.modelslab.calls) == 2, self.sandbox.modelslab.calls
         async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
             await self.page.press("midjourney", _MESSAGE, "Did you mean")
         note("a failure: Try again, and the id that was meant")
@@ -114,7 +114,7 @@ class Story:
         async with self._told("sdxl is being reloaded already"):
             await self._act_as("Ben")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
-        async with self._told("You are not allowed to reload models"):
+        async with self._told("You don't have permission to reload models"):
             await self._act_as("Eve")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
         await self._act_as("Ada")
@@ -162,7 +162,7 @@ class Story:
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
         await self.page.click(".sidebar-item", "reload-model")
-        said = await self.page.see(".home", "✗ ModelsLab does not know a model of that id")
+        said = await self.page.see(".home", "✗ ModelsLab has no model with that ID")
         for title in ("Being reloaded", "Reloaded lately", "My reminders"):
             assert title in said, said
         home = ".home-inner"

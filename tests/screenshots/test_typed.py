@@ -2,6 +2,8 @@
 
 import inspect
 
+from slack_sdk.models.views import View
+
 from bot.ui import messages, views
 from bot.ui.messages import Message
 from tests.screenshots.typed import source
@@ -11,7 +13,7 @@ def test_every_message_and_view_is_held_against_the_types() -> None:
     """Whatever makes one is among them by its name."""
     made = {
         name
-        for module, kinds in ((messages, (Message,)), (views, (views.View,)))
+        for module, kinds in ((messages, (Message,)), (views, (View,)))
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")

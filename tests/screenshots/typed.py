@@ -1,7 +1,6 @@
 """Every message and view of the bot, at its longest, as TypeScript of the types of npm's @slack/types.
 
-Those know which fields each block has and must have. How long a text may be they do not know: tests/test_messages.py
-and tests/test_views.py do.
+Those know which fields each block has and must have. How long a text may be they do not know: the tests in tests/ui do.
 """
 
 import json
@@ -10,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from slack_sdk.models.views import View
+
 from bot.core.command import MAX_ID
-from bot.core.models import DAY, Entry, HomeData, Reminder, State
+from bot.core.models import DAY, HomeData, ListedReload, Reminder, State
 from bot.errors import Failure
 from bot.ui import messages, views
 from bot.ui.messages import Message
-from bot.ui.views import View
-from tests.samples import ACCEPTED, MODELS, NOON, watcher
+from tests.samples import ACCEPTED, MODELS, NOON, subscriber
 from tests.screenshots.needs import MODULES
 
 CHECK_SECONDS = 120
@@ -25,9 +25,9 @@ _LONGEST = "m" * MAX_ID
 _NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
 _FLYING = replace(ACCEPTED, model_id=_LONGEST)
 _OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
-_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, unknown=True)
+_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, outcome_unknown=True)
 _LATER = NOON + 30 * DAY
-_CROWD = [watcher(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
+_CROWD = [subscriber(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
 _REMINDERS = [
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, _LATER),
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, None),
@@ -36,7 +36,10 @@ _REMINDERS = [
 
 def _said() -> Iterator[tuple[str, Message]]:
     asker, crowd = _CROWD[:1], _CROWD
-    flying, over = [Entry(_FLYING, asker[0], 400, _LATER)] * 20, [Entry(_OVER, asker[0], 400, _LATER)] * 10
+    flying, over = (
+        [ListedReload(_FLYING, asker[0], 400, _LATER)] * 20,
+        [ListedReload(_OVER, asker[0], 400, _LATER)] * 10,
+    )
     yield "help", Message(messages.HELP)
     yield "reloading", Message(messages.reloading(_FLYING, 120))
     yield "joined", Message(messages.joined(_FLYING, crowd[0], crowd[1].user_id, MODELS, 120))
@@ -44,6 +47,7 @@ def _said() -> Iterator[tuple[str, Message]]:
     yield "not_reminding", Message(messages.not_reminding(_LONGEST))
     yield "status", messages.status(_FLYING, asker, asker[0], NOON + 60)
     yield "status_joined", messages.status(_FLYING, crowd[1:], crowd[0], NOON + 60)
+    yield "trouble", messages.trouble(_FLYING, asker, NOON + 600)
     yield "closed", messages.closed(_OVER, asker)
     yield "closed_again", messages.closed(_OVER, asker, again=True)
     yield "closed_failed", messages.closed(_FAILED, asker, again=True)
@@ -60,15 +64,15 @@ def _said() -> Iterator[tuple[str, Message]]:
 
 
 def _shown() -> Iterator[tuple[str, View]]:
-    flying = Entry(_FLYING, watcher(), 400, _LATER)
-    over = [Entry(each, watcher(), 400, _LATER) for each in (_OVER, _FAILED)]
+    flying = ListedReload(_FLYING, subscriber(), 400, _LATER)
+    over = [ListedReload(each, subscriber(), 400, _LATER) for each in (_OVER, _FAILED)]
     full = HomeData([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
     yield "picker", views.picker()
     yield "picker_filled", views.picker(MODELS, _LONGEST)
-    yield "told", views.told(messages.reloading(_FLYING, 120))
+    yield "notice", views.notice(messages.reloading(_FLYING, 120))
     yield "home", views.home(full, 120)
     yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120)
-    yield "home_of_a_stranger", views.home_of_a_stranger("You are not allowed to reload models here.")
+    yield "home_notice", views.home_notice("You don't have permission to reload models here.")
 
 
 def source() -> tuple[str, int]:
@@ -76,7 +80,7 @@ def source() -> tuple[str, int]:
     types = {"modal": "ModalView", "home": "HomeView"}
     lines = [
         *(f"export const {name}: KnownBlock[] = {json.dumps(said.blocks)};" for name, said in _said()),
-        *(f"export const {name}: {types[str(view['type'])]} = {json.dumps(view)};" for name, view in _shown()),
+        *(f"export const {name}: {types[str(view.type)]} = {json.dumps(view.to_dict())};" for name, view in _shown()),
     ]
     head = 'import type { HomeView, KnownBlock, ModalView } from "@slack/types";'
     return "\n".join([head, *lines, ""]), len(lines)

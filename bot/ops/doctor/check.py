@@ -1,145 +1,113 @@
-"""`reload-model-bot check`: is everything set up? One line a finding, side by side, and nothing is changed.
-
-Knows which checks there are and how they are told; what they look at is theirs.
-"""
+"""`reload-model-bot check`: which checks there are, run at the same time, and how their results are printed."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from itertools import chain
 from threading import Thread
 from typing import ParamSpec, TextIO, TypeVar
 
-from bot import settings
 from bot.core.access import Allowlist, Home, Person
 from bot.core.text import harmless
-from bot.errors import GroupUnread, NotAllowed, SettingsError
-from bot.ops import logging as logs
-from bot.ops.doctor import database as database_check
-from bot.ops.doctor.database import DATABASE
-from bot.ops.doctor.result import CheckResult, Mark, fault, in_time, unknown, well
-from bot.ops.doctor.services import (
-    APP_TOKEN,
-    BOT_TOKEN,
-    CHANNELS,
-    MODELSLAB,
-    PEOPLE,
-    SIGNING_SECRET,
-    Heard,
-    SlackChecks,
-    modelslab,
-    to_modelslab,
-)
-from bot.settings import EVERYONE, Settings
+from bot.errors import Refusal, Refused
+from bot.ops.doctor import database, modelslab
+from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
+from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
+from bot.ops.logging import Redactor
+from bot.settings import EVERYONE, NAMES, Problem, Settings
 
 SECONDS = 16.0
-"""For all checks together; with the program's start and end it is 20 at most."""
+"""For all checks together. With the program's start and end it is 20 at most."""
 
 _LONGEST = 400
 _HERE = "this workspace"
+_SIGNING_SECRET = "signing secret"  # noqa: S105 - not one
+
+_Check = Callable[[], Awaitable[Sequence[CheckResult]]]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """One of those that run side by side, and the settings that must be sound for it."""
-
-    about: str
-    needs: Collection[str]
-    run: Callable[[], Awaitable[Sequence[CheckResult]]]
-
-
-def main(out: TextIO, *, who: str = "", balance: bool = False, as_json: bool = False) -> int:
-    """Check the set-up that the environment describes, or only whether who may; return the exit code."""
-    redact = logs.Redactor()
-    try:
-        config, faults = settings.read(settings.environment())
-    except SettingsError as error:
-        found: Sequence[CheckResult] = [_of_setting(told) for told in error.faults]
-    else:
-        redact = logs.Redactor(config.secrets)
-        logs.configure("CRITICAL", "console", config.secrets)  # what goes wrong is told as a finding
-        found = asyncio.run(may(who, config, faults) if who else examine(config, faults, balance=balance))
-    shown = [_fit_to_show(finding, redact) for finding in found]
-    out.write(in_json(shown) if as_json else in_lines(shown))
-    return _exit_code(shown)
+def main(
+    out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: str, balance: bool, as_json: bool
+) -> int:
+    """Check everything, or only whether a person can reload models. Print the results, and return the exit code."""
+    checking = check_person(who, settings, problems) if who else check_all(settings, problems, balance=balance)
+    redact = Redactor(settings.secrets)
+    results = [
+        replace(result, about=harmless(result.about, _LONGEST), text=harmless(redact(result.text), _LONGEST))
+        for result in asyncio.run(checking)
+    ]
+    failed = any(result.status is Status.PROBLEM for result in results)
+    out.write(_as_json(results, ok=not failed) if as_json else "".join(map(_as_line, results)))
+    return int(failed)
 
 
-async def examine(config: Settings, faults: Sequence[str], *, balance: bool) -> Sequence[CheckResult]:
-    """Check everything; what takes a setting that is faulty is left out, and said to be."""
-    asyncio.get_running_loop().set_default_executor(UnawaitedThreads())
-    heard = Heard()
-    async with (
-        SlackChecks.to_slack(config.slack_api_url, heard) as to_slack,
-        to_modelslab(config.modelslab_url, heard) as to_lab,
-    ):
-        slack = SlackChecks(config, to_slack, heard)
-        app = _Check(APP_TOKEN, ["SLACK_APP_TOKEN", "SLACK_API_URL"], slack.app)
-        signed = _Check(SIGNING_SECRET, ["SLACK_SIGNING_SECRET"], _signing_secret)
-        lab = partial(modelslab, config, to_lab, heard, balance=balance)
-        checks = (
-            _Check(DATABASE, ["DATABASE_URL"], partial(database_check.look, config.database_url)),
-            _Check(BOT_TOKEN, ["SLACK_BOT_TOKEN", "SLACK_API_URL"], slack.bot),
-            app if config.socket_mode else signed,
-            _Check(MODELSLAB, ["MODELSLAB_API_KEY", "MODELSLAB_URL"], lab),
+def _as_line(result: CheckResult) -> str:
+    fix = f" → {result.fix}" if result.fix else ""
+    return f"{result.status.value} {result.about}: {result.text}{fix}\n"
+
+
+def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
+    """ASCII only, so that it is JSON on every terminal."""
+    listed = [
+        {"about": result.about, "status": result.status.name.lower(), "text": result.text, "fix": result.fix}
+        for result in results
+    ]
+    return json.dumps({"ok": ok, "results": listed}, indent=2) + "\n"
+
+
+async def check_all(settings: Settings, problems: Sequence[Problem], *, balance: bool) -> Sequence[CheckResult]:
+    """Check everything. What needs a setting that has a problem is left out, and says so."""
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
+    wrong = {problem.setting for problem in problems}
+
+    async def run(about: str, needs: Sequence[str], check: _Check) -> Sequence[CheckResult]:
+        if first := [name for name in needs if name in wrong]:
+            return [unknown(about, f"not checked: fix {' and '.join(first)} first")]
+        return await in_time(about, SECONDS, check())
+
+    async def signing_secret() -> Sequence[CheckResult]:
+        return [unknown(_SIGNING_SECRET, "not checked: the first command from Slack shows whether it is right")]
+
+    proxies = ("HTTPS_PROXY", "HTTP_PROXY")
+    async with slack_checks(settings) as slack:
+        found = await asyncio.gather(
+            run(database.DATABASE, ["DATABASE_URL"], partial(database.check, settings.database_url)),
+            run(BOT_TOKEN, ["SLACK_BOT_TOKEN", "SLACK_API_URL", *proxies], slack.bot),
+            run(APP_TOKEN, ["SLACK_APP_TOKEN", "SLACK_API_URL", *proxies], slack.app)
+            if settings.socket_mode
+            else run(_SIGNING_SECRET, ["SLACK_SIGNING_SECRET"], signing_secret),
+            run(
+                modelslab.MODELSLAB,
+                ["MODELSLAB_API_KEY", "MODELSLAB_URL", *proxies],
+                partial(modelslab.check, settings, balance=balance),
+            ),
         )
-        faulty = {_of_setting(told).about for told in faults}
-        found = await asyncio.gather(*(_run(check, faulty) for check in checks))
-    return [*of_settings(config, faults), *chain.from_iterable(found)]
+    return [*check_settings(settings, problems), *chain.from_iterable(found)]
 
 
-async def _run(check: _Check, faulty: Collection[str]) -> Sequence[CheckResult]:
-    if unsound := [name for name in check.needs if name in faulty]:
-        return [unknown(check.about, f"not looked at: mend {' and '.join(unsound)} first")]
-    return await in_time(check.about, SECONDS, check.run())
+def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
+    """Each setting in order, with its value (unless it is secret) or its problems, and then what isn't a setting."""
+    unneeded = {"SLACK_SIGNING_SECRET": "Socket Mode"} if settings.socket_mode else {"SLACK_APP_TOKEN": "HTTP mode"}
+    results: list[CheckResult] = []
+    for field in fields(settings):
+        name, value = field.name.upper(), getattr(settings, field.name)
+        if wrong := [_of_setting(problem) for problem in problems if problem.setting == name]:
+            results += wrong
+        elif name in unneeded and not value:
+            results.append(unknown(name, f"not needed in {unneeded[name]}"))
+        else:
+            results.append(ok(name, _value(value, settings.secrets)))
+    return [*results, *(_of_setting(problem) for problem in problems if problem.setting not in NAMES)]
 
 
-async def _signing_secret() -> Sequence[CheckResult]:
-    return [unknown(SIGNING_SECRET, "whether it is right shows when Slack sends the first command")]
-
-
-class UnawaitedThreads(ThreadPoolExecutor):
-    """Threads that do not hold up the program's end: a name server may take longer than all checks together."""
-
-    def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a task in a thread of its own."""
-        future = Future[T]()
-        future.set_running_or_notify_cancel()
-
-        def work() -> None:
-            try:
-                future.set_result(task(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
-                future.set_exception(error)
-
-        Thread(target=work, name="unawaited", daemon=True).start()
-        return future
-
-
-# --- the settings ---------------------------------------------------------------------------------------
-
-
-def of_settings(config: Settings, faults: Sequence[str]) -> Sequence[CheckResult]:
-    """A line for each setting, in their order: its value, unless that is secret, or its faults."""
-    told = [_of_setting(text) for text in faults]
-    found: list[CheckResult] = []
-    for field in fields(config):
-        name = field.name.upper()
-        sound = well(name, _value(getattr(config, field.name), config.secrets))
-        found += [finding for finding in told if finding.about == name] or [sound]
-    return found
-
-
-def _of_setting(told: str) -> CheckResult:
-    """A fault of the settings says "NAME is wrong so: mend it so"."""
-    what, _, mend = told.partition(": ")
-    name, _, text = what.partition(" ")
-    return fault(name, text, mend)
+def _of_setting(found: Problem) -> CheckResult:
+    return problem(found.setting, found.text.removeprefix("is "), found.fix)
 
 
 def _value(value: object, secrets: Collection[str]) -> str:
@@ -152,71 +120,45 @@ def _value(value: object, secrets: Collection[str]) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "not set"
 
 
-# --- who may --------------------------------------------------------------------------------------------
-
-
-async def may(who: str, config: Settings, faults: Sequence[str]) -> Sequence[CheckResult]:
-    """Whether a person of this workspace may reload models, by which rule, and where. Asks only who is in groups."""
-    groups = frozenset[str]() if who in config.allowed_users else config.allowed_groups
+async def check_person(who: str, settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
+    """Whether a person of this workspace can reload models, by which rule, and where. Only user groups are read."""
+    groups = frozenset[str]() if who in settings.allowed_users else settings.allowed_groups
     needed = {PEOPLE, CHANNELS} | ({"SLACK_BOT_TOKEN", "SLACK_API_URL"} if groups else set())
-    unsound = [finding for finding in map(_of_setting, faults) if finding.about in needed]
-    if unsound:
-        return unsound
-    members, found = await _read(config) if groups else ({}, [])
-    allowlist = Allowlist(config.allowed_users, config.allowed_channels, members.get)
+    wrong = [problem for problem in problems if problem.setting in needed or problem.setting not in NAMES]
+    if wrong:
+        return list(map(_of_setting, wrong))
+    async with slack_checks(settings) as slack:
+        found = await slack.groups() if groups else []
+    allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, slack.members.get)
     allowlist.home = Home(_HERE)
     try:
         rule = allowlist.who(Person(who, _HERE, ""))
-    except GroupUnread as unread:
-        why = f"whether they may reload models depends on {unread.rule}, which cannot be read"
-        return [*(finding for finding in found if finding.mark is not Mark.OK), unknown(who, why)]
-    except NotAllowed:
-        return [_may_not(who, sorted(groups))]
-    by = f"{EVERYONE}, which is everyone of this workspace" if rule == EVERYONE else rule
-    return [well(who, f"may reload models in {_listed(config.allowed_channels)}, by {PEOPLE} with {by}")]
+    except Refused as refused:
+        if refused.reason is Refusal.GROUP_UNREAD:
+            unread = unknown(who, f"depends on {refused.rule}, which can't be read")
+            return [*(result for result in found if result.status is not Status.OK), unread]
+        fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
+        which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
+        return [problem(who, f"can't reload models: {which}", fix)]
+    by = f"{EVERYONE} (everyone in this workspace)" if rule == EVERYONE else rule
+    channels = settings.allowed_channels
+    where = f"{', '.join(channels)} ({CHANNELS})" if channels else "any channel"
+    return [ok(who, f"can reload models in {where}, by {PEOPLE} with {by}")]
 
 
-async def _read(config: Settings) -> tuple[Mapping[str, Collection[str]], Sequence[CheckResult]]:
-    heard = Heard()
-    async with SlackChecks.to_slack(config.slack_api_url, heard) as session:
-        return await SlackChecks(config, session, heard).groups()
+class DaemonThreads(ThreadPoolExecutor):
+    """Threads that don't delay the exit: a DNS lookup can take longer than all checks together."""
 
+    def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a task in a thread of its own."""
+        future = Future[T]()
+        future.set_running_or_notify_cancel()
 
-def _may_not(who: str, groups: Sequence[str]) -> CheckResult:
-    if not groups:
-        return fault(who, f"may not reload models: {PEOPLE} does not name them", f"add {who} to {PEOPLE}")
-    told = f"may not reload models: {PEOPLE} names neither them nor a user group that they are in"
-    return fault(who, told, f"add {who} to {PEOPLE}, or to {' or '.join(groups)} in Slack")
+        def work() -> None:
+            try:
+                future.set_result(task(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the future's owner gets it
+                future.set_exception(error)
 
-
-def _listed(channels: Sequence[str]) -> str:
-    return f"{', '.join(channels)} ({CHANNELS})" if channels else "any channel"
-
-
-# --- telling --------------------------------------------------------------------------------------------
-
-
-def in_lines(findings: Sequence[CheckResult]) -> str:
-    """For people."""
-    return "".join(
-        f"{finding.mark.value} {finding.about}: {finding.text}" + (f" → {finding.mend}" if finding.mend else "") + "\n"
-        for finding in findings
-    )
-
-
-def in_json(findings: Sequence[CheckResult]) -> str:
-    """For programs; ok is whether nothing is wrong that was seen to be."""
-    told = [
-        {"about": finding.about, "result": finding.mark.name.lower(), "text": finding.text, "mend": finding.mend}
-        for finding in findings
-    ]
-    return json.dumps({"ok": _exit_code(findings) == 0, "findings": told}, indent=2) + "\n"
-
-
-def _exit_code(findings: Sequence[CheckResult]) -> int:
-    return int(any(finding.mark is Mark.FAULT for finding in findings))
-
-
-def _fit_to_show(finding: CheckResult, redact: logs.Redactor) -> CheckResult:
-    """What the services say is in the text as they said it; a mend is this program's own, and holds no secret."""
-    return replace(finding, text=harmless(redact(finding.text), _LONGEST), mend=harmless(finding.mend, _LONGEST))
+        Thread(target=work, daemon=True).start()
+        return future

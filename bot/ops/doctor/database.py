@@ -1,6 +1,6 @@
-"""Checks of the database: can it be reached and written, and are its tables those of this program.
+"""Checks of the database: can it be reached and written, and are its tables this program's.
 
-Nothing is left behind: what is written is rolled back, and an SQLite file that a bot has is only read.
+Nothing is left behind: writes are rolled back, and a file that a running bot uses is only read.
 """
 
 import asyncio
@@ -19,63 +19,69 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bot.errors import CannotStart, DatabaseUnavailable
-from bot.ops.doctor.result import CheckResult, clock, fault, unknown, well
+from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
-from bot.storage.database import Database, Transaction, lock_of, sqlite_file
+from bot.storage.database import Database, lock_of, sqlite_file
 
-DATABASE, SCHEMA, CLOCK = "database", "schema", "clock, by the database"
+DATABASE, SCHEMA = "database", "schema"
 
 ANSWER_SECONDS = 6.0
+BUSY_SECONDS = 1.0
 
-_PROBE = b"\0" * 65536
-_BUSY = 1.0
+_ROOM = b"\0" * 65536
+_NO_TABLES = ok(SCHEMA, "no tables yet; the bot creates them when it starts")
+_NOT_CHECKED = unknown(SCHEMA, "not checked")
 
-# Parts of what libpq and PostgreSQL say, lower case; they only choose the mend.
-_MENDS: Mapping[str, str] = {
-    "permission denied": "let the user of DATABASE_URL make tables and write in this database",
-    "read-only": "give DATABASE_URL a server that can be written, not a standby",
-    "authentication": "mend the user and the password in DATABASE_URL",
-    "role": "mend the user in DATABASE_URL, or make it on the server",
-    "does not exist": "make that database, or mend its name in DATABASE_URL",
-    "certificate": "mend sslmode and sslrootcert in DATABASE_URL, or the server's certificate",
+# Parts of what libpq and PostgreSQL say, in lower case. They only choose the fix.
+_FIXES: Mapping[str, str] = {
+    "permission denied": "let the user of DATABASE_URL create tables and write in this database",
+    "read-only": "name a server that can be written in DATABASE_URL, not a standby",
+    "authentication": "fix the user and the password in DATABASE_URL",
+    "role": "fix the user in DATABASE_URL, or create it on the server",
+    "does not exist": "create that database, or fix its name in DATABASE_URL",
+    "certificate": "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate",
 }
-_MEND = "mend DATABASE_URL, and see that the server runs and lets this machine in"
+_FIX = "check DATABASE_URL, and that the server is running and accepts connections from here"
 
 
-async def look(url: str) -> Sequence[CheckResult]:
-    """Check the database that an URL names."""
+async def check(url: str) -> Sequence[CheckResult]:
+    """Check the database of a URL."""
     if url.startswith("sqlite:"):
-        return await asyncio.to_thread(_look_at_file, sqlite_file(url))
-    return await _look_at_postgres(url)
+        return await asyncio.to_thread(_check_file, sqlite_file(url))
+    return await _check_postgres(url)
 
 
-# --- SQLite -----------------------------------------------------------------------------------------------
-
-
-def _look_at_file(path: Path) -> Sequence[CheckResult]:
+def _check_file(path: Path) -> Sequence[CheckResult]:
     try:
         if not path.exists():
             _write_beside(path)
-            return [well(DATABASE, f"{path} is not there yet, and can be made"), _schema_to_come()]
-        with _held(path) as free:
-            return _look_into(path, free=free)
+            return [ok(DATABASE, f"{path} doesn't exist yet and can be created"), _NO_TABLES]
+        with _locked(path) as ours:
+            return _look_into(path, write=ours)
     except OSError as error:
-        mend = f"make the folder, and let uid {os.getuid()} write it and all files of that name in it"
-        return [fault(DATABASE, f"{path.parent} cannot be written ({error.strerror})", mend), _schema_unseen()]
+        fix = (
+            f"create the folder and make it and the file writable for uid {os.getuid()}, on a disk that can lock files"
+        )
+        return [problem(DATABASE, f"can't write in {path.parent} ({error.strerror})", fix), _NOT_CHECKED]
     except SQLAlchemyError as error:
-        return [_unusable(path, str(getattr(error, "orig", error))), _schema_unseen()]
+        reason = str(getattr(error, "orig", error))
+        if "locked" in reason:
+            return [unknown(DATABASE, f"another program is writing to {path}"), _NOT_CHECKED]
+        fix = "name a new file in DATABASE_URL, or the bot's own"
+        return [problem(DATABASE, f"can't use {path}: {reason}", fix), _NOT_CHECKED]
 
 
 def _write_beside(path: Path) -> None:
-    """Whether SQLite may keep its files here, and has some room for them."""
-    with tempfile.TemporaryFile(dir=path.parent) as probe:
-        probe.write(_PROBE)
-        probe.flush()
+    """Write and lock a file as the bot does. Raises OSError."""
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        file.write(_ROOM)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether no bot has the file; one that starts meanwhile waits for it, as for any other process."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether no bot uses the file. A bot that starts meanwhile waits, as it does for another process."""
     lock = lock_of(path)
     if not lock.exists():
         yield True
@@ -83,102 +89,77 @@ def _held(path: Path) -> Iterator[bool]:
     with lock.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
+            ours = True
         except BlockingIOError:
-            free = False
-        yield free
+            ours = False
+        yield ours
 
 
-def _look_into(path: Path, *, free: bool) -> Sequence[CheckResult]:
-    """Read the file, and write to it unless a bot does so already."""
-    if free:
+def _look_into(path: Path, *, write: bool) -> Sequence[CheckResult]:
+    if write:
         _write_beside(path)
-    connect = partial(_connect, path, "rw" if free else "ro")
+    address = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
+    connect = partial(sqlite3.connect, address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if free else "BEGIN")
-        found = _schema(connection, write=free)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        tables = _check_schema(connection, write=write)
         connection.exec_driver_sql("ROLLBACK")
-    return [well(DATABASE, f"{path} " + ("can be written" if free else "is in use by a running bot")), found]
+    return [ok(DATABASE, f"{path} is writable" if write else f"{path} is in use by a running bot"), tables]
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY, isolation_level=None)
-
-
-def _unusable(path: Path, why: str) -> CheckResult:
-    if "locked" in why:
-        return unknown(DATABASE, f"another program is writing to {path}")
-    return fault(DATABASE, f"{path} cannot be used: {why}", "let DATABASE_URL name a new file, or the bot's own")
-
-
-# --- PostgreSQL -------------------------------------------------------------------------------------------
-
-
-async def _look_at_postgres(url: str) -> Sequence[CheckResult]:
-    database = Database(url, time.time)
+async def _check_postgres(url: str) -> Sequence[CheckResult]:
+    try:
+        database = Database(url, time.time)
+    except CannotStart as error:
+        _, reason, fix = str(error).split(": ", 2)
+        return [problem(DATABASE, reason, fix), _NOT_CHECKED]
     await database.start()
     try:
         return await database.run(_rehearse, within=ANSWER_SECONDS)
-    except ImportError:
-        missing = "psycopg, PostgreSQL's driver, is not installed"
-        return [fault(DATABASE, missing, "install reload-model-bot[postgres]"), _schema_unseen()]
-    except (DatabaseUnavailable, SQLAlchemyError) as away:
-        return [_postgres_fault(str(away)), _schema_unseen()]
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        reason = str(error)
+        fix = next((fix for hint, fix in _FIXES.items() if hint in reason.lower()), _FIX)
+        return [problem(DATABASE, f"can't use PostgreSQL: {reason}", fix), _NOT_CHECKED]
     finally:
         await database.stop()
 
 
-def _rehearse(tx: Transaction) -> Sequence[CheckResult]:
-    ahead = time.time() - tx.now
-    tx.connection.exec_driver_sql("SAVEPOINT rehearsal")
-    found = _schema(tx.connection, write=True)
-    tx.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT rehearsal")
-    version = ".".join(map(str, tx.connection.dialect.server_version_info or ()))
-    return [well(DATABASE, f"PostgreSQL {version} answers"), found, clock(CLOCK, ahead)]
+def _rehearse(connection: Connection) -> Sequence[CheckResult]:
+    """Compare clocks, and write as the bot would, inside a transaction, up to a savepoint."""
+    ahead = time.time() - schema.now(connection)
+    with connection.begin_nested() as savepoint:
+        tables = _check_schema(connection, write=True)
+        savepoint.rollback()
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    return [ok(DATABASE, f"PostgreSQL {version} answers"), tables, clock("clock vs database", ahead)]
 
 
-def _postgres_fault(why: str) -> CheckResult:
-    mend = next((mend for hint, mend in _MENDS.items() if hint in why.lower()), _MEND)
-    return fault(DATABASE, f"PostgreSQL cannot be used: {why}", mend)
-
-
-# --- the tables -------------------------------------------------------------------------------------------
-
-
-def _schema(connection: Connection, *, write: bool) -> CheckResult:
-    """Which tables there are; with write, whether they can be made or written. The caller rolls that back."""
+def _check_schema(connection: Connection, *, write: bool) -> CheckResult:
+    """Which tables there are, and with write whether they can be created or written. The caller rolls back."""
     try:
         found = schema.version_of(connection)
     except CannotStart as error:
-        _, what, mend = str(error).split(": ", 2)
-        return fault(SCHEMA, what, mend)
+        _, what, fix = str(error).split(": ", 2)
+        return problem(SCHEMA, what, fix)
     if found > schema.VERSION:
-        newer = f"version {found}, and this program knows {schema.VERSION}"
-        return fault(SCHEMA, newer, "run the newer program, or give another database in DATABASE_URL")
+        fix = "run the newer program, or use another database in DATABASE_URL"
+        return problem(SCHEMA, f"version {found}, but this program knows {schema.VERSION}", fix)
     if found == 0:
         if write:
             schema.migrate(connection)
-        return _schema_to_come()
+        return _NO_TABLES
     if found < schema.VERSION:
-        return well(SCHEMA, f"version {found}; the bot makes it {schema.VERSION} when it starts")
+        return ok(SCHEMA, f"version {found}; the bot updates it to {schema.VERSION} when it starts")
     if write:
         _write_nothing(connection)
-    return well(SCHEMA, f"version {found}" + (", can be written" if write else ""))
+    return ok(SCHEMA, f"version {found}" + (", writable" if write else ""))
 
 
 def _write_nothing(connection: Connection) -> None:
-    """Statements that touch no row, and yet fail where a table, a column or a permission is missing."""
+    """Run statements that touch no row, and yet fail if a table, a column or a permission is missing."""
     for table in schema.metadata.sorted_tables:
         nothing = select(*table.c).where(false())
         connection.execute(insert(table).from_select([column.name for column in table.c], nothing))
         connection.execute(update(table).where(false()).values({column: column for column in table.c}))
         connection.execute(delete(table).where(false()))
-
-
-def _schema_to_come() -> CheckResult:
-    return well(SCHEMA, "no tables yet; the bot makes them when it starts")
-
-
-def _schema_unseen() -> CheckResult:
-    return unknown(SCHEMA, "could not be looked at")

@@ -1,0 +1,190 @@
+"""The command line: run (the default), try, manifest, check, audit, health. A command ends with an exit code."""
+
+import argparse
+import asyncio
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from bot import __version__, settings
+from bot.errors import CannotStart
+from bot.ops import logging as logs
+
+EXIT_CANNOT_START = 1
+EXIT_SETTINGS = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE, as of a program that the signal ended."""
+
+DOTENV = Path(".env")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal is UTF-8
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reload-model-bot", description="A Slack slash command that reloads an idle ModelsLab model."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command=_run)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    run = commands.add_parser("run", help="run the bot with the settings in the environment and .env (the default)")
+    run.set_defaults(command=_run)
+    sandbox = commands.add_parser("try", help="run the bot with a sandbox Slack and ModelsLab on this machine")
+    sandbox.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
+    sandbox.set_defaults(command=_try)
+    manifest = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
+    manifest.add_argument("--url", type=_https, help="for HTTP mode: the bot's URL, such as https://bot.example.com")
+    manifest.add_argument("--groups", action="store_true", help="for user groups in ALLOWED_USERS")
+    manifest.set_defaults(command=_manifest)
+    check = commands.add_parser("check", help="check the settings, the database, Slack and ModelsLab")
+    check.add_argument("--who", type=_person, metavar="ID", help="only check whether this person can reload models")
+    check.add_argument("--balance", action="store_true", help="show the ModelsLab account's balance, too")
+    check.add_argument("--json", action="store_true", help="for programs")
+    check.set_defaults(command=_check)
+    audit = commands.add_parser("audit", help="list who asked for what, and what came of it")
+    audit.add_argument("--since", type=_ago, default=_ago("7d"), help="how far back: 30m, 12h, 7d, 2w (default: 7d)")
+    form = audit.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="one object per line")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
+    audit.set_defaults(command=_audit, form="table")
+    health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
+    health.add_argument("--ready", action="store_true", help="ask whether it can take commands")
+    health.set_defaults(command=_health)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 600:  # noqa: PLR2004 - ten minutes are more than anyone waits at a terminal
+            return value
+    raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 600")
+
+
+def _https(text: str) -> str:
+    if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"{text} isn't an https:// URL, which Slack requires")
+    return text.rstrip("/")
+
+
+def _ago(text: str) -> float:
+    """Seconds, from a number of minutes, hours, days or weeks."""
+    found = re.fullmatch(r"(\d{1,5})([mhdw])", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a duration; use e.g. 30m, 12h, 7d or 2w")
+    return int(found[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}[found[2]]
+
+
+def _person(text: str) -> str:
+    if settings.PERSON.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a person's Slack ID, which looks like U012AB3CD")
+    return text
+
+
+def _run(_options: argparse.Namespace) -> int:
+    # As the first process of a container, the bot would ignore the signal until it has a handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config, problems = settings.read(os.environ, DOTENV, terminal=sys.stderr.isatty())
+    if problems:
+        return _explain(problems)
+    logs.configure(config.log_level, config.log_format, config.secrets)
+    from bot import app  # noqa: PLC0415 - slow to import, and of no use with wrong settings
+
+    try:
+        asyncio.run(app.run(config))
+    except CannotStart as error:
+        return _cannot_start(logs.Redactor(config.secrets)(f"reload-model-bot can't start: {error}"))
+    except Exception:  # noqa: BLE001 - Python itself would print it with whatever secrets it holds
+        structlog.get_logger(__name__).critical("crashed", exc_info=True)
+        return EXIT_CANNOT_START
+    return 0
+
+
+def _try(options: argparse.Namespace) -> int:
+    from bot.sandbox.terminal import sandbox  # noqa: PLC0415 - of no use to the other commands
+
+    logs.configure("CRITICAL", "console", ())  # errors there are part of the play, and are seen in the conversation
+    return asyncio.run(sandbox(seconds=options.seconds, stdin=sys.stdin or io.StringIO(), stdout=sys.stdout))
+
+
+def _manifest(options: argparse.Namespace) -> int:
+    from bot.slack import manifest  # noqa: PLC0415 - of no use to the other commands
+
+    sys.stdout.write(manifest.text(options.url, groups=options.groups))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from bot.ops.doctor import check  # noqa: PLC0415 - of no use to the other commands
+
+    config, problems = settings.read(os.environ, DOTENV)
+    logs.configure("CRITICAL", "console", config.secrets)  # the results say what is wrong
+    return check.main(
+        sys.stdout, config, problems, who=options.who or "", balance=options.balance, as_json=options.json
+    )
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from bot.ops import audit  # noqa: PLC0415 - of no use to the other commands
+
+    config, problems = settings.read(os.environ, DOTENV)
+    if wrong := _that_matter(problems, "DATABASE_URL"):
+        return _explain(wrong)
+    try:
+        audit.write(sys.stdout, config, since=options.since, form=options.form)
+    except CannotStart as error:
+        return _cannot_start(f"reload-model-bot audit: {error}")
+    return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    from bot.ops import probe  # noqa: PLC0415 - of no use to the other commands
+
+    config, problems = settings.read(os.environ, DOTENV)
+    if wrong := _that_matter(problems, "HOST", "PORT", "ADMIN_PORT"):
+        _explain(wrong)
+        return 1  # Docker reserves 2: https://docs.docker.com/reference/dockerfile/#healthcheck
+    return probe.ask(sys.stdout, config, ready=options.ready)
+
+
+def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[settings.Problem]:
+    """The problems with these settings, with .env, and with misspelled names."""
+    return [problem for problem in problems if problem.setting in names or problem.setting not in settings.NAMES]
+
+
+def _explain(problems: Sequence[settings.Problem]) -> int:
+    """Say where the settings come from, and every problem with its fix."""
+    dotenv = DOTENV.absolute()
+    if dotenv.is_file():
+        first = f"Can't start. Fix these settings in {dotenv} or the environment (see .env.example):"
+    else:
+        first = f"Can't start. There is no {dotenv}: copy .env.example to .env, or set these in the environment:"
+    sys.stderr.write("".join(f"{line}\n" for line in (first, *(f"- {problem}" for problem in problems))))
+    return EXIT_SETTINGS
+
+
+def _cannot_start(reason: str) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return EXIT_CANNOT_START

@@ -1,0 +1,91 @@
+"""What came of a job. A job function returns one of these; bot.storage.jobs records it."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bot.core.models import Stage
+from bot.errors import Failure
+
+REST = math.inf
+"""The wait of a job that rests until something else makes it due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """ModelsLab accepted the reload: it should be ready after ready_in seconds."""
+
+    ready_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The reload failed for good. said is ModelsLab's own text; unknown: it may have been carried out all the same."""
+
+    failure: Failure
+    said: str = ""
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """These subscribers know how the reload ended; the others of the channel get a DM.
+
+    response_url_of is the subscriber whose response_url carried the message. uncertain: they were told that nobody
+    knows how it ended.
+    """
+
+    subscriber_ids: Collection[int] = ()
+    response_url_of: int | None = None
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """The job failed and is due again after wait seconds.
+
+    unknown: a call may have had its effect. report_in: for a call, in how many seconds its channels are told of the
+    trouble, unless it is over by then.
+    """
+
+    wait: float
+    unknown: bool = False
+    crashed: bool = False
+    report_in: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """The job was not tried, or was interrupted: it is due after wait seconds, and nothing is counted."""
+
+    wait: float
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """The job did what was due: it is due anew after wait seconds, as if it had never been tried.
+
+    status_ts is the message that a status job posted, response_url_of as in Notified. stage is that of its channel when
+    the job was claimed: if that has changed meanwhile, the job is due at once.
+    """
+
+    wait: float = REST
+    status_ts: str | None = None
+    response_url_of: int | None = None
+    stage: Stage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job has nothing left to do. response_url_of: see Notified."""
+
+    response_url_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nobody could be notified, by any way, in the time there is."""
+
+
+Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp

@@ -1,0 +1,71 @@
+"""What a check finds: one line each, and the fix beside each problem."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+CLOCK_LIMIT = 30.0
+"""Seconds by which clocks can differ before the times in messages mislead."""
+
+
+class Status(Enum):
+    """How a check went, and the mark of its line."""
+
+    OK = "✓"
+    PROBLEM = "✗"
+    UNKNOWN = "–"  # noqa: RUF001 - the mark is a dash
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What was found about a thing; the fix is that of a problem."""
+
+    status: Status
+    about: str
+    text: str
+    fix: str = ""
+
+
+def ok(about: str, text: str) -> CheckResult:
+    """It is as it should be."""
+    return CheckResult(Status.OK, about, text)
+
+
+def problem(about: str, text: str, fix: str) -> CheckResult:
+    """Something is wrong, and how to fix it."""
+    return CheckResult(Status.PROBLEM, about, text, fix)
+
+
+def unknown(about: str, text: str = "not checked") -> CheckResult:
+    """It couldn't be checked, or need not be, and why."""
+    return CheckResult(Status.UNKNOWN, about, text)
+
+
+def no_answer(about: str, host: str, reason: str, setting: str) -> CheckResult:
+    """A service can't be reached."""
+    if "certificate" in reason.lower():
+        fix = f"check {setting}, or put your own authority's certificate into SSL_CERT_FILE"
+        return problem(about, f"the certificate of {host} isn't trusted", fix)
+    fix = f"check {setting} and this machine's network (DNS, firewall, HTTPS_PROXY)"
+    return problem(about, f"no answer from {host} ({reason})", fix)
+
+
+def clock(about: str, ahead: float) -> CheckResult:
+    """Judge this machine's clock by the seconds that it is ahead of another's."""
+    if abs(ahead) <= CLOCK_LIMIT:
+        return ok(about, "in sync")
+    units = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((unit, size) for unit, size in units if abs(ahead) >= 2 * size)
+    way = "ahead" if ahead > 0 else "behind"
+    return problem(about, f"this machine is {abs(ahead) / size:.1f} {unit} {way}", "turn on time sync (NTP)")
+
+
+async def in_time(about: str, seconds: float, check: Awaitable[Sequence[CheckResult]]) -> Sequence[CheckResult]:
+    """What the check finds within so many seconds. One that hangs or breaks must not hide the others' results."""
+    try:
+        return await asyncio.wait_for(check, seconds)
+    except TimeoutError:
+        return [unknown(about, f"no answer within {seconds:g} s")]
+    except Exception as error:  # noqa: BLE001 - as the docstring says
+        return [problem(about, f"{type(error).__name__}: {error}", "this is a bug in the check; please report it")]

@@ -1,0 +1,244 @@
+"""Checks of Slack: tokens, scopes, the IDs in the settings, the clock. Only methods that change nothing are called.
+
+https://docs.slack.dev/reference/methods
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from itertools import chain
+from urllib.parse import urlsplit
+
+import aiohttp
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.core.access import Home
+from bot.errors import SlackError, SlackRetryableError
+from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
+from bot.settings import CHANNEL, EVERYONE, PERSON, Settings
+from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
+from bot.slack.manifest import GROUP_SCOPE, SCOPES
+from bot.slack.user_groups import GONE, METHOD, members_in
+
+SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
+APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
+PEOPLE, CHANNELS = "ALLOWED_USERS", "ALLOWED_CHANNELS"
+
+ANSWER_SECONDS = 5.0
+"""For one answer, including the wait for its turn. Of those that follow each other there are three."""
+
+_AT_ONCE = 8
+_APP_PAGE = "on your app's page, OAuth & Permissions"
+
+# What Slack says about an ID, and the fix. A private channel that the bot isn't in looks like none.
+_NOT_FOUND = {
+    "user_not_found": ("there is no such person", f"fix it in {PEOPLE}"),
+    "user_not_visible": ("there is no such person in this workspace", f"fix it in {PEOPLE}"),
+    GONE: ("there is no such user group", f"fix it in {PEOPLE}"),
+    "plan_upgrade_required": ("this workspace's plan has no user groups", f"list people in {PEOPLE} instead"),
+    "channel_not_found": ("the bot sees no such channel", f"fix it in {CHANNELS}, or /invite the bot if it is private"),
+}
+
+
+class SlackChecks:
+    """The checks that take Slack. Open them with slack_checks."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        url = settings.slack_api_url
+        self._settings = settings
+        self._session = session
+        self._host = urlsplit(url).netloc
+        self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
+        self._scopes: Collection[str] | None = None
+        self.members: dict[str, Collection[str]] = {}
+        """Of each user group that could be read."""
+
+    async def bot(self) -> Sequence[CheckResult]:
+        """The bot's token, and everything that can be found out with it."""
+        people = self._settings.allowed_users - {EVERYONE}
+        channels = self._settings.allowed_channels
+        headers: Mapping[str, str] = {}
+
+        async def sign_in() -> AsyncSlackResponse:
+            nonlocal headers
+            response = await self._slack.client.auth_test()
+            headers = response.headers
+            return response
+
+        try:
+            answer = await translated(sign_in())
+        except SlackError as error:
+            rest = [BOT_SCOPES, *([PEOPLE] if people else []), *([CHANNELS] if channels else [])]
+            return [*self._rejected(error), *map(unknown, rest)]
+        if (scopes := headers.get("X-OAuth-Scopes")) is not None:
+            self._scopes = re.findall(r"[^,\s]+", scopes)
+        home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+
+        async def person(user_id: str) -> CheckResult:
+            return _person(user_id, await translated(self._slack.client.users_info(user=user_id)), home)
+
+        async def channel(channel_id: str) -> CheckResult:
+            return _channel(channel_id, await translated(self._slack.client.conversations_info(channel=channel_id)))
+
+        found = await asyncio.gather(
+            self._look_up(PEOPLE, filter(PERSON.fullmatch, sorted(people)), person, "users:read"),
+            self.groups(),
+            self._look_up(CHANNELS, filter(CHANNEL.fullmatch, channels), channel, "channels:read"),
+        )
+        as_whom = f"{answer.get('user')} ({answer.get('user_id')})"
+        return [
+            ok(SLACK, f"{self._host} answers"),
+            ok(BOT_TOKEN, f"workspace {answer.get('team')} ({answer.get('team_id')}), as {as_whom}"),
+            _clock(headers.get("Date", "")),
+            self._check_scopes(),
+            *chain.from_iterable(found),
+        ]
+
+    async def app(self) -> Sequence[CheckResult]:
+        """The app's token, and whether the WebSocket's host can be reached."""
+        token = self._settings.slack_app_token
+        try:
+            answer = await translated(self._slack.client.apps_connections_open(app_token=token))
+        except SlackError as error:
+            if self._unusable(error):
+                return [unknown(APP_TOKEN, f"not checked ({error.code})")]
+            fix = "create one with the scope connections:write (Basic Information), and turn Socket Mode on"
+            return [problem(APP_TOKEN, f"Slack rejects it ({error.code})", fix)]
+        return [ok(APP_TOKEN, "accepted"), await self._reach(str(answer.get("url")))]
+
+    async def _reach(self, address: str) -> CheckResult:
+        """Request a page from the WebSocket's host: Slack could send somebody's command to an open WebSocket."""
+        url = re.sub("^ws", "http", address.partition("?")[0])
+        host = url.split("/")[2] if url.startswith("http") else "an unknown host"
+        try:
+            async with self._session.get(url, proxy=self._settings.proxy_for(address), allow_redirects=False):
+                return ok(SOCKET_MODE, f"{host} answers")
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, TimeoutError) as error:
+            return no_answer(SOCKET_MODE, host, type(error).__name__, "HTTPS_PROXY")
+        except aiohttp.ClientError as error:
+            return unknown(SOCKET_MODE, f"not checked ({type(error).__name__})")
+
+    def _rejected(self, error: SlackError) -> Sequence[CheckResult]:
+        if unusable := self._unusable(error):
+            return [unusable, unknown(BOT_TOKEN)]
+        rejected = problem(BOT_TOKEN, f"Slack rejects it ({error.code})", f"copy it again: it is {_APP_PAGE}")
+        return [ok(SLACK, f"{self._host} answers"), rejected]
+
+    def _unusable(self, error: SlackError) -> CheckResult | None:
+        """What is wrong, unless Slack has judged the token."""
+        code = error.code
+        if code.endswith("Error"):
+            return no_answer(SLACK, self._host, code, "SLACK_API_URL")
+        if re.fullmatch(r"no_sense|http_[1-4]\d\d", code):
+            what = "its answer isn't JSON as Slack's is" if code == "no_sense" else code.replace("http_", "HTTP ")
+            return problem(SLACK, f"{self._host} isn't Slack's API ({what})", "fix SLACK_API_URL")
+        if isinstance(error, SlackRetryableError) and code not in TOKEN_FAULTS:
+            return unknown(SLACK, f"{self._host} answers {code} at the moment")
+        return None
+
+    def _check_scopes(self) -> CheckResult:
+        """Those of user groups are checked with each group."""
+        if self._scopes is None:
+            return unknown(BOT_SCOPES, "Slack didn't name them")
+        if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in self._scopes]:
+            fix = f"add them {_APP_PAGE}, and reinstall the app"
+            return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", fix)
+        return ok(BOT_SCOPES, ", ".join(SCOPES))
+
+    async def groups(self) -> Sequence[CheckResult]:
+        """Read who is in each allowed user group."""
+        return await self._look_up(PEOPLE, sorted(self._settings.allowed_groups), self._group)
+
+    async def _group(self, group_id: str) -> CheckResult:
+        about = f"{PEOPLE} {group_id}"
+        try:
+            members = self.members[group_id] = await self._members(group_id)
+        except SlackError as error:
+            if error.code == "missing_scope":
+                return problem(about, f"needs the scope {GROUP_SCOPE}", f"add it {_APP_PAGE}, and reinstall the app")
+            if error.code != GONE or not await self._is_disabled(group_id):
+                raise
+        else:
+            if members:
+                return ok(about, f"a user group of {len(members)}")
+            if not await self._is_disabled(group_id):
+                return problem(about, "this user group is empty", f"add people to it, or remove it from {PEOPLE}")
+        return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {PEOPLE}")
+
+    async def _members(self, group_id: str, **options: str) -> Collection[str]:
+        return members_in(await self._slack.read(METHOD, usergroup=group_id, **options))
+
+    async def _is_disabled(self, group_id: str) -> bool:
+        """Whether a group that seems empty or missing has members if disabled groups are included."""
+        try:
+            return bool(await self._members(group_id, include_disabled="true"))
+        except SlackError:
+            return False
+
+    async def _look_up(
+        self, name: str, ids: Iterable[str], look_up: Callable[[str], Awaitable[CheckResult]], scope: str = ""
+    ) -> Sequence[CheckResult]:
+        """Look up every ID, unless the token is known to lack the scope."""
+        ids = list(ids)
+        if ids and scope and self._scopes is not None and scope not in self._scopes:
+            return [unknown(name, f"not checked (needs the optional scope {scope})")]
+
+        async def find(id_: str) -> CheckResult:
+            try:
+                return await look_up(id_)
+            except SlackError as error:
+                if error.code in _NOT_FOUND:
+                    return problem(f"{name} {id_}", *_NOT_FOUND[error.code])
+                return unknown(f"{name} {id_}", f"not checked ({error.code})")
+
+        return await asyncio.gather(*map(find, ids))
+
+
+@asynccontextmanager
+async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
+    """The checks, with a session that accepts no slow or long answer."""
+    timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
+        yield SlackChecks(settings, session)
+
+
+def _clock(date: str) -> CheckResult:
+    """Compare with the Date of an answer that came just now; it has whole seconds."""
+    try:
+        return clock(CLOCK, time.time() - parsedate_to_datetime(date).timestamp() - 0.5)
+    except (ValueError, OverflowError):
+        return unknown(CLOCK, "unknown")
+
+
+def _person(user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
+    """https://docs.slack.dev/reference/objects/user-object."""
+    user = _object(answer, "user")
+    team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
+    ours = team in (None, home.team_id) or (home.enterprise_id != "" and organisation == home.enterprise_id)
+    faults = {
+        "is deactivated": user.get("deleted") is True,
+        "is a bot, and bots can't use commands": user.get("is_bot") is True,
+        "belongs to another workspace": not ours,
+    }
+    about, name = f"{PEOPLE} {user_id}", user.get("name") or "no name"
+    for text, applies in faults.items():
+        if applies:
+            return problem(about, f"{name} {text}", f"remove it from {PEOPLE}")
+    return ok(about, f"{name}, active")
+
+
+def _channel(channel_id: str, answer: Mapping[str, object]) -> CheckResult:
+    """https://docs.slack.dev/reference/objects/conversation-object."""
+    channel = _object(answer, "channel")
+    about, name = f"{CHANNELS} {channel_id}", f"#{channel.get('name') or channel_id}"
+    if channel.get("is_archived") is True:
+        return problem(about, f"{name} is archived", f"remove it from {CHANNELS}, or unarchive the channel")
+    return ok(about, f"{name}, active")
+
+
+def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}

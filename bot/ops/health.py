@@ -1,0 +1,34 @@
+"""/healthz, /readyz and /metrics, as routes of an aiohttp app."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+
+from bot.ops.metrics import CONTENT_TYPE
+
+Health = Callable[[], Awaitable[Mapping[str, str]]]
+"""Returns the state of each part: "ok", or what is wrong with it."""
+
+Scrape = Callable[[], Awaitable[bytes]]
+
+
+def add_health(app: web.Application, path: str, health: Health) -> None:
+    """Serve the state of the parts: 200 if each is "ok", else 503."""
+
+    async def handle(_request: web.Request) -> web.Response:
+        parts = await health()
+        ok = all(state == "ok" for state in parts.values())
+        status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.json_response({"status": "ok" if ok else "unavailable", **parts}, status=status)
+
+    app.router.add_get(path, handle)
+
+
+def add_metrics(app: web.Application, path: str, scrape: Scrape) -> None:
+    """Serve the metrics, as Prometheus reads them."""
+
+    async def handle(_request: web.Request) -> web.Response:
+        return web.Response(body=await scrape(), headers={"Content-Type": CONTENT_TYPE})
+
+    app.router.add_get(path, handle)

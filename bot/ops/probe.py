@@ -1,0 +1,41 @@
+"""`reload-model-bot health`: asks the bot on this machine whether it is alive or ready, as container engines do."""
+
+import json
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
+from typing import TextIO
+
+from bot.settings import Settings
+
+SECONDS = 4.0
+"""Less than the usual 5 s of a health check, so that the reason is printed."""
+
+_LIMIT = 4096
+
+
+def ask(out: TextIO, settings: Settings, *, ready: bool) -> int:
+    """Print what /healthz says, or /readyz, as JSON. Return 0 for a 200, else 1."""
+    host, port = _loopback(settings.host), settings.admin_port or settings.port
+    connection = HTTPConnection(host, port, timeout=SECONDS)
+    try:
+        connection.request("GET", "/readyz" if ready else "/healthz")
+        response = connection.getresponse()
+        status, state = response.status, json.loads(response.read(_LIMIT))
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        status, state = 0, {"status": "no answer", "host": host, "port": port, "error": reason or type(error).__name__}
+    finally:
+        connection.close()
+    out.write(f"{json.dumps(state)}\n")
+    return 0 if status == 200 else 1  # noqa: PLR2004 - HTTP's OK
+
+
+def _loopback(host: str) -> str:
+    """Where a server that listens at HOST can be reached from this machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IPv4
+    return host

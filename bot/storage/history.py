@@ -1,0 +1,187 @@
+"""What is listed: running and recent reloads, reminders, the audit; and how old rows are pruned.
+
+Each function runs inside one transaction of Database.run.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select, update
+
+from bot.core.models import DAY, HomeData, ListedReload, Reload, Reminder, State, Subscriber
+from bot.core.outcomes import REST
+from bot.storage.schema import (
+    audit,
+    is_reminder,
+    jobs,
+    now,
+    reloads,
+    subscribers,
+    to_reload,
+    to_subscriber,
+    version,
+    was_accepted,
+)
+
+_PRUNED_AT_ONCE = 500
+
+_running = reloads.c.state != State.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the audit keeps of an invocation that asked for no reload, or was refused; text is bounded."""
+
+    user_id: str
+    team_id: str
+    channel_id: str
+    text: str
+    outcome: str
+    rule: str
+
+
+def reload(connection: Connection, reload_id: str) -> Reload | None:
+    """The reload with this ID, or None."""
+    row = connection.execute(select(reloads).where(reloads.c.id == reload_id)).first()
+    return None if row is None else to_reload(row)
+
+
+def last_accepted(connection: Connection, model_id: str) -> Reload:
+    """The last reload of a model that ModelsLab accepted; there is one."""
+    accepted = select(reloads).where(reloads.c.model_id == model_id, was_accepted)
+    return to_reload(connection.execute(accepted.order_by(reloads.c.accepted_at.desc(), reloads.c.id).limit(1)).one())
+
+
+def known_models(connection: Connection, limit: int) -> list[str]:
+    """The IDs of models that ModelsLab accepted a reload of, the most recent first."""
+    by_model = select(reloads.c.model_id).where(was_accepted).group_by(reloads.c.model_id)
+    recent_first = by_model.order_by(func.max(reloads.c.accepted_at).desc(), reloads.c.model_id)
+    return list(connection.execute(recent_first.limit(limit)).scalars())
+
+
+def running(connection: Connection, limit: int) -> tuple[list[ListedReload], int]:
+    """The first limit of the reloads that have not ended, oldest first, and how many there are."""
+    count = connection.execute(select(func.count()).select_from(reloads).where(_running)).scalar_one()
+    return _listed(connection, select(reloads).where(_running).order_by(reloads.c.requested_at), limit), count
+
+
+def recent(connection: Connection, limit: int) -> list[ListedReload]:
+    """The reloads that have ended, the last requested first."""
+    ended = select(reloads).where(reloads.c.state == State.DONE)
+    return _listed(connection, ended.order_by(reloads.c.requested_at.desc()), limit)
+
+
+def home(connection: Connection, user_id: str, limit: int) -> HomeData:
+    """What one person's Home tab shows: at most limit of each kind."""
+    first, count = running(connection, limit)
+    return HomeData(first, count, recent(connection, limit), reminders(connection, user_id)[:limit], now(connection))
+
+
+def reminders(connection: Connection, user_id: str) -> list[Reminder]:
+    """A person's reminders, by when their models should have been ready."""
+    mine = (
+        select(jobs.c.model_id, jobs.c.channel_id, jobs.c.due_at, reloads.c.id, reloads.c.ready_at)
+        .join_from(jobs, reloads)
+        .where(is_reminder, jobs.c.user_id == user_id)
+        .order_by(reloads.c.ready_at, jobs.c.id)
+    )
+    return [
+        Reminder(row.model_id, row.id, row.channel_id, row.ready_at, None if row.due_at == REST else row.due_at)
+        for row in connection.execute(mine)
+    ]
+
+
+def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> list[ListedReload]:
+    found = [to_reload(row) for row in connection.execute(query.limit(limit))]
+    people = subscribers_of(connection, [one.id for one in found])
+    at = now(connection)
+    return [
+        ListedReload(one, people[one.id][0], len({subscriber.user_id for subscriber in people[one.id]}), at)
+        for one in found
+        if people[one.id]  # else another replica has pruned it meanwhile
+    ]
+
+
+def subscribers_of(connection: Connection, reload_ids: Collection[str]) -> dict[str, list[Subscriber]]:
+    """The subscribers of each of these reloads, the first first."""
+    found: dict[str, list[Subscriber]] = {reload_id: [] for reload_id in reload_ids}
+    if reload_ids:
+        theirs = select(subscribers).where(subscribers.c.reload_id.in_(reload_ids)).order_by(subscribers.c.id)
+        for row in connection.execute(theirs):
+            found[row.reload_id].append(to_subscriber(row))
+    return found
+
+
+def add_note(connection: Connection, note: Note) -> None:
+    """Add a line to the audit."""
+    connection.execute(
+        insert(audit).values(
+            at=now(connection),
+            user_id=note.user_id,
+            team_id=note.team_id,
+            channel_id=note.channel_id,
+            text=note.text,
+            outcome=note.outcome,
+            rule=note.rule,
+        )
+    )
+
+
+def touch(connection: Connection) -> None:
+    """Write what changes nothing: a full disk or a read-only server refuses it as it would refuse a request."""
+    connection.execute(update(version).values(version=version.c.version))
+
+
+def prune(connection: Connection, days: float) -> tuple[int, int]:
+    """Delete some of the reloads that ended, and of the audit's lines, more than days ago.
+
+    Returns how many of each. A reload that a reminder counts from stays.
+    """
+    before = now(connection) - days * DAY
+    old = select(reloads.c.id).where(
+        reloads.c.state == State.DONE,
+        reloads.c.ended_at < before,
+        ~exists().where(jobs.c.reload_id == reloads.c.id),
+    )
+    old_lines = select(audit.c.id).where(audit.c.at < before)
+    return (
+        connection.execute(delete(reloads).where(reloads.c.id.in_(old.limit(_PRUNED_AT_ONCE)))).rowcount,
+        connection.execute(delete(audit).where(audit.c.id.in_(old_lines.limit(_PRUNED_AT_ONCE)))).rowcount,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line of the audit; reload is None for an invocation that asked for none, or that was pruned."""
+
+    at: float
+    user_id: str
+    team_id: str
+    channel_id: str
+    text: str
+    outcome: str
+    rule: str
+    reload_id: str
+    reload: Reload | None
+
+
+def audit_lines(connection: Connection, after: float) -> Iterator[AuditLine]:
+    """The lines since a time, oldest first."""
+    where: Sequence[ColumnElement[bool]] = [audit.c.at >= after]
+    of_reload = {
+        row.id: to_reload(row)
+        for row in connection.execute(select(reloads).where(reloads.c.id.in_(select(audit.c.reload_id).where(*where))))
+    }
+    for row in connection.execute(select(audit).where(*where).order_by(audit.c.at, audit.c.id)):
+        reload_id = row.reload_id or ""
+        yield AuditLine(
+            at=row.at,
+            user_id=row.user_id,
+            team_id=row.team_id,
+            channel_id=row.channel_id,
+            text=row.text,
+            outcome=row.outcome,
+            rule=row.rule,
+            reload_id=reload_id,
+            reload=of_reload.get(reload_id),
+        )

@@ -1,0 +1,144 @@
+"""Every reason in one table: the sentence that a refused person reads, and why a reload failed and what to do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.core.command import MAX_ID, Slip
+from bot.core.text import code, escape
+from bot.errors import Failure, Refusal, Refused
+
+_SHOWN = 60
+"""Characters that are shown of what somebody typed."""
+
+_CHANNELS_SHOWN = 10
+_GROUPS_SHOWN = 5
+
+_SEE_HELP = "See `/reload-model help`."
+
+SLIPS: Mapping[Slip, str] = {
+    Slip.NOTHING_QUOTED: "There is nothing between the quotes in {text}.",
+    Slip.SEVERAL_WORDS: "One model at a time, please: {text} is more than one word.",
+    Slip.OPTION: "There are no options such as {text}.",
+    Slip.TOO_LONG: f"{{text}} is too long for a model ID: the limit is {MAX_ID} characters.",
+    Slip.NOT_AN_ID: (
+        "{text} isn't a valid model ID. IDs start with a letter or digit and can contain letters, digits and . _ - : "
+        "/ + @."
+    ),
+}
+"""What is wrong with a text; a slip that is nearly a word is answered with a question instead."""
+
+
+def _not_a_command(text: str, slip: Slip, meant: str | None) -> str:
+    question = f"Did you mean `/reload-model {meant}`?"
+    if slip is Slip.NEARLY_A_WORD:
+        quoted = code(f'/reload-model "{text}"', _SHOWN + 100)
+        return f"{question} To reload a model called {code(text, _SHOWN)}, quote it: {quoted}."
+    wrong = SLIPS[slip].format(text=code(text, _SHOWN))
+    return f"{wrong} {question if meant else _SEE_HELP}"
+
+
+def _group_unread(groups: Sequence[str]) -> str:
+    shown = either([code(group) for group in groups[:_GROUPS_SHOWN]])
+    return (
+        f"I can't check whether you're allowed: Slack won't let me read the user group {shown}. Try again in a few "
+        "minutes. If it persists, ask the operator to run `reload-model-bot check`."
+    )
+
+
+def _wrong_channel(channels: Sequence[str]) -> str:
+    shown = either([f"<#{escape(channel)}>" for channel in channels[:_CHANNELS_SHOWN]], "and")
+    return f"I only work in {shown}. Please try there."
+
+
+def either(words: Sequence[str], joint: str = "or") -> str:
+    """Words in one phrase: "a", "a or b", "a, b or c"."""
+    *others, last = words
+    return f"{', '.join(others)} {joint} {last}" if others else last
+
+
+REFUSALS: Mapping[Refusal, Callable[..., str]] = {
+    Refusal.NOT_A_COMMAND: _not_a_command,
+    Refusal.NOT_ALLOWED: lambda user_id: (
+        "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, "
+        f"{code(user_id)}, to `ALLOWED_USERS`."
+    ),
+    Refusal.GROUP_UNREAD: _group_unread,
+    Refusal.OTHER_WORKSPACE: lambda: "Only members of this bot's workspace can reload models.",
+    Refusal.WRONG_CHANNEL: _wrong_channel,
+    Refusal.TOO_MANY_COMMANDS: lambda limit, seconds: (
+        f"You've hit the limit of {limit} reloads in {seconds / 60:.0f} minutes. Try again in a few minutes."
+    ),
+    Refusal.TOO_MANY_IN_FLIGHT: lambda limit: (
+        f"{limit} models are already reloading, which is the limit. Try again when some finish "
+        "(`/reload-model status`)."
+    ),
+    Refusal.NOT_RECORDED: lambda: "My database isn't responding, so I didn't start anything. Try again in a minute.",
+    Refusal.UNCERTAIN: lambda: (
+        "I couldn't confirm that I recorded this. If I did, you'll hear from me here; `/reload-model status` shows it."
+    ),
+    Refusal.OVER: lambda: "That reload has already finished. To start another: `/reload-model &lt;model id&gt;`.",
+    Refusal.NOT_READY: lambda: "I'm still starting up. Try again in a minute.",
+    Refusal.NOT_LISTED: lambda: "My database isn't responding. Try again in a minute.",
+    Refusal.INTERNAL_ERROR: lambda: (
+        "Something broke on my side. Check `/reload-model status` before you try again; the operator can find details "
+        "in the log."
+    ),
+}
+"""Each takes the data of a Refused with that reason, by name."""
+
+
+def sentence(refused: Refused) -> str:
+    """What the person is told, as mrkdwn: escaped and bounded."""
+    return REFUSALS[refused.reason](**refused.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a reload failed: the end of a sentence, and what to do about it, a sentence of its own."""
+
+    why: str
+    fix: str
+
+
+FAILURES: Mapping[Failure, Explanation] = {
+    Failure.KEY: Explanation(
+        "ModelsLab rejected the API key",
+        "Ask the bot's operator to check `MODELSLAB_API_KEY`.",
+    ),
+    Failure.CREDITS: Explanation(
+        "the ModelsLab account is out of credits",
+        "Add credits to the account, then try again.",
+    ),
+    Failure.PLAN: Explanation(
+        "the ModelsLab account's plan does not include it",
+        "Upgrade the ModelsLab plan, then try again.",
+    ),
+    Failure.UNKNOWN_MODEL: Explanation(
+        "ModelsLab has no model with that ID",
+        "Check the ID on ModelsLab, then try again.",
+    ),
+    Failure.RATE_LIMIT: Explanation(
+        "ModelsLab kept rate-limiting us",
+        "Wait a few minutes, then try again.",
+    ),
+    Failure.DOWN: Explanation(
+        "ModelsLab is having problems",
+        "Try again later, or check ModelsLab's status page.",
+    ),
+    Failure.NO_ANSWER: Explanation(
+        "ModelsLab could not be reached or did not answer",
+        "Try again later; if it persists, ask the operator to check the bot's connection to ModelsLab.",
+    ),
+    Failure.NO_SENSE: Explanation(
+        "ModelsLab sent a reply I couldn't understand",
+        "Try again later; if it persists, ask the operator to check `MODELSLAB_URL`.",
+    ),
+    Failure.REFUSED: Explanation(
+        "ModelsLab refused the request",
+        "If that doesn't help, contact ModelsLab support.",
+    ),
+    Failure.INTERNAL: Explanation(
+        "something broke inside this bot",
+        "Give the operator the reload ID; the log has details.",
+    ),
+}

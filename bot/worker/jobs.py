@@ -1,0 +1,258 @@
+"""One function for each kind of job. It returns an outcome, or raises an error of ModelsLab or Slack.
+
+What is recorded, and what becomes of an error, is decided in bot.worker.loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+
+import structlog
+
+from bot.core import retry
+from bot.core.command import MODEL_ID
+from bot.core.models import (
+    LATE,
+    LATE_AFTER_START,
+    REMIND_AFTER,
+    Claim,
+    JobKind,
+    Reload,
+    Stage,
+    Subscriber,
+    repeat_after,
+)
+from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
+from bot.core.timing import Timing
+from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError, SlackPermanentError
+from bot.modelslab.client import ModelsLab
+from bot.ops.metrics import Metrics
+from bot.ui import messages
+from bot.ui.messages import Message
+from bot.worker.delivery import Delivery
+
+SIMILAR_LIMIT = 3
+"""How many similar model IDs are offered."""
+
+EDITS_PER_MINUTE = 40
+"""Moves of all bars of this process; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
+
+log = structlog.get_logger(__name__)
+
+
+class Jobs:
+    """Runs jobs of every kind."""
+
+    def __init__(
+        self,
+        modelslab: ModelsLab,
+        delivery: Delivery,
+        similar: Callable[[str], Awaitable[Sequence[str]]],
+        metrics: Metrics,
+        reload_seconds: float,
+        timing: Timing = Timing(),
+    ) -> None:
+        """similar finds the IDs of models like one that ModelsLab does not know, the most similar first."""
+        self._modelslab = modelslab
+        self._delivery = delivery
+        self._similar = similar
+        self._metrics = metrics
+        self._reload_seconds = reload_seconds
+        self._timing = timing
+        self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
+        self.started_at = 0.0
+        """When the worker started, by the database's clock."""
+
+    async def run(self, claim: Claim) -> Outcome:
+        """Run a job. Raises ModelsLabError, SlackError."""
+        match claim.job.kind:
+            case JobKind.CALL:
+                return await self._call(claim)
+            case JobKind.STATUS:
+                return await self._status(claim)
+            case JobKind.NOTIFY:
+                return await self._notify(claim)
+            case JobKind.DM:
+                return await self._dm(claim)
+            case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
+                return await self._reminder(claim)
+
+    def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
+        """What becomes of a job that is not tried again, for this error or after too many crashes."""
+        match claim.job.kind:
+            case JobKind.CALL:
+                return self._failed(error)
+            case JobKind.STATUS:
+                log.info("status_dropped", **describe(error))
+                return Done()
+            case JobKind.NOTIFY if isinstance(error, SlackPermanentError):
+                log.warning("channel_unreachable", code=error.code)
+                return Notified()
+            case _:
+                users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
+                log.error("undeliverable", **describe(error), users=users)
+                self._metrics.undeliverable()
+                return GiveUp()
+
+    # Calls
+
+    async def _call(self, claim: Claim) -> Outcome:
+        with self._metrics.calling():
+            await self._modelslab.reload(claim.reload.model_id)
+        log.info("call_accepted")
+        self._metrics.accepted()
+        return Accepted(self._reload_seconds)
+
+    def _failed(self, error: ReloadModelError | None) -> Failed:
+        failed = Failed(Failure.INTERNAL, unknown=True)
+        if isinstance(error, ModelsLabError):
+            failed = Failed(error.failure, error.said, error.unknown)
+        log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
+        self._metrics.failed(failed.failure)
+        return failed
+
+    # Status messages
+
+    async def _status(self, claim: Claim) -> Outcome:
+        """Show in the channel how far the reload is: trouble, a bar that moves while that is useful, the last word."""
+        if claim.stage is Stage.TRYING:
+            return await self._report_trouble(claim)
+        if claim.stage is Stage.WAITING:
+            return await self._show_progress(claim)
+        return await self._last_word(claim)
+
+    async def _report_trouble(self, claim: Claim) -> Outcome:
+        until = claim.reload.requested_at + self._timing.call_give_up
+        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_channel, until), REST)
+
+    async def _show_progress(self, claim: Claim) -> Outcome:
+        left = (claim.reload.ready_at or 0.0) - claim.now
+        if left <= 0:  # the follow-up is due: nothing more is said before it
+            return Reschedule(stage=claim.stage) if claim.status_ts else Done()
+        message = messages.status(claim.reload, claim.in_channel, claim.subscribers[0], claim.now)
+        if not claim.status_ts:
+            return await self._post_status(claim, message, self._next_move(left))
+        return await self._move_bar(claim, message, self._next_move(left))
+
+    async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
+        if pause := self._delivery.turn(claim):
+            return Postpone(pause)
+        delivered = await self._delivery.to_channel(claim, message)
+        log.info("status_posted", stage=claim.stage.value)
+        if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
+            wait = REST
+        return Reschedule(wait, delivered.ts, delivered.response_url_of, claim.stage)
+
+    async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
+        """Bars are the first thing dropped: an edit that Slack does not take is not tried again."""
+        if self._may_edit():
+            try:
+                async with asyncio.timeout(self._timing.bar_edit):
+                    await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
+            except (SlackError, TimeoutError) as error:
+                log.info("bar_dropped", **describe(error))
+                return Reschedule(stage=claim.stage)
+        return Reschedule(wait, stage=claim.stage)
+
+    async def _last_word(self, claim: Claim) -> Outcome:
+        """Say that it is over, and after a while offer another reload."""
+        if not claim.status_ts:
+            return Done()
+        left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
+        message = messages.closed(claim.reload, claim.in_channel, again=left <= 0)
+        await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
+        return Reschedule(left) if left > 0 else Done()
+
+    def _next_move(self, left: float) -> float:
+        """Seconds until the bar moves, or infinity if it does not any more, left seconds before the end."""
+        every = retry.bar_wait(self._reload_seconds, self._timing)
+        return every if left > every + self._timing.bar_last else REST
+
+    def _may_edit(self) -> bool:
+        now = monotonic()
+        spent = len(self._edits) == EDITS_PER_MINUTE and now - self._edits[0] < 60.0  # noqa: PLR2004 - a minute
+        if not spent:
+            self._edits.append(now)
+        return not spent
+
+    # Notifications
+
+    async def _notify(self, claim: Claim) -> Outcome:
+        """Tell everyone who asked in a channel how it ended; those whom this does not reach get a DM."""
+        recipients = messages.audible(claim.recipients)
+        if not recipients:
+            return Notified()
+        if pause := self._delivery.turn(claim):
+            return Postpone(pause)
+        message = await self._ending(claim, recipients)
+        delivered = await self._delivery.to_channel(claim, message, thread=True)
+        self._log_notified(claim, "channel" if delivered.response_url_of is None else "response_url", recipients)
+        ids = [recipient.id for recipient in recipients]
+        return Notified(ids, delivered.response_url_of, uncertain=_is_last_try(claim))
+
+    async def _dm(self, claim: Claim) -> Outcome:
+        """Tell one person how it ended: the last way there is."""
+        recipients = claim.recipients
+        if not recipients:
+            return Notified()
+        await self._delivery.to_person(recipients[0].user_id, await self._ending(claim, recipients))
+        self._log_notified(claim, "dm", recipients)
+        return Notified([recipients[0].id], uncertain=_is_last_try(claim))
+
+    async def _ending(self, claim: Claim, recipients: Sequence[Subscriber]) -> Message:
+        if _is_last_try(claim):
+            log.error("message_broken", crashes=claim.job.crashes)
+            return messages.stumbled(claim.reload, recipients)
+        if claim.reload.failure is not None:
+            return messages.failure(claim.reload, recipients, await self._did_you_mean(claim.reload))
+        due_before_start = (claim.reload.ready_at or 0.0) < self.started_at
+        late = _lateness(claim) > (LATE_AFTER_START if due_before_start else LATE)
+        return messages.follow_up(claim.reload, recipients, late=late)
+
+    async def _did_you_mean(self, reload: Reload) -> Sequence[str]:
+        """IDs of similar models, where ModelsLab did not know one; the failure does not wait long for them."""
+        if reload.failure is not Failure.UNKNOWN_MODEL:
+            return ()
+        try:
+            async with asyncio.timeout(self._timing.suggestions):
+                found = [similar for similar in await self._similar(reload.model_id) if MODEL_ID.fullmatch(similar)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the failure is told without a suggestion
+            log.warning("no_similar_models", reason=type(error).__name__)
+            return ()
+        return [similar for similar in dict.fromkeys(found) if similar != reload.model_id][:SIMILAR_LIMIT]
+
+    def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
+        late = _lateness(claim)
+        log.info("notified", via=via, users=[one.user_id for one in recipients], late=late)
+        self._metrics.notified(via, None if claim.reload.failure else late)
+
+    # Reminders
+
+    async def _reminder(self, claim: Claim) -> Outcome:
+        due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
+        if due_at > claim.now:  # it was added beside a later reload, on another replica
+            return Reschedule(due_at - claim.now)
+        message = messages.reminder(claim.reload, claim.job.channel_id, claim.now)
+        await self._delivery.to_person(claim.job.user_id, message)
+        log.info("reminded", user=claim.job.user_id)
+        return Reschedule()
+
+
+def _is_last_try(claim: Claim) -> bool:
+    """Whether all that is left to say is that nobody knows."""
+    return claim.job.crashes == retry.MAX_CRASHES - 1
+
+
+def _lateness(claim: Claim) -> float:
+    """Seconds since the reload should have been ready; 0 for one that failed."""
+    return 0.0 if claim.reload.failure else round(claim.now - (claim.reload.ready_at or claim.now), 3)
+
+
+def describe(error: BaseException | None) -> dict[str, str]:
+    """What the log says of an error, or of too many crashes."""
+    if isinstance(error, SlackError):
+        return {"reason": error.code}
+    if isinstance(error, ModelsLabError):
+        return {"reason": error.failure.value, "said": error.said}
+    return {"reason": "crashes" if error is None else type(error).__name__}

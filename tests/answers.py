@@ -1,0 +1,162 @@
+"""The ways in which a service can fail to answer a request."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from bot.sandbox.answers import Answer, Exchange, Json, Raw
+from bot.sandbox.server import break_connection
+
+__all__ = [
+    "AcceptThenReset",
+    "Answer",
+    "Big",
+    "DeepJson",
+    "Drip",
+    "Exchange",
+    "HalfAnswer",
+    "Hang",
+    "Held",
+    "Json",
+    "RateLimited",
+    "Raw",
+    "Redirect",
+    "Reset",
+]
+
+MEGABYTE = 1 << 20
+
+
+async def begin(exchange: Exchange, length: int) -> web.StreamResponse:
+    """Send the head of a JSON answer that announces a body of this many bytes."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = length
+    await response.prepare(exchange.request)
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """Slack's 429, with Retry-After in seconds, or None to leave that header out.
+
+    https://docs.slack.dev/apis/web-api/rate-limits/
+    """
+
+    seconds: int | None
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer with 429."""
+        headers = {} if self.seconds is None else {"Retry-After": str(self.seconds)}
+        return await Json(429, {"ok": False, "error": "ratelimited"}, headers).send(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A 307, which asks the client to send the same POST, key and all, elsewhere."""
+
+    location: str
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer with 307."""
+        return await Raw(307, b"", "text/plain", {"Location": self.location}).send(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class DeepJson:
+    """JSON lists inside each other, this deep: past a thousand, Python's parser gives up."""
+
+    depth: int
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer with 200."""
+        return await Raw(200, b"[" * self.depth + b"]" * self.depth, "application/json").send(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class Big:
+    """A JSON answer of this many megabytes."""
+
+    megabytes: int
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer, a megabyte at a time."""
+        head, tail = b'{"status": "success", "message": "', b'"}'
+        response = await begin(exchange, len(head) + self.megabytes * MEGABYTE + len(tail))
+        for part in (head, *[b"x" * MEGABYTE] * self.megabytes, tail):
+            await response.write(part)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """An answer that arrives a byte at a time."""
+
+    body: bytes
+    seconds_between: float
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer slowly."""
+        response = await begin(exchange, len(self.body))
+        for position in range(len(self.body)):
+            await response.write(self.body[position : position + 1])
+            await asyncio.sleep(self.seconds_between)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class HalfAnswer:
+    """An answer that breaks off: the head announces twice the bytes that come."""
+
+    body: bytes = b'{"status": "succ'
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer by half."""
+        response = await begin(exchange, 2 * len(self.body))
+        await response.write(self.body)
+        # Not a reset, which would throw away what was written.
+        exchange.request.protocol.force_close()
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """No answer, for as long as the client and the server both live."""
+
+    async def send(self, _exchange: Exchange) -> web.StreamResponse:
+        """Wait for ever."""
+        never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The ordinary answer, but only once the event is set."""
+
+    released: asyncio.Event
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Wait, then proceed."""
+        await self.released.wait()
+        return await exchange.proceed()
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A connection that breaks before anything was done."""
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Break the connection."""
+        break_connection(exchange.request)
+        return web.Response()  # which can't be sent any more
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptThenReset:
+    """A lost answer: the request is carried out, and the connection breaks before the client learns of it."""
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Proceed, then break the connection."""
+        await exchange.proceed()
+        break_connection(exchange.request)
+        return web.Response()  # which can't be sent any more

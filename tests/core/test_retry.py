@@ -1,0 +1,138 @@
+"""How long until something is tried again, and when no more."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot.core.models import Claim, JobKind, Stage
+from bot.core.retry import PAUSE_LIMIT, STATUS_TRIES, bar_wait, out_of_time, retry_after, wait
+from bot.core.timing import Timing
+from tests.samples import ACCEPTED, NOON, claim, job
+
+TIMING = Timing()
+
+POSTS = [kind for kind in JobKind if kind is not JobKind.CALL]
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 10**6])
+def test_calls_are_half_a_minute_apart(attempts: int) -> None:
+    """ModelsLab refuses the same request within that time; it may ask for more."""
+    waits = [wait(JobKind.CALL, attempts, asked, TIMING) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
+
+    assert waits == [30, 30, 30, 45, 3600]
+
+
+@pytest.mark.parametrize("kind", POSTS)
+def test_messages_are_spaced_out_to_a_minute(kind: JobKind) -> None:
+    """1 s, twice as long each time, however often."""
+    waits = [wait(kind, attempts, None, TIMING) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
+
+    assert waits == [1, 2, 4, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("kind", POSTS)
+def test_slack_is_believed_when_it_asks_for_a_pause(kind: JobKind) -> None:
+    """From a second up to five minutes, whatever the attempts."""
+    waits = [wait(kind, 6, asked, TIMING) for asked in (0.0, 0.2, 7.0, 3600.0, 1e300)]
+
+    assert waits == [1, 1, 7, PAUSE_LIMIT, PAUSE_LIMIT]
+
+
+@pytest.mark.parametrize(("kind", "limit"), [(JobKind.CALL, 600.0), (JobKind.NOTIFY, 1500.0), (JobKind.DM, 1500.0)])
+def test_a_job_is_given_up_so_long_after_its_first_try(kind: JobKind, limit: float) -> None:
+    """Another try is worth it only if it comes within that time, however many there were."""
+    now = replace(claim(of=job(kind, attempts=10**6)), now=NOON + limit - 10)
+
+    assert not out_of_time(now, 10.0, TIMING)
+    assert out_of_time(now, 10.1, TIMING)
+    assert out_of_time(now, math.inf, TIMING)
+
+
+def status(*, attempts: int = 0, now: float = NOON, stage: Stage = Stage.WAITING) -> Claim:
+    """A claimed status job."""
+    return replace(claim(of=job(JobKind.STATUS, attempts=attempts)), now=now, stage=stage)
+
+
+def test_a_status_message_is_tried_a_few_times_and_not_beside_the_follow_up() -> None:
+    """Unless it is to have its last word, which comes after the follow-up."""
+    ready_at = ACCEPTED.ready_at or 0.0
+
+    assert not out_of_time(status(attempts=STATUS_TRIES - 2), 1.0, TIMING)
+    assert out_of_time(status(attempts=STATUS_TRIES - 1), 1.0, TIMING)
+    assert not out_of_time(status(now=ready_at - 2.0), 1.0, TIMING)
+    assert out_of_time(status(now=ready_at - 2.0), 2.0, TIMING)
+    assert not out_of_time(status(now=ready_at + 2.0, stage=Stage.NOTIFIED), 2.0, TIMING)
+
+
+@pytest.mark.parametrize(
+    ("reload_seconds", "seconds"), [(6.0, 3.0), (18.0, 3.0), (60.0, 10.0), (120.0, 20.0), (9e9, 20.0)]
+)
+def test_a_bar_moves_six_times_in_a_reload(reload_seconds: float, seconds: float) -> None:
+    """But neither more often than every 3 seconds, nor less often than every 20."""
+    assert bar_wait(reload_seconds, TIMING) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (30, 30.0),
+        (1.5, 1.5),
+        ("30", 30.0),
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        (0, 0.0),
+        (1e300, 1e300),
+        (-1, None),
+        ("-1", None),
+        (math.nan, None),
+        ("inf", None),
+        (math.inf, None),
+        (10**400, None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        ([30], None),
+        ({"seconds": 30}, None),
+        ("Wed, 99 Foo 2023 12:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Mon, 01 Jan 10000 00:00:00 GMT", None),
+    ],
+)
+def test_seconds_are_read_and_nonsense_is_not(value: object, seconds: float | None) -> None:
+    """A number, or a text of one; anything else says nothing."""
+    assert retry_after(value) == seconds
+
+
+@pytest.mark.parametrize(("later", "seconds"), [(90, 90.0), (0, 0.0), (-3600, 0.0)])
+def test_a_date_is_compared_with_the_clock(later: float, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry-After may be an HTTP date; one in the past means now."""
+    monkeypatch.setattr("bot.core.retry.time", lambda: NOON)
+    date = format_datetime(datetime.fromtimestamp(NOON + later, UTC), usegmt=True)
+
+    assert retry_after(date) == seconds
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.integers(),
+        st.floats(),
+        st.binary(),
+        st.text("0123456789:+-., GMTWedNov").map(lambda text: f"Wed, 15 {text}"),
+        st.datetimes().map(format_datetime),
+    )
+)
+@example("Wed, 15 Nov 2023 12:00:00 +99999999999999")
+@example("0 0 0 0 0 0")
+@example(",")
+def test_any_value_gives_seconds_or_nothing(value: object) -> None:
+    """What another machine sends never raises, and never gives a time that is no time."""
+    seconds = retry_after(value)
+
+    assert seconds is None or (math.isfinite(seconds) and seconds >= 0)

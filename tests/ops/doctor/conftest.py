@@ -1,0 +1,141 @@
+"""A set-up in which everything is right, for the tests to break."""
+
+import asyncio
+import io
+import ssl
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from bot.ops.doctor import check
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import SandboxSlack
+from bot.settings import NAMES, read
+from bot.storage.database import Database
+from bot.storage.jobs import open_database
+from tests.usergroups import FakeUserGroups
+
+ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
+MODELS = "C0MODELS"
+
+GROUPS_LIST = "usergroups.users.list"
+GROUPS = {CREW: [ADA, BEN]}
+
+CAN_LOOK_UP = {"users:read", "channels:read"}
+"""Optional scopes that let the checks look up IDs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the command printed, and its exit code."""
+
+    code: int
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per result."""
+        return self.text.splitlines()
+
+    def marked(self, mark: str) -> list[str]:
+        """The lines with this mark."""
+        return [line for line in self.lines if line.startswith(mark)]
+
+    @property
+    def not_checked(self) -> list[str]:
+        """The lines about what couldn't be checked, and not those about what need not be."""
+        return [line for line in self.marked("–") if ": not needed in " not in line]  # noqa: RUF001 - a dash
+
+    def line(self, about: str) -> str:
+        """The one line about this."""
+        (line,) = [line for line in self.lines if line[2:].startswith(f"{about}: ")]
+        return line
+
+
+class Setup:
+    """Settings, and everything that they name."""
+
+    def __init__(
+        self, slack: SandboxSlack, modelslab: SandboxModelsLab, folder: Path, patch: pytest.MonkeyPatch
+    ) -> None:
+        self.slack, self.modelslab, self.folder, self.patch = slack, modelslab, folder, patch
+        self.file = folder / "reload-model.db"
+        self.env = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_API_URL": slack.api_url,
+            "MODELSLAB_API_KEY": modelslab.key,
+            "MODELSLAB_URL": modelslab.url,
+            "ALLOWED_USERS": f"{ADA}, {BEN}",
+            "ALLOWED_CHANNELS": MODELS,
+            "DATABASE_URL": f"sqlite:///{self.file}",
+        }
+
+    def use_http_mode(self) -> None:
+        """Have Slack call the bot."""
+        self.env |= {"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": self.slack.signing_secret}
+
+    def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
+        """Have the workspace hold these user groups, and the app the scope to read them."""
+        self.slack.scopes.add("usergroups:read")
+        self.slack.fail(GROUPS_LIST, FakeUserGroups(members, disabled))
+        self.env["ALLOWED_USERS"] = CREW
+
+    def distrust(self, url: str) -> None:
+        """Meet a certificate that is not trusted on the way to this service."""
+        connect, port = aiohttp.TCPConnector.connect, URL(url).port
+
+        async def meet(
+            connector: aiohttp.TCPConnector,
+            request: aiohttp.ClientRequest,
+            traces: list[aiohttp.tracing.Trace],
+            timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
+        ) -> aiohttp.connector.Connection:
+            if request.connection_key.port == port:
+                reason = ssl.SSLCertVerificationError("self-signed certificate")
+                raise aiohttp.ClientConnectorCertificateError(request.connection_key, reason)
+            return await connect(connector, request, traces, timeout)
+
+        self.patch.setattr(aiohttp.TCPConnector, "connect", meet)
+
+    async def hold_database(self) -> Database:
+        """Use the database as a running bot does, until it is stopped."""
+        database = Database(self.env["DATABASE_URL"], lambda: 0.0)
+        await database.start()
+        await database.run(open_database)
+        return database
+
+    async def make_tables(self) -> None:
+        """Have had a bot use the database."""
+        await (await self.hold_database()).stop()
+
+    async def run(self, *, who: str = "", balance: bool = False, as_json: bool = False) -> Report:
+        """Run the command to its end, in a thread of its own, for it has an event loop of its own."""
+        out = io.StringIO()
+        settings, problems = read(self.env, self.folder / ".env")
+        code = await asyncio.to_thread(check.main, out, settings, problems, who=who, balance=balance, as_json=as_json)
+        return Report(code, out.getvalue())
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SandboxSlack]:
+    """A workspace with two people and a channel, in which IDs can be looked up."""
+    async with SandboxSlack() as slack:
+        slack.scopes |= CAN_LOOK_UP
+        slack.add_user(ADA, "ada")
+        slack.add_user(BEN, "ben")
+        slack.add_channel(MODELS, "models")
+        yield slack
+
+
+@pytest.fixture
+def setup(slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    """Socket Mode, and an SQLite file that no bot has created yet."""
+    monkeypatch.chdir(tmp_path)
+    for name in (*NAMES, "https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return Setup(slack, modelslab, tmp_path, monkeypatch)

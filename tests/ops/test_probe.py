@@ -1,0 +1,127 @@
+"""reload-model-bot health asks the bot where its settings say that it listens."""
+
+import asyncio
+import io
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bot.ops import probe
+from bot.settings import load
+
+ROOT = Path(__file__).parent.parent.parent
+REQUIRED = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "SLACK_APP_TOKEN": "xapp-1",
+    "MODELSLAB_API_KEY": "key",
+    "ALLOWED_USERS": "*",
+}
+
+
+@dataclass
+class Bot:
+    """What answers in place of the bot, and the paths that were asked for."""
+
+    port: int = 0
+    response: web.Response = field(default_factory=lambda: web.json_response({"status": "ok", "worker": "ok"}))
+    paths: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Note the path."""
+        self.paths.append(request.path)
+        return self.response
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+async def bot(request: pytest.FixtureRequest) -> AsyncIterator[Bot]:
+    """One that listens at a loopback address."""
+    bot = Bot()
+    runner = web.ServerRunner(web.Server(bot.answer))
+    await runner.setup()
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    try:
+        listener = socket.create_server((request.param, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listener:
+        bot.port = listener.getsockname()[1]
+        await web.SockSite(runner, listener).start()
+        yield bot
+        await runner.cleanup()
+
+
+async def ask(bot: Bot, *, ready: bool = False, **env: str) -> tuple[int, dict[str, object]]:
+    """The exit code, and what is printed."""
+    out = io.StringIO()
+    settings = load({**REQUIRED, "PORT": str(bot.port), **env})
+    code = await asyncio.to_thread(probe.ask, out, settings, ready=ready)
+    return code, json.loads(out.getvalue())
+
+
+@pytest.mark.parametrize("bot", ["127.0.0.1"], indirect=True)
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "localhost"])  # noqa: S104 - the default
+async def test_a_bot_on_ipv4(bot: Bot, host: str) -> None:
+    """It is asked on this machine's own address."""
+    assert await ask(bot, HOST=host) == (0, {"status": "ok", "worker": "ok"})
+    assert bot.paths == ["/healthz"]
+
+
+@pytest.mark.parametrize("bot", ["::1"], indirect=True)
+@pytest.mark.parametrize("host", ["::", "::1", "0:0:0:0:0:0:0:0"])
+async def test_a_bot_on_ipv6(bot: Bot, host: str) -> None:
+    """It may not listen on IPv4."""
+    assert (await ask(bot, HOST=host))[0] == 0
+
+
+@pytest.mark.parametrize("bot", ["127.0.0.1"], indirect=True)
+async def test_the_operators_port_is_asked_if_there_is_one(bot: Bot) -> None:
+    """Health is served there."""
+    assert (await ask(bot, PORT="9", ADMIN_PORT=str(bot.port)))[0] == 0
+
+
+@pytest.mark.parametrize("bot", ["127.0.0.1"], indirect=True)
+async def test_readiness_is_another_question(bot: Bot) -> None:
+    """A bot that can't take commands is alive, and not ready."""
+    bot.response = web.json_response({"status": "unavailable", "database": "away"}, status=503)
+
+    assert await ask(bot, ready=True) == (1, {"status": "unavailable", "database": "away"})
+    assert bot.paths == ["/readyz"]
+
+
+@pytest.mark.parametrize("bot", ["127.0.0.1"], indirect=True)
+async def test_what_is_not_the_bot_is_not_healthy(bot: Bot) -> None:
+    """Another program may have the port."""
+    bot.response = web.Response(text="hello")
+
+    assert await ask(bot) == (
+        1,
+        {"status": "no answer", "host": "127.0.0.1", "port": bot.port, "error": "JSONDecodeError"},
+    )
+
+
+@pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])  # noqa: S104 - all addresses
+async def test_a_bot_that_does_not_run(host: str, asked: str) -> None:
+    """Where it was asked and the reason are in the JSON, too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        free = listener.getsockname()[1]
+    code, state = await ask(Bot(port=free), HOST=host)
+
+    assert (code, state["status"], state["host"], state["port"]) == (1, "no answer", asked, free)
+    assert state["error"]
+
+
+@pytest.mark.parametrize(
+    ("document", "command"),
+    [
+        ("Dockerfile", 'CMD ["reload-model-bot", "health"]'),
+        ("compose.yaml", "test: [CMD, reload-model-bot, health, --ready]"),
+    ],
+)
+def test_the_container_asks_by_this_command(document: str, command: str) -> None:
+    """So the health check reads the same settings as the bot."""
+    assert command in (ROOT / document).read_text(encoding="utf-8")

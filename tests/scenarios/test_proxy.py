@@ -1,0 +1,158 @@
+"""All four ways out go through the proxy: the Web API, the WebSocket, a response_url, and ModelsLab."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from tests.answers import Exchange
+from tests.scenarios.house import ADA, MODELS, READY, House
+from tests.scenarios.process import Machine
+
+TLS = Path(__file__).parent.parent / "data" / "test-tls.pem"
+
+SLACK, WEBSOCKET, MODELSLAB = "slack.test", "wss.slack.test", "modelslab.test"
+"""Names that no DNS server knows: only the proxy leads there."""
+
+
+class ConnectProxy:
+    """Takes CONNECT for names that it knows, ends TLS there, and connects to a port of this machine."""
+
+    def __init__(self, ports: Mapping[str, int]) -> None:
+        self._ports = ports
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(TLS)
+        self.refused: set[str] = set()
+        self.hosts: list[str] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
+        method, target, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+        host = target.removesuffix(":443")
+        assert method == "CONNECT"
+        if host in self.refused:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        self.hosts.append(host)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await writer.drain()
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await writer.start_tls(self._context)
+            there, back = await asyncio.open_connection("127.0.0.1", self._ports[host])
+            await asyncio.gather(copy(reader, back), copy(there, writer))
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on everything up to the end."""
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class OtherHost:
+    """The ordinary answer, with the WebSocket at a host that only the proxy knows."""
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer."""
+        answer = await exchange.proceed()
+        assert isinstance(answer, web.Response)
+        fields = json.loads(str(answer.text))
+        address = URL(fields["url"]).with_scheme("wss").with_host(WEBSOCKET).with_port(None)
+        return web.json_response(fields | {"url": str(address)})
+
+
+@pytest.fixture
+def mode() -> str:
+    """Socket Mode, where the bot makes all connections itself."""
+    return "socket"
+
+
+@pytest.fixture
+async def proxy(house: House) -> AsyncIterator[ConnectProxy]:
+    """A proxy that leads to the house's Slack and ModelsLab."""
+    slack, modelslab = (int(URL(url).port or 0) for url in (house.slack.api_url, house.modelslab.url))
+    proxy = ConnectProxy({SLACK: slack, WEBSOCKET: slack, MODELSLAB: modelslab})
+    house.slack.fail("apps.connections.open", OtherHost())
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield proxy
+    server.close()
+
+
+@pytest.fixture
+def env(proxy: ConnectProxy) -> Mapping[str, str]:
+    """Settings by which everything is behind the proxy. It is named without a scheme, as people do."""
+    return {
+        "HTTPS_PROXY": proxy.url,
+        "NO_PROXY": "example.com,127.0.0.1",
+        "SSL_CERT_FILE": str(TLS),
+        "SLACK_API_URL": f"https://{SLACK}/api/",
+        "MODELSLAB_URL": f"https://{MODELSLAB}",
+    }
+
+
+@pytest.fixture
+async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+    """A machine on which nothing runs yet."""
+    machine = Machine(house, tmp_path)
+    yield machine
+    await machine.check()
+
+
+async def test_everything_goes_through_the_proxy(
+    house: House, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
+) -> None:
+    """The command comes by the WebSocket, ModelsLab is called, and the follow-up goes to the response_url."""
+    house.slack.fail("chat.postMessage", "not_in_channel")
+    response_url = URL(house.slack.new_response_url(MODELS, ADA)).with_scheme("https").with_host(SLACK).with_port(None)
+    await machine.boot(**env)
+    await house.ask("sdxl", ADA, MODELS, response_url=str(response_url))
+    await house.wait_done()
+
+    assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
+    assert [message.via for message in house.said(READY)] == ["response_url"]
+    assert len(house.modelslab.calls) == 1
+
+
+async def test_the_proxy_leads_to_each_new_websocket(
+    house: House, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
+) -> None:
+    """Slack refreshes the connection every few hours."""
+    await machine.boot(**env)
+    await house.slack.refresh()
+    await house.ask("status")
+
+    assert proxy.hosts.count(WEBSOCKET) == 2
+
+
+async def test_the_check_takes_the_same_way(machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]) -> None:
+    """It finds what the bot would find."""
+    check = machine.process("check", **env)
+    await check.run()
+
+    assert f"✓ Slack: {SLACK} answers" in check.stdout
+    assert f"✓ Socket Mode: {WEBSOCKET} answers" in check.stdout
+    assert f"✓ ModelsLab: {MODELSLAB} answers" in check.stdout
+    assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
+
+
+async def test_the_check_finds_a_proxy_that_refuses_the_websocket(
+    machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
+) -> None:
+    """A firewall may let the Web API through and not the WebSocket."""
+    proxy.refused.add(WEBSOCKET)
+    check = machine.process("check", **env)
+    await check.run()
+
+    assert f"✗ Socket Mode: no answer from {WEBSOCKET} (ClientHttpProxyError)" in check.stdout

@@ -1,0 +1,109 @@
+"""A local-slack, a ModelsLab and the real bot in Socket Mode, each on loopback."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from bot.sandbox.modelslab import SandboxModelsLab
+from tests.bench.processes import free_port
+from tests.scenarios.house import eventually_answered
+from tests.scenarios.process import Process
+
+RELOAD_SECONDS = 18
+"""The least in which a bar moves often enough to be seen, and "a while" after it is still short."""
+
+_BOT = "U0RELOADER"
+_PEOPLE = {"U0ADA0001": "Ada", "U0BEN0001": "Ben", "U0EVE0001": "Eve"}
+_WORKSPACE = {
+    "workspace": {"name": "Example", "domain": "example", "teamId": "T012AB3CD"},
+    "app": {
+        "appId": "A012AB3CD",
+        "botUserId": _BOT,
+        "botName": "reload-model",
+        "botToken": "xoxb-local",
+        "appToken": "xapp-local",
+        "signingSecret": "local",
+        "mode": "socket",
+    },
+    "users": [{"id": id_, "name": name.lower(), "real_name": name} for id_, name in _PEOPLE.items()],
+    "channels": [{"id": "C0ART0001", "name": "art", "members": [*_PEOPLE, _BOT]}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where local-slack's page is, and the ModelsLab."""
+
+    url: str
+    modelslab: SandboxModelsLab
+
+
+@asynccontextmanager
+async def sandbox(local_slack: Path, folder: Path) -> AsyncIterator[Sandbox]:
+    """All three, for as long as the context lasts. Ada and Ben may reload models, Eve may not."""
+    url = f"http://localhost:{free_port()}"
+    async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
+        yield Sandbox(url, modelslab)
+
+
+@asynccontextmanager
+async def _slack(local_slack: Path, folder: Path, url: str) -> AsyncIterator[None]:
+    config = folder / "workspace.json"
+    config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
+    files = folder / "files"
+    files.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        local_slack,
+        *("--config", config, "--port", url.rpartition(":")[2], "--files-dir", files),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await eventually_answered(lambda: _answers(url), within=30.0)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _answers(url: str) -> bool:
+    with suppress(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status == 200
+    return False
+
+
+@asynccontextmanager
+async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str) -> AsyncIterator[None]:
+    env = {
+        "SLACK_BOT_TOKEN": "xoxb-local",
+        "SLACK_APP_TOKEN": "xapp-local",
+        "SLACK_API_URL": f"{url}/api/",
+        "MODELSLAB_API_KEY": modelslab.key,
+        "MODELSLAB_URL": modelslab.url,
+        "ALLOWED_USERS": "U0ADA0001 U0BEN0001",
+        "RELOAD_SECONDS": str(RELOAD_SECONDS),
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    bot = Process(folder, env, measured=False)
+    try:
+        await bot.start()
+        await bot.ready()
+        yield
+        bot.signal(signal.SIGTERM)
+        code = await bot.wait()
+        assert code == 0, bot.stderr
+        assert "Traceback" not in bot.stderr, bot.stderr
+    finally:
+        await bot.kill()

@@ -1,0 +1,265 @@
+"""Database.run: what is committed, what is not, and what its caller can rely on."""
+
+import asyncio
+import gc
+import sqlite3
+import threading
+from contextlib import suppress
+from functools import partial
+
+import psycopg
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from bot.core.timing import Timing
+from bot.errors import CommitUncertain, DatabaseUnavailable
+from bot.storage.database import POSTGRES_CONNECTIONS, TRIES, Database
+from tests.storage.support import (
+    COMMIT,
+    HERE,
+    PATIENT,
+    THERE,
+    Bot,
+    Clock,
+    Gate,
+    at_first,
+    outside,
+    pass_time,
+    request,
+    stopped_at,
+)
+
+notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True))
+
+
+@pytest.fixture
+async def database(database: Database) -> Database:
+    """A database with one table, of numbers that are unique."""
+    await database.run(notes.create)
+    return database
+
+
+@pytest.fixture
+def begin(database: Database) -> str:
+    """Words of the statement that begins each transaction."""
+    return "BEGIN IMMEDIATE" if database.is_sqlite else "set_config"
+
+
+def write(connection: Connection, number: int) -> int:
+    """Write a note."""
+    connection.execute(insert(notes).values(id=number))
+    return number
+
+
+def written(url: str) -> list[int]:
+    """The notes that were committed."""
+    return [row[0] for row in outside(url, "SELECT id FROM notes ORDER BY id")]
+
+
+def threads() -> list[threading.Thread]:
+    """The threads of databases."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
+
+
+async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
+    """Work that raises is undone; its error is the caller's, and says nothing of the database."""
+
+    def fail(connection: Connection) -> None:
+        write(connection, 8)
+        raise ValueError("on purpose")
+
+    assert await database.run(write, 7) == 7
+    with pytest.raises(ValueError, match="on purpose"):
+        await database.run(fail)
+
+    assert (written(url), database.fault) == ([7], "")
+
+
+# In time, or not
+
+
+async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str, begin: str) -> None:
+    """Neither while it waits for a thread, nor for a lock or a server that does not answer to the first statement."""
+    with stopped_at(begin) as gate:
+        first = asyncio.create_task(database.run(write, 1, within=60.0))
+        await gate.reached()
+        others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
+        running = [asyncio.create_task(database.run(other.wait)) for other in others]
+        for other in others:
+            await other.reached()
+        queued = asyncio.create_task(database.run(write, 2, within=60.0))
+        await asyncio.sleep(0)
+        pass_time(60.0)
+        for waiting in (first, queued):
+            with pytest.raises(DatabaseUnavailable, match="no answer within 60 s") as raised:
+                await waiting
+            assert not isinstance(raised.value, CommitUncertain)
+        assert database.fault == "no answer within 60 s"
+    for other in others:
+        other.open()
+
+    await asyncio.gather(database.run(write, 3), *running)
+    assert (written(url), database.fault) == ([3], "")
+
+
+async def test_a_transaction_that_fails_to_begin_after_its_time_harms_nobody(database: Database, begin: str) -> None:
+    """The thread goes on with what comes next."""
+    gate = Gate()
+
+    def fail() -> None:
+        gate.wait()
+        raise OSError
+
+    with at_first(begin, fail):
+        waiting = asyncio.create_task(database.run(write, 1, within=60.0))
+        await gate.reached()
+        pass_time(60.0)
+        with pytest.raises(DatabaseUnavailable):
+            await waiting
+        gate.open()
+
+        assert await database.run(write, 2) == 2
+
+
+@pytest.mark.parametrize("words", ["INSERT INTO notes", COMMIT])
+async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Database, url: str, words: str) -> None:
+    """It is never withdrawn: it may be committed later."""
+    with stopped_at(words) as gate:
+        running = asyncio.create_task(database.run(write, 1, within=60.0))
+        await gate.reached()
+        pass_time(60.0)
+        with pytest.raises(CommitUncertain):
+            await running
+
+    await database.stop()
+    assert written(url) == [1]
+
+
+async def test_a_late_error_is_no_complaint(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller was answered before."""
+    gate = Gate()
+
+    def fail(_: Connection) -> None:
+        gate.wait()
+        raise ValueError
+
+    running = asyncio.create_task(database.run(fail, within=60.0))
+    await gate.reached()
+    pass_time(60.0)
+    with pytest.raises(CommitUncertain):
+        await running
+    gate.open()
+    await database.stop()
+    gc.collect()  # asyncio complains when an error that nobody looked at is collected
+
+    assert caplog.records == []
+
+
+async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
+    """Another transaction was quicker, so it looks anew; what is refused each time raises."""
+    await database.run(write, 1)
+    runs: list[int] = []
+
+    def write_next(connection: Connection, step: int) -> int:
+        runs.append(len(runs) * step + 1)
+        return write(connection, runs[-1])
+
+    assert await database.run(write_next, 1) == 2
+    runs.clear()
+    with pytest.raises(IntegrityError):
+        await database.run(write_next, 0)
+
+    assert len(runs) == TRIES
+    assert (written(url), database.fault) == ([1, 2], "")
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+async def test_results_and_errors_carry_no_cursor_out_of_their_thread(bot: Bot) -> None:
+    """The garbage collector would close it in another one, and wait there for the connection."""
+
+    def fail(connection: Connection, statement: str, *, last: bool) -> None:
+        unread = connection.execute(select(notes))
+        try:
+            connection.exec_driver_sql(statement)
+        finally:
+            if last:
+                raise ValueError
+            unread.close()
+
+    kept: list[BaseException] = []
+    await bot.done(request(channel=HERE), request(channel=THERE))
+    for statement in ("INSERT INTO notes VALUES (1), (1)", "SELECT * FROM nowhere"):
+        for last in (True, False):
+            with pytest.raises((ValueError, IntegrityError, DatabaseUnavailable)) as raised:
+                await bot.run(partial(fail, statement=statement, last=last))
+            kept.append(raised.value)
+
+    assert [type(error) for error in kept] == [ValueError, IntegrityError, ValueError, DatabaseUnavailable]
+    assert not [one for one in gc.get_objects() if isinstance(one, sqlite3.Cursor | psycopg.Cursor)]
+
+
+# Starting and stopping
+
+
+async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Database, url: str) -> None:
+    """No request that was taken is lost."""
+    gate = Gate()
+    running = asyncio.create_task(database.run(gate.wait))
+    await gate.reached()
+    waiting = asyncio.gather(*(database.run(write, number) for number in range(3)))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(database.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable, match="closed"):
+        await database.run(write, 9)
+    gate.open()
+
+    assert sorted(await waiting) == [0, 1, 2]
+    await asyncio.gather(running, stopping)
+    assert (written(url), threads()) == ([0, 1, 2], [])
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
+    """Nor does the end of the process; one that was never used has connected to nothing."""
+    database = Database(url, Clock(), Timing(database_stop=0.05))
+    await database.start()
+    assert database.fault == "not connected yet"
+    gate = Gate()
+    hanging = asyncio.create_task(database.run(gate.wait))
+    await gate.reached()
+
+    await database.stop()
+
+    assert not hanging.done()
+    assert all(thread.daemon for thread in threads())
+    gate.open()
+    await hanging
+    for thread in threads():
+        await asyncio.to_thread(thread.join)
+    await database.stop()
+
+
+def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
+    """What was done has to be recorded, though even the event loop is gone."""
+    gate = Gate()
+    database = Database(sqlite_url, Clock(), PATIENT)
+
+    def write_slowly(connection: Connection) -> None:
+        gate.wait()
+        write(connection, 1)
+
+    async def leave() -> None:
+        await database.start()
+        await database.run(notes.create)
+        caller = asyncio.create_task(database.run(write_slowly))
+        await gate.reached()
+        caller.cancel()
+        with suppress(asyncio.CancelledError):
+            await caller
+
+    asyncio.run(leave())
+    gate.open()
+    asyncio.run(database.stop())
+
+    assert written(sqlite_url) == [1]

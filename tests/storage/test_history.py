@@ -1,0 +1,135 @@
+"""What is listed, what is kept for the audit, and what is deleted in the end."""
+
+import pytest
+
+from bot.core.models import DAY, JobKind, State
+from bot.core.outcomes import Done, Failed
+from bot.errors import Failure
+from bot.storage import history, requests
+from bot.storage.database import reading_engine
+from bot.storage.history import AuditLine, Note
+from tests.storage.support import HERE, Bot, outside, request
+
+REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
+
+
+async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
+    """Until everyone is notified, with who asked first and how many people did; all are counted."""
+    await bot.done(request("done"))
+    await bot.accepted(*(request("accepted", user=user) for user in ("U0ADA", "U0BEN", "U0ADA")))
+    await bot.elapse(1.0)
+    await bot.record(await bot.called(request("failed")), Failed(Failure.DOWN))
+    await bot.elapse(1.0)
+    await bot.ask(request("requested"))
+
+    listed, count = await bot.run(history.running, 10)
+
+    assert [(one.reload.model_id, one.reload.state, one.first.user_id, one.people) for one in listed] == [
+        ("accepted", State.ACCEPTED, "U0ADA", 2),
+        ("failed", State.NOTIFYING, "U0ADA", 1),
+        ("requested", State.REQUESTED, "U0ADA", 1),
+    ]
+    assert (count, listed[0].now) == (3, bot.clock.now)
+    assert await bot.run(history.running, 1) == (listed[:1], 3)
+
+
+async def test_recent_reloads_are_listed_the_last_requested_first(bot: Bot) -> None:
+    """As soon as they have ended, and no more than are wanted."""
+    for model in ("first", "second", "third"):
+        await bot.done(request(model), request(model, user="U0BEN"))
+    await bot.ask(request("running"))
+
+    listed = await bot.run(history.recent, 2)
+
+    assert [(one.reload.model_id, one.people) for one in listed] == [("third", 2), ("second", 2)]
+
+
+async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
+    """Beside what runs and what has ended; nothing, where nothing is."""
+    empty = await bot.run(history.home, "U0ADA", 1)
+    assert (empty.running, empty.count, empty.recent, empty.reminders) == ([], 0, [], [])
+    over = await bot.done(request("over"))
+    for user in ("U0ADA", "U0BEN"):
+        await bot.remind(over.id, user)
+    for model in ("one", "two"):
+        await bot.ask(request(model))
+        await bot.elapse(1.0)
+
+    data = await bot.run(history.home, "U0ADA", 1)
+
+    assert [one.reload.model_id for one in (*data.running, *data.recent)] == ["one", "over"]
+    assert [reminder.model_id for reminder in data.reminders] == ["over"]
+    assert (data.count, data.now) == (2, bot.clock.now)
+
+
+async def test_models_that_modelslab_accepted_are_known_the_last_first(bot: Bot) -> None:
+    """No other model is."""
+    for model in ("sdxl", "flux", "sdxl", "anything"):
+        await bot.done(request(model))
+    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
+    await bot.ask(request("requested"))
+
+    assert await bot.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
+    assert await bot.run(history.known_models, 2) == ["anything", "sdxl"]
+
+
+async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
+    """Refusals are lines of their own; a line says how its reload stands now, which it can outlive."""
+    done = await bot.done(request())
+    await bot.elapse(2 * DAY)
+    await bot.run(history.add_note, REFUSAL)
+    asked, now = await bot.ask(request(user="U0BEN")), bot.clock.now
+    lines = [
+        AuditLine(now, "U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS", "", None),
+        AuditLine(now, "U0BEN", "T0", HERE, "sdxl", "requested", "*", asked.reload.id, asked.reload),
+    ]
+
+    with reading_engine(url).connect() as connection:
+        assert list(history.audit_lines(connection, now)) == lines
+        first, *others = history.audit_lines(connection, 0.0)
+
+    assert (first.outcome, first.reload, others) == ("requested", done, lines)
+    await bot.say("DELETE FROM reload_model_reloads")
+    with reading_engine(url).connect() as connection:
+        assert [line.reload for line in history.audit_lines(connection, 0.0)] == [None] * 3
+
+
+async def test_what_ended_long_ago_is_deleted(bot: Bot, url: str) -> None:
+    """With all that belongs to it, and the audit's lines of then; what runs, or ended lately, stays."""
+    old = await bot.done(request("old"))
+    await bot.accepted(request("running"), ready_in=1000 * DAY)
+    await bot.run(history.add_note, REFUSAL)
+    await bot.elapse(90 * DAY + 1.0)
+    await bot.done(request("young"))
+
+    assert await bot.run(history.prune, 90) == (1, 3)
+
+    assert await bot.run(history.reload, old.id) is None
+    assert outside(url, "SELECT model_id FROM reload_model_reloads ORDER BY model_id") == [("running",), ("young",)]
+    assert outside(url, "SELECT text FROM reload_model_audit") == [("young",)]
+    assert await bot.counts() == (2, 2, 1)
+    assert await bot.run(history.prune, 90) == (0, 0)
+
+
+async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
+    """Not while a reminder counts from it, nor before its last word, however long ago it ended."""
+    await bot.remind((await bot.done(request("reminded"))).id)
+    await bot.accepted(request("unclosed"), ready_in=0.0)
+    await bot.notify()
+    await bot.elapse(90 * DAY)
+
+    assert (await bot.run(history.prune, 1))[0] == 0
+    await bot.record(await bot.claim_one(JobKind.STATUS), Done())
+    assert (await bot.run(history.prune, 1))[0] == 1
+    await bot.run(requests.stop_reminding, "U0ADA", "reminded")
+    assert (await bot.run(history.prune, 1))[0] == 1
+
+
+async def test_a_long_history_is_deleted_in_parts(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No transaction keeps others waiting for long."""
+    monkeypatch.setattr(history, "_PRUNED_AT_ONCE", 2)
+    for model in range(3):
+        await bot.done(request(f"model-{model}"))
+    await bot.elapse(2 * DAY)
+
+    assert [await bot.run(history.prune, 1) for _ in range(3)] == [(2, 2), (1, 1), (0, 0)]

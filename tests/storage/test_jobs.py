@@ -1,0 +1,325 @@
+"""Jobs are claimed under a lease, and what came of them is recorded once."""
+
+import pytest
+
+from bot.core.models import REMIND_AFTER, Claim, Job, JobKind, Stage, State
+from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
+from bot.errors import Failure, LeaseLost
+from bot.storage import jobs as steps
+from bot.storage.schema import jobs, subscribers
+from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
+
+CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+
+NOTIFIED_AT = (subscribers.c.id, subscribers.c.notified_at)
+
+
+async def by_channel(bot: Bot, kind: JobKind) -> dict[str, Claim]:
+    """Claim what is due of a kind, by channel."""
+    return {claim.job.channel_id: claim for claim in await bot.claim(kind)}
+
+
+def notified(claim: Claim) -> Notified:
+    """Everyone whom the job is to notify was."""
+    return Notified([one.id for one in claim.recipients])
+
+
+# Claiming
+
+
+async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot) -> None:
+    """One by one as together; of one kind what has been due the longest goes first."""
+    await bot.remind((await bot.done(request("reminded"))).id)
+    await bot.elapse(REMIND_AFTER)
+    await bot.ready(request("a", channel=HERE), request("a", channel=THERE))
+    await bot.record((await by_channel(bot, NOTIFY))[HERE], Notified())
+    await bot.elapse(LEASE)
+    for model in ("b", "c"):
+        await bot.ask(request(model))
+        await bot.elapse(1.0)
+    order = ["notify a", "dm a", "call b", "call c", "reminder reminded", "status a", "status a"]
+
+    def shown(claim: Claim) -> str:
+        return f"{claim.job.kind} {claim.reload.model_id}"
+
+    assert [shown((await bot.claim(free=1))[0]) for _ in order] == order
+    await bot.elapse(LEASE)
+    assert [shown(claim) for claim in await bot.claim()] == order
+
+
+async def test_each_group_of_kinds_has_its_own_slots(bot: Bot) -> None:
+    """No group takes the slots of another, and kinds without a slot are not looked at."""
+    await bot.accepted(*(request("ready", channel=f"C{number}") for number in range(3)), ready_in=0.0)
+    for number in range(3):
+        await bot.ask(request(f"model-{number}"))
+    await bot.elapse(LEASE)
+
+    claims, due_in = await bot.run(steps.claim, "one", {(CALL,): 2, (STATUS, DM): 1}, LEASE)
+
+    assert [claim.job.kind for claim in claims] == [CALL, CALL, STATUS]
+    assert due_in == -LEASE
+    assert await bot.run(steps.claim, "one", {}, LEASE) == ([], None)
+
+
+async def test_a_claim_says_when_the_next_job_is_due(bot: Bot) -> None:
+    """That is the first of the wanted kinds: at its own time, or when its lease ends; nothing where all rest."""
+    assert await bot.due_in(*JobKind) is None
+    await bot.accepted(request())
+    await bot.elapse(20.0)
+
+    assert (await bot.due_in(NOTIFY), await bot.due_in(CALL, DM)) == (READY_IN - 20.0, None)
+    assert await bot.due_in(STATUS, NOTIFY) == -20.0
+    assert await bot.due_in(STATUS) == LEASE
+
+
+async def test_a_claim_comes_with_all_that_it_takes_to_run_it(bot: Bot) -> None:
+    """The reload, everyone who asked, the status message of its channel, and whether that has been notified."""
+    ready = await bot.ready(request(user="U0ADA", channel=HERE), request(user="U0BEN", channel=THERE))
+    statuses = await by_channel(bot, STATUS)
+    for status in statuses.values():
+        assert (status.stage, status.status_ts, status.reload.state) == (Stage.WAITING, "", State.ACCEPTED)
+    await bot.record(statuses[THERE], Reschedule(0.0, status_ts="1700.1"))
+
+    notify = await by_channel(bot, NOTIFY)
+
+    claim = notify[THERE]
+    assert claim.reload == await bot.reload(ready.id)
+    assert claim.reload.state is State.NOTIFYING
+    assert [one.user_id for one in claim.subscribers] == ["U0ADA", "U0BEN"]
+    assert [one.user_id for one in claim.recipients] == ["U0BEN"]
+    assert (claim.status_ts, notify[HERE].status_ts) == ("1700.1", "")
+    assert claim.job == Job(claim.job.id, ready.id, NOTIFY, THERE, None, "", claim.now, 1, 0, 0)
+    assert claim.now == bot.clock.now
+    await bot.record(claim, notified(claim))
+    status = await bot.claim_one(STATUS)
+    assert (status.stage, status.job.status_ts) == (Stage.NOTIFIED, "1700.1")
+
+
+async def test_a_claimed_job_is_its_claimers_until_its_lease_ends(bot: Bot, other: Bot) -> None:
+    """Unless that is renewed. Then it is another's, which counts as a crash; the first try is remembered."""
+    began = bot.clock.now
+    call = await bot.called(request("renewed"))
+    await bot.called(request("lost"))
+    await bot.elapse(LEASE - 1.0)
+    assert await other.claim() == []
+    await bot.run(steps.renew, bot.owner, [call.job], LEASE)
+    await bot.elapse(LEASE - 1.0)
+
+    claim = await other.claim_one(CALL)
+
+    assert claim.reload.model_id == "lost"
+    job = claim.job
+    assert (job.fence, job.attempts, job.crashes, job.first_tried_at) == (2, 0, 1, began)
+
+
+OUTCOMES: list[Outcome] = [
+    Accepted(READY_IN),
+    Failed(Failure.DOWN, "said", unknown=True),
+    Notified([1], 1, uncertain=True),
+    RetryIn(1.0, unknown=True),
+    Postpone(1.0, unknown=True),
+    Reschedule(1.0, status_ts="1700.1", stage=Stage.WAITING),
+    Done(1),
+    GiveUp(),
+]
+
+
+@pytest.mark.parametrize("since", ["claimed anew", "claimed by another", "recorded"])
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
+async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, outcome: Outcome, since: str) -> None:
+    """Nor is it renewed; what was recorded without an answer is not recorded twice."""
+    call = await bot.called(request())
+    if since == "recorded":
+        await bot.record(call, Accepted(READY_IN))
+    else:
+        await bot.elapse(LEASE)
+        await (bot if since == "claimed anew" else other).claim_one(CALL)
+    before = await bot.everything()
+
+    with pytest.raises(LeaseLost):
+        await bot.record(call, outcome)
+    await bot.run(steps.renew, bot.owner, [call.job], LEASE)
+
+    assert await bot.everything() == before
+
+
+# The call
+
+
+async def test_an_acceptance_gives_each_channel_a_status_message_and_a_follow_up(bot: Bot) -> None:
+    """One of each, however many asked there; a lease that ran out is not lost until somebody claims the job."""
+    call = await bot.called(request(channel=HERE), request(channel=THERE), request(channel=THERE))
+    await bot.elapse(LEASE * 2)
+
+    await bot.record(call, Accepted(READY_IN))
+
+    reload, now = await bot.reload(call.reload.id), bot.clock.now
+    assert (reload.state, reload.accepted_at, reload.ready_at) == (State.ACCEPTED, now, now + READY_IN)
+    due = [("notify", now + READY_IN), ("status", now)]
+    assert await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at) == [
+        (channel, *each) for channel in (HERE, THERE) for each in due
+    ]
+
+
+async def test_a_failure_notifies_each_channel_at_once(bot: Bot) -> None:
+    """Without a status message before."""
+    call = await bot.called(request(channel=HERE), request(channel=THERE))
+
+    await bot.record(call, Failed(Failure.CREDITS, "Insufficient credits."))
+
+    reload, now = await bot.reload(call.reload.id), bot.clock.now
+    assert (reload.state, reload.failure, reload.said) == (State.NOTIFYING, Failure.CREDITS, "Insufficient credits.")
+    assert (reload.outcome_unknown, reload.accepted_at, reload.ready_at) == (False, None, None)
+    due = await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at)
+    assert due == [(HERE, "notify", now), (THERE, "notify", now)]
+    await bot.notify()
+    assert ((await bot.reload(reload.id)).state, await bot.kinds()) == (State.DONE, [])
+
+
+@pytest.mark.parametrize("before", [RetryIn(0.0, unknown=True), RetryIn(0.0, unknown=True, crashed=True), None])
+async def test_a_failure_after_an_unknown_outcome_says_so(bot: Bot, before: Outcome | None) -> None:
+    """A try that got no answer, or whose process died, may have had its effect, whatever the last one knew."""
+    call = await bot.called(request())
+    if before is not None:
+        await bot.record(call, before)
+    await bot.elapse(LEASE)
+
+    await bot.record(await bot.claim_one(CALL), Failed(Failure.DOWN))
+
+    assert (await bot.reload(call.reload.id)).outcome_unknown
+
+
+# Any job
+
+
+@pytest.mark.parametrize(
+    ("outcome", "counts"),
+    [
+        (RetryIn(30.0), (1, 0)),
+        (RetryIn(30.0, unknown=True), (1, 0)),
+        (RetryIn(30.0, unknown=True, crashed=True), (0, 1)),
+        (Postpone(30.0), (0, 0)),
+        (Postpone(30.0, unknown=True), (0, 0)),
+    ],
+)
+async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn | Postpone, counts: tuple[int, int]) -> None:
+    """A failure counts as an attempt, an error of the bot's own as a crash, an interruption as nothing."""
+    call = await bot.called(request())
+
+    await bot.record(call, outcome)
+
+    assert (await bot.reload(call.reload.id)).outcome_unknown is outcome.unknown
+    assert await bot.due_in(CALL) == 30.0
+    await bot.elapse(30.0)
+    job = (await bot.claim_one(CALL)).job
+    assert (job.attempts, job.crashes) == counts
+    assert (job.fence, job.first_tried_at) == (2, bot.clock.now - 30.0)
+
+
+async def test_a_job_that_did_what_was_due_starts_afresh_and_one_that_is_done_is_gone(bot: Bot) -> None:
+    """The one as if it had never been tried, the other and nothing else."""
+    accepted = await bot.accepted(request())
+    for outcome in (RetryIn(0.0), RetryIn(0.0, crashed=True), Reschedule(30.0, status_ts="1700.1")):
+        await bot.record(await bot.claim_one(STATUS), outcome)
+    await bot.elapse(30.0)
+
+    status = await bot.claim_one(STATUS)
+
+    job = status.job
+    assert (job.attempts, job.crashes, job.first_tried_at, job.status_ts) == (0, 0, bot.clock.now, "1700.1")
+    await bot.record(status, Done())
+    assert (await bot.kinds(), await bot.reload(accepted.id)) == (["notify"], accepted)
+
+
+# Notifications
+
+
+async def test_a_reload_ends_when_everyone_is_notified(bot: Bot) -> None:
+    """In every channel."""
+    ready = await bot.ready(request(channel=HERE), request(channel=HERE), request(channel=THERE))
+    claims, now = await by_channel(bot, NOTIFY), bot.clock.now
+
+    await bot.record(claims[HERE], notified(claims[HERE]))
+
+    reload = await bot.reload(ready.id)
+    assert (reload.state, reload.ended_at) == (State.NOTIFYING, None)
+    assert await bot.rows(*NOTIFIED_AT) == [(1, now), (2, now), (3, None)]
+    await bot.record(claims[THERE], notified(claims[THERE]))
+    reload = await bot.reload(ready.id)
+    assert (reload.state, reload.ended_at, reload.undeliverable) == (State.DONE, now, False)
+
+
+async def test_people_whom_a_channel_did_not_reach_get_a_dm_each(bot: Bot) -> None:
+    """Only then does the reload end; a person who asked there twice gets one, and a DM makes no other."""
+    ready = await bot.ready(*(request(user=user) for user in ("U0ADA", "U0BEN", "U0CEM", "U0BEN")))
+    await bot.record(await bot.claim_one(NOTIFY), Notified([1]))
+
+    dms = await bot.claim(DM)
+
+    assert sorted((one.job.subscriber_id, notified(one).subscriber_ids) for one in dms) == [(2, [2]), (3, [3]), (4, [])]
+    for claim in dms:
+        assert (await bot.reload(ready.id)).state is State.NOTIFYING
+        await bot.record(claim, notified(claim))
+    assert ((await bot.reload(ready.id)).state, await bot.kinds()) == (State.DONE, ["status"])
+
+
+@pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True)])
+@pytest.mark.parametrize("kind", [NOTIFY, DM])
+async def test_a_reload_says_that_somebody_was_not_notified(bot: Bot, kind: JobKind, outcome: Outcome) -> None:
+    """For good; the others are notified all the same."""
+    ready = await bot.ready(request(channel=HERE), request(channel=THERE))
+    claims = await by_channel(bot, NOTIFY)
+    claim = claims[HERE]
+    if kind is DM:
+        await bot.record(claim, Notified())
+        claim = await bot.claim_one(DM)
+
+    await bot.record(claim, outcome)
+
+    reload = await bot.reload(ready.id)
+    assert (reload.state, reload.undeliverable) == (State.NOTIFYING, True)
+    await bot.record(claims[THERE], notified(claims[THERE]))
+    reload = await bot.reload(ready.id)
+    assert (reload.state, reload.undeliverable) == (State.DONE, True)
+    assert [at is None for _, at in await bot.rows(*NOTIFIED_AT)] == [isinstance(outcome, GiveUp), False]
+
+
+async def test_the_uses_of_a_response_url_are_counted(bot: Bot) -> None:
+    """Each message that went through it is one."""
+    await bot.ready(request(), request())
+    await bot.record(await bot.claim_one(STATUS), Done(2))
+    await bot.record(await bot.claim_one(NOTIFY), Notified([1, 2], 2))
+
+    assert await bot.rows(subscribers.c.id, subscribers.c.response_url_uses) == [(1, 0), (2, 2)]
+
+
+async def test_a_status_job_that_rests_is_due_once_its_channel_is_notified(bot: Bot) -> None:
+    """For its last word: in this channel and no other, also where nobody could be notified; a DM wakes none."""
+    await bot.ready(request(channel=HERE), request(channel=THERE))
+    for status in await bot.claim(STATUS):
+        await bot.record(status, Reschedule(status_ts="1700.1", stage=Stage.WAITING))
+    assert await bot.due_in(STATUS) is None
+    claims = await by_channel(bot, NOTIFY)
+
+    await bot.record(claims[HERE], Notified())
+    status = await bot.claim_one(STATUS)
+    assert (status.job.channel_id, status.stage, status.job.first_tried_at) == (HERE, Stage.NOTIFIED, bot.clock.now)
+    await bot.record(status, Reschedule())
+    await bot.record(await bot.claim_one(DM), Notified([1]))
+    assert await bot.due_in(STATUS) is None
+    await bot.record(claims[THERE], GiveUp())
+
+    assert (await bot.claim_one(STATUS)).job.channel_id == THERE
+
+
+async def test_a_status_job_that_runs_while_its_channel_is_notified_is_due_at_once(bot: Bot) -> None:
+    """It keeps its lease meanwhile; what does not wait for the notification rests as long as it says."""
+    await bot.ready(request())
+    status = await bot.claim_one(STATUS)
+    await bot.notify()
+    assert await bot.due_in(STATUS) == LEASE
+
+    await bot.record(status, Reschedule(20.0, status_ts="1700.1", stage=Stage.WAITING))
+
+    await bot.record(await bot.claim_one(STATUS), Reschedule(600.0))
+    assert await bot.rows(jobs.c.due_at, jobs.c.status_ts) == [(bot.clock.now + 600.0, "1700.1")]

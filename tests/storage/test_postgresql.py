@@ -1,0 +1,213 @@
+"""What holds on PostgreSQL only: connections that break, limits, what the server decides."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
+
+from bot.core.timing import Timing
+from bot.errors import CommitUncertain, DatabaseUnavailable
+from bot.storage.database import TRIES, Database
+from bot.storage.schema import now
+from tests.postgres import Postgres
+from tests.storage.support import COMMIT, PATIENT, Clock, Gate, outside, stopped_at
+
+PID = "SELECT pg_backend_pid()"
+
+Notes = Callable[[], list[object]]
+
+
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    """What follows is about PostgreSQL."""
+    return postgres_url
+
+
+@pytest.fixture
+def notes(postgres: Postgres, url: str) -> Notes:
+    """A table with a row, and the numbers that are committed to it."""
+    postgres.execute("CREATE TABLE notes AS SELECT 0 AS number", url)
+    return lambda: [row[0] for row in outside(url, "SELECT number FROM notes ORDER BY number")]
+
+
+@asynccontextmanager
+async def started(url: str, timing: Timing = Timing()) -> AsyncIterator[Database]:
+    """A database that is started."""
+    database = Database(url, Clock(), timing)
+    await database.start()
+    try:
+        yield database
+    finally:
+        await database.stop()
+
+
+def say(connection: Connection, statement: str, value: object = None) -> object:
+    """Run one statement, with a :value, and return what its first row begins with, if it has one."""
+    result = connection.execute(text(statement), {"value": value})
+    return result.scalar() if result.returns_rows else None
+
+
+# What a connection is like
+
+
+async def test_a_transaction_has_limits_and_says_whose_it_is(url: str) -> None:
+    """Nothing is set or prepared for a session, which behind a pooler is everyone's."""
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    of_session = "SELECT reset_val FROM pg_settings WHERE name = :value"
+    async with started(f"{url}&options=-c%20default_transaction_isolation%3Dserializable") as database:
+        values = [await database.run(say, f"SHOW {name}") for name in (*names, "application_name", "client_encoding")]
+        isolation = await database.run(say, "SHOW transaction_isolation")
+        reset = [await database.run(say, of_session, name) for name in names]
+        prepared = await database.run(say, "SELECT count(*) FROM pg_prepared_statements")
+
+    assert values == ["5s", "1500ms", "10s", "reload-model", "UTF8"]
+    assert (isolation, reset, prepared) == ("read committed", ["0", "0", "0"], 0)
+
+
+async def test_the_url_has_the_last_word_on_a_connection(url: str, postgres: Postgres) -> None:
+    """Without one a server that is read-only is not taken."""
+    name = outside(url, "SELECT current_database()")[0][0]
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+    async with started(url) as database:
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            await database.run(say, PID)
+    async with started(f"{url}&target_session_attrs=any&application_name=mine") as database:
+        assert await database.run(say, "SHOW application_name") == "mine"
+    postgres.execute(f"ALTER DATABASE {name} RESET ALL")
+
+
+async def test_the_time_is_the_servers_and_passes_within_a_transaction(url: str) -> None:
+    """Whoever waited for a lock does not take the beginning for now."""
+    async with started(url) as database:
+        first, second = await database.run(lambda connection: (now(connection), now(connection)))
+
+    assert abs(first - time.time()) < 600.0
+    assert second > first
+
+
+async def test_a_server_that_can_not_be_reached_is_unavailable(url: str) -> None:
+    """The fault says why, and is tried again with the next transaction."""
+    async with started(url.replace("host=", "host=/nowhere")) as database:
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable, match="nowhere"):
+                await database.run(say, PID)
+        assert "nowhere" in database.fault
+
+
+# A connection that breaks
+
+
+async def test_a_connection_that_died_while_idle_is_replaced(url: str, postgres: Postgres) -> None:
+    """Nobody notices that the server was restarted in the night."""
+    async with started(url) as database:
+        await database.run(say, PID)
+        assert postgres.terminate(url) == 1
+
+        assert isinstance(await database.run(say, PID), int)
+        assert database.fault == ""
+
+
+async def test_a_kept_connection_that_became_read_only_is_replaced(url: str, notes: Notes) -> None:
+    """After a failover the old primary still answers."""
+    async with started(url) as database:
+        await database.run(say, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        await database.run(say, "INSERT INTO notes VALUES (1)")
+
+    assert notes() == [0, 1]
+
+
+@pytest.mark.parametrize("breaks", range(TRIES + 1))
+@pytest.mark.parametrize("error", [None, ValueError])
+async def test_work_whose_connection_breaks_is_run_again(
+    url: str, postgres: Postgres, notes: Notes, breaks: int, error: type[Exception] | None
+) -> None:
+    """Before the commit it is certain that nothing was done; an error of its own is raised by a run that holds."""
+    runs: list[int] = []
+
+    def work(connection: Connection) -> None:
+        runs.append(len(runs) + 1)
+        say(connection, "INSERT INTO notes VALUES (:value)", runs[-1])
+        if len(runs) <= breaks:
+            postgres.terminate(url)
+        if error is not None:
+            raise error
+        say(connection, PID)
+
+    async with started(url) as database:
+        if breaks < TRIES and error is None:
+            await database.run(work)
+        else:
+            with pytest.raises(error if error is not None and breaks < TRIES else DatabaseUnavailable) as raised:
+                await database.run(work)
+            assert not isinstance(raised.value, CommitUncertain)
+        assert isinstance(await database.run(say, PID), int)
+        assert database.fault == ""
+
+    assert len(runs) == min(breaks + 1, TRIES)
+    assert notes() == ([0, breaks + 1] if breaks < TRIES and error is None else [0])
+
+
+# What takes too long, or can't be done
+
+
+@pytest.mark.parametrize(
+    ("statement", "timing", "why"),
+    [
+        ("SELECT pg_sleep(60)", Timing(postgres_statement=0.1), "statement timeout"),
+        ("UPDATE notes SET number = 2", Timing(postgres_lock=0.1), "lock timeout"),
+    ],
+)
+async def test_a_statement_that_takes_too_long_is_not_repeated(
+    url: str, notes: Notes, statement: str, timing: Timing, why: str
+) -> None:
+    """The server breaks it off, and whoever asked has no time for another try."""
+    runs: list[int] = []
+
+    def work(connection: Connection) -> None:
+        runs.append(1)
+        say(connection, statement)
+
+    async with started(url) as other, started(url, timing) as database:
+        with stopped_at(COMMIT) as gate:
+            holding = asyncio.create_task(other.run(say, "UPDATE notes SET number = 1"))
+            await gate.reached()
+            with pytest.raises(DatabaseUnavailable, match=why):
+                await database.run(work)
+        await holding
+        assert isinstance(await database.run(say, PID), int)
+
+    assert (runs, notes()) == ([1], [1])
+
+
+async def test_transactions_that_block_each_other_both_succeed(url: str, notes: Notes) -> None:
+    """PostgreSQL ends one of them, which is run again."""
+    gates = [Gate(), Gate()]
+
+    def swap(connection: Connection, first: int) -> None:
+        say(connection, "UPDATE notes SET number = number WHERE number = :value", first)
+        gates[first].wait()
+        say(connection, "UPDATE notes SET number = number WHERE number = :value", 1 - first)
+
+    async with started(f"{url}&options=-c%20deadlock_timeout%3D50ms", PATIENT) as database:
+        await database.run(say, "INSERT INTO notes VALUES (1)")
+        both = asyncio.gather(*(database.run(swap, first) for first in range(2)))
+        for gate in gates:
+            await gate.reached()
+        for gate in gates:
+            gate.open()
+        await both
+
+    assert notes() == [0, 1]
+
+
+async def test_a_text_that_can_not_be_stored_is_the_fault_of_the_work(url: str) -> None:
+    """It says nothing of the database."""
+    async with started(url) as database:
+        with pytest.raises(DataError, match="NUL"):
+            await database.run(say, "SELECT :value", "\0")
+        assert database.fault == ""

@@ -1,0 +1,360 @@
+"""Two replicas on one PostgreSQL: what one does while the other is in the middle of something."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+
+from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage, State
+from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
+from bot.errors import CommitUncertain, Failure
+from bot.storage import history
+from bot.storage.database import Database
+from bot.storage.jobs import open_database
+from bot.storage.requests import Request, Requested
+from tests.storage.support import (
+    COMMIT,
+    HERE,
+    PATIENT,
+    THERE,
+    WAIT,
+    Bot,
+    Clock,
+    outside,
+    press,
+    request,
+    stop_clock,
+    stopped_at,
+)
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+
+SUBSCRIBE = "INSERT INTO reload_model_subscribers"
+LOCKS = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+class Replicas(NamedTuple):
+    """Two processes that are patient with each other."""
+
+    one: Bot
+    two: Bot
+    url: str
+
+    async def race(
+        self, words: str, first: Coroutine[Any, Any, S], second: Coroutine[Any, Any, T], *, waits: bool = True
+    ) -> tuple[S, T]:
+        """Stop the first before a statement with these words, go on once the second waits for it or is done."""
+        with stopped_at(words) as gate:
+            one = asyncio.create_task(first)
+            await gate.reached()
+            two = asyncio.create_task(second)
+            async with asyncio.timeout(WAIT):
+                while waits and not await asyncio.to_thread(outside, self.url, LOCKS):
+                    assert not two.done()
+            if not waits:
+                await two
+        return await one, await two
+
+
+@asynccontextmanager
+async def replica(url: str, clock: Clock, owner: str) -> AsyncIterator[Bot]:
+    """A process of the bot."""
+    database = Database(url, clock, PATIENT)
+    await database.start()
+    await database.run(open_database)
+    yield Bot(database, clock, owner)
+    await database.stop()
+
+
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    """A database whose time stands still, and which notices early that two transactions block each other."""
+    return stop_clock(postgres_url, "%20-c%20deadlock_timeout%3D50ms")
+
+
+@pytest.fixture
+async def replicas(url: str, clock: Clock) -> AsyncIterator[Replicas]:
+    """The two of them."""
+    async with replica(url, clock, "one") as one, replica(url, clock, "two") as two:
+        yield Replicas(one, two, url)
+
+
+# The same request, or the same model, on both
+
+
+async def test_requests_on_both_replicas_are_one_reload_a_model(replicas: Replicas) -> None:
+    """However they are mixed, nobody is lost."""
+    one, two, _ = replicas
+    models = [f"model-{number}" for number in range(10)]
+
+    asked = await asyncio.gather(
+        *(one.ask(request(model)) for _ in range(3) for model in models),
+        *(two.ask(request(model)) for _ in range(3) for model in reversed(models)),
+    )
+
+    assert [each.joined for each in asked].count(False) == 10
+    assert await one.counts() == (10, 60, 10)
+
+
+@pytest.mark.parametrize("words", [SUBSCRIBE, COMMIT])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(request(invocation="i"), request(invocation="i")), (press(), press())],
+    ids=["sent", "clicked"],
+)
+async def test_a_request_that_comes_twice_is_one(
+    replicas: Replicas, words: str, first: Request, second: Request
+) -> None:
+    """Both are answered alike."""
+    one, two, _ = replicas
+    asked, again = await replicas.race(words, one.ask(first), two.ask(second))
+
+    assert asked == again
+    assert await one.counts() == (1, 1, 1)
+
+
+async def test_a_double_click_waits_for_the_first_click(replicas: Replicas) -> None:
+    """Whatever becomes of that meanwhile: nothing more is started, even if its reload has ended by then."""
+    one, two, _ = replicas
+    asked, again = await replicas.race("INSERT INTO reload_model_reloads", one.ask(press()), two.ask(press()))
+
+    assert asked == again
+
+
+class Wire:
+    """The way from a replica to PostgreSQL, which can break around the next commit."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self.breaks = ""
+        """"before" the server learns of the commit, or "after" it committed."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry bytes both ways, until it breaks."""
+        from_server, to_server = await asyncio.open_unix_connection(self._server)
+        answers = asyncio.create_task(self._carry(from_server, writer))
+        while data := await reader.read(65536):
+            if self.breaks and b"COMMIT\0" in data:
+                answers.cancel()
+                await asyncio.wait([answers])
+                if self.breaks == "after":
+                    to_server.write(data)
+                    await from_server.read(65536)
+                self.breaks = ""
+                break
+            to_server.write(data)
+        answers.cancel()
+        to_server.close()
+        writer.close()
+
+    @staticmethod
+    async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+
+@pytest.mark.parametrize("breaks", ["before", "after"])
+@pytest.mark.parametrize("joins", [False, True])
+async def test_an_acknowledged_request_is_never_undone(
+    replicas: Replicas, tmp_path: Path, breaks: str, *, joins: bool
+) -> None:
+    """A replica that lost its connection around the commit is certain of nothing; the other one is, and right."""
+    two, url = replicas.two, replicas.url
+    reload_id = (await two.ask(request(user="U0BEN"))).reload.id if joins else ""
+    folder = outside(url, "SHOW unix_socket_directories")[0][0]
+    wire = Wire(f"{folder}/.s.PGSQL.5432")
+
+    async def deliver(bot: Bot) -> Requested | None:
+        again = request(invocation="i")
+        return await bot.join(again, reload_id) if joins else await bot.ask(again)
+
+    async with (
+        await asyncio.start_unix_server(wire.serve, tmp_path / ".s.PGSQL.5432"),
+        replica(url.replace(f"host={folder}", f"host={tmp_path}"), two.clock, "one") as one,
+    ):
+        wire.breaks = breaks
+        with pytest.raises(CommitUncertain):
+            await deliver(one)
+        acknowledged = await deliver(two)
+        assert await deliver(one) == acknowledged
+
+    assert acknowledged is not None
+    assert await two.counts() == (1, 1 + joins, 1)
+    assert (await two.claim_one(CALL)).reload == acknowledged.reload
+
+
+# Joining while something is recorded
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_a_person_who_joins_before_notification_begins_is_notified(replicas: Replicas, *, joins: bool) -> None:
+    """Whoever claims the notification waits for them."""
+    one, two, _ = replicas
+    ready = await one.ready(request(user="U0ADA"))
+    late = press(user="U0BEN")
+
+    asked, (claim,) = await replicas.race(
+        SUBSCRIBE, two.join(late, ready.id) if joins else two.ask(late), one.claim(NOTIFY)
+    )
+
+    assert asked is not None
+    assert asked.joined
+    assert [one.user_id for one in claim.recipients] == ["U0ADA", "U0BEN"]
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_a_person_who_comes_while_notification_begins_is_too_late(replicas: Replicas, *, joins: bool) -> None:
+    """They wait to learn that, and a command starts another reload."""
+    one, two, _ = replicas
+    ready = await one.ready(request())
+    late = press(user="U0BEN")
+
+    claims, asked = await replicas.race(
+        "FROM reload_model_subscribers", one.claim(NOTIFY), two.join(late, ready.id) if joins else two.ask(late)
+    )
+
+    assert len(claims) == 1
+    assert asked is None if joins else asked is not None and not asked.joined
+
+
+@pytest.mark.parametrize("outcome", [Accepted(120.0), Failed(Failure.DOWN)])
+async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
+    replicas: Replicas, outcome: Accepted | Failed
+) -> None:
+    """The record waits for it."""
+    one, two, _ = replicas
+    call = await one.called(request(channel=HERE))
+
+    asked, _ = await replicas.race(SUBSCRIBE, two.ask(request(channel=THERE)), one.record(call, outcome))
+
+    assert asked.joined
+    assert await one.kinds(HERE) == await one.kinds(THERE)
+    assert "notify" in await one.kinds(THERE)
+
+
+async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_once(replicas: Replicas) -> None:
+    """By whoever joins."""
+    one, two, _ = replicas
+    call = await one.called(request(channel=HERE))
+
+    _, asked = await replicas.race(
+        "INSERT INTO reload_model_jobs", one.record(call, Accepted(120.0)), two.ask(request(channel=THERE))
+    )
+
+    assert asked.reload.state is State.ACCEPTED
+    assert await one.kinds(THERE) == ["notify", "status"]
+
+
+# Claiming and recording
+
+
+async def test_a_job_is_claimed_by_one_replica(replicas: Replicas) -> None:
+    """Of a hundred calls none is claimed twice, and nobody claims more than there are slots."""
+    one, two, _ = replicas
+    await asyncio.gather(*(one.ask(request(f"model-{number}")) for number in range(100)))
+
+    claims = await asyncio.gather(*(bot.claim(CALL, free=7) for _ in range(8) for bot in (one, two)))
+
+    claimed = [claim.job.id for each in claims for claim in each]
+    assert len(claimed) == len(set(claimed)) == 100
+    assert max(map(len, claims)) <= 7
+
+
+async def test_a_slow_claim_does_not_keep_another_replica_waiting(replicas: Replicas) -> None:
+    """What the one has locked the other passes over."""
+    one, two, _ = replicas
+    for model in ("first", "second"):
+        await one.ask(request(model))
+        await one.elapse(1.0)
+
+    slow, quick = await replicas.race(
+        "FROM reload_model_reloads", one.claim(CALL, free=1), two.claim(CALL, free=2), waits=False
+    )
+
+    assert [claim.reload.model_id for claim in (*slow, *quick)] == ["first", "second"]
+
+
+async def test_a_reload_ends_whose_last_channels_are_notified_at_once(replicas: Replicas) -> None:
+    """One of them sees that it was the last."""
+    one, two, _ = replicas
+    ready = await one.ready(request(channel=HERE), request(channel=THERE))
+    (here,), (there,) = await one.claim(NOTIFY, free=1), await two.claim(NOTIFY, free=1)
+
+    await replicas.race(
+        "UPDATE reload_model_reloads SET state", one.record(here, Notified([1])), two.record(there, Notified([2]))
+    )
+
+    assert (await one.reload(ready.id)).state is State.DONE
+
+
+@pytest.mark.parametrize("status_first", [True, False])
+async def test_a_status_job_has_its_last_word_whichever_is_recorded_first(
+    replicas: Replicas, *, status_first: bool
+) -> None:
+    """The message that was posted, or the notification of its channel."""
+    one, two, _ = replicas
+    await one.ready(request())
+    (status,), (notify,) = await one.claim(STATUS), await two.claim(NOTIFY)
+    records = [
+        one.record(status, Reschedule(status_ts="1700.1", stage=Stage.WAITING)),
+        two.record(notify, Notified([1])),
+    ]
+    if not status_first:
+        records.reverse()
+
+    await replicas.race(COMMIT, *records)
+
+    claim = await one.claim_one(STATUS)
+    assert (claim.stage, claim.job.status_ts) == (Stage.NOTIFIED, "1700.1")
+
+
+# Reminders and lists
+
+
+async def test_a_reminder_added_beside_an_acceptance_counts_from_it(replicas: Replicas) -> None:
+    """It missed the acceptance, and is claimed with its reload all the same."""
+    one, two, _ = replicas
+    old = await one.done(request())
+    call = await one.called(request())
+
+    _, reminder = await replicas.race(COMMIT, one.record(call, Accepted(120.0)), two.remind(old.id), waits=False)
+    await one.elapse(REMIND_AFTER)
+
+    assert reminder is not None
+    assert reminder.reload_id == old.id
+    assert (await one.claim_one(REMINDER)).reload == await one.reload(call.reload.id)
+
+
+async def test_a_reminder_added_on_both_replicas_is_one(replicas: Replicas) -> None:
+    """A button can be pressed on two devices."""
+    one, two, _ = replicas
+    ended = await one.done(request())
+
+    first, second = await replicas.race(COMMIT, one.remind(ended.id), two.remind(ended.id))
+
+    assert first == second
+    assert await one.kinds() == ["reminder"]
+
+
+async def test_a_reload_that_is_deleted_while_it_is_listed_is_left_out(replicas: Replicas) -> None:
+    """The others are listed."""
+    one, two, _ = replicas
+    await one.done(request("old"))
+    await one.elapse(2 * DAY)
+    await one.done(request("new"))
+
+    listed, deleted = await replicas.race(
+        "FROM reload_model_subscribers",
+        one.run(history.recent, 10),
+        two.run(history.prune, 1.0),
+        waits=False,
+    )
+
+    assert deleted[0] == 1
+    assert [each.reload.model_id for each in listed] == ["new"]

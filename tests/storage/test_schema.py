@@ -1,0 +1,120 @@
+"""The tables are created once, brought up to date, and left alone where they are not this program's."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import Connection, text
+
+from bot.core.models import JobKind
+from bot.errors import CannotStart, Failure
+from bot.storage import schema
+from bot.storage.database import Database
+from bot.storage.jobs import open_database
+from bot.storage.schema import migrate
+from tests.storage.support import PATIENT, READY_IN, Bot, Clock, outside, request
+
+VERSION = "SELECT version FROM reload_model_schema"
+
+
+async def test_tables_are_created_in_an_empty_database_and_kept_after_that(database: Database, clock: Clock) -> None:
+    """They are of this program's version, and opening returns the time."""
+    bot = Bot(database, clock)
+    assert await bot.run(open_database) == clock.now
+    assert outside(database.url, VERSION) == [(schema.VERSION,)]
+    await bot.ask(request())
+    before = await bot.everything()
+
+    await bot.run(open_database)
+
+    assert await bot.everything() == before
+
+
+async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) -> None:
+    """Such a file has one process, so their owner is dead; replicas keep theirs, and nothing else is due early."""
+    await bot.accepted(request("accepted"))
+    await bot.called(request("claimed"))
+    await bot.ask(request("waiting"))
+
+    await bot.run(open_database)
+
+    crashes = {claim.reload.model_id: claim.job.crashes for claim in await other.claim(JobKind.CALL)}
+    assert crashes == ({"claimed": 1, "waiting": 0} if bot.database.is_sqlite else {"waiting": 0})
+    assert await bot.due_in(JobKind.NOTIFY) == READY_IN
+
+
+async def test_replicas_that_start_together_create_the_tables_once(stopped_postgres_url: str) -> None:
+    """The others wait, and find them."""
+    databases = [Database(stopped_postgres_url, Clock(), PATIENT) for _ in range(4)]
+    for database in databases:
+        await database.start()
+
+    await asyncio.gather(*(database.run(open_database) for database in databases))
+
+    assert outside(stopped_postgres_url, VERSION) == [(schema.VERSION,)]
+    for database in databases:
+        await database.stop()
+
+
+def add_column(connection: Connection) -> None:
+    """A change such as a later version may bring."""
+    connection.execute(text("ALTER TABLE reload_model_reloads ADD COLUMN novelty TEXT"))
+
+
+def fill_column(connection: Connection) -> None:
+    """Another one, which needs the first."""
+    connection.execute(text("UPDATE reload_model_reloads SET novelty = 'new'"))
+
+
+def fail(connection: Connection) -> None:
+    """One that does not work."""
+    add_column(connection)
+    raise ValueError("on purpose")
+
+
+async def test_an_earlier_version_is_brought_up_to_date(bot: Bot, url: str) -> None:
+    """Each change is made once, in order, and the rows are kept; one that fails leaves everything as it was."""
+    await bot.ask(request("sdxl"))
+    with pytest.raises(ValueError, match="on purpose"):
+        await bot.run(migrate, [fail])
+    assert outside(url, VERSION) == [(1,)]
+
+    await bot.run(migrate, [add_column])
+    assert outside(url, VERSION) == [(2,)]
+    for _ in range(2):
+        await bot.run(migrate, [add_column, fill_column])
+
+    assert outside(url, VERSION) == [(3,)]
+    assert outside(url, "SELECT model_id, novelty FROM reload_model_reloads") == [("sdxl", "new")]
+
+
+async def test_a_new_database_needs_no_migration(database: Database, url: str) -> None:
+    """Its tables are made as the last version has them."""
+    await database.run(migrate, [fail])
+
+    assert outside(url, VERSION) == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("versions", "why"),
+    [
+        ([99], "has schema version 99, this program knows 1: run the newer program"),
+        ([], "reload_model_schema should have one row and has 0"),
+        ([1, 1], "reload_model_schema should have one row and has 2"),
+    ],
+)
+async def test_a_version_that_is_later_or_not_clear_is_refused(bot: Bot, versions: list[int], why: str) -> None:
+    """Nobody can tell what to change."""
+    await bot.say("DELETE FROM reload_model_schema")
+    for version in versions:
+        await bot.say("INSERT INTO reload_model_schema VALUES (:version)", version=version)
+
+    with pytest.raises(CannotStart, match=why):
+        await bot.run(open_database)
+
+
+async def test_a_failure_that_only_a_later_version_knows_is_an_internal_one(bot: Bot) -> None:
+    """A newer replica beside this one may have recorded it."""
+    asked = await bot.ask(request())
+    await bot.say("UPDATE reload_model_reloads SET failure = 'novelty'")
+
+    assert (await bot.reload(asked.reload.id)).failure is Failure.INTERNAL

@@ -1,0 +1,243 @@
+"""What holds for an SQLite file only: its durability, its locks, its one owner."""
+
+import asyncio
+import errno
+import fcntl
+import gc
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from bot.core.timing import Timing
+from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
+from bot.storage import history, requests
+from bot.storage.database import Database, sqlite_file
+from bot.storage.jobs import open_database
+from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request, stopped_at
+
+RELOADS = "SELECT count(*) FROM reload_model_reloads"
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """What follows is about SQLite."""
+    return sqlite_url
+
+
+@pytest.fixture
+def file(url: str) -> Path:
+    """The file itself."""
+    return sqlite_file(url)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Have another program hold the file's write lock."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def pragma(connection: Connection, words: str) -> object:
+    """Run a pragma, and return its value if it has one."""
+    result = connection.exec_driver_sql(f"PRAGMA {words}")
+    return result.scalar() if result.returns_rows else None
+
+
+@pytest.mark.parametrize(
+    ("query", "level"), [("", 1), ("?synchronous=full", 2), ("?synchronous=FULL", 2), ("?synchronous=off", 1)]
+)
+async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url: str, query: str, level: int) -> None:
+    """Nothing in the URL makes it less safe; a stop leaves one file, which can be copied."""
+    database = Database(url + query, Clock())
+    await database.start()
+    await database.run(open_database)
+    values = [await database.run(pragma, name) for name in ("journal_mode", "synchronous", "foreign_keys")]
+    await database.stop()
+
+    assert values == ["wal", level, 1]
+    files = sqlite_file(url).parent.iterdir()
+    assert sorted(path.name for path in files) == ["reload-model.db", "reload-model.db.lock"]
+
+
+# Another program that writes
+
+
+async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
+    """Nothing is written, then or later, and it works again by itself."""
+    await bot.run(pragma, "busy_timeout=50")
+    with locked(file):
+        with pytest.raises(DatabaseUnavailable, match="database is locked"):
+            await bot.ask(request())
+        assert bot.database.fault == "database is locked"
+
+    assert outside(url, RELOADS) == [(0,)]
+    await bot.ask(request())
+    assert bot.database.fault == ""
+
+
+async def test_a_request_is_answered_in_time_while_another_program_writes(bot: Bot, file: Path, url: str) -> None:
+    """It is certain that nothing was recorded, and nothing is once the lock is free."""
+    with locked(file), pytest.raises(DatabaseUnavailable, match="no answer") as raised:
+        await bot.database.run(requests.ask, request(), within=0.05)
+
+    assert not isinstance(raised.value, CommitUncertain)
+    await bot.run(history.touch)
+    assert outside(url, RELOADS) == [(0,)]
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("error", [IntegrityError, ZeroDivisionError])
+async def test_another_programs_lock_never_stops_the_event_loop(bot: Bot, file: Path, error: type[Exception]) -> None:
+    """Nothing that dies in its thread waits for the connection, which waits for the lock."""
+    beats: list[int] = []
+
+    async def beat() -> None:
+        while True:
+            beats.append(1)
+            await asyncio.sleep(0)
+
+    def fail(connection: Connection) -> None:
+        unread = connection.execute(text("SELECT 1 UNION SELECT 2"))
+        if error is ZeroDivisionError:
+            raise error
+        connection.execute(text("INSERT INTO reload_model_schema (version) VALUES (NULL)"))
+        unread.close()
+
+    heart = asyncio.create_task(beat())
+    with pytest.raises(error):
+        await bot.run(fail)
+    with locked(file), stopped_at("BEGIN IMMEDIATE") as gate:
+        asking = asyncio.create_task(bot.ask(request()))
+        await gate.reached()
+        gate.open()
+        await asyncio.sleep(0.05)  # for the transaction to wait for the lock, which it does not tell
+        before = len(beats)
+        gc.collect()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(beats) >= before + 100
+        assert not asking.done()
+    heart.cancel()
+
+    await asking  # a loop that stood still would have held the lock until the bot had stopped waiting for it
+
+
+async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path) -> None:
+    """Its lock is taken before it looks."""
+    gate = Gate()
+    writing = asyncio.create_task(bot.run(gate.wait))
+    await gate.reached()
+    with closing(sqlite3.connect(file, timeout=0.0)) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("UPDATE reload_model_schema SET version = 8")
+    gate.open()
+    await writing
+
+
+# A file that can't be written
+
+
+async def test_a_full_disk_records_nothing(bot: Bot) -> None:
+    """With room again everything works."""
+    long = "m" * 50_000
+    await bot.run(pragma, "max_page_count=1")
+    with pytest.raises(DatabaseUnavailable, match="database or disk is full"):
+        await bot.ask(request(long))
+
+    assert bot.database.fault == "database or disk is full"
+    assert await bot.counts() == (0, 0, 0)
+    await bot.ask(request(long))
+
+
+async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
+    """SQLite says itself that it did not commit."""
+
+    def refuse_commit(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_authorizer(lambda action, what, *_: int((action, what) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")))
+        requests.ask(connection, request())
+
+    with pytest.raises(DatabaseUnavailable, match="not authorized") as raised:
+        await bot.run(refuse_commit)
+
+    assert not isinstance(raised.value, CommitUncertain)
+    await bot.run(history.touch)
+    assert outside(url, RELOADS) == [(0,)]
+
+
+async def test_a_file_that_can_only_be_read_records_nothing(bot: Bot) -> None:
+    """Not even what readiness writes."""
+    for work in (history.touch, lambda connection: requests.ask(connection, request())):
+        await bot.run(pragma, "query_only=ON")
+        with pytest.raises(DatabaseUnavailable, match="readonly"):
+            await bot.run(work)
+
+
+@pytest.fixture
+def letter(file: Path) -> Iterator[None]:
+    """Something else in the file's place, which has to stay there."""
+    file.write_text("A letter to grandmother.\n" * 100)
+    yield
+    assert file.read_text().startswith("A letter")
+
+
+@pytest.fixture
+def folder(file: Path) -> None:
+    """A folder in the file's place."""
+    file.mkdir()
+
+
+@pytest.mark.parametrize(("there", "why"), [("letter", "file is not a database"), ("folder", "unable to open")])
+async def test_another_programs_file_is_left_as_it_is(
+    url: str, there: str, why: str, request: pytest.FixtureRequest
+) -> None:
+    """The URL may name the wrong file."""
+    request.getfixturevalue(there)
+    database = Database(url, Clock())
+    await database.start()
+
+    with pytest.raises(DatabaseUnavailable, match=why):
+        await database.run(open_database)
+
+    await database.stop()
+
+
+# One process owns the file
+
+
+async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
+    """A second one is told why and what to do, unless the first one stops while it waits."""
+    second = Database(url, Clock(), Timing(sqlite_owner_wait=0.1))
+    with pytest.raises(CannotStart, match=r"another process holds .*: an SQLite file serves one process; stop the"):
+        await second.start()
+    await bot.ask(request())
+    third = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
+    starting = asyncio.create_task(third.start())
+    await asyncio.sleep(0)
+    assert not starting.done()
+
+    await bot.database.stop()
+    await starting
+
+    assert await third.run(open_database) == Clock().now
+    await third.stop()
+
+
+async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(CannotStart, match=r"cannot lock .* \(No locks available\): put the SQLite file on a local"):
+        await Database(url, Clock()).start()
+
+
+async def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    """The message says what to create."""
+    with pytest.raises(CannotStart, match=r"cannot write .*/nowhere/.*\(No such file or directory\): create the f"):
+        await Database(f"sqlite:///{tmp_path}/nowhere/reload-model.db", Clock()).start()

@@ -1,0 +1,79 @@
+"""A button's value comes back as it went out, and nothing else is taken for one."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.ui.blocks import middle
+from bot.ui.buttons import Action, Button, action_ids, pressed
+
+CHANNEL = "C0MODELS"
+
+
+@pytest.mark.parametrize(
+    "button",
+    [
+        Button("Notify me too", Action.JOIN, "7k3m9p", CHANNEL),
+        Button("Try again", Action.AGAIN, "org/model.v1:main", CHANNEL),
+        Button("Remind me before it idles out", Action.REMIND, "7k3m9p", CHANNEL),
+        Button("Stop reminding", Action.STOP_REMINDING, "sdxl"),
+        Button("Reload a model", Action.PICK),
+        Button("Reload again", Action.PICK, "sdxl"),
+    ],
+    ids=lambda button: button.label,
+)
+def test_a_press_brings_back_what_the_button_was_made_of(button: Button) -> None:
+    """Whatever its position in its block."""
+    for position in (0, 24):
+        sent = button.element(position)
+        assert sent.action_id
+        assert action_ids(button.action).search(sent.action_id)
+        assert pressed(sent.action_id, str(sent.value)) == replace(button, label="")
+
+
+@pytest.mark.parametrize(
+    ("action_id", "value"),
+    [
+        ("", "C0MODELS|sdxl"),
+        ("delete", "C0MODELS|sdxl"),
+        ("again:", "C0MODELS|sdxl"),
+        ("again:٣", "C0MODELS|sdxl"),
+        ("again:0\n", "C0MODELS|sdxl"),
+        ("again:0", ""),
+        ("again:0", "sdxl"),
+        ("again:0", "|sdxl"),
+        ("again:0", "C0MODELS|"),
+        ("again:0", "C0MODELS|<!channel>"),
+        ("again:0", "C0MODELS|sdxl|more"),
+        ("again:0", "c0models|sdxl"),
+        ("join:0", "C0MODELS|" + "x" * 129),
+        ("stop_reminding:0", "|"),
+    ],
+)
+def test_anything_else_is_no_press(action_id: str, value: str) -> None:
+    """Only what a button of this bot would bring back is read."""
+    assert pressed(action_id, value) is None
+
+
+@pytest.mark.parametrize("action_id", ["", "again", "againn", "again:1234", "again:0\n", "\nagain:0", "join:0:again:0"])
+def test_an_action_has_ids_of_its_own(action_id: str) -> None:
+    """Bolt searches for them anywhere in what Slack sends."""
+    assert bool(action_ids(Action.AGAIN).search(action_id)) is (action_id == "again")
+
+
+def test_buttons_in_one_block_differ_by_their_position() -> None:
+    """Slack refuses a block in which two have the same id; `:art:` in a model's id is not an emoji."""
+    assert Button("a:art:", Action.AGAIN, "a:art:", CHANNEL).element(1).to_dict() == {
+        "type": "button",
+        "text": {"type": "plain_text", "text": "a:art:", "emoji": False},
+        "action_id": "again:1",
+        "value": "C0MODELS|a:art:",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("sdxl", "sdxl"), ("0123456789", "0123456789"), ("0123456789a", "01234…789a")]
+)
+def test_a_long_id_is_shortened_in_the_middle(text: str, shown: str) -> None:
+    """Both of its ends tell which it is."""
+    assert middle(text, 10) == shown

@@ -1,0 +1,56 @@
+"""What a job does where no scenario gets: many bars at once, a reminder that is early."""
+
+from dataclasses import replace
+from unittest.mock import create_autospec
+
+import pytest
+
+from bot.core.models import REMIND_AFTER, JobKind, Stage
+from bot.core.outcomes import Reschedule
+from bot.modelslab.client import ModelsLab
+from bot.ops.metrics import Metrics
+from bot.worker import jobs
+from bot.worker.delivery import Delivery
+from bot.worker.jobs import EDITS_PER_MINUTE, Jobs
+from tests.samples import ACCEPTED, ADA, NOON, claim, job, subscriber
+
+
+@pytest.fixture
+def delivery() -> Delivery:
+    """A delivery that reaches everyone."""
+    made: Delivery = create_autospec(Delivery, instance=True)
+    return made
+
+
+@pytest.fixture
+def runner(delivery: Delivery) -> Jobs:
+    """The jobs under test."""
+    return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), Metrics(), 120.0)
+
+
+async def test_all_bars_together_move_as_often_as_slack_bears(
+    runner: Jobs, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move more is left out, and the bar moves with its next turn."""
+    seconds = 1000.0
+    monkeypatch.setattr(jobs, "monotonic", lambda: seconds)
+    status = claim(subscriber(), of=job(JobKind.STATUS), status_ts="1700.1")
+
+    outcomes = [await runner.run(status) for _ in range(EDITS_PER_MINUTE + 5)]
+
+    assert outcomes == [Reschedule(20.0, stage=Stage.WAITING)] * len(outcomes)
+    edits = vars(delivery)["edit"]
+    assert edits.await_count == EDITS_PER_MINUTE
+    seconds += 60.0
+    await runner.run(status)
+    assert edits.await_count == EDITS_PER_MINUTE + 1
+
+
+async def test_a_reminder_that_is_early_waits_for_its_time(runner: Jobs, delivery: Delivery) -> None:
+    """It was added while another replica recorded a later reload of the model."""
+    due_at = (ACCEPTED.ready_at or 0.0) + REMIND_AFTER
+    reminder = claim(of=job(JobKind.REMINDER, user_id=ADA), now=NOON)
+
+    assert await runner.run(reminder) == Reschedule(due_at - NOON)
+    assert await runner.run(replace(reminder, now=due_at)) == Reschedule()
+    assert vars(delivery)["to_person"].await_count == 1

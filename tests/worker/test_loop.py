@@ -1,0 +1,95 @@
+"""What the worker does where a record is not confirmed, or is not made."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+from unittest.mock import create_autospec
+
+import pytest
+import structlog
+from sqlalchemy import Connection
+
+from bot.core.outcomes import Accepted
+from bot.errors import CommitUncertain
+from bot.ops.metrics import Metrics
+from bot.storage import history, requests
+from bot.storage import jobs as steps
+from bot.storage.database import Database
+from bot.worker.jobs import Jobs
+from bot.worker.loop import Worker
+from tests.storage.support import WAIT, Clock, request
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+RECORD: object = steps.record
+
+
+class Faulty(Database):
+    """A database that does not confirm the first record."""
+
+    commits = False
+    error: Exception = CommitUncertain("the connection broke")
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, Clock())
+        self.failed = asyncio.Event()
+
+    async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None) -> T:
+        """Run work; raise the error instead of an answer to the first record."""
+        if work is not RECORD or self.failed.is_set():
+            return await super().run(work, *args, within=within)
+        self.failed.set()
+        if self.commits:
+            await super().run(work, *args, within=within)
+        raise self.error
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Faulty]:
+    """A database with a request."""
+    database = Faulty(f"sqlite:///{tmp_path}/reload-model.db")
+    await database.start()
+    await database.run(steps.open_database)
+    await database.run(requests.ask, request())
+    yield database
+    await database.stop()
+
+
+async def carried_out(database: Faulty, until: asyncio.Event | None = None) -> list[str]:
+    """Let a worker carry the request out until something changed, or until then; returns what it logged."""
+    changed = asyncio.Event()
+    runner = create_autospec(Jobs, instance=True)
+    runner.run.return_value = Accepted(120.0)
+    metrics = Metrics()
+    with structlog.testing.capture_logs() as log:
+        worker = Worker(database, "one", runner, metrics, calls_at_once=1, history_days=90, on_change=changed.set)
+        worker.start(0.0)
+        await asyncio.wait_for((until or changed).wait(), WAIT)
+        await worker.stop()
+    return [line["event"] for line in log]
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_a_record_that_is_uncertain_is_made_once(database: Faulty, *, commits: bool) -> None:
+    """It is tried again, and a lost lease then says that it was made."""
+    database.commits = commits
+
+    log = await carried_out(database)
+
+    ((running,), _) = await database.run(history.running, 10)
+    assert running.reload.accepted_at is not None
+    assert database.failed.is_set()
+    assert "lease_lost" not in log
+
+
+async def test_a_record_that_fails_for_a_reason_of_the_bots_own_is_logged(database: Faulty) -> None:
+    """Its lease runs out, and the job is tried again."""
+    database.error = ZeroDivisionError()
+
+    log = await carried_out(database, until=database.failed)
+
+    assert "outcome_not_recorded" in log
+    ((running,), _) = await database.run(history.running, 10)
+    assert running.reload.accepted_at is None
