@@ -27,8 +27,8 @@ class Timing:
     """Between two renewals."""
     look: float = 1.0
     """The longest that the worker sleeps: another replica's rows do not wake it."""
-    gather: float = 0.02
-    """How long the worker waits after it was woken, so that jobs which become due together are claimed together."""
+    gather: float = 0.05
+    """Between two claims, at least, so that jobs which become due together are claimed together."""
     database_retry: float = 0.5
     """Between two tries to record what came of a job."""
     prune: float = 600.0

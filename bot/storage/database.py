@@ -6,6 +6,7 @@ On SQLite one process owns the file, by a lock beside it. All times are seconds.
 import asyncio
 import fcntl
 import importlib.util
+import math
 import os
 import queue
 import sqlite3
@@ -14,7 +15,9 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import structlog
@@ -51,10 +54,15 @@ _POSTGRES: dict[str, str | int] = {
 }
 
 # For this transaction only: behind a pooler a session is everyone's.
-_LIMITS = text(
-    "SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
-    " set_config('idle_in_transaction_session_timeout', :idle, true)"
+_BEGIN = text(
+    "SELECT extract(epoch FROM clock_timestamp())::float8, set_config('statement_timeout', :statement, true),"
+    " set_config('lock_timeout', :lock, true), set_config('idle_in_transaction_session_timeout', :idle, true)"
 )
+
+_Queued = tuple[float, int, Callable[[], None] | None]
+"""A transaction, by its deadline (monotonic, in seconds) and the order in which they came."""
+
+_BEGAN_AT = "reload_model_began_at"
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +79,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite:")
         self._timing = timing
         self._engine = _engine(url, clock, timing)
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
+        self._counter = count()
         # Not a ThreadPoolExecutor, whose threads the interpreter waits for: a database that hangs must not keep the
         # process from ending.
         self._threads = [
@@ -94,7 +103,7 @@ class Database:
         """Let what is queued finish, for a short while, and release the file."""
         self._closed = True
         for _ in self._threads:
-            self._queue.put(None)
+            self._enqueue(None)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.database_stop):
                 while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110 - a thread sets no event
@@ -113,7 +122,8 @@ class Database:
         if self._closed:
             raise DatabaseUnavailable("closed")
         attempt: Future[T] = Future()
-        self._queue.put(lambda: self._attempt(attempt, lambda connection: work(connection, *args)))
+        deadline = math.inf if within is None else monotonic() + within
+        self._enqueue(lambda: self._attempt(attempt, lambda connection: work(connection, *args)), deadline)
         answer = asyncio.wrap_future(attempt)
         answer.add_done_callback(_retrieve)
         done, _ = await asyncio.wait([answer], timeout=within)
@@ -124,9 +134,13 @@ class Database:
             raise DatabaseUnavailable(self.fault)
         raise CommitUncertain(self.fault)
 
+    def _enqueue(self, transaction: Callable[[], None] | None, deadline: float = math.inf) -> None:
+        """Queue a transaction: what somebody waits for goes before what can wait. None ends a thread."""
+        self._queue.put((deadline, next(self._counter), transaction))
+
     def _serve(self) -> None:
         """In a database thread: run one transaction after another."""
-        while (transaction := self._queue.get()) is not None:
+        while (transaction := self._queue.get()[-1]) is not None:
             transaction()
 
     def _attempt(self, attempt: Future[T], work: Callable[[Connection], T]) -> None:
@@ -159,7 +173,6 @@ class Database:
         remaining = TRIES
         while True:
             remaining -= 1
-            # A connection that died while it was idle is found out and replaced here, before anything begins.
             with self._engine.connect() as connection:
                 try:
                     with connection.begin() as transaction:
@@ -273,7 +286,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
     if url.startswith("sqlite:"):
         engine = create_engine(
             "sqlite://",
-            creator=lambda: _sqlite(url, clock, timing),
+            creator=lambda: _sqlite(url, timing),
             poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
@@ -283,6 +296,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         def begin_immediate(connection: Connection) -> None:
             # A transaction that first reads and then writes would fail at once if another program writes.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.info[_BEGAN_AT] = clock()
 
         return engine
     if importlib.util.find_spec("psycopg") is None:
@@ -294,7 +308,6 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         creator=lambda: _postgres(url),
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
-        pool_pre_ping=True,
         isolation_level="READ COMMITTED",  # whatever the server's default is
         use_native_hstore=False,  # which would cost each connection a query
     )
@@ -305,10 +318,16 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
     }
 
     @event.listens_for(engine, "begin")
-    def limit(connection: Connection) -> None:
-        connection.execute(_LIMITS, limits).close()
+    def begin_limited(connection: Connection) -> None:
+        connection.info[_BEGAN_AT] = connection.execute(_BEGIN, limits).one()[0]
 
     return engine
+
+
+def now(connection: Connection) -> float:
+    """When this transaction began: by PostgreSQL's clock, so that replicas agree, or by the Database's on SQLite."""
+    began_at: float = connection.info[_BEGAN_AT]
+    return began_at
 
 
 def _milliseconds(seconds: float) -> str:
@@ -325,7 +344,7 @@ def reading_engine(url: str) -> Engine:
     )
 
 
-def _sqlite(url: str, clock: Callable[[], float], timing: Timing) -> sqlite3.Connection:
+def _sqlite(url: str, timing: Timing) -> sqlite3.Connection:
     """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
 
     https://www.sqlite.org/wal.html#performance_considerations
@@ -341,7 +360,6 @@ def _sqlite(url: str, clock: Callable[[], float], timing: Timing) -> sqlite3.Con
     except sqlite3.Error:
         connection.close()
         raise
-    connection.create_function("reload_model_clock", 0, clock)
     return connection
 
 

@@ -6,15 +6,15 @@ Each function runs inside one transaction of Database.run.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select, update
 
 from bot.core.models import DAY, HomeData, ListedReload, Reload, Reminder, State, Subscriber
 from bot.core.outcomes import REST
+from bot.storage.database import now
 from bot.storage.schema import (
     audit,
     is_reminder,
     jobs,
-    now,
     reloads,
     subscribers,
     to_reload,
@@ -25,6 +25,9 @@ from bot.storage.schema import (
 
 _PRUNED_AT_ONCE = 500
 
+_SUBSCRIBERS = (  # built once: see bot.storage.jobs
+    select(subscribers).where(subscribers.c.reload_id.in_(bindparam("ids", expanding=True))).order_by(subscribers.c.id)
+)
 _running = reloads.c.state != State.DONE
 
 
@@ -106,8 +109,7 @@ def subscribers_of(connection: Connection, reload_ids: Collection[str]) -> dict[
     """The subscribers of each of these reloads, the first first."""
     found: dict[str, list[Subscriber]] = {reload_id: [] for reload_id in reload_ids}
     if reload_ids:
-        theirs = select(subscribers).where(subscribers.c.reload_id.in_(reload_ids)).order_by(subscribers.c.id)
-        for row in connection.execute(theirs):
+        for row in connection.execute(_SUBSCRIBERS, {"ids": list(reload_ids)}):
             found[row.reload_id].append(to_subscriber(row))
     return found
 

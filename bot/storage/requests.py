@@ -5,21 +5,23 @@ decide: where another transaction was quicker, the database refuses the row, and
 """
 
 import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, select
 
 from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Reload, Reminder, State, Subscriber
 from bot.core.outcomes import REST
 from bot.errors import Refusal, Refused
 from bot.storage import history
+from bot.storage.database import now
 from bot.storage.schema import (
     audit,
     in_flight,
     is_reminder,
     jobs,
-    now,
+    of_a_channel,
     reloads,
     subscribers,
     to_reload,
@@ -35,6 +37,44 @@ DOUBLE_CLICK_SECONDS = 10.0
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: IDs are read aloud and typed
 _ID_LENGTH = 6
+
+# Built once: see bot.storage.jobs.
+# Without KEY, so that rows which refer to a locked reload can still be added meanwhile:
+# https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
+_LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=True)
+_LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
+_LOCK_BY_ID = _LOCK_IN_FLIGHT.where(reloads.c.id == bindparam("of"))
+_IN_FLIGHT = select(func.count()).select_from(reloads).where(in_flight)
+_RELOAD = select(reloads).where(reloads.c.id == bindparam("of"))
+_EARLIER = select(subscribers).where(subscribers.c.invocation_id == bindparam("invocation"))
+_CLICKED = (
+    select(subscribers)
+    .where(
+        subscribers.c.user_id == bindparam("user"),
+        subscribers.c.requested_at > bindparam("since"),
+        subscribers.c.button == bindparam("pressed"),
+    )
+    .order_by(subscribers.c.id.desc())
+    .limit(1)
+)
+_REQUESTED_BY = (
+    select(func.count())
+    .select_from(subscribers)
+    .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
+)
+_SUBSCRIBED = select(subscribers.c.id).where(
+    subscribers.c.reload_id == bindparam("of"),
+    subscribers.c.user_id == bindparam("user"),
+    subscribers.c.channel_id == bindparam("channel"),
+)
+_FIRST_SUBSCRIBER = (
+    select(subscribers).where(subscribers.c.reload_id == bindparam("of")).order_by(subscribers.c.id).limit(1)
+)
+_SUBSCRIBE = insert(subscribers).returning(subscribers)
+_CHANNELS = select(jobs.c.channel_id, jobs.c.kind).where(jobs.c.reload_id == bindparam("of"), of_a_channel)
+_TROUBLE_REPORTED_AT = select(
+    func.min(case((jobs.c.lease_owner.is_not(None), 0.0), else_=jobs.c.due_at))  # a claimed job is posting it
+).where(jobs.c.reload_id == bindparam("of"), jobs.c.kind == JobKind.STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +127,13 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     """
     if earlier := _earlier(connection, request):
         return earlier
-    reload = _lock_in_flight(connection, reloads.c.model_id == request.model_id)
+    reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
     if earlier := _double_click(connection, request):
         return earlier
     _check_person(connection, request.user_id, limits)
     if reload is not None:
         return _join(connection, request, reload)
-    running = connection.execute(select(func.count()).select_from(reloads).where(in_flight)).scalar_one()
-    if limits.in_flight and running >= limits.in_flight:
+    if limits.in_flight and connection.execute(_IN_FLIGHT).scalar_one() >= limits.in_flight:
         raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
     return _start(connection, request)
 
@@ -106,15 +145,11 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     """
     if earlier := _earlier(connection, request):
         return earlier
-    reload = _lock_in_flight(connection, reloads.c.id == reload_id)
+    reload = _lock(connection, _LOCK_BY_ID, reload_id)
     if reload is None:
         return None
-    subscribed = and_(
-        subscribers.c.reload_id == reload_id,
-        subscribers.c.user_id == request.user_id,
-        subscribers.c.channel_id == request.channel_id,
-    )
-    if connection.execute(select(subscribers.c.id).where(subscribed)).first() is not None:
+    here = {"of": reload_id, "user": request.user_id, "channel": request.channel_id}
+    if connection.execute(_SUBSCRIBED, here).first() is not None:
         return Requested(reload, _first_subscriber(connection, reload_id), joined=True)
     _check_person(connection, request.user_id, limits)
     return _join(connection, request, reload)
@@ -124,9 +159,8 @@ def _start(connection: Connection, request: Request) -> Requested:
     """A new reload, its first subscriber, the call of ModelsLab that is due at once, and a line of the audit."""
     at = now(connection)
     reload = Reload(new_reload_id(), request.model_id, State.REQUESTED, at)
-    connection.execute(
-        insert(reloads).values(id=reload.id, model_id=reload.model_id, state=reload.state.value, requested_at=at)
-    )
+    row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
+    connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
     add_job(connection, reload.id, JobKind.CALL, at)
     _add_audit(connection, request, reload, at, "requested")
@@ -138,31 +172,28 @@ def _join(connection: Connection, request: Request, reload: Reload) -> Requested
     at = now(connection)
     _subscribe(connection, request, reload, at)
     if reload.state is State.ACCEPTED:
-        open_channel(connection, reload, request.channel_id, at)
+        open_channels(connection, reload, [request.channel_id], at)
     elif (report_at := _trouble_reported_at(connection, reload.id)) is not None:
-        open_status(connection, reload.id, request.channel_id, max(at, report_at))
+        open_statuses(connection, reload.id, [request.channel_id], max(at, report_at))
     _add_audit(connection, request, reload, at, "joined")
     return Requested(reload, _first_subscriber(connection, reload.id), joined=True)
 
 
 def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
     """When the channels of a reload that ModelsLab has not accepted are told so; None if no call has failed."""
-    reports = and_(jobs.c.reload_id == reload_id, jobs.c.kind == JobKind.STATUS)
-    due_at: float | None = connection.execute(select(func.min(jobs.c.due_at)).where(reports)).scalar_one()
+    due_at: float | None = connection.execute(_TROUBLE_REPORTED_AT, {"of": reload_id}).scalar_one()
     return 0.0 if due_at == REST else due_at
 
 
-def _lock_in_flight(connection: Connection, which: ColumnElement[bool]) -> Reload | None:
+def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -> Reload | None:
     """The reload in flight; locked, it stays in flight until this transaction ends."""
-    # Without KEY, so that rows which refer to the reload can still be added meanwhile:
-    # https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
-    found = connection.execute(select(reloads).where(which, in_flight).with_for_update(key_share=True)).first()
+    found = connection.execute(which, {"of": of}).first()
     return None if found is None else to_reload(found)
 
 
 def _earlier(connection: Connection, request: Request) -> Requested | None:
     """What this invocation was answered when it was delivered before."""
-    row = connection.execute(select(subscribers).where(subscribers.c.invocation_id == request.invocation_id)).first()
+    row = connection.execute(_EARLIER, {"invocation": request.invocation_id}).first()
     return None if row is None else _answered(connection, row)
 
 
@@ -174,100 +205,86 @@ def _double_click(connection: Connection, request: Request) -> Requested | None:
         # Two clicks that reach two replicas take turns, however much happens between them.
         click = crc32(f"{request.user_id} {request.button}".encode())
         connection.execute(select(func.pg_advisory_xact_lock(click))).all()
-    row = connection.execute(
-        select(subscribers)
-        .where(
-            subscribers.c.user_id == request.user_id,
-            subscribers.c.requested_at > now(connection) - DOUBLE_CLICK_SECONDS,
-            subscribers.c.button == request.button,
-        )
-        .order_by(subscribers.c.id.desc())
-        .limit(1)
-    ).first()
+    since = now(connection) - DOUBLE_CLICK_SECONDS
+    row = connection.execute(_CLICKED, {"user": request.user_id, "since": since, "pressed": request.button}).first()
     return None if row is None else _answered(connection, row)
 
 
 def _answered(connection: Connection, row: Row[*tuple[object, ...]]) -> Requested:
     """What the request of this row was answered, as things are now."""
-    reload = to_reload(connection.execute(select(reloads).where(reloads.c.id == row.reload_id)).one())
+    reload = to_reload(connection.execute(_RELOAD, {"of": row.reload_id}).one())
     first = _first_subscriber(connection, reload.id)
     return Requested(reload, first, joined=first.id != row.id)
 
 
 def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
-    of_reload = select(subscribers).where(subscribers.c.reload_id == reload_id)
-    return to_subscriber(connection.execute(of_reload.order_by(subscribers.c.id).limit(1)).one())
+    return to_subscriber(connection.execute(_FIRST_SUBSCRIBER, {"of": reload_id}).one())
 
 
 def _check_person(connection: Connection, user_id: str, limits: Limits) -> None:
     if not limits.per_person:
         return
-    lately = and_(
-        subscribers.c.user_id == user_id,
-        subscribers.c.requested_at > now(connection) - LIMIT_SECONDS,
-    )
-    count = connection.execute(select(func.count()).select_from(subscribers).where(lately)).scalar_one()
-    if count >= limits.per_person:
+    lately = {"user": user_id, "since": now(connection) - LIMIT_SECONDS}
+    if connection.execute(_REQUESTED_BY, lately).scalar_one() >= limits.per_person:
         raise Refused(
             Refusal.TOO_MANY_COMMANDS, rule="COMMANDS_PER_PERSON", limit=limits.per_person, seconds=LIMIT_SECONDS
         )
 
 
 def _subscribe(connection: Connection, request: Request, reload: Reload, at: float) -> Subscriber:
-    added = connection.execute(
-        insert(subscribers)
-        .values(
-            reload_id=reload.id,
-            invocation_id=request.invocation_id,
-            button=request.button,
-            user_id=request.user_id,
-            channel_id=request.channel_id,
-            requested_at=at,
-            response_url=request.response_url,
-        )
-        .returning(subscribers)
-    )
-    return to_subscriber(added.one())
+    row = {
+        "reload_id": reload.id,
+        "invocation_id": request.invocation_id,
+        "button": request.button,
+        "user_id": request.user_id,
+        "channel_id": request.channel_id,
+        "requested_at": at,
+        "response_url": request.response_url,
+    }
+    return to_subscriber(connection.execute(_SUBSCRIBE, row).one())
 
 
 def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float, **columns: object) -> None:
     """Add a job; columns are those that this kind needs besides."""
-    connection.execute(
-        insert(jobs).values(reload_id=reload_id, kind=kind.value, priority=PRIORITY[kind], due_at=due_at, **columns)
-    )
+    row = {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **columns}
+    connection.execute(insert(jobs), row)
 
 
-def open_channel(connection: Connection, reload: Reload, channel_id: str, at: float) -> None:
-    """See to it that a channel of a reload, which is locked, gets its status message and its follow-up."""
-    if not _has_job(connection, reload.id, channel_id, JobKind.NOTIFY):
-        add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at or at, channel_id=channel_id)
-        open_status(connection, reload.id, channel_id, at)
+def open_channels(connection: Connection, reload: Reload, channel_ids: Sequence[str], at: float) -> None:
+    """Add what is missing so that channels of a reload, which is locked, get a status message now and a follow-up."""
+    opened = _opened(connection, reload.id)
+    new = [channel_id for channel_id in channel_ids if (channel_id, JobKind.NOTIFY) not in opened]
+    due = [(channel_id, JobKind.NOTIFY, reload.ready_at or at) for channel_id in new]
+    due += [(channel_id, JobKind.STATUS, at) for channel_id in new if (channel_id, JobKind.STATUS) not in opened]
+    for channel_id, kind, due_at in due:
+        add_job(connection, reload.id, kind, due_at, channel_id=channel_id)
 
 
-def open_status(connection: Connection, reload_id: str, channel_id: str, due_at: float) -> None:
-    """See to it that a channel of a reload, which is locked, has a status job."""
-    if not _has_job(connection, reload_id, channel_id, JobKind.STATUS):
-        add_job(connection, reload_id, JobKind.STATUS, due_at, channel_id=channel_id)
+def open_statuses(connection: Connection, reload_id: str, channel_ids: Sequence[str], due_at: float) -> None:
+    """Add a status job in those of these channels of a reload, which is locked, that have none."""
+    opened = _opened(connection, reload_id)
+    for channel_id in channel_ids:
+        if (channel_id, JobKind.STATUS) not in opened:
+            add_job(connection, reload_id, JobKind.STATUS, due_at, channel_id=channel_id)
 
 
-def _has_job(connection: Connection, reload_id: str, channel_id: str, kind: JobKind) -> bool:
-    of_channel = and_(jobs.c.reload_id == reload_id, jobs.c.channel_id == channel_id, jobs.c.kind == kind)
-    return connection.execute(select(jobs.c.id).where(of_channel)).first() is not None
+def _opened(connection: Connection, reload_id: str) -> Collection[tuple[str, str]]:
+    """Which channels of a reload have a job of which kind."""
+    return {(row.channel_id, row.kind) for row in connection.execute(_CHANNELS, {"of": reload_id})}
 
 
 def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:
-    connection.execute(
-        insert(audit).values(
-            at=at,
-            user_id=request.user_id,
-            team_id=request.team_id,
-            channel_id=request.channel_id,
-            text=reload.model_id,
-            outcome=outcome,
-            rule=request.rule,
-            reload_id=reload.id,
-        )
-    )
+    row = {
+        "at": at,
+        "user_id": request.user_id,
+        "team_id": request.team_id,
+        "channel_id": request.channel_id,
+        "text": reload.model_id,
+        "outcome": outcome,
+        "rule": request.rule,
+        "reload_id": reload.id,
+    }
+    connection.execute(insert(audit), row)
 
 
 def new_reload_id() -> str:

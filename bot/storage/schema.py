@@ -26,9 +26,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from bot.core.models import IN_FLIGHT, Job, JobKind, Reload, State, Subscriber
 from bot.errors import CannotStart, Failure
@@ -103,13 +100,14 @@ jobs = Table(
     Column("model_id", Text, nullable=False, default=""),  # the model that a reminder is about
     Column("status_ts", Text, nullable=False, default=""),
     # When the job can be claimed: while it is claimed, the end of its lease; infinite while it rests.
-    Column("due_at", Double, nullable=False, index=True),
+    Column("due_at", Double, nullable=False),
     Column("first_tried_at", Double),
     Column("lease_owner", Text),
     Column("fence", Integer, nullable=False, default=0),
     Column("attempts", Integer, nullable=False, default=0),
     Column("crashes", Integer, nullable=False, default=0),
 )
+Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
 of_a_channel = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
@@ -147,28 +145,6 @@ audit = Table(
     Column("rule", Text, nullable=False),  # what allowed the person, or refused them
     Column("reload_id", Text),  # not a foreign key: the line can outlive the reload
 )
-
-
-class clock(FunctionElement[float]):  # noqa: N801 - reads as SQL
-    """The time: PostgreSQL's own, and on SQLite that of the Database's clock."""
-
-    type = Double()
-    inherit_cache = True
-
-
-@compiles(clock, "sqlite")
-def _sqlite_clock(_element: clock, _compiler: SQLCompiler, **_options: object) -> str:
-    return "reload_model_clock()"
-
-
-@compiles(clock, "postgresql")
-def _postgresql_clock(_element: clock, _compiler: SQLCompiler, **_options: object) -> str:
-    return "extract(epoch FROM clock_timestamp())::float8"
-
-
-def now(connection: Connection) -> float:
-    """The time by the database's clock."""
-    return connection.execute(select(clock())).scalar_one()
 
 
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:

@@ -119,9 +119,9 @@ class Worker:
                 self._turned_at = monotonic()
             except Exception:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), wait)
             await asyncio.sleep(self._timing.gather)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
 
     async def _start_due(self) -> float:
         """Claim and start due jobs, as far as there are free slots; return the seconds until another one is due."""

@@ -45,6 +45,7 @@ _ENDED = "(SELECT count(*) FROM reload_model_reloads WHERE state = 'done')"
 
 BRISK = Timing(
     sqlite_busy=0.3,
+    gather=0.01,
     stop=0.5,
     channel_gap=0.02,
     call_retry=0.05,

@@ -7,8 +7,8 @@ from itertools import chain, repeat
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder, State
-from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule
+from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder, Stage, State
+from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule, RetryIn
 from bot.errors import Failure, LeaseLost, Refused
 from bot.storage import history, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
@@ -85,6 +85,25 @@ async def test_a_channel_that_joins_after_acceptance_gets_its_messages(bot: Bot,
         *[("U0BEN", "joined", accepted.id)] * 2,
         ("U0CEM", "joined", accepted.id),
     ]
+
+
+@pytest.mark.parametrize(("reported", "in_seconds"), [("later", 15.0), ("now", 0.0), ("before", 0.0)])
+async def test_a_channel_that_joins_in_trouble_is_notified_of_it_with_the_others(
+    bot: Bot, reported: str, in_seconds: float
+) -> None:
+    """At the same time, or at once if the others are just being notified, or have been."""
+    call = await bot.called(request(channel=HERE))
+    await bot.record(call, RetryIn(30.0, report_in=20.0 if reported == "later" else 0.0))
+    await bot.elapse(5.0)
+    if reported != "later":
+        status = await bot.claim_one(JobKind.STATUS)
+        if reported == "before":
+            await bot.record(status, Reschedule(stage=Stage.TRYING))
+
+    await bot.ask(request(channel=THERE))
+
+    statuses = dict(await bot.rows(jobs.c.channel_id, jobs.c.due_at))
+    assert statuses[THERE] == bot.clock.now + in_seconds
 
 
 @pytest.mark.parametrize("fails", [False, True])

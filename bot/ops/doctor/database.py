@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
-from bot.storage.database import Database, lock_of, sqlite_file
+from bot.storage.database import Database, lock_of, now, sqlite_file
 
 DATABASE, SCHEMA = "database", "schema"
 
@@ -127,7 +127,7 @@ async def _check_postgres(url: str) -> Sequence[CheckResult]:
 
 def _rehearse(connection: Connection) -> Sequence[CheckResult]:
     """Compare clocks, and write as the bot would, inside a transaction, up to a savepoint."""
-    ahead = time.time() - schema.now(connection)
+    ahead = time.time() - now(connection)
     with connection.begin_nested() as savepoint:
         tables = _check_schema(connection, write=True)
         savepoint.rollback()
