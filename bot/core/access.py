@@ -17,7 +17,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The author of a request, and the channel it is about ("" where there is none).
+    """The author of a request, and the channel it is about ("" where there is none); private: not known to be public.
 
     team_id and enterprise_id are the person's own, or "" where the payload doesn't say. The top-level team and
     enterprise of an interaction in a Slack Connect channel aren't its user's, and would let strangers in.
@@ -28,6 +28,7 @@ class Person:
     team_id: str
     channel_id: str
     enterprise_id: str = ""
+    private: bool = True
 
 
 Members = Callable[[str], Collection[str] | None]

@@ -86,7 +86,8 @@ class Stage(StrEnum):
 class Reload:
     """One reload of one model; failure is None unless ModelsLab did not accept it.
 
-    said is ModelsLab's own text. outcome_unknown: a call may have been carried out though no acceptance was seen.
+    said is ModelsLab's own text, similar are the IDs of models that may have been meant. outcome_unknown: a call may
+    have been carried out though no acceptance was seen.
     """
 
     id: str
@@ -98,13 +99,25 @@ class Reload:
     ended_at: float | None = None
     failure: Failure | None = None
     said: str = ""
+    similar: Sequence[str] = ()
     outcome_unknown: bool = False
     undeliverable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
+class Viewer:
+    """Somebody who reads about reloads, and the channel in which they do; "" in the Home tab and in DMs of the bot."""
+
+    user_id: str
+    channel_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One request of one person for a reload, in one channel; notified_at is when they were told how it ended."""
+    """One request of one person for a reload, in one channel; notified_at is when they were told how it ended.
+
+    private: the channel isn't known to be public.
+    """
 
     id: int
     reload_id: str
@@ -114,6 +127,11 @@ class Subscriber:
     response_url: str = ""
     response_url_uses: int = 0
     notified_at: float | None = None
+    private: bool = True
+
+    def is_known_to(self, viewer: Viewer) -> bool:
+        """Whether somebody may read who this is: people see requests in the same channel, and their own."""
+        return viewer.user_id == self.user_id or viewer.channel_id == self.channel_id
 
     def can_respond(self, now: float) -> bool:
         """Whether this request's response_url can still carry a message."""
@@ -177,12 +195,24 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ListedReload:
-    """A reload in a list as of now, with who asked for it first and how many people asked in all."""
+    """A reload in a list as of now, with everyone who requested it, the first first."""
 
     reload: Reload
-    first: Subscriber
-    people: int
+    subscribers: Sequence[Subscriber]
     now: float = 0.0
+
+    @property
+    def people(self) -> int:
+        """How many people requested it, in however many requests."""
+        return len({subscriber.user_id for subscriber in self.subscribers})
+
+    def known_to(self, viewer: Viewer) -> Subscriber | None:
+        """The first requester who may be named to somebody, if there is one."""
+        return next((one for one in self.subscribers if one.is_known_to(viewer)), None)
+
+    def is_private(self, viewer: Viewer) -> bool:
+        """Whether somebody may only read which model it is and how it is doing: it began where they can't look."""
+        return self.subscribers[0].private and self.known_to(viewer) is None
 
 
 @dataclass(frozen=True, slots=True)

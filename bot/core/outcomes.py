@@ -1,7 +1,7 @@
 """What came of a job. A job function returns one of these; bot.storage.jobs records it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bot.core.models import Stage
@@ -20,11 +20,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The reload failed for good. said is ModelsLab's own text; unknown: it may have been carried out all the same."""
+    """The reload failed for good. said is ModelsLab's own text; unknown: it may have been carried out all the same.
+
+    similar are the IDs of models that may have been meant.
+    """
 
     failure: Failure
     said: str = ""
     unknown: bool = False
+    similar: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
+from bot.core.access import Person
 from bot.core.command import COMMAND, Command, Pick, ReloadModel, Word, parse
+from bot.core.models import Viewer
 from bot.errors import Refused
 from bot.handlers.access import Access, Next, identify
 from bot.handlers.audit_trail import AuditTrail
@@ -10,7 +12,7 @@ from bot.handlers.picker import Picker
 from bot.handlers.requests import Requests, acknowledgement, request_for
 from bot.slack import payloads
 from bot.slack.payloads import Fields, SlashCommand
-from bot.ui import messages
+from bot.ui import lists, messages
 from bot.ui.messages import Message
 
 
@@ -56,17 +58,18 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 audit.requested(context, asked)
                 await ack(acknowledgement(context, asked, requests.reload_seconds), response_type="ephemeral")
             case _:
-                shown = await _shown(requests, wanted, invocation.person.channel_id)
+                shown = await _shown(requests, wanted, invocation.person)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
 
 
-async def _shown(requests: Requests, word: Word, channel_id: str) -> Message:
+async def _shown(requests: Requests, word: Word, person: Person) -> Message:
     """The answer to a word; its buttons are for the channel in which it was typed."""
+    viewer = Viewer(person.user_id, person.channel_id)
     if word is Word.HELP:
         return Message(messages.HELP)
     if word is Word.STATUS:
         entries, count = await requests.running()
-        return messages.in_flight(entries, count, requests.reload_seconds, channel_id)
-    return messages.history(await requests.recent(), requests.reload_seconds, channel_id)
+        return lists.running(entries, count, requests.reload_seconds, viewer)
+    return lists.history(await requests.recent(), requests.reload_seconds, viewer)

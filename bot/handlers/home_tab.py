@@ -116,7 +116,7 @@ class HomeTabs:
             return views.home_notice(sentence(refused)).to_dict()
         except DatabaseUnavailable:
             return views.home_notice(sentence(Refused(Refusal.NOT_LISTED))).to_dict()
-        return views.home(data, self._requests.reload_seconds).to_dict()
+        return views.home(data, self._requests.reload_seconds, person.user_id).to_dict()
 
 
 async def read_event(body: Fields, context: AsyncBoltContext, next_: Next) -> None:

@@ -51,12 +51,13 @@ class Picker:
 class Submission:
     """What was chosen in the picker.
 
-    model_id is None where field, which was typed or picked in, holds no model's id. key is unique to this opening of
-    the picker, which is submitted once.
+    model_id is None where field, which was typed or picked in, holds no model's ID; wrong says so. key is unique to
+    this opening of the picker, which is submitted once.
     """
 
     model_id: str | None
     field: str
+    wrong: str
     key: str
     response_url: str
 
@@ -65,10 +66,10 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     """Middleware: who submitted the picker, and what they chose. A model that was typed wins over one picked."""
     channel_id = payloads.channel(payloads.chosen(view, views.WHERE) or payloads.text(view, "private_metadata"))
     picked, typed = payloads.chosen(view, views.MODEL), payloads.chosen(view, views.TYPED)
-    field = views.TYPED if typed.strip() else views.MODEL
-    model_id = read_id(typed if typed.strip() else picked)
+    field, chosen = (views.TYPED, typed) if typed.strip() else (views.MODEL, picked)
+    model_id, wrong = read_id(chosen), views.NOT_AN_ID if chosen else views.NOTHING_CHOSEN
     context["submission"] = Submission(
-        model_id, field, payloads.token(view, "id"), payloads.response_url_for(body, channel_id)
+        model_id, field, wrong, payloads.token(view, "id"), payloads.response_url_for(body, channel_id)
     )
     identify(context, payloads.interaction_author(body, channel_id), model_id or "[picker]")
     await next_()
@@ -104,7 +105,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
     async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:
         submission: Submission = context["submission"]
         if submission.model_id is None:
-            await ack(response_action="errors", errors={submission.field: views.NOT_AN_ID})
+            await ack(response_action="errors", errors={submission.field: submission.wrong})
         elif not access.is_open(context["person"].channel_id):
             audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.core.background import BackgroundTasks
-from bot.core.models import HomeData, ListedReload, Reminder
+from bot.core.models import HomeData, ListedReload, Reminder, Viewer
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import history, requests
@@ -122,17 +122,19 @@ def request_for(
         team_id=person.team_id,
         rule=context["rule"],
         button=button,
+        private=person.private,
     )
 
 
 def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
     """What a person reads whose request was recorded; where is how to call the channel of the reload."""
     person = context["person"]
-    if requested.joined:
-        return messages.joined(
-            requested.reload, requested.first, person.user_id, person.channel_id, reload_seconds, where
-        )
-    return messages.reloading(requested.reload, reload_seconds, where)
+    if not requested.joined:
+        return messages.reloading(requested.reload, reload_seconds, where)
+    if requested.again or requested.first.user_id == person.user_id:
+        return messages.already_subscribed(requested.reload, reload_seconds)
+    viewer = Viewer(person.user_id, person.channel_id)
+    return messages.joined(requested.reload, requested.first, viewer, reload_seconds, where)
 
 
 def there(context: AsyncBoltContext) -> str:

@@ -102,6 +102,7 @@ def slash_command(command: Fields) -> SlashCommand:
         team_id=_id(command, "team_id"),
         channel_id=_id(command, "channel_id"),
         enterprise_id=_id(command, "enterprise_id") if command.get("enterprise_id") else "",
+        private=_is_private(command.get("channel_name")),
     )
     return SlashCommand(person, text(command, "text"), token(command, "trigger_id"), token(command, "response_url"))
 
@@ -116,7 +117,19 @@ def interaction_author(body: Fields, channel_id: str = "") -> Person:
     user, team, enterprise = (_object(body, name, _NONE) for name in ("user", "team", "enterprise"))
     team_id = _id(user, "team_id") if user.get("team_id") else _id(team, "id")
     of_the_team = bool(enterprise) and team.get("id") == team_id
-    return Person(_id(user, "id"), team_id, channel_id, _id(enterprise, "id") if of_the_team else "")
+    channel = _object(body, "channel", _NONE)
+    private = channel.get("id") != channel_id or _is_private(channel.get("name"))
+    return Person(_id(user, "id"), team_id, channel_id, _id(enterprise, "id") if of_the_team else "", private)
+
+
+def _is_private(channel_name: object) -> bool:
+    """Whether a channel isn't known to be public, by what Slack sends for its name.
+
+    https://docs.slack.dev/interactivity/implementing-slash-commands
+    """
+    if not isinstance(channel_name, str):
+        return True
+    return channel_name in ("", "privategroup", "directmessage") or channel_name.startswith("mpdm-")
 
 
 @dataclass(frozen=True, slots=True)

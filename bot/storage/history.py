@@ -99,7 +99,7 @@ def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: i
     people = subscribers_of(connection, [one.id for one in found])
     at = now(connection)
     return [
-        ListedReload(one, people[one.id][0], len({subscriber.user_id for subscriber in people[one.id]}), at)
+        ListedReload(one, people[one.id], at)
         for one in found
         if people[one.id]  # else another replica has pruned it meanwhile
     ]

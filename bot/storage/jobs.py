@@ -262,8 +262,10 @@ def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Acce
 
 def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed) -> None:
     """Everyone is notified at once. A call that died may have had its effect."""
-    unknown = {"outcome_unknown": True} if outcome.unknown or job.crashes else {}
-    _change_reload(connection, job, state=State.NOTIFYING, failure=outcome.failure, said=outcome.said, **unknown)
+    values: dict[str, object] = {"failure": outcome.failure, "said": outcome.said, "similar": " ".join(outcome.similar)}
+    if outcome.unknown or job.crashes:
+        values["outcome_unknown"] = True
+    _change_reload(connection, job, state=State.NOTIFYING, **values)
     _end(connection, owner, job)
     for channel_id in _channel_ids(connection, job):
         add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), channel_id=channel_id)

@@ -62,10 +62,8 @@ _REQUESTED_BY = (
     .select_from(subscribers)
     .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
 )
-_SUBSCRIBED = select(subscribers.c.id).where(
-    subscribers.c.reload_id == bindparam("of"),
-    subscribers.c.user_id == bindparam("user"),
-    subscribers.c.channel_id == bindparam("channel"),
+_CHANNELS_OF_PERSON = select(subscribers.c.channel_id).where(
+    subscribers.c.reload_id == bindparam("of"), subscribers.c.user_id == bindparam("user")
 )
 _FIRST_SUBSCRIBER = (
     select(subscribers).where(subscribers.c.reload_id == bindparam("of")).order_by(subscribers.c.id).limit(1)
@@ -93,7 +91,8 @@ class Request:
     """One invocation: who wants which model, where.
 
     invocation_id is Slack's own and unique. team_id is the person's workspace and rule what allowed them: for the
-    audit. button is which button of which message was pressed, if one was.
+    audit. button is which button of which message was pressed, if one was. private is False only for a channel that is
+    known to be public.
     """
 
     invocation_id: str
@@ -104,15 +103,20 @@ class Request:
     team_id: str = ""
     rule: str = ""
     button: str = ""
+    private: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What came of a request: its reload, who asked for that first, and whether this request joined it."""
+    """What came of a request: its reload, the first subscriber, and whether this request joined it.
+
+    again: the person had requested it before.
+    """
 
     reload: Reload
     first: Subscriber
     joined: bool
+    again: bool = False
 
     @property
     def outcome(self) -> str:
@@ -148,9 +152,8 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     reload = _lock(connection, _LOCK_BY_ID, reload_id)
     if reload is None:
         return None
-    here = {"of": reload_id, "user": request.user_id, "channel": request.channel_id}
-    if connection.execute(_SUBSCRIBED, here).first() is not None:
-        return Requested(reload, _first_subscriber(connection, reload_id), joined=True)
+    if request.channel_id in _channels_of_person(connection, request, reload_id):
+        return Requested(reload, _first_subscriber(connection, reload_id), joined=True, again=True)
     _check_person(connection, request.user_id, limits)
     return _join(connection, request, reload)
 
@@ -170,13 +173,20 @@ def _start(connection: Connection, request: Request) -> Requested:
 def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
     """One more subscriber of a reload that is locked; a channel that is new to it gets its messages, too."""
     at = now(connection)
+    again = bool(_channels_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at)
     if reload.state is State.ACCEPTED:
         open_channels(connection, reload, [request.channel_id], at)
     elif (report_at := _trouble_reported_at(connection, reload.id)) is not None:
         open_statuses(connection, reload.id, [request.channel_id], max(at, report_at))
     _add_audit(connection, request, reload, at, "joined")
-    return Requested(reload, _first_subscriber(connection, reload.id), joined=True)
+    return Requested(reload, _first_subscriber(connection, reload.id), joined=True, again=again)
+
+
+def _channels_of_person(connection: Connection, request: Request, reload_id: str) -> Collection[str]:
+    """The channels in which the person has requested a reload before."""
+    found = connection.execute(_CHANNELS_OF_PERSON, {"of": reload_id, "user": request.user_id})
+    return set(found.scalars())
 
 
 def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
@@ -238,6 +248,7 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
         "button": request.button,
         "user_id": request.user_id,
         "channel_id": request.channel_id,
+        "private": request.private,
         "requested_at": at,
         "response_url": request.response_url,
     }

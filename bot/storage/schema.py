@@ -55,6 +55,7 @@ reloads = Table(
     Column("ended_at", Double),
     Column("failure", Text),
     Column("said", Text, nullable=False, default=""),
+    Column("similar", Text, nullable=False, default=""),  # IDs, with spaces between
     Column("outcome_unknown", Boolean, nullable=False, default=False),
     Column("undeliverable", Boolean, nullable=False, default=False),
 )
@@ -80,6 +81,7 @@ subscribers = Table(
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),
     Column("channel_id", Text, nullable=False),
+    Column("private", Boolean, nullable=False),
     Column("requested_at", Double, nullable=False),
     Column("response_url", Text, nullable=False),
     Column("response_url_uses", Integer, nullable=False, default=0),
@@ -159,6 +161,7 @@ def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
         ended_at=row.ended_at,
         failure=Failure(row.failure) if row.failure else None,
         said=row.said,
+        similar=tuple(row.similar.split()),
         outcome_unknown=row.outcome_unknown,
         undeliverable=row.undeliverable,
     )
@@ -175,6 +178,7 @@ def to_subscriber(row: Row[*tuple[object, ...]]) -> Subscriber:
         response_url=row.response_url,
         response_url_uses=row.response_url_uses,
         notified_at=row.notified_at,
+        private=row.private,
     )
 
 

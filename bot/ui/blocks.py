@@ -3,13 +3,18 @@
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
+import json
 import re
+from collections.abc import Sequence
 
-from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
+from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 from slack_sdk.models.blocks.block_elements import ButtonElement
 
 SECTION_LIMIT = 3000
 """Characters of one section: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
+
+BLOCKS_LIMIT = 13_000
+"""Characters of all blocks of one message, as JSON: https://github.com/slackapi/bolt-js/issues/2509"""
 
 LABEL_LIMIT = 75
 """Characters of a button's label, and of an option's text."""
@@ -42,6 +47,11 @@ def sections(text: str) -> list[SectionBlock]:
             part = ""
         part = f"{part} {word}" if part else word
     return [section(each) for each in [*parts, part]]
+
+
+def size(blocks: Sequence[Block]) -> int:
+    """Characters that blocks take as JSON, in a list of more."""
+    return sum(len(json.dumps(block.to_dict())) + 2 for block in blocks)
 
 
 def middle(text: str, limit: int) -> str:

@@ -5,10 +5,11 @@ DM or in the Home tab.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slack_sdk.models.blocks import ButtonElement
+from slack_sdk.models.blocks import ActionsBlock, ButtonElement
 
 from bot.core.command import MODEL_ID
 from bot.core.text import SLACK_ID
@@ -27,15 +28,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One button; of is the id of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
+    """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
-    channel_id is "" for a button that needs no channel.
+    channel_id is "" for a button that needs no channel. spoken is what a screen reader reads instead of the label.
     """
 
     label: str
     action: Action
     of: str = ""
     channel_id: str = ""
+    spoken: str = ""
 
     @property
     def value(self) -> str:
@@ -44,8 +46,17 @@ class Button:
 
     def element(self, position: int = 0) -> ButtonElement:
         """As Block Kit. Slack wants the action_ids of one block to differ, so the position follows the action."""
-        label = plain(middle(self.label, LABEL_LIMIT))
-        return ButtonElement(text=label, action_id=f"{self.action}:{position}", value=self.value)
+        return ButtonElement(
+            text=plain(middle(self.label, LABEL_LIMIT)),
+            action_id=f"{self.action}:{position}",
+            value=self.value,
+            accessibility_label=middle(self.spoken, LABEL_LIMIT) or None,
+        )
+
+
+def row(buttons: Sequence[Button]) -> ActionsBlock:
+    """Buttons beside each other."""
+    return ActionsBlock(elements=[button.element(position) for position, button in enumerate(buttons)])
 
 
 def action_ids(action: Action) -> re.Pattern[str]:

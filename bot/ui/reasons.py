@@ -88,7 +88,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
 
 
 def sentence(refused: Refused) -> str:
-    """What the person is told, as mrkdwn: escaped and bounded."""
+    """What the person reads, as mrkdwn: escaped and bounded."""
     return REFUSALS[refused.reason](**refused.data)
 
 
@@ -110,7 +110,7 @@ FAILURES: Mapping[Failure, Explanation] = {
         "Add credits to the account, then try again.",
     ),
     Failure.PLAN: Explanation(
-        "the ModelsLab account's plan does not include it",
+        "the ModelsLab account's plan doesn't include it",
         "Upgrade the ModelsLab plan, then try again.",
     ),
     Failure.UNKNOWN_MODEL: Explanation(
@@ -126,7 +126,7 @@ FAILURES: Mapping[Failure, Explanation] = {
         "Try again later, or check ModelsLab's status page.",
     ),
     Failure.NO_ANSWER: Explanation(
-        "ModelsLab could not be reached or did not answer",
+        "ModelsLab couldn't be reached or didn't answer",
         "Try again later; if it persists, ask the operator to check the bot's connection to ModelsLab.",
     ),
     Failure.NO_SENSE: Explanation(
@@ -135,10 +135,10 @@ FAILURES: Mapping[Failure, Explanation] = {
     ),
     Failure.REFUSED: Explanation(
         "ModelsLab refused the request",
-        "If that doesn't help, contact ModelsLab support.",
+        "If it keeps doing that, contact ModelsLab support.",
     ),
     Failure.INTERNAL: Explanation(
         "something broke inside this bot",
-        "Give the operator the reload ID; the log has details.",
+        "Give the operator the reload ID below; the log has details.",
     ),
 }

@@ -6,7 +6,6 @@ https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/surfaces/app-h
 from collections.abc import Sequence
 
 from slack_sdk.models.blocks import (
-    ActionsBlock,
     Block,
     ConversationSelectElement,
     ExternalDataSelectElement,
@@ -18,10 +17,11 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID, SHORTCUT
-from bot.core.models import HomeData, ListedReload, Reminder, State
-from bot.ui import messages
+from bot.core.models import HomeData, ListedReload, State, Viewer
+from bot.ui import lists, messages
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
-from bot.ui.buttons import Action, Button
+from bot.ui.buttons import Action, Button, row
+from bot.ui.messages import Line
 
 PICKER = SHORTCUT
 """The callback_id of the picker."""
@@ -34,8 +34,9 @@ TYPED = "typed"
 WHERE = "where"
 """The block_id and action_id of each of the picker's fields."""
 
-NOT_AN_ID = "This is no model id. Pick a model above, or type its id."
-CLOSED_CHANNEL = "Models are not reloaded in this channel. Pick another."
+NOTHING_CHOSEN = "Pick a model or type its ID."
+NOT_AN_ID = "That isn't a valid model ID: no spaces."
+CLOSED_CHANNEL = "I don't work in this channel. Please pick another."
 """What is wrong with a field of the picker, shown below it."""
 
 _TITLE = "Reload a model"
@@ -60,20 +61,20 @@ def picker(channel_id: str = "", model_id: str = "") -> View:
                 optional=True,
                 element=ExternalDataSelectElement(
                     action_id=MODEL,
-                    placeholder=plain("Pick one, or search"),
+                    placeholder=plain("Pick one or search"),
                     min_query_length=0,
                     initial_option=option(model_id) if model_id else None,
                 ),
             ),
             InputBlock(
                 block_id=TYPED,
-                label=plain("Or type its id"),
+                label=plain("Or type a model ID"),
                 optional=True,
                 element=PlainTextInputElement(action_id=TYPED, max_length=MAX_ID + 2),
             ),
             InputBlock(
                 block_id=WHERE,
-                label=plain("Announce it in"),
+                label=plain("Post updates in"),
                 element=ConversationSelectElement(
                     action_id=WHERE,
                     initial_conversation=channel_id or None,
@@ -86,7 +87,7 @@ def picker(channel_id: str = "", model_id: str = "") -> View:
 
 
 def option(model_id: str) -> Option:
-    """One suggestion: a long id is shortened in the text, and whole in the value."""
+    """One suggestion: a long ID is shortened in the text, and whole in the value."""
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
@@ -95,18 +96,24 @@ def notice(text: str) -> View:
     return View(type="modal", title=plain(_TITLE), close=plain("Close"), blocks=sections(text))
 
 
-def home(data: HomeData, reload_seconds: float) -> View:
+def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
     """The Home tab of somebody who can reload models."""
-    flying = [block for entry in data.running for block in _flying(entry, reload_seconds, data.now)]
+    viewer = Viewer(user_id)
+    running = [block for entry in data.running for block in _running(entry, reload_seconds, viewer, data.now)]
     if data.count > len(data.running):
-        flying.append(context(f"… and {data.count - len(data.running)} more"))
+        running.append(context(f"… and {data.count - len(data.running)} more"))
+    recent = [block for entry in data.recent for block in _ended(entry, reload_seconds, viewer)]
+    reminders = [
+        section(lists.reminder_line(each), messages.stop_reminding(each.model_id, named=True).element())
+        for each in data.reminders
+    ]
     return View(
         type="home",
         blocks=[
-            ActionsBlock(elements=[Button(_TITLE, Action.PICK).element()]),
-            *_titled("Being reloaded", flying),
-            *_titled("Reloaded lately", [_over(entry, reload_seconds) for entry in data.recent]),
-            *_titled("My reminders", [_reminder(reminder) for reminder in data.reminders]),
+            row([Button(_TITLE, Action.PICK)]),
+            *_titled("Reloading now", running, "No reloads right now."),
+            *_titled("Recent reloads", recent, "No reloads yet."),
+            *_titled("My reminders", reminders, "No reminders set."),
         ],
     )
 
@@ -116,24 +123,19 @@ def home_notice(text: str) -> View:
     return View(type="home", blocks=sections(text))
 
 
-def _titled(title: str, shown: Sequence[Block]) -> Sequence[Block]:
-    return [HeaderBlock(text=plain(title)), *(shown or [context("Nothing.")])]
+def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:
+    return [HeaderBlock(text=plain(title)), *(shown or [context(empty)])]
 
 
-def _flying(entry: ListedReload, reload_seconds: float, now: float) -> list[Block]:
+def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: float) -> list[Block]:
     """A reload that has not ended, with its bar once ModelsLab has accepted it."""
-    shown: list[Block] = [section(messages.flying(entry, reload_seconds))]
+    shown: list[Block] = [section(lists.running_line(entry, reload_seconds, viewer))]
     if entry.reload.state is State.ACCEPTED:
         shown.append(context(messages.bar(entry.reload, now)))
     return shown
 
 
-def _over(entry: ListedReload, reload_seconds: float) -> Block:
-    """A reload that has ended; after a while its model can be reloaded again, in a channel to be picked."""
-    again = Button(messages.again_label(entry.reload), Action.PICK, entry.reload.model_id)
-    return section(messages.over(entry), again.element() if messages.is_old(entry, reload_seconds) else None)
-
-
-def _reminder(reminder: Reminder) -> Block:
-    stop = Button("Stop reminding", Action.STOP_REMINDING, reminder.model_id)
-    return section(messages.reminding(reminder), stop.element())
+def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
+    """A reload that has ended; its buttons open the picker, where a channel is to be chosen."""
+    buttons = messages.again_buttons(entry.reload, "", Action.PICK, named=True)
+    return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks

@@ -18,7 +18,6 @@ from bot.core.models import (
     REMIND_AFTER,
     Claim,
     JobKind,
-    Reload,
     Stage,
     Subscriber,
     repeat_after,
@@ -78,11 +77,11 @@ class Jobs:
             case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
                 return await self._reminder(claim)
 
-    def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
+    async def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
         match claim.job.kind:
             case JobKind.CALL:
-                return self._failed(error)
+                return await self._failed(claim, error)
             case JobKind.STATUS:
                 log.info("status_dropped", **describe(error))
                 return Done()
@@ -104,13 +103,25 @@ class Jobs:
         self._metrics.accepted()
         return Accepted(self._reload_seconds)
 
-    def _failed(self, error: ReloadModelError | None) -> Failed:
+    async def _failed(self, claim: Claim, error: ReloadModelError | None) -> Failed:
         failed = Failed(Failure.INTERNAL, unknown=True)
         if isinstance(error, ModelsLabError):
-            failed = Failed(error.failure, error.said, error.unknown)
+            unknown_model = error.failure is Failure.UNKNOWN_MODEL
+            similar = await self._did_you_mean(claim.reload.model_id) if unknown_model else ()
+            failed = Failed(error.failure, error.said, error.unknown, similar)
         log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
         self._metrics.failed(failed.failure)
         return failed
+
+    async def _did_you_mean(self, model_id: str) -> Sequence[str]:
+        """IDs of models like one that ModelsLab doesn't know; the failure does not wait long for them."""
+        try:
+            async with asyncio.timeout(self._timing.suggestions):
+                found = [similar for similar in await self._similar(model_id) if MODEL_ID.fullmatch(similar)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the failure has no suggestions then
+            log.warning("no_similar_models", reason=type(error).__name__)
+            return ()
+        return [similar for similar in dict.fromkeys(found) if similar != model_id][:SIMILAR_LIMIT]
 
     # Status messages
 
@@ -162,7 +173,7 @@ class Jobs:
         left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
         message = messages.closed(claim.reload, claim.in_channel, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
-        return Reschedule(left) if left > 0 else Done()
+        return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
 
     def _next_move(self, left: float) -> float:
         """Seconds until the bar moves, or infinity if it does not any more, left seconds before the end."""
@@ -180,12 +191,12 @@ class Jobs:
 
     async def _notify(self, claim: Claim) -> Outcome:
         """Tell everyone who asked in a channel how it ended; those whom this does not reach get a DM."""
-        recipients = messages.audible(claim.recipients)
+        recipients = messages.mentioned(claim.recipients)
         if not recipients:
             return Notified()
         if pause := self._delivery.turn(claim):
             return Postpone(pause)
-        message = await self._ending(claim, recipients)
+        message = self._ending(claim, recipients)
         delivered = await self._delivery.to_channel(claim, message, thread=True)
         self._log_notified(claim, "channel" if delivered.response_url_of is None else "response_url", recipients)
         ids = [recipient.id for recipient in recipients]
@@ -196,31 +207,19 @@ class Jobs:
         recipients = claim.recipients
         if not recipients:
             return Notified()
-        await self._delivery.to_person(recipients[0].user_id, await self._ending(claim, recipients))
+        await self._delivery.to_person(recipients[0].user_id, self._ending(claim, recipients))
         self._log_notified(claim, "dm", recipients)
         return Notified([recipients[0].id], uncertain=_is_last_try(claim))
 
-    async def _ending(self, claim: Claim, recipients: Sequence[Subscriber]) -> Message:
+    def _ending(self, claim: Claim, recipients: Sequence[Subscriber]) -> Message:
         if _is_last_try(claim):
             log.error("message_broken", crashes=claim.job.crashes)
-            return messages.stumbled(claim.reload, recipients)
+            return messages.uncertain(claim.reload, recipients)
         if claim.reload.failure is not None:
-            return messages.failure(claim.reload, recipients, await self._did_you_mean(claim.reload))
+            return messages.failure(claim.reload, recipients)
         due_before_start = (claim.reload.ready_at or 0.0) < self.started_at
         late = _lateness(claim) > (LATE_AFTER_START if due_before_start else LATE)
         return messages.follow_up(claim.reload, recipients, late=late)
-
-    async def _did_you_mean(self, reload: Reload) -> Sequence[str]:
-        """IDs of similar models, where ModelsLab did not know one; the failure does not wait long for them."""
-        if reload.failure is not Failure.UNKNOWN_MODEL:
-            return ()
-        try:
-            async with asyncio.timeout(self._timing.suggestions):
-                found = [similar for similar in await self._similar(reload.model_id) if MODEL_ID.fullmatch(similar)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the failure is told without a suggestion
-            log.warning("no_similar_models", reason=type(error).__name__)
-            return ()
-        return [similar for similar in dict.fromkeys(found) if similar != reload.model_id][:SIMILAR_LIMIT]
 
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
         late = _lateness(claim)

@@ -168,19 +168,19 @@ class Worker:
     async def _outcome(self, claim: Claim) -> Outcome:
         """What came of a job: what it returned, or what its error means for it."""
         if claim.job.crashes >= retry.MAX_CRASHES:
-            return self._jobs.give_up(claim)
+            return await self._jobs.give_up(claim)
         try:
             return await self._jobs.run(claim)
         except (ModelsLabRetryableError, SlackRetryableError) as error:
             wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
             if retry.out_of_time(claim, wait, self._timing):
-                return self._jobs.give_up(claim, error)
+                return await self._jobs.give_up(claim, error)
             log.warning("job_failed", **describe(error), again_in=wait)
             self._metrics.retried(claim.job.kind)
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))
         except (ModelsLabPermanentError, SlackPermanentError) as error:
-            return self._jobs.give_up(claim, error)
+            return await self._jobs.give_up(claim, error)
         except Exception:
             log.exception("job_crashed", crashes=claim.job.crashes + 1)
             self._metrics.crashed(claim.job.kind)

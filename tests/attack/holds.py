@@ -5,7 +5,7 @@ import re
 from tests.scenarios.house import ADA, BEN, CEM, House
 from tests.secrecy import remember, scan
 
-_ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d\d \w{{3}}, )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
+_ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d+ \w{{3}} at )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
 
 _NEVER_LOGGED = (
     "background_task_failed",

@@ -21,10 +21,10 @@ async def answer(bot: Bot, payload: Mapping[str, object]) -> str:
 @pytest.mark.parametrize(
     ("action_id", "of", "text"),
     [
-        ("again:0", "sdxl", "Reloading `sdxl` (reload `r4x7`)."),
-        ("join:2", "r4x8", "`sdxl` is being reloaded already (reload `r4x8`)"),
-        ("remind:0", "r4x7", "I will remind you of `sdxl`"),
-        ("stop_reminding:1", "sdxl", "I will not remind you of `sdxl`."),
+        ("again:0", "sdxl", "Reloading `sdxl`."),
+        ("join:2", "r4x8", "You're already on the list for `sdxl`"),
+        ("remind:0", "r4x7", "I'll remind you about `sdxl`"),
+        ("stop_reminding:1", "sdxl", "OK, no more reminders for `sdxl`."),
     ],
 )
 async def test_a_press_does_what_its_button_says(bot: Bot, action_id: str, of: str, text: str) -> None:

@@ -23,7 +23,7 @@ async def test_a_reload_is_recorded_before_it_is_acknowledged(bot: Bot) -> None:
     text = await text_of(bot)
 
     (ask,) = bot.requests.asked
-    assert text.startswith("Reloading `sdxl` (reload `r4x7`).")
+    assert text.startswith("Reloading `sdxl`. I'll ping you here")
     assert (ask.invocation_id, ask.user_id, ask.channel_id, ask.model_id) == ("1.2.abc", ADA, MODELS, "sdxl")
     assert (ask.response_url, ask.team_id, ask.rule) == (
         "https://hooks.slack.com/commands/T0HOME/1/abc",

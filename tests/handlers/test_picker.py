@@ -37,7 +37,7 @@ async def test_the_modal_says_what_the_ack_of_a_command_says(bot: Bot) -> None:
 
     assert answer["response_action"] == "update"
     assert "Reloading `sdxl`" in str(answer["view"])
-    assert f"I will mention you in <#{MODELS}> then" in str(answer["view"])
+    assert f"I'll ping you in <#{MODELS}> around" in str(answer["view"])
 
 
 async def test_a_model_that_was_typed_wins_over_one_picked(bot: Bot) -> None:
@@ -48,7 +48,7 @@ async def test_a_model_that_was_typed_wins_over_one_picked(bot: Bot) -> None:
     (ask,) = bot.requests.asked
     assert (ask.model_id, ask.invocation_id, ask.channel_id) == ("flux", "V0VIEW", "D0ADA")
     assert ask.response_url == "https://hooks.slack.com/app/T0HOME/1/abc"
-    assert "I will mention you there then" in str(answer["view"])
+    assert "I'll ping you there around" in str(answer["view"])
 
 
 @pytest.mark.parametrize(("typed", "field"), [("", views.MODEL), ("two words", views.TYPED)])
@@ -56,7 +56,10 @@ async def test_what_is_no_id_is_marked_in_its_field(bot: Bot, typed: str, field:
     """The modal stays open, with what else is in it."""
     answer = await answered(bot, submission(typed=typed))
 
-    assert answer == {"response_action": "errors", "errors": {field: views.NOT_AN_ID}}
+    assert answer == {
+        "response_action": "errors",
+        "errors": {field: views.NOT_AN_ID if typed else views.NOTHING_CHOSEN},
+    }
     assert bot.outcomes == []
 
 

@@ -24,7 +24,7 @@ async def slow(bot: House) -> House:
 def _labels(message: Message) -> list[str]:
     """Which of the buttons that there may be are there."""
     shown = json.dumps(message.blocks)
-    return [label for label in ("Notify me too", "Reload again", "Remind me before it idles out") if label in shown]
+    return [label for label in ("Notify me too", "Reload again", "Remind me before it's unloaded") if label in shown]
 
 
 def _edits(house: House) -> list[str]:
@@ -44,7 +44,7 @@ async def test_a_bar_moves(slow: House) -> None:
     status, follow_up = slow.said()
     *moved, closed = _edits(slow)
     assert len(moved) >= 2
-    assert all("░" in edit and " left · should be ready about " in edit for edit in moved)
+    assert all("░" in edit and " left)" in edit for edit in moved)
     assert "░" not in closed
     assert status.text.startswith("✓ `sdxl`")
     assert "late" not in follow_up.text
@@ -57,7 +57,7 @@ async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.Monke
     status = await slow.wait_said("is reloading")
     assert _labels(status) == ["Notify me too"]
     follow_up = await slow.wait_said(READY)
-    assert _labels(follow_up) == ["Remind me before it idles out"]
+    assert _labels(follow_up) == ["Remind me before it's unloaded"]
     await slow.wait_done()
     assert _labels(status) == []
 
@@ -78,7 +78,7 @@ async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer) -> Non
     assert len([edit for edit in _edits(slow) if "`sdxl`" in edit and "░" in edit]) == 1
     assert len([edit for edit in _edits(slow) if "`flux`" in edit and "░" in edit]) >= 2
     assert slow.said("late") == []
-    assert {message.text[:1] for message in slow.said("expected ready")} == {"✓"}
+    assert {message.text[:1] for message in slow.said("should be ready since")} == {"✓"}
 
 
 async def test_bars_that_hang_hold_up_no_follow_up(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:

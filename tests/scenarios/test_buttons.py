@@ -14,7 +14,7 @@ from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, Hou
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 NOTIFY, AGAIN, RELOAD_AGAIN = "Notify me too", "Try again", "Reload again"
-REMIND = "Remind me before it idles out"
+REMIND = "Remind me before it's unloaded"
 
 UNKNOWN = error(200, "Model not found: x")
 
@@ -53,7 +53,7 @@ async def test_who_wants_to_be_notified_too_joins(bot: House) -> None:
     await bot.ask("sdxl")
     status = await bot.wait_said("is reloading `sdxl`", channel=MODELS)
     await press(bot, status, NOTIFY, BEN)
-    told = await answered(bot, "`sdxl` is being reloaded already", f"<@{ADA}>", user=BEN)
+    told = await answered(bot, f"<@{ADA}> is already reloading `sdxl`", user=BEN)
     follow_up = await bot.wait_said(READY)
 
     assert mentioned(follow_up.text) == [ADA, BEN]
@@ -143,8 +143,8 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
     history = await bot.slack.command("history", user=BEN, channel=OPS)
     status = await bot.slack.command("status", user=BEN, channel=OPS)
     shown = {m.text: m for m in bot.slack.messages if m.via == "ack" and m.user == BEN}
-    await press(bot, shown[history.text], RELOAD_AGAIN, BEN)
-    await press(bot, shown[status.text], NOTIFY, BEN)
+    await press(bot, shown[history.text], "Reload sdxl again", BEN)
+    await press(bot, shown[status.text], "Notify me about flux", BEN)
     held.set()
     await bot.wait_said(READY, f"<@{BEN}>", channel=OPS, n=2)
 
@@ -183,13 +183,13 @@ async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> 
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
     await press(bot, follow_up, REMIND, BEN)
-    await answered(bot, "I will remind you", "`sdxl`", user=BEN)
+    await answered(bot, "I'll remind you", "`sdxl`", user=BEN)
     await bot.wait_done()
     await bot.shut()
     bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
     bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
     await bot.open()
-    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab removes it tomorrow")
+    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab unloads it tomorrow")
 
     assert (reminder.via, reminder.user) == ("dm", BEN)
     assert [button.text for button in reminder.buttons] == ["Reload now", "Stop reminding"]
@@ -204,7 +204,7 @@ async def test_reminding_stops(bot: House) -> None:
     follow_up = await bot.wait_said(READY)
     await press(bot, follow_up, REMIND)
     await press(bot, follow_up, REMIND)
-    await answered(bot, "I will remind you", n=2)
+    await answered(bot, "I'll remind you", n=2)
     assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(1,)]
     await bot.wait_done()
     await bot.shut()
@@ -213,7 +213,7 @@ async def test_reminding_stops(bot: House) -> None:
     await bot.open()
     reminder = await bot.wait_said("`sdxl` was reloaded")
     await press(bot, reminder, "Stop reminding")
-    await answered(bot, "not remind you")
+    await answered(bot, "no more reminders")
 
     assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 

@@ -164,7 +164,7 @@ async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pyte
     await bot.wait_done()
 
     assert (lost["reason"], lost["users"]) == ("crashes", [ADA])
-    assert "(not everyone could be told)" in (await bot.ask("history")).text
+    assert "couldn't notify everyone" in (await bot.ask("history")).text
     bot.mishaps = True
 
 

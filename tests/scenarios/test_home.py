@@ -12,7 +12,7 @@ from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
-PICK, STOP = "Reload a model", "Stop reminding"
+PICK, STOP = "Reload a model", "Stop reminding me about sdxl"
 
 
 async def seen(bot: House, *words: str, without: str = "\0", user: str = ADA) -> Home:
@@ -39,7 +39,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", BEN)
     await bot.slack.open_home(ADA)
-    home = await seen(bot, "`sdxl`", f"<@{BEN}>", "`bad`", f"<@{ADA}>", "has no model with that ID")
+    home = await seen(bot, "`sdxl`", "a colleague", "`bad`", "you", "has no model with that ID")
     shown = " ".join(home.texts)
 
     assert shown.index("`sdxl`") < shown.index("`bad`")
@@ -50,7 +50,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
 async def test_it_changes_with_what_it_shows(bot: House) -> None:
     """For as long as somebody may be looking at it."""
     await bot.slack.open_home(ADA)
-    await seen(bot, "Nothing.", without="`sdxl`")
+    await seen(bot, "No reloads right now.", without="`sdxl`")
     await bot.ask("sdxl", BEN)
     await seen(bot, "`sdxl`")
     await bot.wait_said(READY)
@@ -62,7 +62,7 @@ async def test_it_changes_with_what_it_shows(bot: House) -> None:
 async def test_a_model_is_picked_from_it(bot: House) -> None:
     """It has no channel of its own: where to announce is asked for."""
     await bot.slack.open_home(ADA)
-    ack = await bot.slack.press_in(await seen(bot, "Nothing."), PICK, user=ADA)
+    ack = await bot.slack.press_in(await seen(bot, "No reloads right now."), PICK, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=ADA)
     await bot.wait_said("`sdxl`", READY, channel=OPS)
@@ -75,7 +75,7 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
     """Whoever made it sees it, and nobody else."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
-    await bot.slack.press(follow_up, "Remind me before it idles out", user=ADA)
+    await bot.slack.press(follow_up, "Remind me before it's unloaded", user=ADA)
     await bot.slack.open_home(ADA)
     await bot.slack.open_home(BEN)
     mine = await bot.slack.wait_home(ADA, lambda home: STOP in labels(home))
@@ -127,7 +127,7 @@ async def test_nobody_looks_for_ever(house: House) -> None:
     bot = house
     looks = len(bot.slack.calls)
     await bot.slack.open_home(ADA)
-    await seen(bot, "Nothing.")
+    await seen(bot, "No reloads right now.")
     await bot.ask("sdxl")
     await bot.wait_done()
     await bot.slack.open_home(BEN)
@@ -145,7 +145,7 @@ async def test_only_so_many_tabs_are_kept_up_to_date(house: House, monkeypatch: 
     bot = house
     for user in (ADA, BEN):
         await bot.slack.open_home(user)
-        await seen(bot, "Nothing.", user=user)
+        await seen(bot, "No reloads right now.", user=user)
     await bot.ask("sdxl")
     await seen(bot, "`sdxl`", user=BEN)
 

@@ -10,7 +10,7 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang
-from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned, reload_id
+from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -46,8 +46,7 @@ async def test_a_model_is_picked_and_announced_where_it_was_asked_for(bot: House
     follow_up = await bot.wait_said("`flux`", READY, channel=MODELS)
 
     assert "Reloading `flux`" in told
-    assert f"I will mention you in <#{MODELS}> then" in told
-    assert reload_id(follow_up.text) == reload_id(told)
+    assert f"I'll ping you in <#{MODELS}> around" in told
     assert mentioned(follow_up.text) == [ADA]
 
 
@@ -72,13 +71,21 @@ async def test_an_id_can_be_typed(bot: House) -> None:
 
 
 @one_mode
-@pytest.mark.parametrize("values", [{}, {"typed": "two words"}, {"typed": "<!channel>"}, {"typed": '""'}])
-async def test_a_slip_is_marked_in_its_field(bot: House, values: Mapping[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({}, views.NOTHING_CHOSEN),
+        ({"typed": "two words"}, views.NOT_AN_ID),
+        ({"typed": "<!channel>"}, views.NOT_AN_ID),
+        ({"typed": '""'}, views.NOT_AN_ID),
+    ],
+)
+async def test_a_slip_is_marked_in_its_field(bot: House, values: Mapping[str, str], wrong: str) -> None:
     """The modal stays open, with what else is in it."""
     modal = await opened(bot)
     await submit(bot, modal, **values)
     assert modal.open
-    assert "no model id" in " ".join(modal.errors.values())
+    assert list(modal.errors.values()) == [wrong]
     await submit(bot, modal, typed="sdxl")
     await bot.wait_said(READY)
 
@@ -92,7 +99,7 @@ async def test_a_channel_that_is_not_open_is_marked_too(bot: House) -> None:
     await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await submit(bot, modal, typed="sdxl", where=MODELS)
-    assert "not reloaded in this channel" in " ".join(modal.errors.values())
+    assert list(modal.errors.values()) == [views.CLOSED_CHANNEL]
     await submit(bot, modal, typed="sdxl")
     await bot.wait_said("`sdxl`", READY, channel=OPS)
 

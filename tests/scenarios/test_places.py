@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned, reload_id
+from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -195,7 +195,7 @@ async def test_nobody_can_be_told(places: House, reason: str) -> None:
     (lost,) = places.log.of("undeliverable")
     assert (lost["level"], lost["users"]) == ("error", [ADA])
     assert lost["reason"] in ("messages_tab_disabled", "missing_scope", "user_disabled")
-    assert "(not everyone could be told)" in history.text
+    assert "couldn't notify everyone" in history.text
     assert places.said() == []
 
 
@@ -303,12 +303,12 @@ async def test_a_fault_in_one_channel(places: House, monkeypatch: pytest.MonkeyP
 async def test_an_answer_of_slack_that_is_lost(places: House) -> None:
     """Where Slack's answer to a follow-up is lost, the bot posts it again rather than not at all."""
     await places.open_slowly()
-    ack = await places.ask("sdxl")
+    await places.ask("sdxl")
     await places.wait_said("is reloading")
     places.slack.fail("chat.postMessage", AcceptThenReset(), times=1)
     await places.wait_done()
 
-    assert [reload_id(message.text) for message in places.said(READY)] == [reload_id(ack.text)] * 2
+    assert len(places.said(READY)) == 2
 
 
 @one_mode
@@ -352,7 +352,7 @@ async def test_giving_up_on_a_message(places: House) -> None:
     places.slack.heal()
 
     assert (lost["level"], lost["users"], lost["reason"]) == ("error", [ADA], "http_500")
-    assert "(not everyone could be told)" in (await places.ask("history")).text
+    assert "couldn't notify everyone" in (await places.ask("history")).text
     assert "Reloading" in (await places.ask("sdxl")).text
     await places.wait_said(READY)
 

@@ -24,14 +24,14 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
     await bot.ask("poison", ADA)
     await bot.ask("sdxl", BEN, OPS)
     await bot.wait_said(READY, channel=OPS)
-    told = await bot.wait_said("I cannot say how `poison` turned out")
+    told = await bot.wait_said("I don't know whether `poison` was reloaded")
     await bot.wait_done(2)
 
     assert told.text.startswith(f"<@{ADA}>")
     assert len(bot.log.of("job_crashed")) == 7
     assert [record["level"] for record in bot.log.of("message_broken")] == ["error"]
     assert bot.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
-    assert bot.said("✗ `poison`", "not everyone could be told how it turned out")
+    assert bot.said("✗ `poison`", "couldn't notify everyone")
     bot.mishaps = True
 
 

@@ -90,7 +90,7 @@ async def test_a_follow_up_due_while_the_bot_was_down(bot: House) -> None:
     told = await bot.wait_said(READY)
 
     assert watch.seconds < 2.0
-    assert "`sdxl` should be ready now. This comes late: it was due <!date^" in told.text
+    assert "`sdxl` should be ready now. Sorry, this is late: it was due at <!date^" in told.text
 
 
 @one_mode

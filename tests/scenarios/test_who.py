@@ -6,7 +6,7 @@ import pytest
 
 from bot.ui import messages
 from tests.answers import Hang
-from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House, reload_id
+from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House
 from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -135,10 +135,10 @@ async def test_everyone(bot: House) -> None:
 @one_mode
 async def test_the_log_names_the_rule(bot: House) -> None:
     """Every command that is let in leaves who, where, which model, which reload and by which rule."""
-    ack = await bot.ask("sdxl")
+    await bot.ask("sdxl")
 
     (record,) = bot.log.of("command")
-    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", reload_id(ack.text))
+    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
     assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
 
 
@@ -181,13 +181,12 @@ async def test_status_and_history(bot: House) -> None:
     await bot.wait_done(2)
     history = await bot.ask("History")
 
-    assert empty == ["Nothing is being reloaded.", "Nothing has been reloaded yet."]
-    assert "Being reloaded: 1" in while_it_lasts.text
-    assert f"<@{ADA}> and 1 more" in while_it_lasts.text
+    assert empty == ["No reloads right now.", "No reloads yet."]
+    assert "1 model reloading" in while_it_lasts.text
+    assert "requested by you and 1 more" in while_it_lasts.text
     failed, done = history.text.splitlines()[1:]
-    assert "`no-such-model`" in failed
-    assert "✗ ModelsLab has no model with that ID" in failed
-    assert "✓ expected ready" in done
+    assert "✗ `no-such-model` · ModelsLab has no model with that ID" in failed
+    assert "✓ `sdxl` · should be ready since" in done
     assert len(bot.modelslab.calls) == 2
     assert [record["outcome"] for record in bot.log.of("command")] == [
         "status",
@@ -208,7 +207,7 @@ async def test_a_long_status(bot: House) -> None:
         await bot.ask(f"model-{number}")
     ack = await bot.ask("status")
 
-    assert ack.text.splitlines()[0] == "Being reloaded: 23"
+    assert ack.text.splitlines()[0] == "23 models reloading"
     assert ack.text.splitlines()[-1] == "… and 3 more"
     assert len(ack.text.splitlines()) == 22
 

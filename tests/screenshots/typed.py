@@ -12,9 +12,9 @@ from pathlib import Path
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import DAY, HomeData, ListedReload, Reminder, State
+from bot.core.models import DAY, HomeData, ListedReload, Reminder, State, Viewer
 from bot.errors import Failure
-from bot.ui import messages, views
+from bot.ui import lists, messages, views
 from bot.ui.messages import Message
 from tests.samples import ACCEPTED, MODELS, NOON, subscriber
 from tests.screenshots.needs import MODULES
@@ -25,7 +25,8 @@ _LONGEST = "m" * MAX_ID
 _NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
 _FLYING = replace(ACCEPTED, model_id=_LONGEST)
 _OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
-_FAILED = replace(_OVER, failure=Failure.UNKNOWN_MODEL, said="<no> & " * 60, outcome_unknown=True)
+_FAILED = replace(_OVER, failure=Failure.REFUSED, said="<no> & " * 60, similar=_NEAR, outcome_unknown=True)
+_VIEWER = Viewer("U0EVE", MODELS)
 _LATER = NOON + 30 * DAY
 _CROWD = [subscriber(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
 _REMINDERS = [
@@ -37,12 +38,12 @@ _REMINDERS = [
 def _said() -> Iterator[tuple[str, Message]]:
     asker, crowd = _CROWD[:1], _CROWD
     flying, over = (
-        [ListedReload(_FLYING, asker[0], 400, _LATER)] * 20,
-        [ListedReload(_OVER, asker[0], 400, _LATER)] * 10,
+        [ListedReload(_FLYING, crowd, _LATER)] * 20,
+        [ListedReload(each, crowd, _LATER) for each in (_OVER, _FAILED)] * 5,
     )
     yield "help", Message(messages.HELP)
     yield "reloading", Message(messages.reloading(_FLYING, 120))
-    yield "joined", Message(messages.joined(_FLYING, crowd[0], crowd[1].user_id, MODELS, 120))
+    yield "joined", Message(messages.joined(_FLYING, crowd[0], _VIEWER, 120))
     yield "will_remind", Message(messages.will_remind(_REMINDERS[0]))
     yield "not_reminding", Message(messages.not_reminding(_LONGEST))
     yield "status", messages.status(_FLYING, asker, asker[0], NOON + 60)
@@ -50,28 +51,27 @@ def _said() -> Iterator[tuple[str, Message]]:
     yield "trouble", messages.trouble(_FLYING, asker, NOON + 600)
     yield "closed", messages.closed(_OVER, asker)
     yield "closed_again", messages.closed(_OVER, asker, again=True)
-    yield "closed_failed", messages.closed(_FAILED, asker, again=True)
+    yield "closed_failed", messages.closed(_FAILED, asker)
     yield "follow_up", messages.follow_up(_OVER, crowd, late=False)
     yield "follow_up_late", messages.follow_up(_OVER, asker, late=True)
     yield "failure", messages.failure(_FAILED, crowd)
-    yield "failure_near", messages.failure(_FAILED, asker, _NEAR)
-    yield "stumbled", messages.stumbled(_OVER, crowd)
+    yield "uncertain", messages.uncertain(_OVER, crowd)
     yield "reminder", messages.reminder(_OVER, MODELS, _LATER)
-    yield "in_flight", messages.in_flight(flying, 100, 120, MODELS)
-    yield "in_flight_none", messages.in_flight([], 0, 120, MODELS)
-    yield "history", messages.history(over, 120, MODELS)
-    yield "history_none", messages.history([], 120, MODELS)
+    yield "running", lists.running(flying, 100, 120, _VIEWER)
+    yield "running_none", lists.running([], 0, 120, _VIEWER)
+    yield "history", lists.history(over, 120, _VIEWER)
+    yield "history_none", lists.history([], 120, _VIEWER)
 
 
 def _shown() -> Iterator[tuple[str, View]]:
-    flying = ListedReload(_FLYING, subscriber(), 400, _LATER)
-    over = [ListedReload(each, subscriber(), 400, _LATER) for each in (_OVER, _FAILED)]
+    flying = ListedReload(_FLYING, _CROWD, _LATER)
+    over = [ListedReload(each, _CROWD, _LATER) for each in (_OVER, _FAILED)]
     full = HomeData([flying] * 10, 100, over * 5, _REMINDERS * 5, _LATER)
     yield "picker", views.picker()
     yield "picker_filled", views.picker(MODELS, _LONGEST)
     yield "notice", views.notice(messages.reloading(_FLYING, 120))
-    yield "home", views.home(full, 120)
-    yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120)
+    yield "home", views.home(full, 120, "U0EVE")
+    yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120, "U0EVE")
     yield "home_notice", views.home_notice("You don't have permission to reload models here.")
 
 

@@ -85,7 +85,7 @@ def is_sound(command: SlashCommand) -> bool:
 def test_an_invocation_is_read() -> None:
     """Who, where, what, and how to answer; the text as it was typed."""
     assert payloads.slash_command(INVOCATION) == SlashCommand(
-        person=Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS", enterprise_id=""),
+        person=Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS", private=False),
         text="sdxl & <co> \u201cé\u201d",
         trigger_id="13345224609.738474920.8088930838d88f008e0",
         response_url="https://hooks.slack.com/commands/T0HOME/1/abc",

@@ -24,7 +24,7 @@ async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
 
     listed, count = await bot.run(history.running, 10)
 
-    assert [(one.reload.model_id, one.reload.state, one.first.user_id, one.people) for one in listed] == [
+    assert [(one.reload.model_id, one.reload.state, one.subscribers[0].user_id, one.people) for one in listed] == [
         ("accepted", State.ACCEPTED, "U0ADA", 2),
         ("failed", State.NOTIFYING, "U0ADA", 1),
         ("requested", State.REQUESTED, "U0ADA", 1),

@@ -33,11 +33,12 @@ def a_reload(
         ready_at=NOW + 60 - ended_ago if accepted else None,
         ended_at=NOW - ended_ago if state is State.DONE else None,
         failure=failure,
+        similar=("old-model",) if failure else (),
     )
-    return ListedReload(reload, Subscriber(1, reload.id, "U0ADA", "C0MODELS", reload.requested_at), 2, NOW)
+    return ListedReload(reload, [Subscriber(1, reload.id, "U0ADA", "C0MODELS", reload.requested_at)], NOW)
 
 
-def glance(*, many: int = 1) -> HomeData:
+def full(*, many: int = 1) -> HomeData:
     """All that there can be to see."""
     return HomeData(
         [a_reload(State.ACCEPTED)] * many,
@@ -79,7 +80,7 @@ def test_a_notice_has_nothing_to_submit() -> None:
 
 def test_a_full_home_tab_is_valid_and_small() -> None:
     """It comes back whole with every press, and a request's body is bounded at 64 KiB."""
-    view = views.home(glance(many=10), 120.0)
+    view = views.home(full(many=10), 120.0, "U0BEN")
 
     assert len(view.to_dict()["blocks"]) <= 100
     assert len(shown(view)) < 20_000
@@ -87,7 +88,9 @@ def test_a_full_home_tab_is_valid_and_small() -> None:
 
 def test_an_empty_home_tab_says_so() -> None:
     """Each list has its words for nothing."""
-    assert shown(views.home(HomeData([], 0, [], [], NOW), 120.0)).count('"Nothing."') == 3
+    text = shown(views.home(HomeData([], 0, [], [], NOW), 120.0, "U0BEN"))
+
+    assert [words in text for words in ("No reloads right now.", "No reloads yet.", "No reminders set.")] == [True] * 3
 
 
 def test_a_home_tab_in_which_nothing_can_be_done_says_why() -> None:
@@ -100,14 +103,14 @@ def test_only_what_ended_a_while_ago_can_be_reloaded_again() -> None:
     lately = HomeData([], 0, [a_reload(State.DONE, "late", ended_ago=10.0)], [], NOW)
     long_ago = HomeData([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0)], [], NOW)
 
-    assert "Reload again" not in shown(views.home(lately, 120.0))
-    assert "Reload again" in shown(views.home(long_ago, 120.0))
+    assert "Reload late again" not in shown(views.home(lately, 120.0, "U0BEN"))
+    assert "Reload old again" in shown(views.home(long_ago, 120.0, "U0BEN"))
 
 
 def test_what_failed_can_be_tried_again() -> None:
-    """It was not reloaded, so nobody is asked to reload it again."""
-    failed = HomeData([], 0, [a_reload(State.DONE, "old", ended_ago=10_000.0, failure=Failure.DOWN)], [], NOW)
-    text = shown(views.home(failed, 120.0))
+    """At once, with the models that may have been meant."""
+    failed = HomeData([], 0, [a_reload(State.DONE, "old", ended_ago=1.0, failure=Failure.UNKNOWN_MODEL)], [], NOW)
+    text = shown(views.home(failed, 120.0, "U0BEN"))
 
-    assert "Try again" in text
-    assert "Reload again" not in text
+    assert '"Try old again"' in text
+    assert '"Reload old-model"' in text

@@ -269,7 +269,7 @@ BROKEN = {
     ),
     "another plan": Broken(
         wallet(error(403, "This feature requires a premium subscription")),
-        "ModelsLab account: the ModelsLab account's plan does not",
+        "ModelsLab account: the ModelsLab account's plan doesn't",
         "Upgrade the ModelsLab plan",
     ),
     "nothing where ModelsLab should be": Broken(

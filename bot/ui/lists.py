@@ -1,0 +1,110 @@
+"""The answers to `status` and `history`, and the lines of the Home tab. Pure.
+
+Everyone reads the same lists, but names only of people whose requests they could see: in the same channel, or their
+own. What began in a private channel or a DM is shown elsewhere as a model and how it is doing.
+"""
+
+from collections.abc import Sequence
+
+from bot.core.models import IN_FLIGHT, ListedReload, Reload, Reminder, State, Viewer, repeat_after
+from bot.core.text import code
+from bot.ui.blocks import BLOCKS_LIMIT, size
+from bot.ui.buttons import Action, Button
+from bot.ui.messages import ON_DATE, Line, Message, again_buttons, did_you_mean, expected, mention, when
+from bot.ui.reasons import FAILURES
+
+_DATE = "{date_short_pretty} at {time}"
+
+
+def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, viewer: Viewer) -> Message:
+    """The answer to `status`. Its buttons post to the viewer's channel."""
+    if not entries:
+        return Message("No reloads right now.")
+    lines = [Line(f"• {running_line(entry, reload_seconds, viewer)}", _join(entry.reload, viewer)) for entry in entries]
+    more = [Line(f"… and {count - len(entries)} more")] if count > len(entries) else []
+    return _list(Line(f"{count} model{'s' * (count > 1)} reloading"), *lines, *more)
+
+
+def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: Viewer) -> Message:
+    """The answer to `history`, with buttons like those of `status` for what failed, or ended a while ago."""
+    if not entries:
+        return Message("No reloads yet.")
+    lines = [
+        Line(f"• {ended_line(entry, viewer)}", _again(entry, reload_seconds, viewer.channel_id)) for entry in entries
+    ]
+    return _list(Line("Recent reloads"), *lines)
+
+
+def _list(*lines: Line) -> Message:
+    """The lines as one message, the first with their buttons as far as all fit: a model's ID can be long."""
+    room = BLOCKS_LIMIT - sum(size(Line(line.text).blocks) for line in lines)
+    fitting = []
+    for line in lines:
+        room -= size(line.blocks) - size(Line(line.text).blocks)
+        fitting.append(line if room >= 0 else Line(line.text))
+    return Message("\n".join(line.text for line in lines), lines=fitting)
+
+
+def _join(reload: Reload, viewer: Viewer) -> Sequence[Button]:
+    if not viewer.channel_id or reload.state not in IN_FLIGHT:
+        return ()
+    return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.channel_id)]
+
+
+def _again(entry: ListedReload, reload_seconds: float, channel_id: str) -> Sequence[Button]:
+    offered = channel_id and can_repeat(entry, reload_seconds)
+    return again_buttons(entry.reload, channel_id, named=True) if offered else ()
+
+
+def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:
+    """Whether another reload makes sense: of a model that failed at once, of another after a while."""
+    ended = entry.reload.ended_at if entry.reload.ended_at is not None else entry.now
+    return entry.reload.failure is not None or entry.now - ended >= repeat_after(reload_seconds)
+
+
+def running_line(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> str:
+    """One reload that has not ended."""
+    return f"{code(entry.reload.model_id)} · {_progress(entry.reload, reload_seconds)}{_requested(entry, viewer)}"
+
+
+def ended_line(entry: ListedReload, viewer: Viewer) -> str:
+    """One reload that has ended."""
+    reload = entry.reload
+    if reload.failure is not None:
+        how = f"✗ {code(reload.model_id)} · {FAILURES[reload.failure].why}"
+        if reload.similar:
+            how += f". {did_you_mean(reload)}"
+    else:
+        how = f"✓ {code(reload.model_id)} · should be ready since {when(reload.ready_at or reload.requested_at, _DATE)}"
+    if entry.is_private(viewer):
+        return how
+    lost = " · couldn't notify everyone" if reload.undeliverable else ""
+    details = f" · {when(reload.requested_at, _DATE)} · reload `{reload.id}`" if reload.failure is not None else ""
+    return f"{how}{lost}{_requested(entry, viewer)}{details}"
+
+
+def reminder_line(reminder: Reminder) -> str:
+    """One of the viewer's own reminders."""
+    if reminder.due_at is None:
+        return f"{code(reminder.model_id)} · already reminded; again after the next reload"
+    return f"{code(reminder.model_id)} · I'll remind you on {when(reminder.due_at, ON_DATE)}"
+
+
+def _requested(entry: ListedReload, viewer: Viewer) -> str:
+    """Who requested a reload, as far as the viewer may know."""
+    if entry.is_private(viewer):
+        return ""
+    known = entry.known_to(viewer)
+    who = "a colleague"
+    if known is not None:
+        who = "you" if known.user_id == viewer.user_id else mention(known.user_id)
+    others = f" and {entry.people - 1} more" if entry.people > 1 else ""
+    return f" · requested by {who}{others}"
+
+
+def _progress(reload: Reload, reload_seconds: float) -> str:
+    if reload.state is State.NOTIFYING:
+        return "done, notifying people"
+    if reload.state is State.REQUESTED:
+        return "ModelsLab hasn't accepted it yet, still trying"
+    return f"ready around {when(expected(reload, reload_seconds))}"

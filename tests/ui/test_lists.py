@@ -1,0 +1,118 @@
+"""The answers to `status` and `history`, and the lines of the Home tab."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.core.models import ListedReload, Reload, Reminder, State, Viewer
+from bot.errors import Failure
+from bot.ui import lists
+from bot.ui.buttons import Action
+from bot.ui.messages import Message
+from tests.samples import ACCEPTED, ADA, BEN, MODELS, NOON, OPS, RELOAD, subscriber
+from tests.ui.pressed import pressed
+
+DONE = replace(ACCEPTED, state=State.DONE, ended_at=NOON + 122)
+FAILED = replace(DONE, failure=Failure.UNKNOWN_MODEL, similar=("sd-xl",))
+AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
+SINCE = "<!date^1700049721^{date_short_pretty} at {time}|15 Nov at 12:02 UTC>"
+
+AT_NOON = "<!date^1700049600^{date_short_pretty} at {time}|15 Nov at 12:00 UTC>"
+
+CEM_HERE = Viewer("U0CEM", MODELS)
+
+
+def listed(reload: Reload, *people: str, private: bool = False, now: float = NOON) -> ListedReload:
+    """A reload that these people requested in #models."""
+    subscribers = [subscriber(n, user_id) for n, user_id in enumerate(people or (ADA,))]
+    return ListedReload(reload, [replace(one, private=private) for one in subscribers], now)
+
+
+def test_status_lists_what_is_running() -> None:
+    """Each with its model, how far it is, and who requested it."""
+    failed = replace(ACCEPTED, state=State.NOTIFYING)
+    entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(failed, ADA, BEN)]
+
+    assert lists.running(entries, 5, 120, CEM_HERE).text == (
+        "5 models reloading\n"
+        "• `sdxl` · ModelsLab hasn't accepted it yet, still trying · requested by <@U0ADA>\n"
+        f"• `sdxl` · ready around {AT_1202_01} · requested by <@U0ADA> and 1 more\n"
+        "• `sdxl` · done, notifying people · requested by <@U0ADA> and 1 more\n"
+        "… and 2 more"
+    )
+    assert lists.running(entries[:1], 1, 120, CEM_HERE).text.startswith("1 model reloading\n")
+    assert lists.running([], 0, 120, CEM_HERE) == Message("No reloads right now.")
+
+
+def test_history_lists_what_has_ended() -> None:
+    """How each went, what may have been meant, and whether somebody could not be notified."""
+    entries = [listed(DONE), listed(replace(DONE, undeliverable=True)), listed(replace(FAILED, undeliverable=True))]
+
+    assert lists.history(entries, 120, CEM_HERE).text == (
+        "Recent reloads\n"
+        f"• ✓ `sdxl` · should be ready since {SINCE} · requested by <@U0ADA>\n"
+        f"• ✓ `sdxl` · should be ready since {SINCE} · couldn't notify everyone · requested by <@U0ADA>\n"
+        "• ✗ `sdxl` · ModelsLab has no model with that ID. Did you mean `sd-xl`? · couldn't notify everyone"
+        f" · requested by <@U0ADA> · {AT_NOON} · reload `r4x7`"
+    )
+    assert lists.history([], 120, CEM_HERE) == Message("No reloads yet.")
+
+
+@pytest.mark.parametrize(
+    ("viewer", "private", "who"),
+    [
+        (Viewer("U0CEM", MODELS), False, " · requested by <@U0ADA> and 1 more"),
+        (Viewer("U0CEM", MODELS), True, " · requested by <@U0ADA> and 1 more"),
+        (Viewer(ADA, OPS), True, " · requested by you and 1 more"),
+        (Viewer(BEN, OPS), True, " · requested by you and 1 more"),
+        (Viewer("U0CEM", OPS), False, " · requested by a colleague and 1 more"),
+        (Viewer("U0CEM"), False, " · requested by a colleague and 1 more"),
+        (Viewer("U0CEM", OPS), True, ""),
+        (Viewer("U0CEM"), True, ""),
+    ],
+)
+def test_a_requester_is_named_only_to_people_who_could_see_the_request(
+    viewer: Viewer, who: str, *, private: bool
+) -> None:
+    """Of what began in private, others read only which model it is and how it is doing."""
+    running, ended = (listed(reload, ADA, BEN, private=private) for reload in (ACCEPTED, DONE))
+    failed = lists.ended_line(listed(replace(FAILED, undeliverable=True), ADA, BEN, private=private), viewer)
+
+    assert lists.running_line(running, 120, viewer) == f"`sdxl` · ready around {AT_1202_01}{who}"
+    assert lists.ended_line(ended, viewer) == f"✓ `sdxl` · should be ready since {SINCE}{who}"
+    assert ("r4x7" in failed, "notify" in failed) == (bool(who),) * 2
+
+
+def test_what_is_running_can_be_joined_by_a_press() -> None:
+    """Until people are being notified, and where there is a channel to notify them in."""
+    entries = [listed(RELOAD), listed(ACCEPTED), listed(replace(FAILED, state=State.NOTIFYING))]
+
+    joins = pressed(lists.running(entries, 3, 120, Viewer(BEN, OPS)))
+    assert joins == [("Notify me about sdxl", Action.JOIN, "r4x7", OPS)] * 2
+    assert pressed(lists.running(entries, 3, 120, Viewer(BEN))) == []
+
+
+def test_what_ended_a_while_ago_can_be_reloaded_again() -> None:
+    """Five times as long ago as a reload takes, not before."""
+    soon, later = (listed(replace(DONE, model_id=id_), now=NOON + 122 + ago) for id_, ago in (("a", 599), ("b", 600)))
+
+    again = pressed(lists.history([soon, later], 120, Viewer(BEN, OPS)))
+    assert again == [("Reload b again", Action.AGAIN, "b", OPS)]
+    assert pressed(lists.history([later], 120, Viewer(BEN))) == []
+    assert pressed(lists.history([replace(later, reload=ACCEPTED)], 120, Viewer(BEN, OPS))) == []
+
+
+def test_what_failed_can_be_tried_again_at_once() -> None:
+    """With the models that may have been meant first."""
+    again = pressed(lists.history([listed(FAILED)], 120, Viewer(BEN, OPS)))
+
+    assert [(label, model) for label, _, model, _ in again] == [("Reload sd-xl", "sd-xl"), ("Try sdxl again", "sdxl")]
+
+
+def test_a_reminder_in_a_list_says_when() -> None:
+    """Or that it was given."""
+    due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
+    on = "<!date^1700568120^{date_short} at {time}|21 Nov at 12:02 UTC>"
+
+    assert lists.reminder_line(due) == f"`sdxl` · I'll remind you on {on}"
+    assert lists.reminder_line(replace(due, due_at=None)) == "`sdxl` · already reminded; again after the next reload"
