@@ -27,9 +27,9 @@ from bot.handlers.replies import Replies
 from bot.handlers.requests import Requests
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
+from bot.ops import metrics
 from bot.ops.health import add_health, add_metrics
 from bot.ops.logging import Redactor
-from bot.ops.metrics import Metrics
 from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, quiet
 from bot.slack.http import SlackEndpoint
@@ -60,7 +60,6 @@ class App:
         clock = SteadyClock()
         self._database = Database(settings.database_url, clock, timing)
         self._at_stop(self._database.stop)
-        self._metrics = Metrics()
         self._slack = self._slack_client()
         self._user_groups = UserGroups(settings.allowed_groups, clock)
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
@@ -132,7 +131,7 @@ class App:
         session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         self._at_stop(session.close)
         return SlackClient(
-            session, settings.slack_bot_token, settings.slack_api_url, self._metrics.posting, settings.proxy_for
+            session, settings.slack_bot_token, settings.slack_api_url, metrics.slack_call, settings.proxy_for
         )
 
     def _modelslab_client(self) -> ModelsLab:
@@ -149,8 +148,7 @@ class App:
         return Worker(
             self._database,
             secrets.token_hex(8),
-            Jobs(modelslab, delivery, nearest, self._metrics, settings.reload_seconds, timing),
-            self._metrics,
+            Jobs(modelslab, delivery, nearest, settings.reload_seconds, timing),
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
             on_change=self._home_tabs.changed,
@@ -160,7 +158,7 @@ class App:
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
         requests = self.requests
-        access, audit = Access(self._allowlist), AuditTrail(requests, self._metrics)
+        access, audit = Access(self._allowlist), AuditTrail(requests)
         replies = self._replies = Replies(self._slack, self._home_tabs)
         opener = Picker(replies, self._catalog, self._allowlist)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"))
@@ -213,10 +211,11 @@ class App:
         return "ok"
 
     async def _scrape(self) -> bytes:
-        in_flight = float("nan")
+        metrics.WORKER_IDLE.set(self.worker.idle_seconds)
+        metrics.IN_FLIGHT.set(float("nan"))
         with suppress(DatabaseUnavailable):
-            in_flight = (await self.requests.running())[1]
-        return self._metrics.text(in_flight=in_flight, idle=self.worker.idle_seconds)
+            metrics.IN_FLIGHT.set((await self.requests.running())[1])
+        return metrics.text()
 
 
 async def run(settings: Settings, timing: Timing = Timing()) -> None:

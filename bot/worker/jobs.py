@@ -27,7 +27,7 @@ from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Ou
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError, SlackPermanentError
 from bot.modelslab.client import ModelsLab
-from bot.ops.metrics import Metrics
+from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivery
@@ -49,7 +49,6 @@ class Jobs:
         modelslab: ModelsLab,
         delivery: Delivery,
         similar: Callable[[str], Awaitable[Sequence[str]]],
-        metrics: Metrics,
         reload_seconds: float,
         timing: Timing = Timing(),
     ) -> None:
@@ -57,7 +56,6 @@ class Jobs:
         self._modelslab = modelslab
         self._delivery = delivery
         self._similar = similar
-        self._metrics = metrics
         self._reload_seconds = reload_seconds
         self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
@@ -92,16 +90,16 @@ class Jobs:
             case _:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
                 log.error("undeliverable", **describe(error), users=users)
-                self._metrics.undeliverable()
+                metrics.UNDELIVERABLE.inc()
                 return GiveUp()
 
     # Calls
 
     async def _call(self, claim: Claim) -> Outcome:
-        with self._metrics.calling():
+        with metrics.modelslab_call():
             await self._modelslab.reload(claim.reload.model_id)
         log.info("call_accepted")
-        self._metrics.accepted()
+        metrics.RELOADS.labels("accepted").inc()
         return Accepted(self._reload_seconds)
 
     def _failed(self, error: ReloadModelError | None) -> Failed:
@@ -109,7 +107,7 @@ class Jobs:
         if isinstance(error, ModelsLabError):
             failed = Failed(error.failure, error.said, error.unknown)
         log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
-        self._metrics.failed(failed.failure)
+        metrics.RELOADS.labels(failed.failure).inc()
         return failed
 
     # Status messages
@@ -225,7 +223,9 @@ class Jobs:
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
         late = _lateness(claim)
         log.info("notified", via=via, users=[one.user_id for one in recipients], late=late)
-        self._metrics.notified(via, None if claim.reload.failure else late)
+        metrics.FOLLOW_UPS.labels(via).inc()
+        if claim.reload.failure is None:
+            metrics.FOLLOW_UP_LATE.observe(late)
 
     # Reminders
 
