@@ -2,20 +2,23 @@
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bot.core.command import COMMAND, Command, Pick, ReloadModel, Word, parse
+from bot.core.command import Command, Pick, ReloadModel, Word, parse
 from bot.errors import Refused
 from bot.handlers.access import Access, Next, identify
 from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.picker import Picker
 from bot.handlers.requests import Requests, acknowledgement, request_for
+from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields, SlashCommand
 from bot.ui import messages
 from bot.ui.messages import Message
 
 
-def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker) -> None:
-    """Register the listener for the slash command."""
+def register(
+    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, name: str = COMMAND
+) -> None:
+    """Register the listener for the slash command of this name."""
 
     async def parsed(command: Fields, context: AsyncBoltContext, next_: Next) -> None:
         """Read what was typed. A slip is answered later, and only to people who are allowed to reload."""
@@ -35,7 +38,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
         else:
             await access.in_channel(context, next_)
 
-    @app.command(COMMAND, middleware=[parsed, allowed])
+    @app.command(name, middleware=[parsed, allowed])
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
         invocation: SlashCommand = context["invocation"]
         wanted: Command | Refused = context["wanted"]
@@ -47,7 +50,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 picker.open(
                     invocation.trigger_id,
                     invocation.person.channel_id,
-                    otherwise=(invocation.response_url, Message(messages.HELP)),
+                    otherwise=(invocation.response_url, Message(messages.help_text(name))),
                 )
                 await ack()
             case ReloadModel(model_id):
@@ -56,16 +59,16 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 audit.requested(context, asked)
                 await ack(acknowledgement(context, asked, requests.reload_seconds), response_type="ephemeral")
             case _:
-                shown = await _shown(requests, wanted, invocation.person.channel_id)
+                shown = await _shown(requests, wanted, invocation.person.channel_id, name)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
 
 
-async def _shown(requests: Requests, word: Word, channel_id: str) -> Message:
+async def _shown(requests: Requests, word: Word, channel_id: str, command: str) -> Message:
     """The answer to a word; its buttons are for the channel in which it was typed."""
     if word is Word.HELP:
-        return Message(messages.HELP)
+        return Message(messages.help_text(command))
     if word is Word.STATUS:
         entries, count = await requests.running()
         return messages.in_flight(entries, count, requests.reload_seconds, channel_id)

@@ -6,25 +6,33 @@ from slack_bolt.error import BoltUnhandledRequestError
 from slack_bolt.response import BoltResponse
 
 from bot.core.command import Pick
+from bot.core.text import harmless
 from bot.errors import CommitUncertain, DatabaseUnavailable, Malformed, Refusal, Refused
 from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.replies import Replies
+from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
+_COMMAND_SHOWN = 40
+
 log = structlog.get_logger(__name__)
 
 
-def register(app: AsyncApp, audit: AuditTrail, replies: Replies) -> None:
-    """Register the error handler, for listeners and their middleware."""
+def register(app: AsyncApp, audit: AuditTrail, replies: Replies, command: str = COMMAND) -> None:
+    """Register the error handler, for listeners and their middleware; command is the name of the slash command."""
 
     @app.error
     async def answer(error: Exception, body: Fields, context: AsyncBoltContext, ack: AsyncAck) -> BoltResponse:
         """Raises Malformed for what is wrong with the request itself; see bot.handlers.bolt.dispatch."""
         if isinstance(error, BoltUnhandledRequestError):
+            if "command" in body:
+                typed = harmless(payloads.text(body, "command"), _COMMAND_SHOWN)
+                log.warning("unknown_command", command=typed, expected=command)
+                return await ack(messages.other_command(typed, command), response_type="ephemeral")
             payloads.ignorable(body)
             return BoltResponse(status=200)
         if "person" not in context:  # no listener has read it: it is Bolt that cannot, or one of our readers
@@ -34,10 +42,10 @@ def register(app: AsyncApp, audit: AuditTrail, replies: Replies) -> None:
         if kind == "block_suggestion":
             return await ack(options=[])
         audit.record(context, refused.reason, rule=refused.rule)
-        text = sentence(refused)
+        text = sentence(refused, command)
         if "invocation" in context:
             bare = isinstance(context["wanted"], Pick)
-            return await ack(f"{messages.HELP}\n{text}" if bare else text, response_type="ephemeral")
+            return await ack(f"{messages.help_text(command)}\n{text}" if bare else text, response_type="ephemeral")
         if kind == "view_submission":
             return await ack(response_action="update", view=views.notice(text))
         if kind == "block_actions":

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -115,9 +116,10 @@ class ModelsLab:
             ) as response:
                 return response, await _read(response, limit)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error)) from None
+            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=urlsplit(self._url).netloc) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True) from None
+            host = urlsplit(self._url).netloc
+            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=host) from None
 
     def _judged(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
         """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""

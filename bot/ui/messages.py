@@ -22,6 +22,7 @@ from bot.core.models import (
 )
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
+from bot.settings import COMMAND
 from bot.ui import blocks
 from bot.ui.buttons import Action, Button
 from bot.ui.reasons import FAILURES, either
@@ -88,13 +89,20 @@ def _listed(*lines: Line) -> Message:
     return Message("\n".join(line.text for line in lines), lines=lines)
 
 
-HELP = """\
+def help_text(command: str = COMMAND) -> str:
+    """The answer to the slash command's help."""
+    return f"""\
 ModelsLab takes a model off its servers after 7 idle days. I bring it back and say when.
-• `/reload-model` lets you pick a model, and where to announce it
-• `/reload-model sdxl` reloads the model `sdxl`, and mentions you when it should be ready
-• `/reload-model status` lists what is being reloaded
-• `/reload-model history` lists the last ten reloads
-• `/reload-model "status"`, quoted, is always a model id"""
+• `{command}` lets you pick a model, and where to announce it
+• `{command} sdxl` reloads the model `sdxl`, and mentions you when it should be ready
+• `{command} status` lists what is being reloaded
+• `{command} history` lists the last ten reloads
+• `{command} "status"`, quoted, is always a model id"""
+
+
+def other_command(typed: str, command: str) -> str:
+    """The answer to a slash command of the same app that isn't this bot's."""
+    return f"I don't answer to {code(typed)}. Use `{command}`, or ask the operator to check `SLASH_COMMAND`."
 
 
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:

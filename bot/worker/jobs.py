@@ -4,6 +4,7 @@ What is recorded, and what becomes of an error, is decided in bot.worker.loop.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
@@ -37,6 +38,12 @@ SIMILAR_LIMIT = 3
 
 EDITS_PER_MINUTE = 40
 """Moves of all bars of this process; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
+
+_LEVELS = {
+    Failure.UNKNOWN_MODEL: logging.INFO,  # somebody's typo
+    **dict.fromkeys((Failure.KEY, Failure.CREDITS, Failure.PLAN, Failure.NO_SENSE, Failure.INTERNAL), logging.ERROR),
+}
+"""How urgent a failed reload is to the operator; what isn't here is ModelsLab's trouble, and may pass."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +92,7 @@ class Jobs:
                 log.info("status_dropped", **describe(error))
                 return Done()
             case JobKind.NOTIFY if isinstance(error, SlackPermanentError):
-                log.warning("channel_unreachable", code=error.code)
+                log.info("channel_unreachable", reason=error.code)
                 return Notified()
             case _:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
@@ -106,7 +113,8 @@ class Jobs:
         failed = Failed(Failure.INTERNAL, unknown=True)
         if isinstance(error, ModelsLabError):
             failed = Failed(error.failure, error.said, error.unknown)
-        log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
+        level = _LEVELS.get(failed.failure, logging.WARNING)
+        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
         metrics.RELOADS.labels(failed.failure).inc()
         return failed
 
@@ -252,7 +260,7 @@ def _lateness(claim: Claim) -> float:
 def describe(error: BaseException | None) -> dict[str, str]:
     """What the log says of an error, or of too many crashes."""
     if isinstance(error, SlackError):
-        return {"reason": error.code}
+        return {"reason": error.code, "host": error.host}
     if isinstance(error, ModelsLabError):
-        return {"reason": error.failure.value, "said": error.said}
+        return {"reason": error.failure.value, "said": error.said, "host": error.host}
     return {"reason": "crashes" if error is None else type(error).__name__}

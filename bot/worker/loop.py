@@ -71,6 +71,8 @@ class Worker:
         self._awake = asyncio.Event()
         self._stopping = False
         self._turned_at = 0.0
+        self.fault = ""
+        """Why the last turn got nowhere, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
@@ -112,11 +114,13 @@ class Worker:
             self._awake.clear()
             wait = self._timing.look
             try:
-                with suppress(DatabaseUnavailable):
-                    wait = min(await self._start_due(), self._timing.look)
-                self._turned_at = monotonic()
-            except Exception:  # /healthz fails if every turn ends like this
+                wait = min(await self._start_due(), self._timing.look)
+                self.fault, self._turned_at = "", monotonic()
+            except DatabaseUnavailable as error:
+                self.fault, self._turned_at = f"can't work: {error}", monotonic()
+            except Exception as error:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
+                self.fault = f"fails: {type(error).__name__}"
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait)
             await asyncio.sleep(self._timing.gather)

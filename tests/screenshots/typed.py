@@ -40,7 +40,7 @@ def _said() -> Iterator[tuple[str, Message]]:
         [ListedReload(_FLYING, asker[0], 400, _LATER)] * 20,
         [ListedReload(_OVER, asker[0], 400, _LATER)] * 10,
     )
-    yield "help", Message(messages.HELP)
+    yield "help", Message(messages.help_text())
     yield "reloading", Message(messages.reloading(_FLYING, 120))
     yield "joined", Message(messages.joined(_FLYING, crowd[0], crowd[1].user_id, MODELS, 120))
     yield "will_remind", Message(messages.will_remind(_REMINDERS[0]))

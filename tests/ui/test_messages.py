@@ -64,7 +64,7 @@ def everything_said(reload: Reload = ACCEPTED, said: str = "because") -> dict[st
     return {name: message.text for name, message in every_message(reload, said).items()} | {
         "reloading": messages.reloading(reload, 120),
         "joined": messages.joined(reload, ADA_ASKED, BEN, MODELS, 120),
-        "help": messages.HELP,
+        "help": messages.help_text(),
     }
 
 
