@@ -29,6 +29,8 @@ EVERYONE = "*"
 
 COMMAND = "/reload-model"
 """The slash command, unless SLASH_COMMAND says otherwise."""
+SLASH_COMMAND = re.compile(r"/[\w-]{1,31}")
+"""https://docs.slack.dev/reference/app-manifest"""
 
 N = TypeVar("N", int, float)
 
@@ -250,7 +252,7 @@ class _Reader:
 
     def command(self) -> str:
         text = self.get("SLASH_COMMAND", COMMAND)
-        if not re.fullmatch(r"/[\w-]{1,31}", text):  # https://docs.slack.dev/reference/app-manifest
+        if not SLASH_COMMAND.fullmatch(text):
             fix = "use a slash and then up to 31 letters, digits, hyphens and underscores, as in /reload-model-dev"
             self._add("SLASH_COMMAND", f"is {_shown(text)}", fix)
         return text

@@ -6,18 +6,15 @@ from slack_bolt.error import BoltUnhandledRequestError
 from slack_bolt.response import BoltResponse
 
 from bot.core.command import Pick
-from bot.core.text import harmless
 from bot.errors import CommitUncertain, DatabaseUnavailable, Malformed, Refusal, Refused
 from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.replies import Replies
-from bot.settings import COMMAND
+from bot.settings import COMMAND, SLASH_COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
-
-_COMMAND_SHOWN = 40
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +26,9 @@ def register(app: AsyncApp, audit: AuditTrail, replies: Replies, command: str = 
     async def answer(error: Exception, body: Fields, context: AsyncBoltContext, ack: AsyncAck) -> BoltResponse:
         """Raises Malformed for what is wrong with the request itself; see bot.handlers.bolt.dispatch."""
         if isinstance(error, BoltUnhandledRequestError):
-            if "command" in body:
-                typed = harmless(payloads.text(body, "command"), _COMMAND_SHOWN)
+            typed = str(body.get("command"))
+            if SLASH_COMMAND.fullmatch(typed):
+                payloads.slash_command(body)
                 log.warning("unknown_command", command=typed, expected=command)
                 return await ack(messages.other_command(typed, command), response_type="ephemeral")
             payloads.ignorable(body)

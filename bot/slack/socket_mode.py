@@ -114,7 +114,7 @@ class SocketMode:
         except SlackError as failed:
             if failed.code in TOKEN_FAULTS | {"not_allowed_token_type"}:
                 raise CannotStart(
-                    f"SLACK_APP_TOKEN: Slack refuses it ({failed.code}): make one with the scope connections:write"
+                    f"SLACK_APP_TOKEN: Slack rejects it ({failed.code}): make one with the scope connections:write"
                 ) from failed
             raise
         return str(answer.get("url", ""))

@@ -229,7 +229,7 @@ async def test_a_port_that_is_taken(house: House) -> None:
     """The start ends, and names the setting."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(CannotStart, match=r"ADMIN_PORT: cannot listen on \d+ .* use a free port"),
+        pytest.raises(CannotStart, match=r"ADMIN_PORT: can't listen on port \d+ .* use a free port"),
     ):
         await house.open(ADMIN_PORT=str(taken.getsockname()[1]))
 
