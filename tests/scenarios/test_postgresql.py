@@ -41,7 +41,7 @@ async def test_what_waiting_cannot_fix_ends_the_start(
 ) -> None:
     """With 1, and with the reason, the setting and the fix in the last line, which is critical."""
     postgres.execute("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
-    postgres.execute("REVOKE CREATE ON SCHEMA public FROM public", postgres_url)
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM public; GRANT USAGE ON SCHEMA public TO public", postgres_url)
     bot = machine.process(DATABASE_URL=postgres_url.replace(old, new))
 
     assert await bot.run() == 1

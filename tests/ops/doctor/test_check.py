@@ -450,11 +450,13 @@ async def test_a_check_that_breaks_hides_no_other() -> None:
 
 
 def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
-    """Threads can't be stopped, but they can be left behind."""
+    """Threads can't be stopped, but they can be left behind. One that fails says so."""
     release, before = threading.Event(), threading.enumerate()
 
     async def wait() -> None:
         asyncio.get_running_loop().set_default_executor(check.DaemonThreads())
+        with pytest.raises(socket.gaierror):
+            await asyncio.get_running_loop().getaddrinfo("x", 1, flags=socket.AI_NUMERICHOST)
         waiting = asyncio.ensure_future(asyncio.to_thread(release.wait, 60))
         await asyncio.wait([waiting], timeout=0.01)
 
