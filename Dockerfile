@@ -44,7 +44,9 @@ RUN install --directory --owner=10001 --group=10001 --mode=1777 /data
 
 COPY --from=build /opt/venv /opt/venv
 
+# HOST: in Socket Mode the bot would listen on the container's loopback, where no probe from outside gets through.
 ENV PATH=/opt/venv/bin:$PATH \
+    HOST=0.0.0.0 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 

@@ -27,9 +27,10 @@ from bot.handlers.replies import Replies
 from bot.handlers.requests import Requests
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
+from bot.ops import metrics
 from bot.ops.health import add_health, add_metrics
 from bot.ops.logging import Redactor
-from bot.ops.metrics import Metrics
+from bot.ops.ports import open_port
 from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, quiet
 from bot.slack.http import SlackEndpoint
@@ -60,7 +61,6 @@ class App:
         clock = SteadyClock()
         self._database = Database(settings.database_url, clock, timing)
         self._at_stop(self._database.stop)
-        self._metrics = Metrics()
         self._slack = self._slack_client()
         self._user_groups = UserGroups(settings.allowed_groups, clock)
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
@@ -94,8 +94,8 @@ class App:
         await self._database.start()
         self._background.start(self._user_groups.run(reading(self._slack)))
         if self._admin is not None:
-            await startup.open_port("ADMIN_PORT", self._admin)
-        await startup.open_port("PORT", self._web)
+            await open_port("ADMIN_PORT", self._admin)
+        await open_port("PORT", self._web)
         started_at = await startup.open_database(self._database, self._timing)
         self._opened = True
         self.worker.start(started_at)
@@ -105,18 +105,22 @@ class App:
         log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
 
     async def stop(self, *, drain: float = 0.0) -> None:
-        """Stop the parts, the last started first: running jobs, Slack's connection, the port, the database.
+        """Stop as close() does, and log it.
 
         For drain seconds at least the port still takes commands while /readyz says that it is about to close. What
         comes in then is committed as always, and another replica or the next start carries it out.
         """
         log.info("stopping")
         self._web.closing = True
+        await self.close(drain=drain)
+        log.info("stopped")
+
+    async def close(self, *, drain: float = 0.0) -> None:
+        """End the parts, the last started first: running jobs, Slack's connection, the port, the database."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.exit):
                 await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
-        log.info("stopped")
 
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
         self._closing.push_async_callback(stop)
@@ -132,7 +136,7 @@ class App:
         session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         self._at_stop(session.close)
         return SlackClient(
-            session, settings.slack_bot_token, settings.slack_api_url, self._metrics.posting, settings.proxy_for
+            session, settings.slack_bot_token, settings.slack_api_url, metrics.slack_call, settings.proxy_for
         )
 
     def _modelslab_client(self) -> ModelsLab:
@@ -149,8 +153,7 @@ class App:
         return Worker(
             self._database,
             secrets.token_hex(8),
-            Jobs(modelslab, delivery, nearest, self._metrics, settings.reload_seconds, timing),
-            self._metrics,
+            Jobs(modelslab, delivery, nearest, settings.reload_seconds, timing),
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
             on_change=self._home_tabs.changed,
@@ -160,15 +163,16 @@ class App:
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
         requests = self.requests
-        access, audit = Access(self._allowlist), AuditTrail(requests, self._metrics)
+        access, audit = Access(self._allowlist), AuditTrail(requests)
         replies = self._replies = Replies(self._slack, self._home_tabs)
         opener = Picker(replies, self._catalog, self._allowlist)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"))
-        commands.register(app, access, requests, audit, opener)
+        command = self._settings.slash_command
+        commands.register(app, access, requests, audit, opener, command)
         buttons.register(app, access, requests, audit, replies, opener)
         picker.register(app, access, requests, audit, opener)
         home_tab.register(app, self._home_tabs)
-        errors.register(app, audit, replies)
+        errors.register(app, audit, replies, command)
         return app
 
     def _socket_mode(self) -> SocketMode:
@@ -192,11 +196,12 @@ class App:
         return {"worker": "ok" if idle < self._timing.stuck else f"has not turned for {idle:.0f} s"}
 
     async def _readiness(self) -> Mapping[str, str]:
-        """Whether a command would be taken now."""
+        """Whether a command would be taken now, and carried out."""
         signed_in = self._allowlist.home is not None
         connected = signed_in if self._socket is None else await self._socket.connected()
         parts = {
             "database": await self._database_state(),
+            "worker": self.worker.fault or (await self._health())["worker"],
             "slack": "ok" if connected else "not connected",
             "token": self._slack.token_fault or ("ok" if signed_in else "not checked yet"),
         }
@@ -213,10 +218,11 @@ class App:
         return "ok"
 
     async def _scrape(self) -> bytes:
-        in_flight = float("nan")
+        metrics.WORKER_IDLE.set(self.worker.idle_seconds)
+        metrics.IN_FLIGHT.set(float("nan"))
         with suppress(DatabaseUnavailable):
-            in_flight = (await self.requests.running())[1]
-        return self._metrics.text(in_flight=in_flight, idle=self.worker.idle_seconds)
+            metrics.IN_FLIGHT.set((await self.requests.running())[1])
+        return metrics.text()
 
 
 async def run(settings: Settings, timing: Timing = Timing()) -> None:
@@ -227,12 +233,10 @@ async def run(settings: Settings, timing: Timing = Timing()) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(told_to_stop.wait())
-    try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            await stopping
-    finally:
-        starting.cancel()
-        stopping.cancel()
-        await app.stop(drain=0.0 if settings.socket_mode else timing.drain)
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and starting.exception() is not None:
+        await app.close()
+        starting.result()
+    await stopping
+    starting.cancel()
+    await app.stop(drain=0.0 if settings.socket_mode else timing.drain)

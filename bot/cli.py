@@ -16,6 +16,7 @@ import structlog
 from bot import __version__, settings
 from bot.errors import CannotStart
 from bot.ops import logging as logs
+from bot.slack import manifest
 
 EXIT_CANNOT_START = 1
 EXIT_SETTINGS = 2
@@ -24,6 +25,8 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE, as of a program that the signal ended."""
 
 DOTENV = Path(".env")
+
+log = structlog.get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,20 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser("try", help="run the bot with a sandbox Slack and ModelsLab on this machine")
     sandbox.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
     sandbox.set_defaults(command=_try)
-    manifest = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
-    manifest.add_argument("--url", type=_https, help="for HTTP mode: the bot's URL, such as https://bot.example.com")
-    manifest.add_argument("--groups", action="store_true", help="for user groups in ALLOWED_USERS")
-    manifest.set_defaults(command=_manifest)
-    check = commands.add_parser("check", help="check the settings, the database, Slack and ModelsLab")
+    printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
+    printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's URL, such as https://bot.example.com")
+    printed.add_argument("--groups", action="store_true", help="for user groups in ALLOWED_USERS")
+    printed.set_defaults(command=_manifest)
+    check = commands.add_parser("check", help="check the settings, the ports, the database, Slack and ModelsLab")
     check.add_argument("--who", type=_person, metavar="ID", help="only check whether this person can reload models")
-    check.add_argument("--balance", action="store_true", help="show the ModelsLab account's balance, too")
-    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--balance", action="store_true", help="also show the ModelsLab account's balance")
+    check.add_argument("--verbose", action="store_true", help="also list the settings that are right")
+    check.add_argument("--json", action="store_true", help="print JSON, for programs")
     check.set_defaults(command=_check)
     audit = commands.add_parser("audit", help="list who asked for what, and what came of it")
-    audit.add_argument("--since", type=_ago, default=_ago("7d"), help="how far back: 30m, 12h, 7d, 2w (default: 7d)")
+    audit.add_argument("--since", type=_ago, default="7d", help="how far back: 30m, 12h, 7d, 2w (default: 7d)")
     form = audit.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", const="json", dest="form", help="one object per line")
-    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="print one JSON object per line")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV, for spreadsheets")
     audit.set_defaults(command=_audit, form="table")
     health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
     health.add_argument("--ready", action="store_true", help="ask whether it can take commands")
@@ -84,9 +88,10 @@ def _seconds(text: str) -> float:
 
 
 def _https(text: str) -> str:
+    """The bot's address, with or without the path that Slack calls there."""
     if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
         raise argparse.ArgumentTypeError(f"{text} isn't an https:// URL, which Slack requires")
-    return text.rstrip("/")
+    return text.rstrip("/").removesuffix(manifest.EVENTS_PATH).rstrip("/")
 
 
 def _ago(text: str) -> float:
@@ -108,18 +113,19 @@ def _run(_options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config, problems = settings.read(os.environ, DOTENV, terminal=sys.stderr.isatty())
     if problems:
-        return _explain(problems)
+        return _explain(problems, "Can't start. ")
     logs.configure(config.log_level, config.log_format, config.secrets)
     from bot import app  # noqa: PLC0415 - slow to import, and of no use with wrong settings
 
     try:
         asyncio.run(app.run(config))
     except CannotStart as error:
-        return _cannot_start(logs.Redactor(config.secrets)(f"reload-model-bot can't start: {error}"))
-    except Exception:  # noqa: BLE001 - Python itself would print it with whatever secrets it holds
-        structlog.get_logger(__name__).critical("crashed", exc_info=True)
-        return EXIT_CANNOT_START
-    return 0
+        log.critical("cannot_start", reason=str(error))
+    except Exception:
+        log.critical("crashed", exc_info=True)
+    else:
+        return 0
+    return EXIT_CANNOT_START
 
 
 def _try(options: argparse.Namespace) -> int:
@@ -130,9 +136,10 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> int:
-    from bot.slack import manifest  # noqa: PLC0415 - of no use to the other commands
-
-    sys.stdout.write(manifest.text(options.url, groups=options.groups))
+    config, problems = settings.read(os.environ, DOTENV)
+    if wrong := _that_matter(problems, "SLASH_COMMAND"):
+        return _explain(wrong)
+    sys.stdout.write(manifest.text(options.url, groups=options.groups, command=config.slash_command))
     return 0
 
 
@@ -141,9 +148,8 @@ def _check(options: argparse.Namespace) -> int:
 
     config, problems = settings.read(os.environ, DOTENV)
     logs.configure("CRITICAL", "console", config.secrets)  # the results say what is wrong
-    return check.main(
-        sys.stdout, config, problems, who=options.who or "", balance=options.balance, as_json=options.json
-    )
+    form = "json" if options.json else "verbose" if options.verbose else "brief"
+    return check.main(sys.stdout, config, problems, who=options.who or "", balance=options.balance, form=form)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -155,7 +161,8 @@ def _audit(options: argparse.Namespace) -> int:
     try:
         audit.write(sys.stdout, config, since=options.since, form=options.form)
     except CannotStart as error:
-        return _cannot_start(f"reload-model-bot audit: {error}")
+        sys.stderr.write(f"reload-model-bot audit: {error}\n")
+        return EXIT_CANNOT_START
     return 0
 
 
@@ -174,17 +181,12 @@ def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[
     return [problem for problem in problems if problem.setting in names or problem.setting not in settings.NAMES]
 
 
-def _explain(problems: Sequence[settings.Problem]) -> int:
+def _explain(problems: Sequence[settings.Problem], begin: str = "") -> int:
     """Say where the settings come from, and every problem with its fix."""
     dotenv = DOTENV.absolute()
     if dotenv.is_file():
-        first = f"Can't start. Fix these settings in {dotenv} or the environment (see .env.example):"
+        first = f"{begin}Fix these settings in {dotenv} or the environment (see .env.example):"
     else:
-        first = f"Can't start. There is no {dotenv}: copy .env.example to .env, or set these in the environment:"
+        first = f"{begin}There is no {dotenv}: copy .env.example to .env, or set these in the environment:"
     sys.stderr.write("".join(f"{line}\n" for line in (first, *(f"- {problem}" for problem in problems))))
     return EXIT_SETTINGS
-
-
-def _cannot_start(reason: str) -> int:
-    sys.stderr.write(f"{reason}\n")
-    return EXIT_CANNOT_START

@@ -79,7 +79,11 @@ class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it pr
 
 
 class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names the state of the database
-    """The database cannot be reached, is locked or full, or did not commit in time."""
+    """The database cannot be reached, is locked or full, or did not commit in time; sqlstate is PostgreSQL's code."""
+
+    def __init__(self, message: str = "", sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
 
 
 class CommitUncertain(DatabaseUnavailable):
@@ -111,14 +115,15 @@ class ModelsLabError(ReloadModelError):
     """ModelsLab did not accept a reload.
 
     said is ModelsLab's own text, redacted and bounded but not escaped; unknown is True where the request may have been
-    carried out all the same.
+    carried out all the same; host is the one that could not be reached, if that is what happened.
     """
 
-    def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False) -> None:
+    def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "") -> None:
         super().__init__(f"{failure}: {said}" if said else failure.value)
         self.failure = failure
         self.said = said
         self.unknown = unknown
+        self.host = host
 
 
 class ModelsLabPermanentError(ModelsLabError):
@@ -128,17 +133,23 @@ class ModelsLabPermanentError(ModelsLabError):
 class ModelsLabRetryableError(ModelsLabError):
     """The same request may be accepted later; wait is the pause that ModelsLab asked for, in seconds."""
 
-    def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, wait: float | None = None) -> None:
-        super().__init__(failure, said, unknown=unknown)
+    def __init__(
+        self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
+    ) -> None:
+        super().__init__(failure, said, unknown=unknown, host=host)
         self.wait = wait
 
 
 class SlackError(ReloadModelError):
-    """Slack did not take a message; code is Slack's own error code, or a word for what happened instead."""
+    """Slack did not take a message; code is Slack's own error code, or a word for what happened instead.
+
+    host is the one that could not be reached, if that is what happened.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+        self.host = ""
 
 
 class SlackPermanentError(SlackError):

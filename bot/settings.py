@@ -5,17 +5,18 @@ A problem names its setting and the fix. It never shows the value of a secret.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 from dotenv import dotenv_values
 
 from bot.errors import SettingsError
-from bot.urls import database_fault, is_loopback, passwords, split_http
+from bot.urls import database_fault, is_loopback, passwords, proxy_fault, service_fault
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
@@ -25,6 +26,13 @@ GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,24}", re.ASCII)
 
 EVERYONE = "*"
+
+COMMAND = "/reload-model"
+"""The slash command, unless SLASH_COMMAND says otherwise."""
+SLASH_COMMAND = re.compile(r"/[\w-]{1,31}")
+"""https://docs.slack.dev/reference/app-manifest"""
+
+N = TypeVar("N", int, float)
 
 
 class Problem(NamedTuple):
@@ -46,6 +54,7 @@ class Settings:
     slack_app_token: str = field(repr=False)
     slack_signing_secret: str = field(repr=False)
     slack_api_url: str
+    slash_command: str
     modelslab_api_key: str = field(repr=False)
     modelslab_url: str
     modelslab_concurrency: int
@@ -128,24 +137,25 @@ def read(
         slack_app_token=reader.app_token(),
         slack_signing_secret=reader.signing_secret(),
         slack_api_url=reader.url("SLACK_API_URL", "https://slack.com/api/").rstrip("/") + "/",
+        slash_command=reader.command(),
         modelslab_api_key=reader.secret("MODELSLAB_API_KEY", "copy the API key from ModelsLab's dashboard"),
         modelslab_url=reader.url("MODELSLAB_URL", "https://modelslab.com").rstrip("/"),
-        modelslab_concurrency=reader.integer("MODELSLAB_CONCURRENCY", 4, 1, 100),
-        allowed_users=reader.people(),
-        allowed_channels=reader.channels(),
-        commands_per_person=reader.integer("COMMANDS_PER_PERSON", 30, 0, 10000),
-        max_in_flight=reader.integer("MAX_IN_FLIGHT", 100, 0, 10000),
-        reload_seconds=reader.number("RELOAD_SECONDS", 120, 0, 86400),
+        modelslab_concurrency=reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100),
+        allowed_users=frozenset(reader.people()),
+        allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel's ID", _CHANNEL_FIX))),
+        commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
+        max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
+        reload_seconds=reader.number("RELOAD_SECONDS", 120.0, 0, 86400),
         database_url=reader.database(),
-        host=reader.get("HOST", "0.0.0.0"),  # noqa: S104 - inside a container, the engine decides who reaches it
-        port=reader.integer("PORT", 3000, 0, 65535),
+        host=reader.host(),
+        port=reader.number("PORT", 3000, 0, 65535),
         admin_port=reader.admin_port(),
         https_proxy=reader.proxy("HTTPS_PROXY"),
         http_proxy=reader.proxy("HTTP_PROXY"),
         no_proxy=reader.get("no_proxy") or reader.get("NO_PROXY"),
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
         log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
-        history_days=reader.integer("HISTORY_DAYS", 90, 1, 36500),
+        history_days=reader.number("HISTORY_DAYS", 90, 1, 36500),
     )
     return settings, [*unreadable, *_misspelled(env, in_file), *reader.problems]
 
@@ -198,14 +208,11 @@ class _Reader:
         self.problems.append(Problem(name, text, fix))
 
     def get(self, name: str, default: str = "") -> str:
-        """The value; an empty one counts as not set. Spaces and matching quotes around it aren't part of it.
+        """The value; an empty one counts as not set. Spaces, matching quotes and a comment aren't part of it.
 
-        docker run --env-file and kubectl --from-env-file keep the quotes.
+        docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env.
         """
-        value = self._values.get(name, "").strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1].strip()
-        return value or default
+        return _AROUND.sub(r"\2", self._values.get(name, "").strip()).strip() or default
 
     def _is_given(self, name: str) -> bool:
         """Whether it is set, or was meant to be: a file that can't be read has been reported already."""
@@ -213,9 +220,12 @@ class _Reader:
 
     def secret(self, name: str, fix: str) -> str:
         value = self.get(name)
+        other = next((other for other, (prefix, _) in _TOKENS.items() if value.startswith(prefix)), name)
         if not self._is_given(name):
             self._add(name, "is missing", fix)
-        elif not value.isprintable() or not value.isascii():
+        elif other != name:
+            self._add(name, f"holds a token that starts with {_TOKENS[other][0]}", f"swap it with {other}")
+        elif not value.isprintable() or not value.isascii() or " " in value:
             self._add(name, "has characters that no key has", "copy it again")
         return value
 
@@ -224,10 +234,8 @@ class _Reader:
         prefix, fix = _TOKENS[name]
         value = self.secret(name, fix)
         if value.startswith(("xoxe.", "xoxe-")):
-            self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _NO_ROTATION)
-        elif other := [other for other in _TOKENS if other != name and value.startswith(_TOKENS[other][0])]:
-            self._add(name, f"holds a token that starts with {_TOKENS[other[0]][0]}", f"swap it with {other[0]}")
-        elif value and not value.startswith(prefix):
+            self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _ROTATION_FIX)
+        elif value and not value.startswith(tuple(prefix for prefix, _ in _TOKENS.values())):
             self._add(name, f"doesn't start with {prefix}", fix)
         elif value and not value.removeprefix(prefix).strip(".…"):
             self._add(name, "is still the placeholder of .env.example", fix)
@@ -242,34 +250,38 @@ class _Reader:
         fix = "set SLACK_APP_TOKEN (Socket Mode, recommended) or SLACK_SIGNING_SECRET (HTTP mode)"
         return self.secret("SLACK_SIGNING_SECRET", fix)
 
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        return int(self._number(name, default, low, high, int))
+    def command(self) -> str:
+        text = self.get("SLASH_COMMAND", COMMAND)
+        if not SLASH_COMMAND.fullmatch(text):
+            fix = "use a slash and then up to 31 letters, digits, hyphens and underscores, as in /reload-model-dev"
+            self._add("SLASH_COMMAND", f"is {_shown(text)}", fix)
+        return text
 
-    def number(self, name: str, default: float, low: float, high: float) -> float:
-        return self._number(name, default, low, high, float)
-
-    def _number(self, name: str, default: float, low: float, high: float, kind: type[int | float]) -> float:
+    def number(self, name: str, default: N, low: float, high: float) -> N:
+        """A number of the default's type."""
         text = self.get(name, str(default))
-        try:
-            value = float(kind(text))
-        except (ValueError, OverflowError):
-            value = float("nan")
-        if low <= value <= high:
-            return value
+        with suppress(ValueError, OverflowError):
+            if low <= (value := type(default)(text)) <= high:
+                return value
         if text.startswith("tcp://"):
             fix = f"set enableServiceLinks: false in the pod, or {name} itself"
             self._add(name, "is a Kubernetes service link", fix)
         else:
-            sort = "a whole number" if kind is int else "a number"
-            self._add(name, f"is {_shown(text)}", f"use {sort} from {low:g} to {high:g}")
+            kind = "a number" if "." in str(default) else "a whole number"
+            self._add(name, f"is {_shown(text)}", f"use {kind} from {low:g} to {high:g}")
         return default
+
+    def host(self) -> str:
+        """In Socket Mode only health is served, which is nobody's business but this machine's."""
+        everywhere = "0.0.0.0"  # noqa: S104 - in HTTP mode Slack's requests come from outside
+        return self.get("HOST", "127.0.0.1" if self._is_given("SLACK_APP_TOKEN") else everywhere)
 
     def admin_port(self) -> int | None:
         if not self.get("ADMIN_PORT"):
             return None
         if self.get("ADMIN_PORT") == self.get("PORT", "3000"):
             self._add("ADMIN_PORT", "is the same as PORT", "use another port, one that the public can't reach")
-        return self.integer("ADMIN_PORT", 0, 1, 65535)
+        return self.number("ADMIN_PORT", 0, 1, 65535)
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         text = self.get(name, default)
@@ -279,34 +291,25 @@ class _Reader:
         self._add(name, f"is {_shown(text)}", f"use one of {', '.join(choices)}")
         return default
 
-    def people(self) -> frozenset[str]:
-        ids = _list(self.get("ALLOWED_USERS"))
+    def ids(self, name: str, look: re.Pattern[str], what: str, fix: str) -> Sequence[str]:
+        ids = re.findall(r"[^,\s]+", self.get(name))
+        for wrong in ids:
+            if not look.fullmatch(wrong):
+                self._add(name, f"has {_shown(wrong)}, which isn't {what}", fix)
+        return ids
+
+    def people(self) -> Sequence[str]:
+        ids = self.ids("ALLOWED_USERS", _ALLOWED, "a Slack ID", _PERSON_FIX)
         if not ids:
             fix = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
             self._add("ALLOWED_USERS", "is missing", fix)
-        for wrong in ids:
-            if wrong != EVERYONE and not (PERSON.fullmatch(wrong) or GROUP.fullmatch(wrong)):
-                self._add("ALLOWED_USERS", f"has {_shown(wrong)}, which isn't a Slack ID", _PEOPLE_LOOK)
-        return frozenset(ids)
-
-    def channels(self) -> tuple[str, ...]:
-        ids = _list(self.get("ALLOWED_CHANNELS"))
-        for wrong in ids:
-            if not CHANNEL.fullmatch(wrong):
-                self._add("ALLOWED_CHANNELS", f"has {_shown(wrong)}, which isn't a channel's ID", _CHANNELS_LOOK)
-        return tuple(dict.fromkeys(ids))
+        return ids
 
     def url(self, name: str, default: str) -> str:
-        """The base URL of a service: https, or http on this machine."""
-        text = self.get(name, default)
-        parts = split_http(text)
-        if parts is None:
-            self._add(name, "isn't an http(s) URL", f"use one such as {default}")
-        elif not text.isprintable() or any(mark in text for mark in " @?#"):
-            self._add(name, "has more than a host and a path", f"use one such as {default}")
-        elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            self._add(name, "would send secrets unencrypted", "use https:// (http:// is for this machine only)")
-        return text
+        url = self.get(name, default)
+        if fault := service_fault(url, default):
+            self._add(name, *fault)
+        return url
 
     def proxy(self, name: str) -> str:
         """A proxy's URL. Without a scheme it is http://, as in other programs."""
@@ -314,8 +317,8 @@ class _Reader:
         if not text:
             return ""
         url = text if "://" in text else f"http://{text}"
-        if split_http(url) is None or not url.isprintable() or " " in url:
-            self._add(name, "isn't an http(s) URL", "use one such as http://proxy.example.com:3128")
+        if fault := proxy_fault(url):
+            self._add(name, *fault)
         return url
 
     def database(self) -> str:
@@ -330,18 +333,14 @@ _TOKENS = {
     "SLACK_APP_TOKEN": ("xapp-", "copy an App-Level Token (xapp-…) from Basic Information, or remove it for HTTP mode"),
 }
 # An app may not be able to turn it off again: https://docs.slack.dev/authentication/using-token-rotation
-_NO_ROTATION = (
+_ROTATION_FIX = (
     "turn it off (OAuth & Permissions on your app's page) and reinstall the app; if Slack doesn't offer that, create "
     "the app anew from manifest.yml"
 )
-_PEOPLE_LOOK = (
-    "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' IDs like S012AB3CD"
-)
-_CHANNELS_LOOK = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
-
-
-def _list(text: str) -> list[str]:
-    return [item for item in re.split(r"[,\s]+", text) if item]
+_ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
+_PERSON_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
+_CHANNEL_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
+_AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
 
 
 def _shown(text: str) -> str:

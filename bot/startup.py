@@ -1,77 +1,67 @@
-"""What has to answer before commands are taken: the ports, the database, Slack. Waits for what waiting can fix."""
+"""What has to answer before commands are taken: the database and Slack. Waits for what waiting can fix."""
 
 import asyncio
-import errno
-import socket
 from collections.abc import Mapping
 
 import structlog
 
+from bot.core import retry
 from bot.core.access import Home
 from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
-from bot.slack.server import WebServer
 from bot.storage import jobs
 from bot.storage.database import Database
-
-_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What the system says of an address that is another machine's, or of a kind that it does not have."""
+from bot.storage.faults import fix_for
 
 log = structlog.get_logger(__name__)
-
-
-async def open_port(setting: str, server: WebServer) -> None:
-    """Listen on the port of a setting. Raises CannotStart."""
-    try:
-        await server.start()
-    except (OSError, ValueError) as error:  # ValueError: a name that no name server can be asked for
-        reason = (error.strerror if isinstance(error, OSError) else "") or "not a host's name"
-        if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
-            fix = "use an address of this machine, or 0.0.0.0 for all of them"
-            raise CannotStart(f"HOST: cannot listen at {server.host} ({reason}): {fix}") from error
-        raise CannotStart(f"{setting}: cannot listen on {server.port} ({reason}): use a free port") from error
 
 
 async def open_database(database: Database, timing: Timing) -> float:
     """Create or upgrade the tables, however long the database is unavailable, and return the time now.
 
-    Raises CannotStart for an SQLite file that cannot be used.
+    Raises CannotStart for what waiting can't fix.
     """
     while True:
         try:
             return await database.run(jobs.open_database)
         except DatabaseUnavailable as error:
             if database.is_sqlite and "locked" not in str(error):
-                raise CannotStart(f"DATABASE_URL: the SQLite file cannot be used: {error}") from error
+                raise CannotStart(f"DATABASE_URL: can't use the SQLite file: {error}") from error
+            if fix := fix_for(error):
+                raise CannotStart(f"DATABASE_URL: can't use PostgreSQL ({error}): {fix}") from error
         await asyncio.sleep(timing.start_retry)
 
 
 async def sign_in(slack: SlackClient, timing: Timing) -> Home:
     """Ask Slack which workspace the token is for, however long Slack is unavailable.
 
-    Raises CannotStart for a token that Slack refuses. https://docs.slack.dev/reference/methods/auth.test
+    Raises CannotStart for a token that Slack rejects. https://docs.slack.dev/reference/methods/auth.test
     """
+    tries = 0
     while True:
         try:
             answer = await slack.call("auth.test")
             home = _home(answer)
         except SlackError as error:
             if error.code in TOKEN_FAULTS:
-                raise CannotStart(
-                    f"SLACK_BOT_TOKEN: Slack refuses it ({error.code}): copy it again from the app's page, "
-                    "OAuth & Permissions"
-                ) from error
-            log.warning("slack_away", part="auth.test", code=error.code, again_in=timing.start_retry)
+                fix = "copy it again from OAuth & Permissions on your app's page"
+                raise CannotStart(f"SLACK_BOT_TOKEN: Slack rejects it ({error.code}): {fix}") from error
+            wait = retry.growing(tries, error.wait if isinstance(error, SlackRetryableError) else None, timing)
+            log.warning("slack_away", reason=error.code, host=error.host, again_in=round(wait, 1))
         else:
-            log.info("signed_in", team=home.team_id, bot=str(answer.get("user_id") or ""))
+            log.info("signed_in", team=home.team_id or home.enterprise_id, bot=answer.get("user_id"))
             return home
-        await asyncio.sleep(timing.start_retry)
+        await asyncio.sleep(wait)
+        tries += 1
 
 
 def _home(answer: Mapping[str, object]) -> Home:
-    """The workspace of a token. Raises SlackRetryableError if the answer names none."""
+    """The workspace of a token, or the organisation of one that is installed org-wide.
+
+    Raises SlackRetryableError if the answer names neither.
+    """
     team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
-    if not (isinstance(team, str) and isinstance(enterprise, str) and team):
+    if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
         raise SlackRetryableError("no_sense")
     return Home(team, enterprise)

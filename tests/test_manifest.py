@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from bot.core.command import COMMAND
+from bot.settings import COMMAND
 from bot.slack import manifest
 from bot.ui.views import PICKER
 

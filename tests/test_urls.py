@@ -1,15 +1,14 @@
 """What a URL says about itself."""
 
-import sys
-
 import pytest
 
-from bot.urls import database_fault, is_loopback, passwords
+from bot.urls import database_fault, is_loopback, passwords, proxy_fault
 
-SPECIAL = (
+ENCODE = (
     "percent-encode special characters in the user name and the password (@ is %40, : is %3A, / is %2F, # is %23, % is "
-    "%25, a space is %20), or leave the password out and set PGPASSWORD"
+    "%25, a space is %20)"
 )
+SPECIAL = f"{ENCODE}, or leave the password out and set PGPASSWORD"
 
 
 @pytest.mark.parametrize(("host", "expected"), [("localhost", True), ("::1", True), ("::2", False), ("", False)])
@@ -26,6 +25,7 @@ def test_loopback_is_known_without_dns(host: str, *, expected: bool) -> None:
         "sqlite:///reload.db?timeout=5",
         "postgres://db/reloads",
         "postgresql://bot:pw@db.example.com/reloads?sslmode=verify-full",
+        "postgresql://db/reloads?schema=public",
         "postgresql://bot:a=b&c,d[1]@db/reloads",
         "postgresql://u:@/db?host=/socket/dir",
         "postgresql:///db?host=/var/run/postgresql&ssl=true",
@@ -68,20 +68,10 @@ def test_another_postgresql_url_is_not_valid(url: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["schema", "pgbouncer"])
-def test_a_parameter_that_libpq_does_not_know(name: str) -> None:
-    """Other programs' drivers have their own."""
-    assert database_fault(f"postgresql://bot:pw@db/x?sslmode=require&{name}=public") == (
-        f"has the parameter '{name}', which PostgreSQL doesn't know",
-        "remove it; to use a schema, write options=-csearch_path%3Dname",
-    )
-
-
-def test_parameters_are_not_checked_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The start then says that it is missing."""
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-
-    assert database_fault("postgresql://db/x?schema=public") is None
+@pytest.mark.parametrize("special", ["@", "/", "#", "%z", " ", "?"])
+def test_a_special_character_in_a_proxys_password_must_be_encoded(special: str) -> None:
+    """Else a piece of it is taken for the host or the port."""
+    assert proxy_fault(f"http://user:12{special}34@proxy:3128") == ("isn't a valid URL", ENCODE)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reads the text after /reload-model, as people type it. Pure."""
+"""Reads the text after the slash command, as people type it. Pure."""
 
 import re
 import unicodedata
@@ -8,9 +8,8 @@ from enum import StrEnum
 
 from bot.errors import Refusal, Refused
 
-COMMAND = "/reload-model"
 SHORTCUT = "reload_model"
-"""The slash command, and the callback_id of the global shortcut, as the app's manifest registers them."""
+"""The callback_id of the global shortcut, as the app's manifest registers it."""
 
 # ModelsLab documents neither the characters nor the length of a model_id. This admits all that have been seen, and
 # nothing that Slack or a terminal would treat as markup.

@@ -1,7 +1,8 @@
-"""When something is tried again, and when no more. Pure, except that an HTTP date is compared with the clock."""
+"""When something is tried again, and when no more. Pure, except for a clock and chance."""
 
 import math
 from email.utils import parsedate_to_datetime
+from random import uniform
 from time import time
 
 from bot.core.models import Claim, JobKind, Stage
@@ -29,6 +30,15 @@ def wait(kind: JobKind, attempts: int, asked: float | None, timing: Timing) -> f
     if asked is not None:
         return min(max(asked, timing.post_retry), PAUSE_LIMIT)
     return min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
+
+
+def growing(tries: int, asked: float | None, timing: Timing) -> float:
+    """Seconds until a call that the start depends on is tried again: more each time, and as many as were asked for.
+
+    Replicas that start together don't call together.
+    """
+    pause = min(timing.start_retry * 2.0 ** min(tries, 10), timing.start_retry_most) * uniform(0.75, 1.0)  # noqa: S311
+    return max(pause, min(asked or 0.0, PAUSE_LIMIT))
 
 
 def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:

@@ -31,6 +31,8 @@ class Timing:
     """Between two claims, at least, so that jobs which become due together are claimed together."""
     database_retry: float = 0.5
     """Between two tries to record what came of a job."""
+    database_log: float = 60.0
+    """Between two log lines that the database is unavailable."""
     prune: float = 600.0
     """Between two looks for history that is too old."""
     stop: float = 6.0
@@ -60,7 +62,9 @@ class Timing:
     suggestions: float = 3.0
     """How long similar model IDs are looked for."""
     start_retry: float = 3.0
-    """Between two tries to reach what is unavailable at the start."""
+    """Before what is unavailable at the start is tried again for the first time; then twice as long each time."""
+    start_retry_most: float = 30.0
+    """Between two such tries, at most, unless Slack asks for more."""
     stuck: float = 15.0
     """After which a worker that has not turned is unhealthy."""
     probe: float = 1.0

@@ -6,7 +6,7 @@ from slack_bolt.async_app import AsyncBoltContext
 from bot.core.access import Person
 from bot.core.text import harmless
 from bot.handlers.requests import Requests
-from bot.ops.metrics import Metrics
+from bot.ops import metrics
 from bot.storage.history import Note
 from bot.storage.requests import Requested
 
@@ -18,9 +18,8 @@ log = structlog.get_logger(__name__)
 class AuditTrail:
     """One line for each request. The context is that of bot.handlers.access."""
 
-    def __init__(self, requests: Requests, metrics: Metrics) -> None:
+    def __init__(self, requests: Requests) -> None:
         self._requests = requests
-        self._metrics = metrics
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
@@ -36,5 +35,5 @@ class AuditTrail:
         self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
 
     def _log(self, person: Person, outcome: str, **more: str) -> None:
-        self._metrics.command(outcome)
+        metrics.COMMANDS.labels(outcome).inc()
         log.info("command", outcome=outcome, user=person.user_id, team=person.team_id, where=person.channel_id, **more)

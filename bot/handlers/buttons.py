@@ -85,7 +85,7 @@ def register(
     async def pick(ack: AsyncAck, context: AsyncBoltContext) -> None:
         button: Button = context["button"]
         press: Press = context["press"]
-        audit.record(context, Action.PICK)
+        audit.record(context, "picker")  # one word, however it was opened
         picker.open(press.trigger_id, model_id=button.of)
         replies.to_press(press, context["person"], None)
         await ack()

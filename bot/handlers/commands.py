@@ -3,21 +3,24 @@
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
 from bot.core.access import Person
-from bot.core.command import COMMAND, Command, Pick, ReloadModel, Word, parse
+from bot.core.command import Command, Pick, ReloadModel, Word, parse
 from bot.core.models import Viewer
 from bot.errors import Refused
 from bot.handlers.access import Access, Next, identify
 from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.picker import Picker
 from bot.handlers.requests import Requests, acknowledgement, request_for
+from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields, SlashCommand
 from bot.ui import lists, messages
 from bot.ui.messages import Message
 
 
-def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker) -> None:
-    """Register the listener for the slash command."""
+def register(
+    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, name: str = COMMAND
+) -> None:
+    """Register the listener for the slash command of this name."""
 
     async def parsed(command: Fields, context: AsyncBoltContext, next_: Next) -> None:
         """Read what was typed. A slip is answered later, and only to people who are allowed to reload."""
@@ -37,7 +40,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
         else:
             await access.in_channel(context, next_)
 
-    @app.command(COMMAND, middleware=[parsed, allowed])
+    @app.command(name, middleware=[parsed, allowed])
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
         invocation: SlashCommand = context["invocation"]
         wanted: Command | Refused = context["wanted"]
@@ -49,7 +52,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 picker.open(
                     invocation.trigger_id,
                     invocation.person.channel_id,
-                    otherwise=(invocation.response_url, Message(messages.HELP)),
+                    otherwise=(invocation.response_url, Message(messages.help_text(name))),
                 )
                 await ack()
             case ReloadModel(model_id):
@@ -58,17 +61,17 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
                 audit.requested(context, asked)
                 await ack(acknowledgement(context, asked, requests.reload_seconds), response_type="ephemeral")
             case _:
-                shown = await _shown(requests, wanted, invocation.person)
+                shown = await _shown(requests, wanted, invocation.person, name)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
 
 
-async def _shown(requests: Requests, word: Word, person: Person) -> Message:
+async def _shown(requests: Requests, word: Word, person: Person, command: str) -> Message:
     """The answer to a word; its buttons are for the channel in which it was typed."""
     viewer = Viewer(person.user_id, person.channel_id)
     if word is Word.HELP:
-        return Message(messages.HELP)
+        return Message(messages.help_text(command))
     if word is Word.STATUS:
         entries, count = await requests.running()
         return lists.running(entries, count, requests.reload_seconds, viewer)

@@ -9,6 +9,7 @@ from bot.core.command import Pick
 from bot.errors import CommitUncertain, DatabaseUnavailable, Malformed, Refusal, Refused
 from bot.handlers.audit_trail import AuditTrail
 from bot.handlers.replies import Replies
+from bot.settings import COMMAND, SLASH_COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
@@ -18,13 +19,18 @@ from bot.ui.reasons import sentence
 log = structlog.get_logger(__name__)
 
 
-def register(app: AsyncApp, audit: AuditTrail, replies: Replies) -> None:
-    """Register the error handler, for listeners and their middleware."""
+def register(app: AsyncApp, audit: AuditTrail, replies: Replies, command: str = COMMAND) -> None:
+    """Register the error handler, for listeners and their middleware; command is the name of the slash command."""
 
     @app.error
     async def answer(error: Exception, body: Fields, context: AsyncBoltContext, ack: AsyncAck) -> BoltResponse:
         """Raises Malformed for what is wrong with the request itself; see bot.handlers.bolt.dispatch."""
         if isinstance(error, BoltUnhandledRequestError):
+            typed = str(body.get("command"))
+            if SLASH_COMMAND.fullmatch(typed):
+                payloads.slash_command(body)
+                log.warning("unknown_command", command=typed, expected=command)
+                return await ack(messages.other_command(typed, command), response_type="ephemeral")
             payloads.ignorable(body)
             return BoltResponse(status=200)
         if "person" not in context:  # no listener has read it: it is Bolt that cannot, or one of our readers
@@ -34,10 +40,10 @@ def register(app: AsyncApp, audit: AuditTrail, replies: Replies) -> None:
         if kind == "block_suggestion":
             return await ack(options=[])
         audit.record(context, refused.reason, rule=refused.rule)
-        text = sentence(refused)
+        text = sentence(refused, command)
         if "invocation" in context:
             bare = isinstance(context["wanted"], Pick)
-            return await ack(f"{messages.HELP}\n{text}" if bare else text, response_type="ephemeral")
+            return await ack(f"{messages.help_text(command)}\n{text}" if bare else text, response_type="ephemeral")
         if kind == "view_submission":
             return await ack(response_action="update", view=views.notice(text))
         if kind == "block_actions":

@@ -93,7 +93,7 @@ class Requests:
         try:
             await self._database.run(history.add_note, note, within=self._within)
         except DatabaseUnavailable as error:
-            log.warning("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(error))
+            log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(error))
 
     async def _write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         try:

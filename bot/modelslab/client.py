@@ -74,6 +74,7 @@ class ModelsLab:
         """url is the service's base without a trailing slash; redact takes secrets out of what the service says."""
         self._session = session
         self._url = url
+        self._host = url.partition("://")[2].partition("/")[0]
         self._key = key
         self._redact = redact
 
@@ -115,9 +116,9 @@ class ModelsLab:
             ) as response:
                 return response, await _read(response, limit)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error)) from None
+            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True) from None
+            raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=self._host) from None
 
     def _judged(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
         """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""

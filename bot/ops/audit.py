@@ -6,8 +6,7 @@ It only reads, beside a running bot.
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -19,17 +18,15 @@ from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.storage import history, schema
 from bot.storage.database import reading_engine, sqlite_file
+from bot.storage.history import AuditLine
 from bot.ui.reasons import FAILURES
 
-_REFUSALS = frozenset(
+COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
+
+_REFUSED = frozenset(
     {
-        Refusal.GROUP_UNREAD,
-        Refusal.NOT_ALLOWED,
-        Refusal.NOT_READY,
-        Refusal.OTHER_WORKSPACE,
-        Refusal.TOO_MANY_COMMANDS,
-        Refusal.TOO_MANY_IN_FLIGHT,
-        Refusal.WRONG_CHANNEL,
+        *(Refusal.GROUP_UNREAD, Refusal.NOT_ALLOWED, Refusal.NOT_READY, Refusal.OTHER_WORKSPACE),
+        *(Refusal.TOO_MANY_COMMANDS, Refusal.TOO_MANY_IN_FLIGHT, Refusal.WRONG_CHANNEL),
     }
 )
 
@@ -37,34 +34,11 @@ _FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One command, button or modal. The id of the reload and its result are empty where nothing was started."""
-
-    at: datetime
-    who: str
-    team: str
-    where: str
-    what: str
-    allowed: bool
-    outcome: str
-    rule: str
-    reload: str
-    result: str
-
-    def cells(self) -> list[str]:
-        """For people and spreadsheets."""
-        values = asdict(self) | {"at": f"{self.at:%Y-%m-%d %H:%M:%S}", "allowed": "yes" if self.allowed else "no"}
-        return [str(value) for value in values.values()]
-
-
-COLUMNS = [field.name for field in fields(Line)]
-
-
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
+    forms = {"table": _table, "json": _json, "csv": _csv}
     try:
-        out.writelines(_FORMS[form](_lines(settings.database_url, time.time() - since)))
+        forms[form](out, _lines(settings.database_url, time.time() - since))
     except ImportError:
         raise CannotStart("DATABASE_URL: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
     except SQLAlchemyError as error:
@@ -73,7 +47,7 @@ def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
         raise CannotStart(f"DATABASE_URL: the database can't be read: {hidden}") from None
 
 
-def _lines(url: str, after: float) -> Iterator[Line]:
+def _lines(url: str, after: float) -> Iterator[Mapping[str, object]]:
     """Read the audit since a time (Unix seconds). Raises CannotStart, SQLAlchemyError, ImportError."""
     if url.startswith("sqlite:") and not sqlite_file(url).exists():
         raise CannotStart(f"DATABASE_URL: there is no file {sqlite_file(url)}: the bot creates it when it starts")
@@ -84,19 +58,24 @@ def _lines(url: str, after: float) -> Iterator[Line]:
         if found < schema.VERSION:
             state = f"has schema version {found}" if found else "has no tables"
             raise CannotStart(f"DATABASE_URL: the database {state}: the bot updates it when it starts")
-        for row in history.audit_lines(connection, after):
-            yield Line(
-                at=datetime.fromtimestamp(row.at, UTC),
-                who=row.user_id,
-                team=row.team_id,
-                where=row.channel_id,
-                what=row.text,
-                allowed=row.outcome not in _REFUSALS,
-                outcome=row.outcome,
-                rule=row.rule,
-                reload=row.reload_id,
-                result="" if row.reload is None else _result(row.reload),
-            )
+        yield from map(_fields, history.audit_lines(connection, after))
+
+
+def _fields(line: AuditLine) -> Mapping[str, object]:
+    """A line by column. The ID of the reload and its result are empty where none was started."""
+    values = (
+        datetime.fromtimestamp(line.at, UTC),
+        line.user_id,
+        line.team_id,
+        line.channel_id,
+        line.text,
+        line.outcome not in _REFUSED,
+        line.outcome,
+        line.rule,
+        line.reload_id,
+        "" if line.reload is None else _result(line.reload),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _result(reload: Reload) -> str:
@@ -108,32 +87,27 @@ def _result(reload: Reload) -> str:
     return text + (", couldn't notify everyone" if reload.undeliverable else "")
 
 
-def _table(lines: Iterable[Line]) -> Iterator[str]:
-    rows = [COLUMNS, *(line.cells() for line in lines)]
+def _cells(line: Mapping[str, object]) -> list[str]:
+    """For people and spreadsheets."""
+    shown = {**line, "at": f"{line['at']:%Y-%m-%d %H:%M:%S}", "allowed": "yes" if line["allowed"] else "no"}
+    return list(map(str, shown.values()))
+
+
+def _table(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
+    rows = [list(COLUMNS), *map(_cells, lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip(), file=out)
 
 
-def _json(lines: Iterable[Line]) -> Iterator[str]:
+def _json(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
     """ASCII only, so that it is JSON on every terminal."""
-    for line in lines:
-        yield json.dumps(asdict(line) | {"at": f"{line.at:%Y-%m-%dT%H:%M:%SZ}"}) + "\n"
+    out.writelines(json.dumps({**line, "at": f"{line['at']:%Y-%m-%dT%H:%M:%SZ}"}) + "\n" for line in lines)
 
 
-class _Echo:
-    """A file that returns what is written to it."""
-
-    @staticmethod
-    def write(text: str) -> str:
-        return text
-
-
-def _csv(lines: Iterable[Line]) -> Iterator[str]:
-    writer = csv.writer(_Echo(), lineterminator="\n")
-    yield writer.writerow(COLUMNS)
-    for line in lines:
-        yield writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in line.cells()])
-
-
-_FORMS: Mapping[str, Callable[[Iterable[Line]], Iterator[str]]] = {"table": _table, "json": _json, "csv": _csv}
+def _csv(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for cells in map(_cells, lines):
+        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])

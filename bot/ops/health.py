@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from bot.ops.metrics import CONTENT_TYPE
+from bot.ops import metrics
 
 Health = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the state of each part: "ok", or what is wrong with it."""
@@ -29,6 +29,6 @@ def add_metrics(app: web.Application, path: str, scrape: Scrape) -> None:
     """Serve the metrics, as Prometheus reads them."""
 
     async def handle(_request: web.Request) -> web.Response:
-        return web.Response(body=await scrape(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await scrape(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.router.add_get(path, handle)

@@ -92,6 +92,7 @@ def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | Non
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 Redactor(secrets).process,
+                _tidy,
                 _renderer(fmt, colors=handler.stream.isatty()),
             ],
         )
@@ -112,6 +113,12 @@ def _renderer(fmt: str, *, colors: bool) -> Processor:
     if fmt == "console":
         return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
     return structlog.processors.JSONRenderer()
+
+
+def _tidy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """When, how bad and what come first, and what is empty is left out."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return first | {key: value for key, value in event.items() if value not in ("", None, [])}
 
 
 def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

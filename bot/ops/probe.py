@@ -3,7 +3,7 @@
 import json
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
-from typing import TextIO
+from typing import Any, TextIO
 
 from bot.settings import Settings
 
@@ -15,19 +15,30 @@ _LIMIT = 4096
 
 def ask(out: TextIO, settings: Settings, *, ready: bool) -> int:
     """Print what /healthz says, or /readyz, as JSON. Return 0 for a 200, else 1."""
+    status, state = _get(settings, "/readyz" if ready else "/healthz")
+    out.write(f"{json.dumps(state)}\n")
+    return 0 if status == 200 else 1  # noqa: PLR2004 - HTTP's OK
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a bot with these settings runs on this machine, healthy or not."""
+    _, state = _get(settings, "/healthz")
+    return isinstance(state, dict) and "worker" in state
+
+
+def _get(settings: Settings, path: str) -> tuple[int, Any]:
+    """The status and the JSON that a path answers; 0 where nothing does."""
     host, port = _loopback(settings.host), settings.admin_port or settings.port
     connection = HTTPConnection(host, port, timeout=SECONDS)
     try:
-        connection.request("GET", "/readyz" if ready else "/healthz")
+        connection.request("GET", path)
         response = connection.getresponse()
-        status, state = response.status, json.loads(response.read(_LIMIT))
+        return response.status, json.loads(response.read(_LIMIT))
     except (OSError, HTTPException, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        status, state = 0, {"status": "no answer", "host": host, "port": port, "error": reason or type(error).__name__}
+        return 0, {"status": "no answer", "host": host, "port": port, "error": reason or type(error).__name__}
     finally:
         connection.close()
-    out.write(f"{json.dumps(state)}\n")
-    return 0 if status == 200 else 1  # noqa: PLR2004 - HTTP's OK
 
 
 def _loopback(host: str) -> str:
@@ -36,6 +47,6 @@ def _loopback(host: str) -> str:
         address = ip_address(host)
     except ValueError:
         return host
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IPv4
-    return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IPv4

@@ -109,6 +109,8 @@ class SlackClient:
             with self._observe(method):
                 answer = await translated(call)
         except SlackError as failed:
+            if failed.code.endswith("Error"):  # the name of an exception: Slack has not answered
+                failed.host = urlsplit(self._base_url).netloc
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
             elif isinstance(failed, SlackPermanentError):
@@ -154,7 +156,9 @@ class SlackClient:
             ) as response:
                 answer = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SlackRetryableError(f"response_url_{type(error).__name__}") from None
+            failed = SlackRetryableError(f"response_url_{type(error).__name__}")
+            failed.host = urlsplit(response_url).netloc
+            raise failed from None
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

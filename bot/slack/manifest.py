@@ -5,7 +5,8 @@ https://docs.slack.dev/reference/app-manifest
 
 from collections.abc import Mapping
 
-from bot.core.command import COMMAND, SHORTCUT
+from bot.core.command import SHORTCUT
+from bot.settings import COMMAND
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",
@@ -72,14 +73,14 @@ _ACTIONS_URLS = """\
 """
 
 
-def text(url: str | None = None, *, groups: bool = False) -> str:
+def text(url: str | None = None, *, groups: bool = False, command: str = COMMAND) -> str:
     """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash.
 
-    groups is whether the allowlist holds user groups.
+    groups is whether the allowlist holds user groups, command the slash command.
     """
     scopes = {**SCOPES, **(GROUP_SCOPES if groups else {})}
     return _TEMPLATE.format(
-        command=COMMAND,
+        command=command,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
         picker=SHORTCUT,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",

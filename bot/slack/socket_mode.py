@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -72,13 +73,16 @@ class SocketMode:
         """Connect, however long Slack takes. Raises CannotStart where it refuses the app's token."""
         await self._use_patient_session()
         while True:
+            host = urlsplit(self._client.web_client.base_url).netloc
             try:
-                self._client.use(await self._address())
+                address = await self._address()
+                host = urlsplit(address).netloc
+                self._client.use(address)
                 await asyncio.wait_for(self._client.connect(), self._timing.socket_handshake)  # type: ignore[no-untyped-call]
                 break
             except (SlackError, TimeoutError) as failed:
                 wait = self._timing.start_retry
-                log.warning("slack_away", part="socket_mode", code=str(failed) or "timeout", again_in=wait)
+                log.warning("slack_away", part="socket_mode", reason=str(failed) or "timeout", host=host, again_in=wait)
             await asyncio.sleep(wait)
         self._watcher = asyncio.create_task(self._watch())
         log.info("socket_mode_connected")
@@ -110,7 +114,7 @@ class SocketMode:
         except SlackError as failed:
             if failed.code in TOKEN_FAULTS | {"not_allowed_token_type"}:
                 raise CannotStart(
-                    f"SLACK_APP_TOKEN: Slack refuses it ({failed.code}): make one with the scope connections:write"
+                    f"SLACK_APP_TOKEN: Slack rejects it ({failed.code}): make one with the scope connections:write"
                 ) from failed
             raise
         return str(answer.get("url", ""))

@@ -91,6 +91,7 @@ class Database:
         self._closed = False
         self.fault = "not connected yet"
         """Why the last transaction failed, or empty."""
+        self._log_again_at = 0.0
 
     async def start(self) -> None:
         """Lock the SQLite file and start the threads. Raises CannotStart if another process has the file."""
@@ -156,8 +157,7 @@ class Database:
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
             failure = self._translated(error)
             _forget_frames(error)
-        else:
-            self.fault = ""
+        self._note_fault(str(failure) if isinstance(failure, DatabaseUnavailable) else "")
         if not _is_awaited(attempt):
             return
         if failure is not None:
@@ -212,11 +212,15 @@ class Database:
     def _translated(self, error: Exception) -> Exception:
         """What the caller is told."""
         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
-            error = DatabaseUnavailable(_first_line(error))
-        self.fault = str(error) if isinstance(error, DatabaseUnavailable) else ""
-        if self.fault:
-            log.warning("database_unavailable", error=self.fault)
+            error = DatabaseUnavailable(_first_line(error), getattr(error.orig, "sqlstate", None) or "")
         return error
+
+    def _note_fault(self, fault: str) -> None:
+        """Log a fault once a minute, however many transactions fail: on a full disk those that only read don't."""
+        self.fault = fault
+        if fault and monotonic() >= self._log_again_at:
+            self._log_again_at = monotonic() + self._timing.database_log
+            log.warning("database_unavailable", reason=fault)
 
 
 def _is_awaited(attempt: Future[Any]) -> bool:
@@ -262,10 +266,12 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
             f"DATABASE_URL: cannot write {lock} ({error.strerror}): create the folder and make it writable for uid "
             f"{os.getuid()}"
         ) from error
-    for _ in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
+    for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not attempt:
+                log.warning("waiting_for_other_process", lock=str(lock), seconds=timing.sqlite_owner_wait)
             await asyncio.sleep(0.1)
         except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
             file.close()

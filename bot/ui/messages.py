@@ -12,6 +12,7 @@ from slack_sdk.models.blocks import Block
 from bot.core.models import DAY, UNLOADED_AFTER, Reload, Reminder, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
+from bot.settings import COMMAND
 from bot.ui import blocks
 from bot.ui.buttons import Action, Button, row
 from bot.ui.reasons import FAILURES, either
@@ -30,14 +31,6 @@ ON_DATE = "{date_short} at {time}"
 _FEW_SECONDS = 5.0
 _MINUTE = 60.0
 _BAR_LENGTH = 10
-
-HELP = """\
-ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
-• `/reload-model` opens a form to pick a model, and where to post updates
-• `/reload-model sdxl` reloads the model `sdxl`
-• `/reload-model status` shows what is reloading now
-• `/reload-model history` shows the last ten reloads
-• `/reload-model "status"`, in quotes, reloads a model that is called `status`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +80,22 @@ class Line:
         if len(self.buttons) > 1:
             return [blocks.section(self.text), row(self.buttons)]
         return [blocks.section(self.text, *(button.element() for button in self.buttons))]
+
+
+def help_text(command: str = COMMAND) -> str:
+    """The answer to the slash command's help."""
+    return f"""\
+ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
+• `{command}` opens a form to pick a model, and where to post updates
+• `{command} sdxl` reloads the model `sdxl`
+• `{command} status` shows what is reloading now
+• `{command} history` shows the last ten reloads
+• `{command} "status"`, in quotes, reloads a model that is called `status`"""
+
+
+def other_command(typed: str, command: str) -> str:
+    """The answer to a slash command of the same app that isn't this bot's."""
+    return f"I don't answer to {code(typed)}. Use `{command}`, or ask the operator to check `SLASH_COMMAND`."
 
 
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:

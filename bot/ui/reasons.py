@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from bot.core.command import MAX_ID, Slip
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
+from bot.settings import COMMAND
 
 _SHOWN = 60
 """Characters that are shown of what somebody typed."""
 
 _CHANNELS_SHOWN = 10
 _GROUPS_SHOWN = 5
-
-_SEE_HELP = "See `/reload-model help`."
 
 SLIPS: Mapping[Slip, str] = {
     Slip.NOTHING_QUOTED: "There is nothing between the quotes in {text}.",
@@ -28,16 +27,16 @@ SLIPS: Mapping[Slip, str] = {
 """What is wrong with a text; a slip that is nearly a word is answered with a question instead."""
 
 
-def _not_a_command(text: str, slip: Slip, meant: str | None) -> str:
-    question = f"Did you mean `/reload-model {meant}`?"
+def _not_a_command(command: str, text: str, slip: Slip, meant: str | None) -> str:
+    question = f"Did you mean `{command} {meant}`?"
     if slip is Slip.NEARLY_A_WORD:
-        quoted = code(f'/reload-model "{text}"', _SHOWN + 100)
+        quoted = code(f'{command} "{text}"', _SHOWN + 100)
         return f"{question} To reload a model called {code(text, _SHOWN)}, quote it: {quoted}."
     wrong = SLIPS[slip].format(text=code(text, _SHOWN))
-    return f"{wrong} {question if meant else _SEE_HELP}"
+    return f"{wrong} {question if meant else f'See `{command} help`.'}"
 
 
-def _group_unread(groups: Sequence[str]) -> str:
+def _group_unread(_command: str, groups: Sequence[str]) -> str:
     shown = either([code(group) for group in groups[:_GROUPS_SHOWN]])
     return (
         f"I can't check whether you're allowed: Slack won't let me read the user group {shown}. Try again in a few "
@@ -45,7 +44,7 @@ def _group_unread(groups: Sequence[str]) -> str:
     )
 
 
-def _wrong_channel(channels: Sequence[str]) -> str:
+def _wrong_channel(_command: str, channels: Sequence[str]) -> str:
     shown = either([f"<#{escape(channel)}>" for channel in channels[:_CHANNELS_SHOWN]], "and")
     return f"I only work in {shown}. Please try there."
 
@@ -58,38 +57,39 @@ def either(words: Sequence[str], joint: str = "or") -> str:
 
 REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
-    Refusal.NOT_ALLOWED: lambda user_id: (
+    Refusal.NOT_ALLOWED: lambda _command, user_id: (
         "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, "
         f"{code(user_id)}, to `ALLOWED_USERS`."
     ),
     Refusal.GROUP_UNREAD: _group_unread,
-    Refusal.OTHER_WORKSPACE: lambda: "Only members of this bot's workspace can reload models.",
+    Refusal.OTHER_WORKSPACE: lambda _command: "Only members of this bot's workspace can reload models.",
     Refusal.WRONG_CHANNEL: _wrong_channel,
-    Refusal.TOO_MANY_COMMANDS: lambda limit, seconds: (
+    Refusal.TOO_MANY_COMMANDS: lambda _command, limit, seconds: (
         f"You've hit the limit of {limit} reloads in {seconds / 60:.0f} minutes. Try again in a few minutes."
     ),
-    Refusal.TOO_MANY_IN_FLIGHT: lambda limit: (
-        f"{limit} models are already reloading, which is the limit. Try again when some finish "
-        "(`/reload-model status`)."
+    Refusal.TOO_MANY_IN_FLIGHT: lambda command, limit: (
+        f"{limit} models are already reloading, which is the limit. Try again when some finish (`{command} status`)."
     ),
-    Refusal.NOT_RECORDED: lambda: "My database isn't responding, so I didn't start anything. Try again in a minute.",
-    Refusal.UNCERTAIN: lambda: (
-        "I couldn't confirm that I recorded this. If I did, you'll hear from me here; `/reload-model status` shows it."
+    Refusal.NOT_RECORDED: lambda _command: (
+        "My database isn't responding, so I didn't start anything. Try again in a minute."
     ),
-    Refusal.OVER: lambda: "That reload has already finished. To start another: `/reload-model &lt;model id&gt;`.",
-    Refusal.NOT_READY: lambda: "I'm still starting up. Try again in a minute.",
-    Refusal.NOT_LISTED: lambda: "My database isn't responding. Try again in a minute.",
-    Refusal.INTERNAL_ERROR: lambda: (
-        "Something broke on my side. Check `/reload-model status` before you try again; the operator can find details "
-        "in the log."
+    Refusal.UNCERTAIN: lambda command: (
+        f"I couldn't confirm that I recorded this. If I did, you'll hear from me here; `{command} status` shows it."
+    ),
+    Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model id&gt;`.",
+    Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",
+    Refusal.NOT_LISTED: lambda _command: "My database isn't responding. Try again in a minute.",
+    Refusal.INTERNAL_ERROR: lambda command: (
+        f"Something broke on my side. Check `{command} status` before you try again; the operator can find details in "
+        "the log."
     ),
 }
-"""Each takes the data of a Refused with that reason, by name."""
+"""Each takes the slash command, and the data of a Refused with that reason by name."""
 
 
-def sentence(refused: Refused) -> str:
+def sentence(refused: Refused, command: str = COMMAND) -> str:
     """What the person reads, as mrkdwn: escaped and bounded."""
-    return REFUSALS[refused.reason](**refused.data)
+    return REFUSALS[refused.reason](command, **refused.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ What is recorded, and what becomes of an error, is decided in bot.worker.loop.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
@@ -26,7 +27,7 @@ from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Ou
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError, SlackPermanentError
 from bot.modelslab.client import ModelsLab
-from bot.ops.metrics import Metrics
+from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivery
@@ -36,6 +37,12 @@ SIMILAR_LIMIT = 3
 
 EDITS_PER_MINUTE = 40
 """Moves of all bars of this process; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
+
+_LEVELS = {
+    Failure.UNKNOWN_MODEL: logging.INFO,  # somebody's typo
+    **dict.fromkeys((Failure.KEY, Failure.CREDITS, Failure.PLAN, Failure.NO_SENSE, Failure.INTERNAL), logging.ERROR),
+}
+"""How urgent a failed reload is to the operator; what isn't here is ModelsLab's trouble, and may pass."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +55,6 @@ class Jobs:
         modelslab: ModelsLab,
         delivery: Delivery,
         similar: Callable[[str], Awaitable[Sequence[str]]],
-        metrics: Metrics,
         reload_seconds: float,
         timing: Timing = Timing(),
     ) -> None:
@@ -56,7 +62,6 @@ class Jobs:
         self._modelslab = modelslab
         self._delivery = delivery
         self._similar = similar
-        self._metrics = metrics
         self._reload_seconds = reload_seconds
         self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
@@ -86,21 +91,21 @@ class Jobs:
                 log.info("status_dropped", **describe(error))
                 return Done()
             case JobKind.NOTIFY if isinstance(error, SlackPermanentError):
-                log.warning("channel_unreachable", code=error.code)
+                log.info("channel_unreachable", reason=error.code)
                 return Notified()
             case _:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
                 log.error("undeliverable", **describe(error), users=users)
-                self._metrics.undeliverable()
+                metrics.UNDELIVERABLE.inc()
                 return GiveUp()
 
     # Calls
 
     async def _call(self, claim: Claim) -> Outcome:
-        with self._metrics.calling():
+        with metrics.modelslab_call():
             await self._modelslab.reload(claim.reload.model_id)
         log.info("call_accepted")
-        self._metrics.accepted()
+        metrics.RELOADS.labels("accepted").inc()
         return Accepted(self._reload_seconds)
 
     async def _failed(self, claim: Claim, error: ReloadModelError | None) -> Failed:
@@ -109,8 +114,9 @@ class Jobs:
             unknown_model = error.failure is Failure.UNKNOWN_MODEL
             similar = await self._did_you_mean(claim.reload.model_id) if unknown_model else ()
             failed = Failed(error.failure, error.said, error.unknown, similar)
-        log.error("reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
-        self._metrics.failed(failed.failure)
+        level = _LEVELS.get(failed.failure, logging.WARNING)
+        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
+        metrics.RELOADS.labels(failed.failure).inc()
         return failed
 
     async def _did_you_mean(self, model_id: str) -> Sequence[str]:
@@ -224,7 +230,9 @@ class Jobs:
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
         late = _lateness(claim)
         log.info("notified", via=via, users=[one.user_id for one in recipients], late=late)
-        self._metrics.notified(via, None if claim.reload.failure else late)
+        metrics.FOLLOW_UPS.labels(via).inc()
+        if claim.reload.failure is None:
+            metrics.FOLLOW_UP_LATE.observe(late)
 
     # Reminders
 
@@ -251,7 +259,7 @@ def _lateness(claim: Claim) -> float:
 def describe(error: BaseException | None) -> dict[str, str]:
     """What the log says of an error, or of too many crashes."""
     if isinstance(error, SlackError):
-        return {"reason": error.code}
+        return {"reason": error.code, "host": error.host}
     if isinstance(error, ModelsLabError):
-        return {"reason": error.failure.value, "said": error.said}
+        return {"reason": error.failure.value, "said": error.said, "host": error.host}
     return {"reason": "crashes" if error is None else type(error).__name__}

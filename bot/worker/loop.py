@@ -24,7 +24,7 @@ from bot.errors import (
     SlackPermanentError,
     SlackRetryableError,
 )
-from bot.ops.metrics import Metrics
+from bot.ops import metrics
 from bot.storage import history, jobs
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs, describe
@@ -51,7 +51,6 @@ class Worker:
         database: Database,
         owner: str,
         jobs_: Jobs,
-        metrics: Metrics,
         *,
         calls_at_once: int,
         history_days: float,
@@ -62,7 +61,6 @@ class Worker:
         self._database = database
         self._owner = owner
         self._jobs = jobs_
-        self._metrics = metrics
         self._slots = {CALLS: calls_at_once, NOTIFICATIONS: NOTIFICATION_SLOTS, STATUSES: STATUS_SLOTS}
         self._history_days = history_days
         self._on_change = on_change
@@ -73,6 +71,8 @@ class Worker:
         self._awake = asyncio.Event()
         self._stopping = False
         self._turned_at = 0.0
+        self.fault = ""
+        """Why the last turn got nowhere, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
@@ -114,11 +114,13 @@ class Worker:
             self._awake.clear()
             wait = self._timing.look
             try:
-                with suppress(DatabaseUnavailable):
-                    wait = min(await self._start_due(), self._timing.look)
-                self._turned_at = monotonic()
-            except Exception:  # /healthz fails if every turn ends like this
+                wait = min(await self._start_due(), self._timing.look)
+                self.fault, self._turned_at = "", monotonic()
+            except DatabaseUnavailable as error:
+                self.fault, self._turned_at = f"can't work: {error}", monotonic()
+            except Exception as error:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
+                self.fault = f"fails: {type(error).__name__}"
             await asyncio.sleep(self._timing.gather)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
@@ -135,17 +137,18 @@ class Worker:
             task = asyncio.create_task(self._run(claim))
             self._running[task] = claim
             task.add_done_callback(self._finished)
-            self._metrics.claimed(claim.job.kind)
+            metrics.JOBS_CLAIMED.labels(claim.job.kind).inc()
+            metrics.JOBS_RUNNING.labels(claim.job.kind).inc()
         if due_in is None or due_in > 0:
             return self._timing.look if due_in is None else due_in
-        self._metrics.due(-due_in)
+        metrics.WORKER_LAG.observe(-due_in)
         return 0.0 if claims else CONTENDED_SECONDS
 
     def _free(self, kinds: tuple[JobKind, ...]) -> int:
         return self._slots[kinds] - sum(claim.job.kind in kinds for claim in self._running.values())
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._metrics.ended(self._running.pop(task).job.kind)
+        metrics.JOBS_RUNNING.labels(self._running.pop(task).job.kind).dec()
         self.wake()
 
     async def _run(self, claim: Claim) -> None:
@@ -176,14 +179,14 @@ class Worker:
             if retry.out_of_time(claim, wait, self._timing):
                 return await self._jobs.give_up(claim, error)
             log.warning("job_failed", **describe(error), again_in=wait)
-            self._metrics.retried(claim.job.kind)
+            metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))
         except (ModelsLabPermanentError, SlackPermanentError) as error:
             return await self._jobs.give_up(claim, error)
         except Exception:
             log.exception("job_crashed", crashes=claim.job.crashes + 1)
-            self._metrics.crashed(claim.job.kind)
+            metrics.JOB_CRASHES.labels(claim.job.kind).inc()
             wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
             unknown = claim.job.kind is JobKind.CALL
             return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
@@ -202,7 +205,7 @@ class Worker:
                 if uncertain:  # the record of a moment ago was committed after all
                     break
                 log.warning("lease_lost")
-                self._metrics.lease_lost()
+                metrics.LEASES_LOST.inc()
                 return
             except CommitUncertain:
                 uncertain = True

@@ -19,7 +19,6 @@ from bot.core.clock import SteadyClock
 from bot.core.outcomes import REST
 from bot.core.timing import Timing
 from bot.modelslab.client import ModelsLab
-from bot.ops.metrics import Metrics
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
@@ -91,10 +90,8 @@ class Outside:
             slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
             delivery = Delivery(slack, Pacer(monotonic, TIMING.channel_gap))
-            run = Jobs(modelslab, delivery, _none_similar, Metrics(), RELOAD_SECONDS, TIMING)
-            worker = Worker(
-                database, secrets.token_hex(4), run, Metrics(), calls_at_once=4, history_days=1, timing=TIMING
-            )
+            run = Jobs(modelslab, delivery, _none_similar, RELOAD_SECONDS, TIMING)
+            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
             opened = asyncio.Event()
             starting = asyncio.create_task(self._start(worker, database, real, opened))
             try:

@@ -22,7 +22,6 @@ from bot.handlers.picker import Picker
 from bot.handlers.replies import Replies
 from bot.handlers.requests import Requests
 from bot.modelslab.catalog import Catalog
-from bot.ops.metrics import Metrics
 from bot.slack.client import SlackClient, quiet
 from bot.storage import history
 from bot.storage.database import Database
@@ -155,8 +154,8 @@ async def bot() -> AsyncIterator[Bot]:
     requests = requests_to(database)
     allowlist = Allowlist({ADA}, ())
     allowlist.home = Home("T0HOME")
-    metrics, catalog = Metrics(), Catalog(_no_models, _no_history)
-    access, audit = Access(allowlist), AuditTrail(requests, metrics)
+    catalog = Catalog(_no_models, _no_history)
+    access, audit = Access(allowlist), AuditTrail(requests)
     home_tabs = HomeTabs(slack, requests, allowlist, Timing(home_gather=0.0, home_per_tab=0.0))
     replies = Replies(slack, home_tabs)
     opener = Picker(replies, catalog, allowlist)

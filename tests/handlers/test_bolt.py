@@ -41,7 +41,7 @@ async def test_what_is_of_no_use_is_acknowledged(bot: Bot, payload: Mapping[str,
     [
         {},
         {"type": "unheard_of"},
-        command(command="/other"),
+        {**command(), "command": 7},
         command(user_id="<!here>"),
         {**command(), "text": None},
         {**HOME, "event": None},
@@ -59,6 +59,16 @@ async def test_what_slack_does_not_send_is_malformed(bot: Bot, payload: Mapping[
     """Whether a reader of ours says so, or Bolt trips over it."""
     with pytest.raises(Malformed):
         await bot.send(payload)
+    assert (bot.slack.calls, bot.outcomes) == ([], [])
+
+
+async def test_another_command_of_the_app_is_answered(bot: Bot) -> None:
+    """Two environments may share the app's page by mistake: an empty ack would tell nobody."""
+    response = await bot.send(command(command="/other"))
+
+    assert json.loads(response.body)["text"] == (
+        "I don't answer to `/other`. Use `/reload-model`, or ask the operator to check `SLASH_COMMAND`."
+    )
     assert (bot.slack.calls, bot.outcomes) == ([], [])
 
 

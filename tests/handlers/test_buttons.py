@@ -106,7 +106,7 @@ async def test_the_picker_opens_from_a_button(bot: Bot) -> None:
     ((method, fields),) = bot.slack.calls
     assert method == "views.open"
     assert "'value': 'sdxl'" in str(fields["view"])
-    assert bot.outcomes == ["pick"]
+    assert bot.outcomes == ["picker"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ async def test_a_list_that_cannot_be_read_started_nothing(bot: Bot, word: str, f
 
 async def test_help_is_for_everybody(bot: Bot) -> None:
     """Wherever they are."""
-    assert await text_of(bot, " HELP ", user_id=EVE, team_id="T0OTHER") == messages.HELP
+    assert await text_of(bot, " HELP ", user_id=EVE, team_id="T0OTHER") == messages.help_text()
     assert bot.outcomes == ["help"]
 
 
@@ -92,13 +92,13 @@ async def test_where_the_picker_does_not_open_there_is_help(bot: Bot) -> None:
     await bot.send(command(""))
 
     assert [method for method, _ in bot.slack.calls] == ["views.open", "response_url"]
-    assert bot.slack.calls[-1][1]["text"] == messages.HELP
+    assert bot.slack.calls[-1][1]["text"] == messages.help_text()
 
 
 async def test_the_bare_command_of_somebody_who_is_not_allowed(bot: Bot) -> None:
     """They read what the command does, and why it does not for them."""
     text = await text_of(bot, "", user_id=EVE)
 
-    assert text.startswith(messages.HELP)
+    assert text.startswith(messages.help_text())
     assert f"add your Slack ID, `{EVE}`" in text
     assert bot.slack.calls == []

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from types import SimpleNamespace
 from typing import TypedDict
@@ -20,20 +19,6 @@ BACKSLASHED = "back\\slash'\"quoted"
 SECRETS = (SECRET, BACKSLASHED, "p@ss/word", "")
 
 formats = pytest.mark.parametrize("fmt", ["json", "console"])
-
-
-@pytest.fixture(autouse=True)
-def logging_restored() -> Iterator[None]:
-    """Leave logging as it was."""
-    loggers = [logging.getLogger(name) for name in ("", "slack_sdk", "slack_bolt", "aiohttp", "asyncio")]
-    levels = [logger.level for logger in loggers]
-    handlers = loggers[0].handlers[:]
-    yield
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 class Event(TypedDict, total=False):
@@ -65,16 +50,25 @@ def crash(secret: str) -> None:
     raise KeyError(f"outer {secret}") from ValueError(f"inner {secret}")
 
 
-# --- the shape ------------------------------------------------------------------------------------------
+# The shape
 
 
-def test_an_event_is_one_line_of_json() -> None:
-    """It says what, how grave, from where and when, with whatever was bound around it."""
+def test_an_event_is_one_line_of_json_that_begins_with_when_how_bad_and_what() -> None:
+    """With whatever was bound around it, and nothing that is empty."""
     stream = configured()
-    with structlog.contextvars.bound_contextvars(reload="r4x7"):
-        structlog.get_logger("bot.worker.loop").warning("job_failed", value={"two\nlines": [1, 2.5, None, True]})
+    with structlog.contextvars.bound_contextvars(reload="r4x7", channel=""):
+        structlog.get_logger("bot.worker.loop").warning(
+            "job_failed",
+            value={"two\nlines": [1, 2.5, None, True]},
+            said="",
+            wait=None,
+            users=[],
+            late=0.0,
+            unknown=False,
+        )
     [event] = events(stream)
 
+    assert list(event)[:3] == ["timestamp", "level", "event"]
     assert event.pop("timestamp", "").endswith("Z")
     assert event == {
         "event": "job_failed",
@@ -82,6 +76,8 @@ def test_an_event_is_one_line_of_json() -> None:
         "logger": "bot.worker.loop",
         "reload": "r4x7",
         "value": {"two\nlines": [1, 2.5, None, True]},
+        "late": 0.0,
+        "unknown": False,
     }
 
 
@@ -98,101 +94,78 @@ def test_an_exception_is_on_the_line_of_its_event() -> None:
     assert event["exception"].splitlines()[-1] == "KeyError: 'outer x'"
 
 
-def test_a_person_at_a_terminal_reads_words() -> None:
-    """The console format is no JSON, and without a terminal it has no colours."""
-    stream = configured("console")
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_person_reads_words_in_colour_where_there_is_a_terminal(*, colours: bool) -> None:
+    """The console format is no JSON."""
+    stream = StringIO()
+    stream.isatty = lambda: colours  # type: ignore[method-assign]
+    configure("INFO", "console", (), stream)
     structlog.get_logger("bot.worker.loop").info("ready", port=3000)
 
-    assert "[info     ] ready" in stream.getvalue()
-    assert "port=3000" in stream.getvalue()
-    assert "\x1b" not in stream.getvalue()
-
-
-def test_a_terminal_gets_colours() -> None:
-    """Where there is one."""
-    stream = StringIO()
-    stream.isatty = lambda: True  # type: ignore[method-assign]
-    configure("INFO", "console", (), stream)
-    structlog.get_logger().info("ready")
-
-    assert "\x1b[" in stream.getvalue()
+    assert "ready" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+    assert ("\x1b[" in stream.getvalue()) == colours
 
 
 def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless they are told to go elsewhere."""
+    """Unless they are told to go elsewhere; configured again, no event is written twice."""
+    elsewhere = configured()
     configure("INFO", "json", ())
     structlog.get_logger().info("ready")
     out, err = capsys.readouterr()
 
-    assert out == ""
+    assert (out, elsewhere.getvalue()) == ("", "")
     assert json.loads(err)["event"] == "ready"
 
 
-@pytest.mark.parametrize(
-    ("level", "kept"),
-    [
-        ("DEBUG", ["debug", "info", "warning", "error"]),
-        ("INFO", ["info", "warning", "error"]),
-        ("WARNING", ["warning", "error"]),
-        ("ERROR", ["error"]),
-    ],
-)
-def test_what_is_below_the_level_is_not_written(level: str, kept: list[str]) -> None:
-    """The level holds for the bot's own events and for libraries' alike."""
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_what_is_below_the_level_is_not_written(level: str) -> None:
+    """The level holds for the bot's own events and for libraries' alike; chatty ones are heard from WARNING on."""
     stream = configured(level=level)
-    for name in ("debug", "info", "warning", "error"):
+    names = ["debug", "info", "warning", "error"]
+    for name in names:
         getattr(structlog.get_logger(), name)("own")
         getattr(logging.getLogger("some.library"), name)("theirs")
+        for chatty in ("slack_sdk.rtm", "slack_bolt.AsyncApp", "aiohttp.access", "asyncio"):
+            getattr(logging.getLogger(chatty), name)("chatty")
 
-    assert [event["level"] for event in events(stream)] == [name for name in kept for _ in range(2)]
-
-
-@pytest.mark.parametrize("name", ["slack_sdk.rtm", "slack_bolt.AsyncApp", "aiohttp.access", "asyncio"])
-@pytest.mark.parametrize(("level", "kept"), [("DEBUG", ["warning", "error"]), ("ERROR", ["error"])])
-def test_chatty_libraries_are_heard_from_warning_on(name: str, level: str, kept: list[str]) -> None:
-    """What they say below that is of use only to whoever debugs them."""
-    stream = configured(level=level)
-    for method in ("debug", "info", "warning", "error"):
-        getattr(logging.getLogger(name), method)("said")
-
-    assert [event["level"] for event in events(stream)] == kept
-
-
-def test_configuring_again_replaces_what_was_there() -> None:
-    """No event is written twice."""
-    first, second = configured(), configured()
-    structlog.get_logger().info("ready")
-
-    assert (len(events(first)), len(events(second))) == (0, 1)
-
-
-# --- libraries ------------------------------------------------------------------------------------------
-
-
-def test_a_librarys_record_is_an_event_too() -> None:
-    """Its arguments are in its text, and lines within it stay on one."""
-    stream = configured()
-    logging.getLogger("aiohttp.client").warning("lost %s\nof %d", "connection", 7)
-    [event] = events(stream)
-
-    assert event.pop("timestamp", "").endswith("Z")
-    assert event == {"event": "lost connection\nof 7", "level": "warning", "logger": "aiohttp.client"}
+    kept = names[names.index(level.lower()) :]
+    assert [event["level"] for event in events(stream) if event["event"] != "chatty"] == [n for n in kept for _ in "12"]
+    heard = [name for name in kept if name in ("warning", "error")]
+    assert [event["level"] for event in events(stream) if event["event"] == "chatty"] == [
+        n for n in heard for _ in "1234"
+    ]
 
 
 @formats
-def test_a_librarys_traceback_is_left_out(fmt: str) -> None:
-    """It tells of the library's insides, many times over."""
+def test_a_librarys_record_is_an_event_too(fmt: str) -> None:
+    """On one line, without its traceback, which tells of the library's insides many times over."""
     stream = configured(fmt)
     try:
         crash("x")
     except KeyError:
-        logging.getLogger("slack_sdk").exception("broke")
+        logging.getLogger("slack_sdk").exception("lost %s of %d", "connection", 7)
 
     assert len(stream.getvalue().splitlines()) == 1
+    assert "lost connection of 7" in stream.getvalue()
     assert "Traceback" not in stream.getvalue()
 
 
-# --- secrets --------------------------------------------------------------------------------------------
+def test_a_stream_that_is_gone_stops_nobody() -> None:
+    """Neither a closed stream nor a pipe that nobody reads."""
+    stream = configured()
+    log = structlog.get_logger("bot.worker.loop")
+    stream.close()
+    log.info("said")
+    broken = StringIO()
+    broken.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign]
+    configure("INFO", "json", SECRETS, broken)
+    log.info("said")
+
+    assert broken.getvalue() == ""
+
+
+# Secrets
 
 
 @formats
@@ -200,19 +173,13 @@ def test_a_librarys_traceback_is_left_out(fmt: str) -> None:
     "value",
     [
         SECRET,
-        SECRET.upper(),
-        f"Bearer {SECRET}, twice {SECRET}",
-        [SECRET],
-        (1, (SECRET,)),
-        {"deep": {"deeper": [{"deepest": SECRET}]}},
-        {SECRET: "as a key"},
-        {SECRET},
+        f"Bearer {SECRET.upper()}, twice {SECRET}",
+        (1, ([SECRET],)),
+        {SECRET: {"deep": {"deeper": [{"deepest": SECRET}]}}},
         frozenset({BACKSLASHED}),
         SECRET.encode(),
-        BACKSLASHED,
         BACKSLASHED.encode(),
         ValueError(BACKSLASHED),
-        KeyError(SECRET),
         SimpleNamespace(password=SECRET, other=BACKSLASHED),
         {"url": "https://x:p%40ss%2Fword@host"},
     ],
@@ -229,38 +196,19 @@ def test_a_secret_is_redacted_however_deep_it_lies(fmt: str, value: object) -> N
 
 
 @formats
-def test_a_secret_in_an_events_own_words_is_redacted(fmt: str) -> None:
-    """Also in the text of the event, and in what is bound around it."""
-    stream = configured(fmt)
-    with structlog.contextvars.bound_contextvars(reload=SECRET):
-        structlog.get_logger().info(f"said {SECRET}")
-
-    assert stream.getvalue().count(REDACTED) == 2
-    assert SECRET not in stream.getvalue()
-
-
-@formats
 @pytest.mark.parametrize("secret", [SECRET, BACKSLASHED])
-def test_a_secret_in_a_traceback_is_redacted(fmt: str, secret: str) -> None:
-    """In the error itself and in its cause."""
+def test_a_secret_is_redacted_wherever_it_stands(fmt: str, secret: str) -> None:
+    """In an event's own words, in what is bound around it, in a traceback, and in a library's record."""
     stream = configured(fmt)
+    with structlog.contextvars.bound_contextvars(reload=secret):
+        structlog.get_logger().info(f"said {secret}")
     try:
         crash(secret)
     except KeyError as error:
-        assert "hunter2" in (shown := traceback.format_exc()) or "slash" in shown
         structlog.get_logger().error("crashed", exc_info=error)
+    logging.getLogger("some.library").error("asked %s with %r", secret, {"token": secret})
 
-    assert stream.getvalue().count(REDACTED) == 2
-    assert not [part for part in ("hunter2", "slash") if part in stream.getvalue()]
-
-
-@formats
-def test_a_secret_in_a_librarys_record_is_redacted(fmt: str) -> None:
-    """Libraries' records go the same way."""
-    stream = configured(fmt)
-    logging.getLogger("some.library").error("asked %s with %r", SECRET, {"token": BACKSLASHED})
-
-    assert stream.getvalue().count(REDACTED) == 2
+    assert stream.getvalue().count(REDACTED) == 6
     assert not [part for part in ("hunter2", "slash") if part in stream.getvalue()]
 
 
@@ -270,10 +218,7 @@ def test_a_secret_in_a_librarys_record_is_redacted(fmt: str) -> None:
         ("token xoxb-123-456-abcDEF", "token [redacted]"),
         ("xoxe.xoxb-1-abc", "xoxe.[redacted]"),
         ("xapp-1-A0-1-abc; next", "[redacted]; next"),
-        (
-            "wss://wss-primary.slack.com/link/?ticket=a-b_c&app_id=1",
-            "wss://wss-primary.slack.com/link/?ticket=[redacted]&app_id=1",
-        ),
+        ("wss://w.slack.com/link/?ticket=a-b_c&app_id=1", "wss://w.slack.com/link/?ticket=[redacted]&app_id=1"),
         ("https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/[redacted]"),
         ("https://hooks.slack.com/commands/T0/1/abc failed", "https://hooks.slack.com/[redacted] failed"),
         ("http://127.0.0.1:3999/commands/T0/1/abc", "http://127.0.0.1:3999/commands/[redacted]"),
@@ -292,13 +237,18 @@ def test_the_longest_secret_goes_first() -> None:
     assert Redactor(["abc", "abc-def"])("abc-def abc") == f"{REDACTED} {REDACTED}"
 
 
-@given(st.text(min_size=8).filter(lambda secret: not set(secret) & set("[redacted]0")))
-def test_any_secret_is_found(secret: str) -> None:
-    """Whatever characters it has, as it is and in a repr."""
+@given(
+    st.text(min_size=8).filter(lambda secret: not set(secret) & set("[redacted]0")),
+    st.sampled_from([str, str.upper, str.lower, str.swapcase]),
+)
+def test_any_secret_is_found(secret: str, case: Callable[[str], str]) -> None:
+    """Whatever characters it has, as it is and in a repr; and whatever its case, as long as that can be undone."""
     redact = Redactor([secret])
 
     assert redact(f"0{secret}0{secret}0") == f"0{REDACTED}0{REDACTED}0"
     assert redact(f"0{secret!r}0").strip("0'\"") == REDACTED
+    if secret.isascii():
+        assert redact(f"0{case(secret)}0") == f"0{REDACTED}0"
 
 
 @given(st.text(min_size=1, max_size=7).filter(lambda secret: not set(secret) & set("[redacted]0'\" ")))
@@ -309,17 +259,13 @@ def test_a_short_secret_is_found_where_it_stands_by_itself(secret: str) -> None:
     assert redact(secret) == REDACTED
     assert redact(f'key="{secret}"') == f'key="{REDACTED}"'
     assert redact(f"0 {secret} 0") == f"0 {REDACTED} 0"
-    assert redact(repr(secret)).strip("'\"") == REDACTED
 
 
 @pytest.mark.parametrize(
     ("text", "redacted"),
     [
-        ("key=ab", "key=[redacted]"),
-        ('{"key": "ab"}', '{"key": "[redacted]"}'),
         ("postgresql://reload:ab@db/reload", "postgresql://reload:[redacted]@db/reload"),
         ("Invalid API key ab.", "Invalid API key [redacted]."),
-        ("ab", "[redacted]"),
         ("a tab about abandoned cabs", "a tab about abandoned cabs"),
         ("ab-1.ab.example.com", "ab-1.ab.example.com"),
         ("AB", "AB"),
@@ -345,17 +291,6 @@ def test_a_log_stays_a_log_whatever_the_secret(fmt: str, secret: str) -> None:
         assert event["timestamp"].startswith("2")
 
 
-@given(
-    st.text(st.characters(codec="ascii"), min_size=8).filter(lambda secret: not set(secret) & set("[redacted]0")),
-    st.sampled_from([str, str.upper, str.lower, str.swapcase]),
-)
-def test_no_secret_slips_by_whatever_its_case(secret: str, case: Callable[[str], str]) -> None:
-    """An event whose values are plain is looked through at once, and no less strictly."""
-    event = Redactor([secret]).process(None, "", {"event": f"0{case(secret)}0", "number": 1})
-
-    assert event == {"event": f"0{REDACTED}0", "number": 1}
-
-
 @pytest.mark.parametrize(
     ("secret", "written"),
     [
@@ -364,20 +299,6 @@ def test_no_secret_slips_by_whatever_its_case(secret: str, case: Callable[[str],
         ("K2-long-key", "k2-LONG-key"),
     ],
 )
-def test_letters_with_more_than_two_cases(secret: str, written: str) -> None:
-    """They are found where either the secret or the text holds one."""
-    assert Redactor([secret]).process(None, "", {"event": f"said {written}"}) == {"event": f"said {REDACTED}"}
-
-
-def test_a_stream_that_is_gone() -> None:
-    """What cannot be written stops nobody: not a closed stream, and not a pipe that nobody reads."""
-    stream = configured()
-    log = structlog.get_logger("bot.worker.loop")
-    stream.close()
-    log.info("said")
-    broken = StringIO()
-    broken.write = lambda _: (_ for _ in ()).throw(BrokenPipeError())  # type: ignore[method-assign]
-    configure("INFO", "json", SECRETS, broken)
-    log.info("said")
-
-    assert broken.getvalue() == ""
+def test_letters_with_more_than_two_cases_are_found(secret: str, written: str) -> None:
+    """Where either the secret or the text holds one."""
+    assert Redactor([secret])(f"said {written}") == f"said {REDACTED}"

@@ -236,9 +236,9 @@ class House:
         """The address of the bot's HTTP face."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def health(self, path: str) -> tuple[int, Mapping[str, str]]:
-        """Ask /healthz or /readyz."""
-        async with aiohttp.request("GET", f"{self.url}{path}") as response:
+    async def health(self, path: str, port: int = 0) -> tuple[int, Mapping[str, str]]:
+        """Ask /healthz or /readyz, of a bot in a process of its own at its port."""
+        async with aiohttp.request("GET", f"http://127.0.0.1:{port or self.port}{path}") as response:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
@@ -317,6 +317,7 @@ class House:
         scan("a message", repr(self.slack.messages))
         scan_folder(self.database.parent)
         assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
+        assert not [record for record in self.log.records if {*map(str, record.values())} & {"", "None", "[]"}]
         mishaps = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
         assert self.mishaps == bool(mishaps), mishaps
         for message in self.slack.messages:

@@ -1,12 +1,15 @@
 """What the audit keeps of what people do, what limits tell them, and databases of earlier versions."""
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, House
+from bot.sandbox.modelslab import error
+from bot.ui import views
+from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, House
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -30,6 +33,26 @@ async def test_every_command_is_kept(bot: House) -> None:
         (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", BEN, None),
         (EVE, *home, "", "not_allowed", "ALLOWED_USERS", None),
     ]
+
+
+@one_mode
+async def test_one_action_has_one_word(bot: House) -> None:
+    """However it was done: typed, pressed or picked."""
+    bot.modelslab.answer("bad", error(200, "Model not found: bad"))
+    await bot.slack.command("", user=ADA)
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.open_home(ADA)
+    await bot.slack.press_in(await bot.slack.wait_home(ADA, lambda _: True), "Reload a model", user=ADA)
+    await bot.slack.submit(await bot.slack.wait_modal(ADA), {"typed": "bad", "where": MODELS}, user=ADA)
+    failure = await bot.wait_said(FAILED)
+    await bot.slack.press(failure, "Try again", user=ADA)
+    await bot.wait_done(2)
+    await bot.ask("bad")
+    await bot.wait_sql("SELECT count(*) = 6 FROM reload_model_audit")
+
+    outcomes = [row[0] for row in bot.sql("SELECT outcome FROM reload_model_audit ORDER BY id")]
+    assert Counter(outcomes) == {"picker": 3, "requested": 3}
+    assert Counter(record["outcome"] for record in bot.log.of("command")) == Counter(outcomes)
 
 
 @one_mode

@@ -1,5 +1,6 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.scenarios.house import ADA, READY, House, Stopwatch, eventually, even
 async def test_all_is_well(bot: House) -> None:
     """Both answers name each part, and say 200 while all of them are well."""
     assert await bot.health("/healthz") == (200, {"status": "ok", "worker": "ok"})
-    assert await bot.health("/readyz") == (200, {"status": "ok", "database": "ok", "slack": "ok", "token": "ok"})
+    parts = dict.fromkeys(("status", "database", "worker", "slack", "token"), "ok")
+    assert await bot.health("/readyz") == (200, parts)
 
 
 async def test_a_worker_that_is_stuck_is_unhealthy(house: House) -> None:
@@ -36,7 +38,7 @@ async def test_a_worker_with_nothing_to_do_turns(bot: House) -> None:
 
 @pytest.mark.parametrize("mode", ["http"])
 async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It turns and gets nowhere, by an error of the bot's own, until it gets somewhere."""
+    """It turns and gets nowhere, by an error of the bot's own; then no command would be carried out, either."""
     bot.hurry(look=0.05, stuck=0.5)
     await bot.reopen()
 
@@ -48,6 +50,7 @@ async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("bot.storage.jobs.claim", broken)
+        assert (await bot.wait_ready(503))["worker"] == "fails: KeyError"
         assert await eventually_answered(unhealthy)
         assert bot.log.of("worker_failed")
     bot.mishaps = True
@@ -95,7 +98,7 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
     with locked(bot.database):
-        await bot.log.wait_for("database_unavailable", 2)
+        await bot.log.wait_for("database_unavailable")
     await bot.wait_done()
 
     assert len(bot.said(READY)) == 1
@@ -188,18 +191,20 @@ async def test_the_database_is_away_at_the_start(house: House) -> None:
 async def test_a_file_that_is_no_database(house: House) -> None:
     """A file that is no SQLite database ends the start, with the setting named."""
     house.database.write_bytes(b"no database at all" * 1000)
-    with pytest.raises(CannotStart, match="DATABASE_URL: the SQLite file cannot be used: file is not a database"):
+    with pytest.raises(CannotStart, match="DATABASE_URL: can't use the SQLite file: file is not a database"):
         await house.open()
 
 
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_file_of_another_process(house: House) -> None:
-    """A second bot on the same SQLite file waits for the first to go, and says why it cannot start."""
+    """A second bot on the same SQLite file says at once that it waits for the first, and then why it cannot start."""
     house.hurry(sqlite_owner_wait=0.3)
     await house.open()
     first = house.app
+    starting = house.begin()
+    assert (await house.log.wait_for("waiting_for_other_process"))["seconds"] == 0.3
     with pytest.raises(CannotStart, match="another process holds"):
-        await house.begin()
+        await starting
     await house.shut()
     assert isinstance(first, App)
     await first.stop()
@@ -223,6 +228,18 @@ async def test_a_database_of_a_newer_bot(house: House) -> None:
     house.sql("UPDATE reload_model_schema SET version = 999")
     with pytest.raises(CannotStart, match="run the newer program"):
         await house.open()
+
+
+async def test_where_it_listens(house: House) -> None:
+    """In Socket Mode only this machine needs to ask for health; 127.0.0.2 stands for its other addresses."""
+    await house.open(HOST="")
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.2", house.port)
+    except ConnectionRefusedError:
+        assert house.mode == "socket"
+    else:
+        writer.close()
+        assert house.mode == "http"
 
 
 @pytest.mark.parametrize("mode", ["http"])

@@ -172,7 +172,7 @@ NONSENSE: tuple[bytes, ...] = (
     urlencode(command(response_url="https://hooks.slack.com/é")).encode(),
     urlencode(command(response_url="https://hooks.slack.com/\r\nX: y")).encode(),
     urlencode(command(text="x" * 8001)).encode(),
-    *(urlencode(command(command=name)).encode() for name in ("/other", "/reload-model ", "/RELOAD-MODEL", "")),
+    *(urlencode(command(command=name)).encode() for name in ("/other one", "/reload-model ", "other", "")),
 )
 
 

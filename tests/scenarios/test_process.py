@@ -1,6 +1,7 @@
 """The bot as a process: killed at any moment and started again, it forgets nothing that it acknowledged."""
 
 import asyncio
+import json
 import random
 import signal
 from collections import Counter
@@ -219,13 +220,15 @@ async def test_no_settings_at_all(house: House, machine: Machine) -> None:
 
 
 async def test_a_refused_token(machine: Machine) -> None:
-    """A token that Slack refuses ends the bot with 1 and one line that names the setting."""
+    """A token that Slack rejects ends the bot with 1 and one line, at CRITICAL, that names the setting and the fix."""
     bot = machine.process(SLACK_BOT_TOKEN="xoxb-wrong")
 
     assert await bot.run() == 1
-    (line,) = [line for line in bot.stderr.splitlines() if not line.startswith("{")]
-    assert line.startswith("reload-model-bot can't start: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth): ")
-    assert "wrong" not in bot.stderr
+    (line,) = map(json.loads, bot.stderr.splitlines())
+    assert (line["event"], line["level"]) == ("cannot_start", "critical")
+    assert line["reason"] == (
+        "SLACK_BOT_TOKEN: Slack rejects it (invalid_auth): copy it again from OAuth & Permissions on your app's page"
+    )
 
 
 async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> None:

@@ -141,9 +141,9 @@ async def test_the_check_takes_the_same_way(machine: Machine, proxy: ConnectProx
     check = machine.process("check", **env)
     await check.run()
 
-    assert f"✓ Slack: {SLACK} answers" in check.stdout
+    assert "✓ bot token: workspace Sandbox" in check.stdout
     assert f"✓ Socket Mode: {WEBSOCKET} answers" in check.stdout
-    assert f"✓ ModelsLab: {MODELSLAB} answers" in check.stdout
+    assert f"✓ ModelsLab key: accepted by {MODELSLAB}" in check.stdout
     assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
 
 

@@ -52,7 +52,7 @@ async def test_help_is_for_anyone(bot: House, text: str) -> None:
     """Anyone may ask for help, from anywhere."""
     ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
 
-    assert ack.text == messages.HELP
+    assert ack.text == messages.help_text()
 
 
 @one_mode

@@ -8,7 +8,6 @@ import pytest
 from bot.core.models import REMIND_AFTER, JobKind, Stage
 from bot.core.outcomes import Reschedule
 from bot.modelslab.client import ModelsLab
-from bot.ops.metrics import Metrics
 from bot.worker import jobs
 from bot.worker.delivery import Delivery
 from bot.worker.jobs import EDITS_PER_MINUTE, Jobs
@@ -25,7 +24,7 @@ def delivery() -> Delivery:
 @pytest.fixture
 def runner(delivery: Delivery) -> Jobs:
     """The jobs under test."""
-    return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), Metrics(), 120.0)
+    return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), 120.0)
 
 
 async def test_all_bars_together_move_as_often_as_slack_bears(

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from bot.core.outcomes import Accepted
 from bot.errors import CommitUncertain
-from bot.ops.metrics import Metrics
 from bot.storage import history, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database
@@ -62,9 +61,8 @@ async def carried_out(database: Faulty, until: asyncio.Event | None = None) -> l
     changed = asyncio.Event()
     runner = create_autospec(Jobs, instance=True)
     runner.run.return_value = Accepted(120.0)
-    metrics = Metrics()
     with structlog.testing.capture_logs() as log:
-        worker = Worker(database, "one", runner, metrics, calls_at_once=1, history_days=90, on_change=changed.set)
+        worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, on_change=changed.set)
         worker.start(0.0)
         await asyncio.wait_for((until or changed).wait(), WAIT)
         await worker.stop()

@@ -13,7 +13,7 @@ from typing import ParamSpec, TextIO, TypeVar
 from bot.core.access import Allowlist, Home, Person
 from bot.core.text import harmless
 from bot.errors import Refusal, Refused
-from bot.ops.doctor import database, modelslab
+from bot.ops.doctor import database, modelslab, ports
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.logging import Redactor
@@ -32,24 +32,39 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def main(
-    out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: str, balance: bool, as_json: bool
-) -> int:
-    """Check everything, or only whether a person can reload models. Print the results, and return the exit code."""
+def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: str, balance: bool, form: str) -> int:
+    """Check everything, or only whether a person can reload models. Print the results, and return the exit code.
+
+    The form is "brief", "verbose" (with every setting that is right) or "json".
+    """
     checking = check_person(who, settings, problems) if who else check_all(settings, problems, balance=balance)
     redact = Redactor(settings.secrets)
     results = [
         replace(result, about=harmless(result.about, _LONGEST), text=harmless(redact(result.text), _LONGEST))
         for result in asyncio.run(checking)
     ]
+    results.sort(key=lambda result: list(Status).index(result.status))
     failed = any(result.status is Status.PROBLEM for result in results)
-    out.write(_as_json(results, ok=not failed) if as_json else "".join(map(_as_line, results)))
+    if form == "json":
+        out.write(_as_json(results, ok=not failed))
+    else:
+        out.writelines(map(_as_line, results if form == "verbose" else _in_brief(results)))
     return int(failed)
 
 
+def _in_brief(results: Sequence[CheckResult]) -> Sequence[CheckResult]:
+    """The same, with one line for all settings that are right; they come first among what is."""
+    right = [result for result in results if result.status is Status.OK and result.about in NAMES]
+    others = [result for result in results if result not in right]
+    at = sum(result.status is not Status.OK for result in results)
+    summary = [ok(f"{len(right)} settings (--verbose lists them)", "")] if right else []
+    return [*others[:at], *summary, *others[at:]]
+
+
 def _as_line(result: CheckResult) -> str:
+    text = f": {result.text}" if result.text else ""
     fix = f" → {result.fix}" if result.fix else ""
-    return f"{result.status.value} {result.about}: {result.text}{fix}\n"
+    return f"{result.status.value} {result.about}{text}{fix}\n"
 
 
 def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
@@ -77,6 +92,7 @@ async def check_all(settings: Settings, problems: Sequence[Problem], *, balance:
     proxies = ("HTTPS_PROXY", "HTTP_PROXY")
     async with slack_checks(settings) as slack:
         found = await asyncio.gather(
+            run("ports", ["HOST", "PORT", "ADMIN_PORT"], partial(ports.check, settings)),
             run(database.DATABASE, ["DATABASE_URL"], partial(database.check, settings.database_url)),
             run(BOT_TOKEN, ["SLACK_BOT_TOKEN", "SLACK_API_URL", *proxies], slack.bot),
             run(APP_TOKEN, ["SLACK_APP_TOKEN", "SLACK_API_URL", *proxies], slack.app)
@@ -92,32 +108,23 @@ async def check_all(settings: Settings, problems: Sequence[Problem], *, balance:
 
 
 def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
-    """Each setting in order, with its value (unless it is secret) or its problems, and then what isn't a setting."""
-    unneeded = {"SLACK_SIGNING_SECRET": "Socket Mode"} if settings.socket_mode else {"SLACK_APP_TOKEN": "HTTP mode"}
-    results: list[CheckResult] = []
-    for field in fields(settings):
-        name, value = field.name.upper(), getattr(settings, field.name)
-        if wrong := [_of_setting(problem) for problem in problems if problem.setting == name]:
-            results += wrong
-        elif name in unneeded and not value:
-            results.append(unknown(name, f"not needed in {unneeded[name]}"))
-        else:
-            results.append(ok(name, _value(value, settings.secrets)))
-    return [*results, *(_of_setting(problem) for problem in problems if problem.setting not in NAMES)]
+    """Each problem, and each setting that is right and set, with its value unless it is secret."""
+    wrong = {problem.setting for problem in problems}
+    values = {field.name.upper(): getattr(settings, field.name) for field in fields(settings)}
+    right = {name: value for name, value in values.items() if name not in wrong and value not in ("", None, ())}
+    return [*map(_of_setting, problems), *(ok(name, _shown(right[name], settings.secrets)) for name in right)]
 
 
 def _of_setting(found: Problem) -> CheckResult:
     return problem(found.setting, found.text.removeprefix("is "), found.fix)
 
 
-def _value(value: object, secrets: Collection[str]) -> str:
+def _shown(value: object, secrets: Collection[str]) -> str:
     if value in secrets:
         return "set"
-    if value is None:
-        return "not set"
     if isinstance(value, frozenset | tuple):
-        return ", ".join(sorted(value)) or "any"
-    return f"{value:g}" if isinstance(value, float) else str(value) or "not set"
+        return ", ".join(sorted(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 async def check_person(who: str, settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
 from bot.storage.database import Database, lock_of, now, sqlite_file
+from bot.storage.faults import fix_for
 
 DATABASE, SCHEMA = "database", "schema"
 
@@ -29,19 +30,9 @@ ANSWER_SECONDS = 6.0
 BUSY_SECONDS = 1.0
 
 _ROOM = b"\0" * 65536
-_NO_TABLES = ok(SCHEMA, "no tables yet; the bot creates them when it starts")
-_NOT_CHECKED = unknown(SCHEMA, "not checked")
-
-# Parts of what libpq and PostgreSQL say, in lower case. They only choose the fix.
-_FIXES: Mapping[str, str] = {
-    "permission denied": "let the user of DATABASE_URL create tables and write in this database",
-    "read-only": "name a server that can be written in DATABASE_URL, not a standby",
-    "authentication": "fix the user and the password in DATABASE_URL",
-    "role": "fix the user in DATABASE_URL, or create it on the server",
-    "does not exist": "create that database, or fix its name in DATABASE_URL",
-    "certificate": "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate",
-}
-_FIX = "check DATABASE_URL, and that the server is running and accepts connections from here"
+_NOT_CHECKED = unknown(SCHEMA)
+_NOT_THERE = "fix DATABASE_URL, or check that the server is running and accepts connections from here"
+_STANDBY = "name a server that can be written in DATABASE_URL, not a standby"
 
 
 async def check(url: str) -> Sequence[CheckResult]:
@@ -55,14 +46,12 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
     try:
         if not path.exists():
             _write_beside(path)
-            return [ok(DATABASE, f"{path} doesn't exist yet and can be created"), _NO_TABLES]
+            return [ok(DATABASE, f"{path} doesn't exist yet and can be created")]
         with _locked(path) as ours:
             return _look_into(path, write=ours)
     except OSError as error:
-        fix = (
-            f"create the folder and make it and the file writable for uid {os.getuid()}, on a disk that can lock files"
-        )
-        return [problem(DATABASE, f"can't write in {path.parent} ({error.strerror})", fix), _NOT_CHECKED]
+        fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk: a network's may not lock"
+        return [problem(DATABASE, f"can't write and lock files in {path.parent} ({error.strerror})", fix), _NOT_CHECKED]
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error))
         if "locked" in reason:
@@ -117,10 +106,9 @@ async def _check_postgres(url: str) -> Sequence[CheckResult]:
     await database.start()
     try:
         return await database.run(_rehearse, within=ANSWER_SECONDS)
-    except (DatabaseUnavailable, SQLAlchemyError) as error:
-        reason = str(error)
-        fix = next((fix for hint, fix in _FIXES.items() if hint in reason.lower()), _FIX)
-        return [problem(DATABASE, f"can't use PostgreSQL: {reason}", fix), _NOT_CHECKED]
+    except DatabaseUnavailable as error:
+        fix = fix_for(error) or (_STANDBY if "read-only" in str(error) else _NOT_THERE)
+        return [problem(DATABASE, f"can't use PostgreSQL: {error}", fix), _NOT_CHECKED]
     finally:
         await database.stop()
 
@@ -139,20 +127,16 @@ def _check_schema(connection: Connection, *, write: bool) -> CheckResult:
     """Which tables there are, and with write whether they can be created or written. The caller rolls back."""
     try:
         found = schema.version_of(connection)
+        if 0 < found < schema.VERSION:
+            return ok(SCHEMA, f"version {found}; the bot updates it to {schema.VERSION} when it starts")
+        if write:
+            schema.migrate(connection)
+            _write_nothing(connection)
     except CannotStart as error:
         _, what, fix = str(error).split(": ", 2)
         return problem(SCHEMA, what, fix)
-    if found > schema.VERSION:
-        fix = "run the newer program, or use another database in DATABASE_URL"
-        return problem(SCHEMA, f"version {found}, but this program knows {schema.VERSION}", fix)
-    if found == 0:
-        if write:
-            schema.migrate(connection)
-        return _NO_TABLES
-    if found < schema.VERSION:
-        return ok(SCHEMA, f"version {found}; the bot updates it to {schema.VERSION} when it starts")
-    if write:
-        _write_nothing(connection)
+    if not found:
+        return ok(SCHEMA, "no tables yet; the bot creates them when it starts")
     return ok(SCHEMA, f"version {found}" + (", writable" if write else ""))
 
 

@@ -19,7 +19,7 @@ async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
     """Check ModelsLab and its key. The account's balance is shown only if asked for."""
     url = settings.modelslab_url
     host = urlsplit(url).netloc
-    answers = ok(MODELSLAB, f"{host} answers")
+    accepted = ok(KEY, f"accepted by {host}")
     async with aiohttp.ClientSession(proxy=settings.proxy_for(url), auto_decompress=False) as session:
         client = ModelsLab(session, url, settings.modelslab_api_key, Redactor(settings.secrets))
         try:
@@ -33,10 +33,10 @@ async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
                     return [elsewhere, unknown(KEY)]
                 case Failure.KEY:
                     fix = "copy the key from ModelsLab's dashboard to MODELSLAB_API_KEY again"
-                    return [answers, problem(KEY, f"ModelsLab rejects it: {error.said}", fix)]
+                    return [problem(KEY, f"ModelsLab rejects it: {error.said}", fix)]
                 case Failure.CREDITS | Failure.PLAN:
-                    account = problem(ACCOUNT, FAILURES[error.failure].why, FAILURES[error.failure].fix)
-                    return [answers, ok(KEY, "accepted"), account]
+                    explained = FAILURES[error.failure]
+                    return [accepted, problem(ACCOUNT, explained.why, explained.fix)]
                 case _:
-                    return [answers, unknown(KEY, f"{FAILURES[error.failure].why}: {error.said}")]
-    return [answers, ok(KEY, "accepted"), *([ok(BALANCE, found or "unknown")] if balance else [])]
+                    return [unknown(KEY, f"{FAILURES[error.failure].why}: {error.said}")]
+    return [accepted, *([ok(BALANCE, found or "unknown")] if balance else [])]

@@ -10,11 +10,11 @@ CLOCK_LIMIT = 30.0
 
 
 class Status(Enum):
-    """How a check went, and the mark of its line."""
+    """How a check went, and the mark of its line. What needs somebody's attention comes first."""
 
-    OK = "✓"
     PROBLEM = "✗"
     UNKNOWN = "–"  # noqa: RUF001 - the mark is a dash
+    OK = "✓"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def problem(about: str, text: str, fix: str) -> CheckResult:
 
 
 def unknown(about: str, text: str = "not checked") -> CheckResult:
-    """It couldn't be checked, or need not be, and why."""
+    """It couldn't be checked, and why."""
     return CheckResult(Status.UNKNOWN, about, text)
 
 
@@ -55,10 +55,16 @@ def clock(about: str, ahead: float) -> CheckResult:
     """Judge this machine's clock by the seconds that it is ahead of another's."""
     if abs(ahead) <= CLOCK_LIMIT:
         return ok(about, "in sync")
-    units = (("years", 31_557_600), ("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
-    unit, size = next((unit, size) for unit, size in units if abs(ahead) >= 2 * size)
     way = "ahead" if ahead > 0 else "behind"
-    return problem(about, f"this machine is {abs(ahead) / size:.1f} {unit} {way}", "turn on time sync (NTP)")
+    return problem(about, f"this machine is {duration(abs(ahead))} {way}", "turn on time sync (NTP)")
+
+
+def duration(seconds: float) -> str:
+    """So many seconds in the unit that a person would use."""
+    units = (("year", 31_557_600), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    unit, size = next((unit, size) for unit, size in units if round(seconds) >= size)
+    number = f"{round(seconds) / size:.1f}".removesuffix(".0")
+    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
 
 
 async def in_time(about: str, seconds: float, check: Awaitable[Sequence[CheckResult]]) -> Sequence[CheckResult]:

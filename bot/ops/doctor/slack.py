@@ -6,19 +6,18 @@ https://docs.slack.dev/reference/methods
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from itertools import chain
 from urllib.parse import urlsplit
 
 import aiohttp
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.core.access import Home
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
-from bot.settings import CHANNEL, EVERYONE, PERSON, Settings
+from bot.settings import CHANNEL, PERSON, Settings
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
 from bot.slack.manifest import GROUP_SCOPE, SCOPES
 from bot.slack.user_groups import GONE, METHOD, members_in
@@ -37,7 +36,6 @@ _APP_PAGE = "on your app's page, OAuth & Permissions"
 _NOT_FOUND = {
     "user_not_found": ("there is no such person", f"fix it in {PEOPLE}"),
     "user_not_visible": ("there is no such person in this workspace", f"fix it in {PEOPLE}"),
-    GONE: ("there is no such user group", f"fix it in {PEOPLE}"),
     "plan_upgrade_required": ("this workspace's plan has no user groups", f"list people in {PEOPLE} instead"),
     "channel_not_found": ("the bot sees no such channel", f"fix it in {CHANNELS}, or /invite the bot if it is private"),
 }
@@ -52,48 +50,39 @@ class SlackChecks:
         self._session = session
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
-        self._scopes: Collection[str] | None = None
         self.members: dict[str, Collection[str]] = {}
         """Of each user group that could be read."""
 
     async def bot(self) -> Sequence[CheckResult]:
         """The bot's token, and everything that can be found out with it."""
-        people = self._settings.allowed_users - {EVERYONE}
-        channels = self._settings.allowed_channels
-        headers: Mapping[str, str] = {}
-
-        async def sign_in() -> AsyncSlackResponse:
-            nonlocal headers
-            response = await self._slack.client.auth_test()
-            headers = response.headers
-            return response
-
+        people = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
+        channels = list(filter(CHANNEL.fullmatch, self._settings.allowed_channels))
+        signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
-            answer = await translated(sign_in())
+            answer = await translated(signing_in)
         except SlackError as error:
-            rest = [BOT_SCOPES, *([PEOPLE] if people else []), *([CHANNELS] if channels else [])]
-            return [*self._rejected(error), *map(unknown, rest)]
-        if (scopes := headers.get("X-OAuth-Scopes")) is not None:
-            self._scopes = re.findall(r"[^,\s]+", scopes)
+            return self._rejected(error)
+        headers = signing_in.result().headers
+        named = headers.get("X-OAuth-Scopes")
+        scopes = None if named is None else re.findall(r"[^,\s]+", named)
         home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
 
         async def person(user_id: str) -> CheckResult:
-            return _person(user_id, await translated(self._slack.client.users_info(user=user_id)), home)
+            return _person(user_id, await self._slack.read("users.info", user=user_id), home)
 
         async def channel(channel_id: str) -> CheckResult:
-            return _channel(channel_id, await translated(self._slack.client.conversations_info(channel=channel_id)))
+            return _channel(channel_id, await self._slack.read("conversations.info", channel=channel_id))
 
         found = await asyncio.gather(
-            self._look_up(PEOPLE, filter(PERSON.fullmatch, sorted(people)), person, "users:read"),
+            _look_up(PEOPLE, people, person, "users:read", scopes),
             self.groups(),
-            self._look_up(CHANNELS, filter(CHANNEL.fullmatch, channels), channel, "channels:read"),
+            _look_up(CHANNELS, channels, channel, "channels:read", scopes),
         )
-        as_whom = f"{answer.get('user')} ({answer.get('user_id')})"
+        where = f"{answer.get('team')} ({home.team_id or home.enterprise_id})"
         return [
-            ok(SLACK, f"{self._host} answers"),
-            ok(BOT_TOKEN, f"workspace {answer.get('team')} ({answer.get('team_id')}), as {as_whom}"),
+            ok(BOT_TOKEN, f"workspace {where}, as {answer.get('user')} ({answer.get('user_id')})"),
             _clock(headers.get("Date", "")),
-            self._check_scopes(),
+            _scopes(scopes),
             *chain.from_iterable(found),
         ]
 
@@ -122,10 +111,12 @@ class SlackChecks:
             return unknown(SOCKET_MODE, f"not checked ({type(error).__name__})")
 
     def _rejected(self, error: SlackError) -> Sequence[CheckResult]:
+        """What is wrong where nothing can be found out with the token."""
+        rest = "scopes, people and channels"
         if unusable := self._unusable(error):
-            return [unusable, unknown(BOT_TOKEN)]
+            return [unusable, unknown(f"{BOT_TOKEN}, {rest}")]
         rejected = problem(BOT_TOKEN, f"Slack rejects it ({error.code})", f"copy it again: it is {_APP_PAGE}")
-        return [ok(SLACK, f"{self._host} answers"), rejected]
+        return [rejected, unknown(rest, f"not checked: fix the {BOT_TOKEN} first")]
 
     def _unusable(self, error: SlackError) -> CheckResult | None:
         """What is wrong, unless Slack has judged the token."""
@@ -139,18 +130,9 @@ class SlackChecks:
             return unknown(SLACK, f"{self._host} answers {code} at the moment")
         return None
 
-    def _check_scopes(self) -> CheckResult:
-        """Those of user groups are checked with each group."""
-        if self._scopes is None:
-            return unknown(BOT_SCOPES, "Slack didn't name them")
-        if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in self._scopes]:
-            fix = f"add them {_APP_PAGE}, and reinstall the app"
-            return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", fix)
-        return ok(BOT_SCOPES, ", ".join(SCOPES))
-
     async def groups(self) -> Sequence[CheckResult]:
         """Read who is in each allowed user group."""
-        return await self._look_up(PEOPLE, sorted(self._settings.allowed_groups), self._group)
+        return await _look_up(PEOPLE, sorted(self._settings.allowed_groups), self._group)
 
     async def _group(self, group_id: str) -> CheckResult:
         about = f"{PEOPLE} {group_id}"
@@ -159,42 +141,25 @@ class SlackChecks:
         except SlackError as error:
             if error.code == "missing_scope":
                 return problem(about, f"needs the scope {GROUP_SCOPE}", f"add it {_APP_PAGE}, and reinstall the app")
-            if error.code != GONE or not await self._is_disabled(group_id):
+            if error.code != GONE:
                 raise
+            fault = problem(about, "there is no such user group", f"fix it in {PEOPLE}")
         else:
             if members:
                 return ok(about, f"a user group of {len(members)}")
-            if not await self._is_disabled(group_id):
-                return problem(about, "this user group is empty", f"add people to it, or remove it from {PEOPLE}")
-        return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {PEOPLE}")
+            fault = problem(about, "this user group is empty", f"add people to it, or remove it from {PEOPLE}")
+        if await self._is_disabled(group_id):
+            return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {PEOPLE}")
+        return fault
 
     async def _members(self, group_id: str, **options: str) -> Collection[str]:
         return members_in(await self._slack.read(METHOD, usergroup=group_id, **options))
 
     async def _is_disabled(self, group_id: str) -> bool:
         """Whether a group that seems empty or missing has members if disabled groups are included."""
-        try:
+        with suppress(SlackError):
             return bool(await self._members(group_id, include_disabled="true"))
-        except SlackError:
-            return False
-
-    async def _look_up(
-        self, name: str, ids: Iterable[str], look_up: Callable[[str], Awaitable[CheckResult]], scope: str = ""
-    ) -> Sequence[CheckResult]:
-        """Look up every ID, unless the token is known to lack the scope."""
-        ids = list(ids)
-        if ids and scope and self._scopes is not None and scope not in self._scopes:
-            return [unknown(name, f"not checked (needs the optional scope {scope})")]
-
-        async def find(id_: str) -> CheckResult:
-            try:
-                return await look_up(id_)
-            except SlackError as error:
-                if error.code in _NOT_FOUND:
-                    return problem(f"{name} {id_}", *_NOT_FOUND[error.code])
-                return unknown(f"{name} {id_}", f"not checked ({error.code})")
-
-        return await asyncio.gather(*map(find, ids))
+        return False
 
 
 @asynccontextmanager
@@ -203,6 +168,37 @@ async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
         yield SlackChecks(settings, session)
+
+
+async def _look_up(
+    name: str,
+    ids: Sequence[str],
+    look_up: Callable[[str], Awaitable[CheckResult]],
+    scope: str = "",
+    scopes: Collection[str] | None = None,
+) -> Sequence[CheckResult]:
+    """Look up every ID of a setting, unless the token's scopes are known to lack the one that it takes."""
+
+    async def find(id_: str) -> CheckResult:
+        try:
+            return await look_up(id_)
+        except SlackError as error:
+            if error.code in _NOT_FOUND:
+                return problem(f"{name} {id_}", *_NOT_FOUND[error.code])
+            return unknown(f"{name} {id_}", f"not checked ({error.code})")
+
+    if ids and scope and scopes is not None and scope not in scopes:
+        return [unknown(name, f"not checked (needs the optional scope {scope})")]
+    return await asyncio.gather(*map(find, ids))
+
+
+def _scopes(scopes: Collection[str] | None) -> CheckResult:
+    """Those of user groups are checked with each group."""
+    if scopes is None:
+        return unknown(BOT_SCOPES, "Slack didn't name them")
+    if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in scopes]:
+        return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", f"add them {_APP_PAGE}, and reinstall the app")
+    return ok(BOT_SCOPES, ", ".join(SCOPES))
 
 
 def _clock(date: str) -> CheckResult:

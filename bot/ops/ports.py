@@ -1,0 +1,30 @@
+"""Opens a port that a setting names, and says which setting is wrong where that can't be done."""
+
+import errno
+import os
+import socket
+
+from bot.errors import CannotStart
+from bot.slack.server import WebServer
+
+_NOT_OURS = (None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What the system says of an address that is another machine's, or of a kind that it doesn't have."""
+
+
+async def open_port(setting: str, server: WebServer) -> None:
+    """Listen on the port of a setting. Raises CannotStart."""
+    try:
+        await server.start()
+    except (OSError, ValueError) as error:  # ValueError: a name that no DNS server can be asked for
+        if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
+            fix = "use an address of this machine, or 0.0.0.0 for all of them"
+            raise CannotStart(f"HOST: can't listen at {server.host} ({_reason(error)}): {fix}") from error
+        reason = f"can't listen on port {server.port} ({_reason(error)})"
+        raise CannotStart(f"{setting}: {reason}: use a free port") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError):
+        return "not a host's name"
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)

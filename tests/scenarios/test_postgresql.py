@@ -1,0 +1,134 @@
+"""The bot as a process, on a PostgreSQL that isn't as one would wish."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.postgres import Postgres
+from tests.scenarios.house import ADA, READY, House, eventually_answered
+from tests.scenarios.process import Machine
+
+
+@pytest.fixture
+def mode() -> str:
+    """The way in doesn't matter here."""
+    return "socket"
+
+
+@pytest.fixture
+async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+    """A machine on which nothing runs yet."""
+    machine = Machine(house, tmp_path)
+    yield machine
+    await machine.check()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason", "fix"),
+    [
+        ("/test_", "/nothing_", "does not exist", "create that database, or fix its name"),
+        ("://postgres:", "://nobody:", 'role "nobody" does not exist', "fix the user and the password"),
+        ("://postgres:", "://limited:", "permission denied for schema public", "create tables and write"),
+        ("?", "?schema=public&", "invalid URI query parameter", "fix or remove that parameter"),
+        ("?", "?options=-csearch_path%3Dnowhere&", "no schema has been selected", "create that schema"),
+    ],
+)
+async def test_what_waiting_cannot_fix_ends_the_start(
+    old: str, new: str, reason: str, fix: str, machine: Machine, postgres: Postgres, postgres_url: str
+) -> None:
+    """With 1, and with the reason, the setting and the fix in the last line, which is critical."""
+    postgres.execute("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM public; GRANT USAGE ON SCHEMA public TO public", postgres_url)
+    bot = machine.process(DATABASE_URL=postgres_url.replace(old, new))
+
+    assert await bot.run() == 1
+    first, last = map(json.loads, bot.stderr.splitlines())
+    assert (first["event"], last["event"], last["level"]) == ("database_unavailable", "cannot_start", "critical")
+    assert last["reason"].startswith("DATABASE_URL: can't use PostgreSQL (")
+    assert reason in last["reason"]
+    assert fix in last["reason"]
+
+
+async def test_tables_that_are_not_the_bots_end_the_start(
+    machine: Machine, postgres: Postgres, postgres_url: str
+) -> None:
+    """Those with other names don't matter."""
+    postgres.execute("CREATE TABLE audit (x int); CREATE TABLE schema_version (x int)", postgres_url)
+    await (await machine.boot(DATABASE_URL=postgres_url)).kill()
+    postgres.execute("DROP TABLE reload_model_schema", postgres_url)
+    bot = machine.process(DATABASE_URL=postgres_url)
+
+    assert await bot.run() == 1
+    (last,) = bot.of("cannot_start")
+    assert "already exists): use another database or schema in DATABASE_URL" in str(last["reason"])
+
+
+async def test_a_database_in_another_encoding(
+    house: House, machine: Machine, postgres: Postgres, postgres_url: str
+) -> None:
+    """SQL_ASCII is what a server without a locale has. What people type comes back as it was."""
+    name = "ascii_of_the_test"
+    postgres.execute(f"DROP DATABASE IF EXISTS {name}")
+    postgres.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    await machine.boot(DATABASE_URL=url)
+    await house.ask("sdxl 😀")
+    audit = machine.process("audit", "--json", DATABASE_URL=url)
+
+    async def audited() -> list[str]:
+        await audit.run()
+        return audit.stdout.splitlines()
+
+    (line, *_) = await eventually_answered(audited)
+    assert json.loads(line)["what"] == "sdxl 😀"
+
+
+async def test_readiness_on_a_server_that_takes_no_writes(
+    house: House, machine: Machine, postgres: Postgres, postgres_url: str
+) -> None:
+    """As after a failover, while the address still leads to the old primary. Then everything is carried out."""
+    bot = await machine.boot(DATABASE_URL=postgres_url)
+    port = int(str(bot.of("ready")[0]["port"]))
+    name = urlsplit(postgres_url).path[1:]
+
+    async def readiness() -> int:
+        return (await house.health("/readyz", port=port))[0]
+
+    async def unready() -> bool:
+        return await readiness() == 503
+
+    async def ready() -> bool:
+        return await readiness() == 200
+
+    assert await ready()
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    postgres.terminate(postgres_url)
+    await eventually_answered(unready)
+    refused = await house.ask("sdxl", ADA)
+    postgres.execute(f"ALTER DATABASE {name} RESET ALL")
+    await eventually_answered(ready)
+    await house.ask("sdxl", ADA)
+    await house.wait_said(READY)
+
+    assert refused.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
+    assert len(bot.of("database_unavailable")) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "check", "audit"])
+async def test_no_piece_of_a_password_is_ever_printed(command: str, machine: Machine) -> None:
+    """Not even where a special character in it makes a part of it look like a host."""
+    process = machine.process(
+        command,
+        DATABASE_URL="postgresql://bot:hunter/2@dragon:secret#3@db.example.com/x",
+        HTTPS_PROXY="http://bot:12/hunter@proxy.example.com:3128",
+    )
+    code = await process.run()
+
+    printed = process.stdout + process.stderr
+    assert code == (1 if command == "check" else 2)
+    assert "DATABASE_URL" in printed
+    assert "percent-encode special characters" in printed
+    assert not [piece for piece in ("hunter", "dragon", "secret#3", "bot:12") if piece in printed]
