@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from bot.core.access import Home
+from bot.core.retry import Backoff
 from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
@@ -48,10 +49,11 @@ async def open_database(database: Database, timing: Timing) -> float:
 
 
 async def sign_in(slack: SlackClient, timing: Timing) -> Home:
-    """Ask Slack which workspace the token is for, however long Slack is unavailable.
+    """Ask Slack which workspace or organisation the token is for, however long Slack is unavailable.
 
     Raises CannotStart for a token that Slack refuses. https://docs.slack.dev/reference/methods/auth.test
     """
+    pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
     while True:
         try:
             answer = await slack.call("auth.test")
@@ -62,16 +64,21 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
                     f"SLACK_BOT_TOKEN: Slack refuses it ({error.code}): copy it again from the app's page, "
                     "OAuth & Permissions"
                 ) from error
-            log.warning("slack_away", part="auth.test", code=error.code, again_in=timing.start_retry)
+            wait = pauses.pause(error.wait if isinstance(error, SlackRetryableError) else None)
+            log.warning("slack_away", part="auth.test", code=error.code, again_in=round(wait, 1))
         else:
-            log.info("signed_in", team=home.team_id, bot=str(answer.get("user_id") or ""))
+            bot = str(answer.get("user_id") or "")
+            log.info("signed_in", team=home.team_id, organisation=home.enterprise_id, bot=bot)
             return home
-        await asyncio.sleep(timing.start_retry)
+        await asyncio.sleep(wait)
 
 
 def _home(answer: Mapping[str, object]) -> Home:
-    """The workspace of a token. Raises SlackRetryableError if the answer names none."""
+    """Whose token it is: that of an app which is installed for a whole organisation names no workspace.
+
+    Raises SlackRetryableError if the answer names neither.
+    """
     team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
-    if not (isinstance(team, str) and isinstance(enterprise, str) and team):
+    if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
         raise SlackRetryableError("no_sense")
     return Home(team, enterprise)

@@ -1,7 +1,9 @@
-"""When something is tried again, and when no more. Pure, except that an HTTP date is compared with the clock."""
+"""When something is tried again, and when no more. Pure, except for chance, and that an HTTP date needs the clock."""
 
 import math
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from random import random
 from time import time
 
 from bot.core.models import Claim, JobKind, Stage
@@ -15,6 +17,30 @@ MAX_CRASHES = 8
 
 STATUS_TRIES = 5
 """How often a status message, or an edit of one, is tried: it is best-effort."""
+
+
+class Backoff:
+    """The pauses between tries of one thing that fails: each twice as long as the one before, up to a limit.
+
+    Half as much again is left to chance, so that many who were cut off together don't come back together.
+    """
+
+    def __init__(self, first: float, most: float, chance: Callable[[], float] = random) -> None:
+        """first and most are seconds; chance returns a number from 0 to 1."""
+        self._first = first
+        self._most = most
+        self._chance = chance
+        self._tries = 0
+
+    def pause(self, asked: float | None = None) -> float:
+        """Seconds until the next try; asked is the pause that the service asked for, believed within reason."""
+        grown = min(self._first * 2.0 ** min(self._tries, 30), self._most)
+        self._tries += 1
+        return max(grown, min(asked or 0.0, PAUSE_LIMIT)) * (1.0 + self._chance() / 2.0)
+
+    def reset(self) -> None:
+        """It worked: the next pause is a short one again."""
+        self._tries = 0
 
 
 def bar_wait(reload_seconds: float, timing: Timing) -> float:

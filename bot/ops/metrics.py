@@ -130,6 +130,12 @@ class Metrics:
             ["method", "code"],
             registry=registry,
         )
+        self._refused = Counter(
+            "reload_model_requests_refused",
+            "Requests that did not get as far as a command, by HTTP status; over Socket Mode: dropped.",
+            ["status"],
+            registry=registry,
+        )
         self._limit_waits = Histogram(
             "reload_model_rate_limit_wait_seconds",
             "Pauses that a service asked for.",
@@ -162,6 +168,10 @@ class Metrics:
     def command(self, outcome: str) -> None:
         """A command was answered. The outcome is one of the code's own words, as in the log."""
         self._commands.labels(outcome).inc()
+
+    def refused(self, status: str) -> None:
+        """A request was refused before anybody looked at what it asks for."""
+        self._refused.labels(status).inc()
 
     def due(self, lag: float) -> None:
         """The worker found a job that had been due for so many seconds."""

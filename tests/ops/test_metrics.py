@@ -26,6 +26,7 @@ def everything() -> Metrics:
     """Metrics in which each thing has happened once."""
     metrics = Metrics()
     metrics.command("requested")
+    metrics.refused("404")
     metrics.due(0.1)
     metrics.claimed(JobKind.CALL)
     metrics.ended(JobKind.CALL)
