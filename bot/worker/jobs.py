@@ -99,8 +99,8 @@ class Jobs:
 
     async def _call(self, claim: Claim) -> Outcome:
         with self._metrics.calling():
-            await self._modelslab.reload(claim.reload.model_id)
-        log.info("call_accepted")
+            said = await self._modelslab.reload(claim.reload.model_id)
+        log.info("call_accepted", **({"said": said} if said else {}))
         self._metrics.accepted()
         return Accepted(self._reload_seconds)
 
