@@ -43,10 +43,10 @@ class Presses:
 
         async def reply(text: str) -> BoltResponse:
             """Privately, below the message. In the Home tab there is none: the tab is shown anew."""
-            if not answer_url:
-                self._home_tabs.opened(person)
-            elif text:
+            if answer_url:
                 self._background.start(self._slack.reply(answer_url, text))
+            else:
+                self._home_tabs.opened(person)
             return await ack()
 
         identify(context, person, f"[{button.action}] {button.of}".strip(), reply)
@@ -92,6 +92,7 @@ def register(
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
     async def pick(context: AsyncBoltContext) -> None:
+        """This button is in the Home tab only, where there is nothing to say."""
         audit.record(context, Action.PICK)
         picker.open(context["invocation_id"], model_id=context["button"].of)
         await context["reply"]("")

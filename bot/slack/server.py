@@ -120,7 +120,7 @@ class _Unreadable(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             self._led_nowhere(HTTPStatus.BAD_REQUEST, type(error).__name__)
-        elif record.levelno >= logging.ERROR:
+        elif error is not None and not isinstance(error, ConnectionError):  # a client can hang up
             log.error("internal_error", exc_info=error)
 
 

@@ -25,19 +25,31 @@ def refused() -> Counter[str]:
 
 
 @pytest.fixture
-async def start(refused: Counter[str]) -> AsyncIterator[Start]:
-    """Starts a server with the paths /alive and /broken."""
+def reading() -> asyncio.Event:
+    """Whether /slow waits for a body."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def start(refused: Counter[str], reading: asyncio.Event) -> AsyncIterator[Start]:
+    """Starts a server with the paths /alive, /slow and /broken."""
     async with AsyncExitStack() as stack:
 
         async def started(host: str = "127.0.0.1", timing: Timing = Timing(http_linger=0.1)) -> WebServer:
             async def alive(_request: web.Request) -> web.Response:
                 return web.Response(text="yes")
 
+            async def slow(request: web.Request) -> web.Response:
+                reading.set()
+                await request.read()
+                return web.Response()
+
             async def broken(_request: web.Request) -> web.Response:
                 raise ArithmeticError("of our own")
 
             server = WebServer(host, 0, timing, lambda status: refused.update([status]))
             server.app.router.add_get("/alive", alive)
+            server.app.router.add_get("/slow", slow)
             server.app.router.add_get("/broken", broken)
             await server.start()
             stack.push_async_callback(server.stop)
@@ -125,6 +137,19 @@ async def test_what_leads_nowhere_is_counted_and_logged_once_a_minute(start: Sta
         (400, "LineTooLong", None),
         (400, "BadHttpMethod", None),
     ]
+
+
+async def test_a_client_that_hangs_up_is_no_error(start: Start, reading: asyncio.Event) -> None:
+    """In the middle of its body."""
+    server = await start()
+    with capture_logs() as logged:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(ALIVE.replace(b"/alive", b"/slow").replace(b"Host", b"Content-Length: 9\r\nHost"))
+        await reading.wait()
+        writer.transport.abort()
+        await server.stop()
+
+    assert logged == []
 
 
 async def test_an_error_of_our_own_is_logged(start: Start) -> None:
