@@ -17,13 +17,11 @@ from bot.core.access import Allowlist
 from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
-from bot.errors import DatabaseUnavailable
-from bot.handlers import bolt, buttons, commands, errors, home_tab, picker
-from bot.handlers.access import Access
-from bot.handlers.audit_trail import AuditTrail
+from bot.errors import DatabaseUnavailable, Refused
+from bot.handlers import bolt, buttons, commands, home_tab, picker
+from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.replies import Replies
 from bot.handlers.requests import Requests
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
@@ -62,20 +60,21 @@ class App:
         self._database = Database(settings.database_url, clock, timing)
         self._at_stop(self._database.stop)
         self._slack = self._slack_client()
-        self._user_groups = UserGroups(settings.allowed_groups, clock)
+        self._user_groups = UserGroups(settings.allowed_groups, timing, clock)
         self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
-        self._home_tabs = HomeTabs(self._slack, self.requests, self._allowlist, timing)
+        self._access = Access(self._allowlist, self.requests)
+        self._home_tabs = HomeTabs(self._slack, self.requests, self._access, timing)
         modelslab = self._modelslab_client()
-        self._catalog = Catalog(modelslab.models, self.requests.known_models)
+        self._catalog = Catalog(modelslab.models, lambda limit: self.requests.read(history.known_models, limit))
         self.worker = self._worker(modelslab)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = self._socket_mode() if settings.socket_mode else None
-        self._web = WebServer(settings.host, settings.port, timing)
+        self._web = WebServer(settings.host, settings.port, timing, metrics.request_refused)
         self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
         self._add_routes()
-        parts = (self._catalog, self.requests, self._home_tabs, self._replies, self._background)
+        parts = (self._catalog, self.requests, self._home_tabs, self._background)
         for part in (*parts, self._admin, self._web, self._socket):
             if part is not None:
                 self._at_stop(part.stop)
@@ -162,22 +161,22 @@ class App:
 
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
-        requests = self.requests
-        access, audit = Access(self._allowlist), AuditTrail(requests)
-        replies = self._replies = Replies(self._slack, self._home_tabs)
-        opener = Picker(replies, self._catalog, self._allowlist)
-        app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"))
+        requests, access, background = self.requests, self._access, self._background
         command = self._settings.slash_command
+        audit = AuditTrail(requests)
+        opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
+        app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
         commands.register(app, access, requests, audit, opener, command)
-        buttons.register(app, access, requests, audit, replies, opener)
+        presses = buttons.Presses(self._slack, self._home_tabs, background)
+        buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
         home_tab.register(app, self._home_tabs)
-        errors.register(app, audit, replies, command)
         return app
 
     def _socket_mode(self) -> SocketMode:
         token, proxy_for = self._settings.slack_app_token, self._settings.proxy_for
-        return SocketMode(self._slack.client, token, self._dispatch, proxy_for, self._timing)
+        slack, refused = self._slack.client, metrics.request_refused
+        return SocketMode(slack, token, self._dispatch, proxy_for, self._timing, refused)
 
     def _add_routes(self) -> None:
         """What the ports answer. In Socket Mode no payload comes this way, so there is no path for them."""
@@ -198,7 +197,7 @@ class App:
     async def _readiness(self) -> Mapping[str, str]:
         """Whether a command would be taken now, and carried out."""
         signed_in = self._allowlist.home is not None
-        connected = signed_in if self._socket is None else await self._socket.connected()
+        connected = signed_in if self._socket is None else self._socket.connected
         parts = {
             "database": await self._database_state(),
             "worker": self.worker.fault or (await self._health())["worker"],
@@ -220,8 +219,8 @@ class App:
     async def _scrape(self) -> bytes:
         metrics.WORKER_IDLE.set(self.worker.idle_seconds)
         metrics.IN_FLIGHT.set(float("nan"))
-        with suppress(DatabaseUnavailable):
-            metrics.IN_FLIGHT.set((await self.requests.running())[1])
+        with suppress(Refused):
+            metrics.IN_FLIGHT.set((await self.requests.read(history.running, 1))[1])
         return metrics.text()
 
 

@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     GROUP_UNREAD = "group_unread"
     OTHER_WORKSPACE = "other_workspace"
     WRONG_CHANNEL = "wrong_channel"
+    UNKNOWN_COMMAND = "unknown_command"
     TOO_MANY_COMMANDS = "too_many_commands"
     TOO_MANY_IN_FLIGHT = "too_many_in_flight"
     NOT_RECORDED = "not_recorded"
@@ -157,8 +158,13 @@ class SlackPermanentError(SlackError):
 
 
 class SlackRetryableError(SlackError):
-    """Slack may take the same post later; wait is the pause that it asked for, in seconds."""
+    """Slack may take the same post later; wait is the pause that it asked for, in seconds.
 
-    def __init__(self, code: str, wait: float | None = None) -> None:
+    refused: Slack works, and doesn't take it for a reason that will pass, as the token's or the workspace's. Meanwhile
+    another way may work.
+    """
+
+    def __init__(self, code: str, wait: float | None = None, *, refused: bool = False) -> None:
         super().__init__(code)
         self.wait = wait
+        self.refused = refused

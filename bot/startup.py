@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from bot.core import retry
 from bot.core.access import Home
+from bot.core.retry import Backoff
 from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
@@ -34,11 +34,11 @@ async def open_database(database: Database, timing: Timing) -> float:
 
 
 async def sign_in(slack: SlackClient, timing: Timing) -> Home:
-    """Ask Slack which workspace the token is for, however long Slack is unavailable.
+    """Ask Slack which workspace or organisation the token is for, however long Slack is unavailable.
 
     Raises CannotStart for a token that Slack rejects. https://docs.slack.dev/reference/methods/auth.test
     """
-    tries = 0
+    pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
     while True:
         try:
             answer = await slack.call("auth.test")
@@ -47,13 +47,12 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
             if error.code in TOKEN_FAULTS:
                 fix = "copy it again from OAuth & Permissions on your app's page"
                 raise CannotStart(f"SLACK_BOT_TOKEN: Slack rejects it ({error.code}): {fix}") from error
-            wait = retry.growing(tries, error.wait if isinstance(error, SlackRetryableError) else None, timing)
+            wait = pauses.pause(error.wait if isinstance(error, SlackRetryableError) else None)
             log.warning("slack_away", reason=error.code, host=error.host, again_in=round(wait, 1))
         else:
             log.info("signed_in", team=home.team_id or home.enterprise_id, bot=answer.get("user_id"))
             return home
         await asyncio.sleep(wait)
-        tries += 1
 
 
 def _home(answer: Mapping[str, object]) -> Home:

@@ -5,18 +5,19 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from bot.errors import DatabaseUnavailable, Failure, ModelsLabRetryableError
+from bot.errors import Failure, ModelsLabRetryableError, Refusal, Refused
 from bot.modelslab import catalog as catalogue
 from bot.modelslab.catalog import FRESH_SECONDS, HISTORY_SECONDS, RETRY_SECONDS, Catalog
 
 
 class Sources:
-    """A ModelsLab and a store, and a clock that is moved by hand."""
+    """A ModelsLab and a database, and a clock that is moved by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.listed: Sequence[str] | None = ("anything-v5", "sdxl", "sd-turbo", "Flux.1-dev")
         self.reloaded: Sequence[str] | None = ("midjourney",)
+        self.asked: float | None = None
         self.lists = self.looks = 0
         self.released = asyncio.Event()
         self.released.set()
@@ -26,14 +27,14 @@ class Sources:
         self.lists += 1
         await self.released.wait()
         if self.listed is None:
-            raise ModelsLabRetryableError(Failure.DOWN, "HTTP 503")
+            raise ModelsLabRetryableError(Failure.DOWN, "HTTP 503", wait=self.asked)
         return self.listed
 
     async def history(self, limit: int) -> Sequence[str]:
         """What was reloaded before."""
         self.looks += 1
         if self.reloaded is None:
-            raise DatabaseUnavailable
+            raise Refused(Refusal.NOT_LISTED)
         return self.reloaded[:limit]
 
     def clock(self) -> float:
@@ -55,7 +56,7 @@ async def known(sources: Sources) -> AsyncIterator[Catalog]:
     await known.stop()
 
 
-# --- finding --------------------------------------------------------------------------------------------
+# Finding
 
 
 async def test_nothing_typed_finds_everything_the_reloaded_first(known: Catalog) -> None:
@@ -97,7 +98,7 @@ async def test_the_nearest_are_like_it(known: Catalog, sources: Sources) -> None
     assert await known.nearest("completely-different") == []
 
 
-# --- what is fetched, and when --------------------------------------------------------------------------
+# What is fetched, and when
 
 
 async def test_nobody_asks_modelslab_until_somebody_wants_to_know(known: Catalog, sources: Sources) -> None:
@@ -136,20 +137,22 @@ async def test_an_old_list_is_fetched_anew_beside_all_else(known: Catalog, sourc
     assert sources.lists == 2
 
 
-async def test_a_list_that_cannot_be_had_leaves_the_old_one(known: Catalog, sources: Sources) -> None:
-    """It is asked for again after a while, and not each time that somebody types."""
+@pytest.mark.parametrize("asked", [None, 200.0])
+async def test_a_list_that_cannot_be_had_leaves_the_old_one(
+    known: Catalog, sources: Sources, asked: float | None
+) -> None:
+    """It is fetched again after growing pauses, as long as ModelsLab asks for, and not with each letter."""
     await known.matching("", 9)
     sources.now += FRESH_SECONDS
-    sources.listed = None
-    for _ in range(3):
+    sources.listed, sources.asked = None, asked
+    lists = []
+    for pause in (0.0, RETRY_SECONDS, 1.5 * (asked or RETRY_SECONDS), 3.1 * RETRY_SECONDS, FRESH_SECONDS):
+        sources.now += pause
         assert "sdxl" in await known.matching("", 9)
         await asyncio.sleep(0)
-    assert sources.lists == 2
-    sources.now += RETRY_SECONDS
-    await known.matching("", 9)
-    await asyncio.sleep(0)
+        lists.append(sources.lists)
 
-    assert sources.lists == 3
+    assert lists == ([2, 2, 3, 4, 5] if asked is None else [2, 2, 3, 3, 4])
 
 
 async def test_without_a_list_there_is_history(known: Catalog, sources: Sources) -> None:

@@ -1,196 +1,157 @@
 """User groups are read in the background, no faster than Slack allows, and what was read long ago counts no more."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
 
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.core.timing import Timing
+from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import SandboxSlack
-from bot.slack import user_groups as groups
-from bot.slack.client import SlackClient
-from bot.slack.user_groups import (
-    AGAIN_SECONDS,
-    APART_SECONDS,
-    KEEP_SECONDS,
-    REFRESH_SECONDS,
-    UserGroups,
-    members_in,
-    reading,
-)
+from bot.slack.client import ANSWER_LIMIT, BoundedResponse, SlackClient
+from bot.slack.user_groups import UserGroups, members_in, reading
+from tests.scenarios.house import eventually
 from tests.usergroups import FakeUserGroups
+
+BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
+KEEP = BRISK.groups_keep
 
 
 class World:
-    """A clock that stands still, and a Slack that answers as it is told."""
+    """Groups that are read, a clock that is moved by hand, and a Slack that answers as it is told."""
 
-    def __init__(self, *ids: str) -> None:
+    def __init__(self, *ids: str, timing: Timing = BRISK) -> None:
         self.now = 1000.0
-        self.asked: list[str] = []
-        self.answers: dict[str, Collection[str] | SlackError] = {id_: {f"U{id_}"} for id_ in ids}
-        self.groups = UserGroups(ids, lambda: self.now)
+        self.answer: Collection[str] | Exception = {"U0ADA"}
+        self.readings: list[tuple[str, float]] = []
+        self.groups = UserGroups(ids or ("S0CREW",), timing, lambda: self.now)
+
+    @property
+    def members(self) -> Collection[str] | None:
+        """Who is in the group."""
+        return self.groups.members("S0CREW")
 
     async def read(self, group_id: str) -> Collection[str]:
         """Answer for one group."""
-        self.asked.append(group_id)
-        answer = self.answers[group_id]
-        if isinstance(answer, SlackError):
-            raise answer
-        return answer
+        self.readings.append((group_id, time.monotonic()))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
-    async def go_on(self, seconds: float) -> None:
-        """Let time pass, and the reading go on as it asks to."""
-        end = self.now + seconds
-        while self.now < end:
-            self.now = min(self.now + await self.groups.refresh(self.read), end)
+    @asynccontextmanager
+    async def running(self, readings: int = 1) -> AsyncIterator[None]:
+        """Read until the end of the block, and so often before it begins."""
+        task = asyncio.create_task(self.groups.run(self.read))
+        await self.wait(readings)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def wait(self, readings: int) -> None:
+        """Wait for so many readings more, and for what they change."""
+        wanted = len(self.readings) + readings
+        await eventually(lambda: len(self.readings) >= wanted)
+        await asyncio.sleep(0)
 
 
 async def test_nobody_is_known_until_read() -> None:
     """None is not the same as empty."""
-    world = World("S0CREW")
-    before = world.groups.members("S0CREW")
-    await world.go_on(1)
-
-    assert before is None
-    assert world.groups.members("S0CREW") == {"US0CREW"}
-
-
-async def test_a_group_may_be_empty() -> None:
-    """And is known to be."""
-    world = World("S0CREW")
-    world.answers["S0CREW"] = frozenset()
-    await world.go_on(1)
-
-    assert world.groups.members("S0CREW") == frozenset()
+    world = World()
+    assert world.members is None
+    world.answer = frozenset()
+    async with world.running():
+        assert world.members == frozenset()
 
 
-async def test_a_group_is_read_anew_every_five_minutes() -> None:
+async def test_a_group_is_read_again_and_again() -> None:
     """Whoever joined or left is known by then."""
-    world = World("S0CREW")
-    await world.go_on(REFRESH_SECONDS)
-    world.answers["S0CREW"] = {"U0NEW"}
-    still = world.groups.members("S0CREW")
-    await world.go_on(1)
+    world = World()
+    async with world.running():
+        world.answer = {"U0NEW"}
+        await world.wait(2)
 
-    assert (still, world.groups.members("S0CREW")) == ({"US0CREW"}, {"U0NEW"})
-    assert world.asked == ["S0CREW"] * 2
+        assert world.members == {"U0NEW"}
 
 
-@pytest.mark.parametrize("count", [1, 10, 300])
-async def test_many_groups_take_turns(count: int) -> None:
-    """However many, there are twenty readings a minute at most, and each group gets its turn."""
-    world = World(*(f"S{number:03}" for number in range(count)))
-    await world.go_on(60)
-    in_the_first_minute = len(world.asked)
-    await world.go_on(KEEP_SECONDS)
-
-    assert in_the_first_minute == min(count, 20)
-    assert len(world.asked) <= 20 * 61
-    assert {world.asked.count(id_) for id_ in world.answers} <= set(range(4, 14))
-    assert all(world.groups.members(id_) for id_ in world.answers)
+async def test_many_groups_take_turns_a_pause_apart() -> None:
+    """However many there are, Slack's limit is kept, and each gets its turn."""
+    world = World("S1", "S2", "S3", timing=replace(BRISK, groups_apart=0.03))
+    async with world.running(7):
+        assert [group for group, _ in world.readings[:6]] == ["S1", "S2", "S3"] * 2
+        assert all(later - earlier >= 0.03 for (_, earlier), (_, later) in pairwise(world.readings))
 
 
-async def test_a_reading_that_fails_is_tried_again_soon() -> None:
-    """Not as late as the next turn, and said once in the log."""
-    world = World("S0CREW")
-    world.answers["S0CREW"] = SlackRetryableError("http_503")
+async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups() -> None:
+    """The limit is one of the method."""
+    world = World("S1", "S2")
+    world.answer = SlackRetryableError("ratelimited", 0.2)
+    async with world.running(2):
+        (_, first), (_, second) = world.readings[:2]
+
+        assert second - first >= 0.2
+
+
+@pytest.mark.parametrize("failure", [SlackRetryableError("http_503"), SlackPermanentError("missing_scope")])
+async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
+    """The app may be installed again while the bot runs. The log says it once, and that it is over."""
+    world = World()
+    world.answer = failure
     with capture_logs() as logged:
-        await world.go_on(2 * AGAIN_SECONDS + 1)
-    world.answers["S0CREW"] = {"U0NEW"}
-    with capture_logs() as after:
-        await world.go_on(AGAIN_SECONDS)
+        async with world.running(3):
+            before = world.members
+            world.answer = {"U0NEW"}
+            await world.wait(2)
 
-    assert world.asked == ["S0CREW"] * 4
-    assert [(record["event"], record["code"]) for record in logged] == [("group_not_read", "http_503")]
-    assert [(record["event"], record["members"]) for record in after] == [("group_read", 1)]
-    assert world.groups.members("S0CREW") == {"U0NEW"}
-
-
-@pytest.mark.parametrize(("asked", "pause"), [(40.0, 40.0), (1.0, APART_SECONDS), (1e9, 300.0), (None, APART_SECONDS)])
-async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups(asked: float | None, pause: float) -> None:
-    """The limit is one of the method, within reason."""
-    world = World("S0CREW", "S0TEAM")
-    world.answers["S0CREW"] = SlackRetryableError("ratelimited", asked)
-
-    assert await world.groups.refresh(world.read) == pause
+    assert (before, world.members) == (None, {"U0NEW"})
+    assert [(line["event"], line.get("code"), line.get("members")) for line in logged] == [
+        ("group_not_read", str(failure), None),
+        ("group_read", None, 1),
+    ]
 
 
 async def test_the_last_answer_counts_for_an_hour() -> None:
     """Slack may be away for a while; longer than that, nobody can say who has left the group."""
-    world = World("S0CREW", "S0TEAM")
-    await world.go_on(10)
-    world.answers["S0CREW"] = SlackRetryableError("TimeoutError")
-    await world.go_on(KEEP_SECONDS - 10)
-    kept = world.groups.members("S0CREW")
-    await world.go_on(1)
+    world = World()
+    async with world.running(2):
+        world.answer = SlackRetryableError("TimeoutError")
+        await world.wait(2)
+        world.now += KEEP
+        kept = world.members
+        world.now += 1
 
-    assert kept == {"US0CREW"}
-    assert world.groups.members("S0CREW") is None
-    assert world.groups.members("S0TEAM") == {"US0TEAM"}
+        assert (kept, world.members) == ({"U0ADA"}, None)
 
 
 async def test_a_group_that_is_gone_counts_no_longer() -> None:
     """That is an answer, and not the lack of one."""
-    world = World("S0CREW")
-    await world.go_on(10)
-    world.answers["S0CREW"] = SlackPermanentError("no_such_subteam")
-    await world.go_on(REFRESH_SECONDS)
-
-    assert world.groups.members("S0CREW") is None
-
-
-async def test_a_scope_that_is_missing_is_asked_for_until_it_is_there() -> None:
-    """The app may be installed again while the bot runs."""
-    world = World("S0CREW")
-    world.answers["S0CREW"] = SlackPermanentError("missing_scope")
-    await world.go_on(100)
-    world.answers["S0CREW"] = {"U0NEW"}
-    await world.go_on(AGAIN_SECONDS)
-
-    assert world.groups.members("S0CREW") == {"U0NEW"}
-
-
-async def test_without_groups_nothing_is_read() -> None:
-    """And nobody waits for anything."""
     world = World()
-    await world.groups.run(world.read)
+    async with world.running(2):
+        world.answer = SlackPermanentError("no_such_subteam")
+        await world.wait(2)
 
-    assert world.asked == []
+        assert world.members is None
 
 
-async def test_an_error_of_the_bots_own_does_not_end_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_bots_own_does_not_end_the_reading() -> None:
     """It is logged, and the reading goes on."""
-    monkeypatch.setattr(groups, "AGAIN_SECONDS", 0.0)
-    done = asyncio.Event()
-
-    async def read(group_id: str) -> Collection[str]:
-        if len(world.asked) == 0:
-            world.asked.append(group_id)
-            raise KeyError(group_id)
-        done.set()
-        return {"U0ADA"}
-
-    world = World("S0CREW")
+    world = World()
+    world.answer = KeyError("S0CREW")
     with capture_logs() as logged:
-        task = asyncio.create_task(world.groups.run(read))
-        await asyncio.wait_for(done.wait(), 10)
-        task.cancel()
-        await asyncio.wait([task])
+        async with world.running():
+            world.answer = {"U0ADA"}
+            await world.wait(2)
+            assert world.members == {"U0ADA"}
 
-    assert logged[0]["event"] == "groups_stumbled"
-    assert world.groups.members("S0CREW") == {"U0ADA"}
-
-
-# --- what Slack says ------------------------------------------------------------------------------------
+    assert logged[0]["event"] == "group_reading_failed"
 
 
-@pytest.fixture
-async def api(slack: SandboxSlack) -> AsyncIterator[SlackClient]:
-    """The Web API."""
-    async with aiohttp.ClientSession() as session:
-        yield SlackClient(session, slack.bot_token, slack.api_url)
+# What Slack says
 
 
 @pytest.fixture
@@ -201,18 +162,30 @@ async def slack() -> AsyncIterator[SandboxSlack]:
         yield slack
 
 
+@pytest.fixture
+async def api(slack: SandboxSlack) -> AsyncIterator[SlackClient]:
+    """The Web API, with answers that are bounded as the bot's are."""
+    async with aiohttp.ClientSession(response_class=BoundedResponse) as session:
+        yield SlackClient(session, slack.bot_token, slack.api_url)
+
+
 async def test_a_group_is_read_by_the_bots_token(slack: SandboxSlack, api: SlackClient) -> None:
     """The method takes no JSON: the group stands in the query."""
     assert await reading(api)("S0CREW") == {"U0ADA", "W0BEN"}
     assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
         ("usergroups.users.list", {"usergroup": "S0CREW"}, True)
     ]
-
-
-async def test_a_group_that_there_is_not(api: SlackClient) -> None:
-    """Slack's refusal is the one error tree's."""
     with pytest.raises(SlackPermanentError, match="no_such_subteam"):
         await reading(api)("S0NONE")
+
+
+@pytest.mark.parametrize("count", [40_000, 200_000])
+async def test_a_group_of_a_large_workspace_is_read(slack: SandboxSlack, api: SlackClient, count: int) -> None:
+    """Its answer is much longer than any other method's."""
+    slack.heal()
+    slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [f"U{number:010}" for number in range(count)]}))
+
+    assert len(await reading(api)("S0CREW")) == count > ANSWER_LIMIT / 14
 
 
 @pytest.mark.parametrize(

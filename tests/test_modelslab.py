@@ -4,16 +4,12 @@ import asyncio
 import gzip
 import json
 import socket
-import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bot.core.text import SAID_LIMIT
 from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.client import PATH, ModelsLab
 from bot.ops.logging import Redactor
@@ -45,16 +41,10 @@ async def service() -> AsyncIterator[SandboxModelsLab]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A session as the bot makes it for ModelsLab."""
+async def client(service: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
+    """The client under test, with a session as the bot makes it."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
-        yield session
-
-
-@pytest.fixture
-def client(service: SandboxModelsLab, session: aiohttp.ClientSession) -> ModelsLab:
-    """The client under test."""
-    return ModelsLab(session, service.url, service.key, Redactor([service.key]))
+        yield ModelsLab(session, service.url, service.key, Redactor([service.key]))
 
 
 async def failed(client: ModelsLab) -> ModelsLabError:
@@ -70,7 +60,7 @@ def shape(failure: ModelsLabError) -> tuple[type[ModelsLabError], Failure, str, 
     return type(failure), failure.failure, failure.said, failure.unknown, wait
 
 
-# --- what is sent ---------------------------------------------------------------------------------------
+# What is sent
 
 
 @pytest.mark.parametrize("model_id", ["sdxl", "org/model:v1@2+x", '"quoted" \\ \u00e9'])
@@ -83,7 +73,7 @@ async def test_the_key_and_the_model_are_sent_and_nothing_else(
     assert [call.body for call in service.calls] == [{"key": service.key, "model_id": model_id}]
 
 
-# --- what is an acceptance ------------------------------------------------------------------------------
+# What is an acceptance
 
 
 @pytest.mark.parametrize(
@@ -106,15 +96,53 @@ async def test_success_and_processing_are_accepted(
 ) -> None:
     """With any 2xx, whatever the type, the encoding or the message."""
     service.answer("sdxl", answer)
-    await client.reload("sdxl")
 
+    assert await client.reload("sdxl") == ""
     assert len(service.calls) == 1
 
 
-# --- what is a refusal ----------------------------------------------------------------------------------
+UNDER_WAY = (
+    "Model is reloading",
+    "The model is already loaded",
+    "Model already loaded.",
+    "Model is being loaded, please wait",
+    "This model is currently loading",
+)
 
-PROXYS = (401, 402, 403, 407)
-"""What a proxy or a firewall on the way may answer, in its own words."""
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Json(200, {"status": "error", "messege": text}) for text in UNDER_WAY),
+        Json(200, {"message": "Model is reloading"}),
+        Json(400, {"status": "failed", "message": "Model is reloading"}),
+        Json(409, {"status": "error", "message": {"model_id": ["It is already being loaded."]}}),
+        Json(503, {"status": "error", "message": "Model is loading, try again later"}),
+    ],
+    ids=repr,
+)
+async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer
+) -> None:
+    """Whatever status comes with it; what ModelsLab says of it is passed on."""
+    service.answer("sdxl", answer)
+
+    assert "load" in await client.reload("sdxl")
+
+
+@pytest.mark.parametrize(
+    "text", ["The model is not loaded", "Model not already loaded", "Could not be reloaded", "Reload"]
+)
+async def test_a_text_that_only_sounds_like_it_is_a_refusal(
+    service: SandboxModelsLab, client: ModelsLab, text: str
+) -> None:
+    """Nobody is promised a model that is not coming."""
+    service.answer("sdxl", error(200, text))
+
+    assert (await failed(client)).failure is Failure.REFUSED
+
+
+# What is a refusal
 
 
 @pytest.mark.parametrize(
@@ -122,52 +150,23 @@ PROXYS = (401, 402, 403, 407)
     [
         (error(400, "prompt is required"), Failure.REFUSED, "prompt is required"),
         (error(401, "Invalid API key"), Failure.KEY, "Invalid API key"),
-        (error(401, "API key required"), Failure.KEY, "API key required"),
-        (
-            error(402, "Insufficient credits. Please add more credits to continue."),
-            Failure.CREDITS,
-            "Insufficient credits. Please add more credits to continue.",
-        ),
-        (
-            error(403, "This feature requires a premium subscription"),
-            Failure.PLAN,
-            "This feature requires a premium subscription",
-        ),
+        (error(402, "Insufficient credits."), Failure.CREDITS, "Insufficient credits."),
+        (error(403, "This feature requires a premium subscription"), Failure.PLAN, None),
         (error(404, "Model not found: sdxl"), Failure.UNKNOWN_MODEL, "Model not found: sdxl"),
-        (error(200, "Model not found: sdxl"), Failure.UNKNOWN_MODEL, "Model not found: sdxl"),
+        (error(200, "API key required"), Failure.KEY, "API key required"),
         (error(200, "Model id not found"), Failure.UNKNOWN_MODEL, "Model id not found"),
-        (
-            error(200, "Invalid Api Key", tip="1. Make sure you copied it"),
-            Failure.KEY,
-            "Invalid Api Key 1. Make sure you copied it",
-        ),
-        (error(200, "This feature requires a premium subscription"), Failure.PLAN, None),
-        (error(200, "Insufficient credits."), Failure.CREDITS, None),
-        (
-            Json(200, {"status": "failed", "id": "", "message": "Failed, Try Again", "output": ""}),
-            Failure.REFUSED,
-            "Failed, Try Again",
-        ),
+        (error(200, "Invalid Api Key", tip="1. Make sure"), Failure.KEY, "Invalid Api Key 1. Make sure"),
         (
             error(200, {"prompt": ["The prompt field is required.", "It is short."], "key": ["Bad."]}, tips=["a", "b"]),
             Failure.REFUSED,
             "The prompt field is required. It is short. Bad. a b",
         ),
-        (Json(200, {"status": "error", "messege": "Misspelt"}), Failure.REFUSED, "Misspelt"),
+        (error(400, "Bad image, try again"), Failure.REFUSED, "Bad image, try again"),
         (Json(200, {"status": "error", "message": None, "messege": "Misspelt"}), Failure.REFUSED, "Misspelt"),
-        (Json(200, {"status": "error", "message": 7}), Failure.REFUSED, "7"),
         (Json(200, {"status": "error"}), Failure.REFUSED, "HTTP 200"),
-        (Json(200, {"status": "queued?", "message": "new word"}), Failure.REFUSED, "new word"),
         (Json(200, {"status": ["success"], "message": "a list"}), Failure.REFUSED, "a list"),
         (Json(401, {"status": "success"}), Failure.KEY, "HTTP 401"),
         (Json(404, {"status": "success", "message": "odd"}), Failure.REFUSED, "odd"),
-        (Json(404, {"message": "no such route"}), Failure.NO_SENSE, "no such route"),
-        (Raw(404, b"<h1>Not Found</h1>"), Failure.NO_SENSE, "HTTP 404"),
-        *((Raw(status, b"<h1>Blocked by a firewall</h1>"), Failure.NO_SENSE, f"HTTP {status}") for status in PROXYS),
-        (Json(403, {"message": "Forbidden"}), Failure.NO_SENSE, "Forbidden"),
-        (Json(403, {"message": "This feature requires a premium subscription"}), Failure.PLAN, None),
-        (Json(401, {"message": "Invalid API key"}), Failure.KEY, None),
-        (Redirect("http://127.0.0.1:9/"), Failure.NO_SENSE, "HTTP 307"),
     ],
     ids=repr,
 )
@@ -182,18 +181,39 @@ async def test_a_refusal_is_final_and_known(
 
 
 @pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (Json(401, {"message": "Unauthenticated."}), Failure.KEY),
+        (Json(403, {"message": "Forbidden"}), Failure.PLAN),
+        (Json(402, {"messege": "Pay"}), Failure.CREDITS),
+        (Json(200, {"message": "Invalid API key"}), Failure.KEY),
+        (Json(404, {"message": "no such route"}), Failure.NO_SENSE),
+        (Json(401, {}), Failure.NO_SENSE),
+        *((Raw(status, b"<h1>Blocked by a firewall</h1>"), Failure.NO_SENSE) for status in (401, 402, 403, 404, 407)),
+        (Redirect("http://127.0.0.1:9/"), Failure.NO_SENSE),
+    ],
+    ids=repr,
+)
+async def test_without_modelslabs_own_status_the_https_one_decides(
+    service: SandboxModelsLab, client: ModelsLab, answer: Answer, failure: Failure
+) -> None:
+    """Where there is a message in JSON: a proxy's or a firewall's page says nothing of the account."""
+    service.answer("sdxl", answer)
+    refusal = await failed(client)
+
+    assert (type(refusal), refusal.failure, refusal.unknown) == (ModelsLabPermanentError, failure, False)
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         Raw(200, b""),
         Raw(200, b"<html>Welcome</html>"),
-        Raw(200, b"not json", "application/json"),
-        Raw(200, b'"success"', "application/json"),
         Raw(200, b'["status", "success"]', "application/json"),
         Raw(200, b'{"status": "success"', "application/json"),
         Raw(200, json.dumps({"status": "success"}).encode("utf-16"), "application/json; charset=utf-16"),
         Raw(200, gzip.compress(b'{"status": "success"}', mtime=0), "application/json", {"Content-Encoding": "gzip"}),
-        Json(200, {"message": "Model is reloading"}),
-        Json(200, {"status": "", "message": "Model is reloading"}),
+        Json(200, {"status": "", "message": "hm"}),
         DeepJson(20_000),
         Big(1),
     ],
@@ -209,34 +229,43 @@ async def test_an_answer_that_makes_no_sense_may_have_been_an_acceptance(
     assert (type(refusal), refusal.failure, refusal.unknown) == (ModelsLabPermanentError, Failure.NO_SENSE, True)
 
 
-# --- what may be asked again ----------------------------------------------------------------------------
+# What may be asked again
 
 
 @pytest.mark.parametrize(
     ("answer", "said", "unknown"),
     [
         (error(500, "Internal server error. Please try again."), "Internal server error. Please try again.", False),
-        (
-            error(503, "Service temporarily unavailable. Please try again later."),
-            "Service temporarily unavailable. Please try again later.",
-            False,
-        ),
-        (Raw(500, b"<h1>Oops</h1>"), "HTTP 500", False),
-        (Raw(408), "HTTP 408", False),
+        (error(503, "Service temporarily unavailable."), "Service temporarily unavailable.", False),
         (error(500, "Invalid API key"), "Invalid API key", False),
-        (Json(500, {"status": "success"}), "HTTP 500", False),
-        (Raw(502, b"<h1>Bad Gateway</h1>"), "HTTP 502", True),
-        (Raw(504), "HTTP 504", True),
+        (error(200, "Server busy, try again later"), "Server busy, try again later", False),
+        (Json(200, {"status": "failed", "id": "", "message": "Failed, Try Again"}), "Failed, Try Again", True),
+        (Json(500, {"status": "success"}), "HTTP 500", True),
+        (Json(500, {"status": "error"}), "HTTP 500", True),
+        (Json(503, {"message": "upstream"}), "upstream", True),
+        (error(502, "Bad gateway"), "Bad gateway", True),
+        (error(408, "Timeout"), "Timeout", True),
+        *(
+            (Raw(status, b"<h1>Oops</h1>"), f"HTTP {status}", True)
+            for status in (408, 500, 502, 503, 504, 520, 524, 527, 530)
+        ),
     ],
     ids=repr,
 )
 async def test_a_service_that_fails_may_be_asked_again(
     service: SandboxModelsLab, client: ModelsLab, answer: Answer, said: str, *, unknown: bool
 ) -> None:
-    """Behind a gateway that gave up, the request may have been carried out."""
+    """Unless ModelsLab says in its own words that it failed, a gateway may have given up on what was carried out."""
     service.answer("sdxl", answer)
 
     assert shape(await failed(client)) == (ModelsLabRetryableError, Failure.DOWN, said, unknown, None)
+
+
+async def test_a_service_that_fails_can_ask_for_a_pause(service: SandboxModelsLab, client: ModelsLab) -> None:
+    """As a gateway does."""
+    service.answer("sdxl", Raw(503, headers={"Retry-After": "120"}))
+
+    assert shape(await failed(client))[-1] == 120.0
 
 
 LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
@@ -246,20 +275,12 @@ LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
     ("answer", "wait"),
     [
         (error(429, LIMIT, retry_after=12), 12.0),
-        (error(429, LIMIT, retry_after="12.5"), 12.5),
         (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), 12.0),
-        (Json(429, {"status": "error"}, {"Retry-After": "45"}), 45.0),
         (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), 45.0),
         (Json(429, {"status": "error", "retry_after": None}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 0.0),
         (error(429, LIMIT), 30.0),
-        (error(429, LIMIT, retry_after=-5), 30.0),
-        (error(429, LIMIT, retry_after=True), 30.0),
         (error(429, LIMIT, retry_after=[12]), 30.0),
-        (Raw(429, b'{"retry_after": NaN}', "application/json"), 30.0),
-        (Raw(429, b'{"retry_after": 1e999}', "application/json"), 30.0),
-        (Raw(429, b'{"retry_after": 1' + b"0" * 400 + b"}", "application/json"), 30.0),
         (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), 30.0),
-        (error(429, LIMIT, retry_after=86_400), 86_400.0),
         (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), 30.0),
         (Json(429, {"status": "success"}), 30.0),
         (error(200, "Rate limit exceeded", tips=SPAM_TIPS), 30.0),
@@ -278,7 +299,7 @@ async def test_a_rate_limit_says_when_to_ask_again(
     assert shape(again) == (ModelsLabRetryableError, Failure.RATE_LIMIT, again.said, False, wait)
 
 
-# --- what breaks ----------------------------------------------------------------------------------------
+# What breaks
 
 
 @pytest.mark.parametrize(
@@ -291,14 +312,9 @@ async def test_a_connection_that_breaks_leaves_the_outcome_unknown(
 ) -> None:
     """The request may have been carried out, so that is said."""
     service.answer("sdxl", answer)
+    broken = (ModelsLabRetryableError, Failure.NO_ANSWER, "the connection broke", True, None)
 
-    assert shape(await failed(client)) == (
-        ModelsLabRetryableError,
-        Failure.NO_ANSWER,
-        "the connection broke",
-        True,
-        None,
-    )
+    assert shape(await failed(client)) == broken
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
@@ -348,32 +364,6 @@ async def test_a_connection_that_is_not_made_in_time_was_never_asked(monkeypatch
     assert shape(again) == (ModelsLabRetryableError, Failure.NO_ANSWER, "no answer in time", False, None)
 
 
-class Distrustful(aiohttp.TCPConnector):
-    """A connector that meets a certificate which it does not trust."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, *_args: object, **_more: object
-    ) -> aiohttp.connector.Connection:
-        """Refuse the certificate."""
-        reason = ssl.SSLCertVerificationError("self-signed certificate of modelslab.test")
-        raise aiohttp.ClientConnectorCertificateError(req.connection_key, reason)
-
-
-async def test_a_certificate_that_is_not_trusted_is_named() -> None:
-    """The key was not sent to whoever it was."""
-    async with aiohttp.ClientSession(connector=Distrustful()) as session:
-        again = await failed(ModelsLab(session, "https://modelslab.test", "key", Redactor()))
-
-    assert shape(again) == (ModelsLabRetryableError, Failure.NO_ANSWER, "its certificate is not trusted", False, None)
-
-
-async def test_an_address_that_cannot_be_called_breaks(session: aiohttp.ClientSession) -> None:
-    """Whatever aiohttp makes of an odd URL, it is an answer that did not come."""
-    again = await failed(ModelsLab(session, "http://[::1", "key", Redactor()))
-
-    assert (type(again), again.failure) == (ModelsLabRetryableError, Failure.NO_ANSWER)
-
-
 async def test_a_redirect_is_not_followed(service: SandboxModelsLab, client: ModelsLab) -> None:
     """The key goes to nobody but the address that was set."""
     async with SandboxModelsLab() as elsewhere:
@@ -395,7 +385,7 @@ async def test_after_a_failure_the_next_request_is_as_good_as_the_first(
     assert len(service.calls) == 4
 
 
-# --- what is passed on ----------------------------------------------------------------------------------
+# What is passed on
 
 
 @pytest.mark.parametrize("status", [200, 401, 429, 500])
@@ -411,28 +401,6 @@ async def test_the_key_is_redacted_wherever_it_is_echoed(
     assert key[:8].lower() not in f"{failure.said} {failure!r} {failure} {failure.__context__!r}".lower()
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    ),
-    st.sampled_from([200, 400, 429, 500]),
-)
-def test_any_message_is_passed_on_in_one_short_line(message: object, status: int) -> None:
-    """Whatever JSON stands where a text belongs, what is said of it is bounded, and harmless."""
-    said = asyncio.run(_said(error(status, message)))
-
-    assert len(said) <= SAID_LIMIT
-    assert len(f"x{said}x".splitlines()) == 1
-
-
-async def _said(answer: Answer) -> str:
-    """What a failure says for this answer, on a service and with a session of its own."""
-    async with SandboxModelsLab() as service, aiohttp.ClientSession(auto_decompress=False) as session:
-        service.answer("sdxl", answer)
-        return (await failed(ModelsLab(session, service.url, service.key, Redactor()))).said
-
-
 async def test_a_message_of_many_parts_is_read_in_order(service: SandboxModelsLab, client: ModelsLab) -> None:
     """Lists in objects in lists, however deep, and without holding up the bot."""
     deep: object = "deepest"
@@ -445,56 +413,36 @@ async def test_a_message_of_many_parts_is_read_in_order(service: SandboxModelsLa
     assert refusal.said.endswith("…")
 
 
-# --- the account's models -------------------------------------------------------------------------------
+# The models
 
 
-async def unlisted(client: ModelsLab) -> ModelsLabError:
-    """How the list fails."""
-    with pytest.raises(ModelsLabError) as raised:
-        await client.models()
-    return raised.value
-
-
-async def test_the_ids_of_the_accounts_models_are_listed_once_each(
-    service: SandboxModelsLab, client: ModelsLab
-) -> None:
-    """In the service's order."""
+async def test_the_ids_of_the_models_are_listed_once_each(service: SandboxModelsLab, client: ModelsLab) -> None:
+    """In the service's order; what is no id is left out."""
+    no_ids: list[object] = [None, 7, "sdxl", [], {}, {"model_id": None}, {"model_id": 7}, {"model_id": ["x"]}]
+    no_ids += [{"model_id": text} for text in ("", "two words", "<!channel>", "é", "x" * 129, "-x", "a\n", 'a"b')]
     models = [{"model_id": id_, "status": "model_ready", "screenshots": "x" * 300} for id_ in ("b", "a", "b", "c/d:1")]
-    service.fail_list(Json(200, models))
+    service.fail_list(Json(200, [models[0], *no_ids, *models]))
 
     assert await client.models() == ["b", "a", "c/d:1"]
 
 
 @pytest.mark.parametrize(
-    "item",
-    [None, 7, "sdxl", [], {}, {"model_id": None}, {"model_id": 7}, {"model_id": ["x"]}, {"model_id": "two words"}]
-    + [{"model_id": text} for text in ("", "<!channel>", "é", "x" * 129, "-x", "a\n")],
-    ids=repr,
-)
-async def test_what_is_no_id_is_left_out(service: SandboxModelsLab, client: ModelsLab, item: object) -> None:
-    """Only what the command would take is known."""
-    service.fail_list(Json(200, [{"model_id": "first"}, item, {"model_id": "last"}]))
-
-    assert await client.models() == ["first", "last"]
-
-
-@pytest.mark.parametrize(
-    "body",
+    ("body", "listed"),
     [
-        b'[{"model_id": "a"}, {"model_id": "b"}, {"model_i',
-        b'[{"model_id": "a"},{"model_id": "b"}',
-        b' [ {"model_id": "a"} , {"model_id": "b"} ] and more',
-        b'[{"model_id": "a"}, {"model_id": "b"}, oops]',
-        b'[{"model_id": "a"}, {"model_id": "b"}, ' + b"[" * 100_000,
+        (b'[{"model_id": "a"}, {"model_id": "b"}, {"model_i', ["a", "b"]),
+        (b' [ {"model_id" : "a"} , {"model_id":"b"} ] and more', ["a", "b"]),
+        (rb'[{"model_id": "org\/a"}, {"text": "\"model_id\": \"x\""}, oops', ["org/a"]),
+        (b"[", []),
+        (b"[]", []),
     ],
 )
-async def test_of_a_broken_list_the_whole_part_is_taken(
-    service: SandboxModelsLab, client: ModelsLab, body: bytes
+async def test_a_list_may_be_cut_off(
+    service: SandboxModelsLab, client: ModelsLab, body: bytes, listed: list[str]
 ) -> None:
-    """A list may be cut off where it is too long to be read."""
+    """Where it is too long to be read. PHP writes a slash with a backslash before it."""
     service.fail_list(Raw(200, body, "application/json"))
 
-    assert await client.models() == ["a", "b"]
+    assert await client.models() == listed
 
 
 async def test_a_list_is_bounded(service: SandboxModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -514,11 +462,9 @@ async def test_a_list_is_bounded(service: SandboxModelsLab, client: ModelsLab, m
     [
         (error(401, "Invalid API key"), Failure.KEY),
         (error(200, "Rate limit exceeded"), Failure.RATE_LIMIT),
-        (error(500, "Internal server error"), Failure.DOWN),
         (Json(500, [{"model_id": "a"}]), Failure.DOWN),
         (Json(200, {"status": "success"}), Failure.NO_SENSE),
         (Raw(200, b"<html>"), Failure.NO_SENSE),
-        (Raw(200, b""), Failure.NO_SENSE),
         (Reset(), Failure.NO_ANSWER),
     ],
     ids=repr,
@@ -528,12 +474,7 @@ async def test_a_list_that_cannot_be_had(
 ) -> None:
     """It fails as a reload does."""
     service.fail_list(answer)
+    with pytest.raises(ModelsLabError) as raised:
+        await client.models()
 
-    assert (await unlisted(client)).failure is failure
-
-
-async def test_an_empty_list_is_a_list(service: SandboxModelsLab, client: ModelsLab) -> None:
-    """A new account has none."""
-    service.fail_list(Json(200, []))
-
-    assert await client.models() == []
+    assert raised.value.failure is failure

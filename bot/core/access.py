@@ -9,7 +9,10 @@ from bot.settings import EVERYONE, GROUP
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The workspace that the bot is installed in, and on Enterprise Grid its organisation: what auth.test says."""
+    """The workspace that the bot is installed in, and on Enterprise Grid its organisation: what auth.test says.
+
+    team_id is "" where the bot is installed for a whole organisation.
+    """
 
     team_id: str
     enterprise_id: str = ""
@@ -19,9 +22,8 @@ class Home:
 class Person:
     """The author of a request, and the channel it is about ("" where there is none); private: not known to be public.
 
-    team_id and enterprise_id are the person's own, or "" where the payload doesn't say. The top-level team and
-    enterprise of an interaction in a Slack Connect channel aren't its user's, and would let strangers in.
-    https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+    team_id and enterprise_id are the person's own, or "" where the payload doesn't say. team_id may be that of an
+    organisation.
     """
 
     user_id: str
@@ -54,9 +56,9 @@ class Allowlist:
         self._members = members
         self.home: Home | None = None
 
-    def check(self, person: Person) -> str:
-        """Return the rule that allows this person in this channel. Raises Refused."""
-        rule = self.who(person)
+    def check(self, person: Person, *, known: bool | None = None) -> str:
+        """Return the rule that allows this person in this channel. Raises Refused. known: see who()."""
+        rule = self.who(person, known=known)
         if not self.is_open(person.channel_id):
             raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self._channels)
         return rule
@@ -70,13 +72,28 @@ class Allowlist:
         """A channel in which models can be reloaded, where not all are; else ""."""
         return next(iter(self._channels), "")
 
-    def who(self, person: Person) -> str:
-        """Return the rule that allows this person, in whatever channel. Raises Refused."""
+    def who(self, person: Person, *, known: bool | None = None) -> str:
+        """Return the rule that allows this person, in whatever channel. Raises Refused.
+
+        For the author of an interaction, whose payload may name another team of the organisation, known is whether this
+        person has used the command here.
+        """
         if self.home is None:
             raise Refused(Refusal.NOT_READY)
-        if not self._at_home(person, self.home):
-            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace")
+        if not (known or self.is_ours(person)):
+            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
         return self._rule(person.user_id)
+
+    def is_ours(self, person: Person) -> bool:
+        """Whether this person's own team or organisation is that of the bot, as far as the payload says.
+
+        https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
+        """
+        if self.home is None:
+            return False
+        if person.team_id in {self.home.team_id, self.home.enterprise_id} - {""}:
+            return True
+        return self.home.enterprise_id != "" and person.enterprise_id == self.home.enterprise_id
 
     def _rule(self, user_id: str) -> str:
         """The most specific rule that allows this person. A group whose members are unknown allows nobody."""
@@ -91,13 +108,3 @@ class Allowlist:
         if unread := [group for group, ids in members.items() if ids is None]:
             raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)
         raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
-
-    @staticmethod
-    def _at_home(person: Person, home: Home) -> bool:
-        """People of a Grid organisation share its enterprise_id, in whichever workspace they are.
-
-        https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
-        """
-        if home.enterprise_id and person.enterprise_id == home.enterprise_id:
-            return True
-        return home.team_id != "" and person.team_id == home.team_id

@@ -23,8 +23,10 @@ class BackgroundTasks:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    async def stop(self) -> None:
-        """Cancel what is still running."""
+    async def stop(self, within: float = 0.0) -> None:
+        """Give what is running so many seconds, and cancel what is left then."""
+        if within and self._tasks:
+            await asyncio.wait(self._tasks, timeout=within)
         left = list(self._tasks)
         for task in left:
             task.cancel()

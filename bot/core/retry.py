@@ -1,8 +1,9 @@
-"""When something is tried again, and when no more. Pure, except for a clock and chance."""
+"""When something is tried again, and when no more. Pure, except for chance, and that an HTTP date needs the clock."""
 
 import math
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from random import uniform
+from random import random
 from time import time
 
 from bot.core.models import Claim, JobKind, Stage
@@ -18,6 +19,30 @@ STATUS_TRIES = 5
 """How often a status message, or an edit of one, is tried: it is best-effort."""
 
 
+class Backoff:
+    """The pauses between tries of one thing that fails: each twice as long as the one before, up to a limit.
+
+    Half as much again is left to chance, so that many who were cut off together don't come back together.
+    """
+
+    def __init__(self, first: float, most: float, chance: Callable[[], float] = random) -> None:
+        """first and most are seconds; chance returns a number from 0 to 1."""
+        self._first = first
+        self._most = most
+        self._chance = chance
+        self._tries = 0
+
+    def pause(self, asked: float | None = None) -> float:
+        """Seconds until the next try; asked is the pause that the service asked for, believed within reason."""
+        grown = min(self._first * 2.0 ** min(self._tries, 30), self._most)
+        self._tries += 1
+        return max(grown, min(asked or 0.0, PAUSE_LIMIT)) * (1.0 + self._chance() / 2.0)
+
+    def reset(self) -> None:
+        """It worked: the next pause is a short one again."""
+        self._tries = 0
+
+
 def bar_wait(reload_seconds: float, timing: Timing) -> float:
     """Seconds between two moves of a bar."""
     return min(max(reload_seconds / 6.0, timing.bar_least), timing.bar_every)
@@ -30,15 +55,6 @@ def wait(kind: JobKind, attempts: int, asked: float | None, timing: Timing) -> f
     if asked is not None:
         return min(max(asked, timing.post_retry), PAUSE_LIMIT)
     return min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
-
-
-def growing(tries: int, asked: float | None, timing: Timing) -> float:
-    """Seconds until a call that the start depends on is tried again: more each time, and as many as were asked for.
-
-    Replicas that start together don't call together.
-    """
-    pause = min(timing.start_retry * 2.0 ** min(tries, 10), timing.start_retry_most) * uniform(0.75, 1.0)  # noqa: S311
-    return max(pause, min(asked or 0.0, PAUSE_LIMIT))
 
 
 def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:

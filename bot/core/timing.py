@@ -62,9 +62,11 @@ class Timing:
     suggestions: float = 3.0
     """How long similar model IDs are looked for."""
     start_retry: float = 3.0
-    """Before what is unavailable at the start is tried again for the first time; then twice as long each time."""
-    start_retry_most: float = 30.0
-    """Between two such tries, at most, unless Slack asks for more."""
+    """Between two tries to open the database at the start."""
+    slack_retry: float = 1.0
+    """Before Slack is tried again at the start or for a connection, the first time; then twice as long each time."""
+    slack_retry_most: float = 30.0
+    """The same, at most, unless Slack asks for more. A connection that lasted longer was a good one."""
     stuck: float = 15.0
     """After which a worker that has not turned is unhealthy."""
     probe: float = 1.0
@@ -88,13 +90,15 @@ class Timing:
     socket_ping: float = 5.0
     """Between pings of Socket Mode; a connection that stays silent for half as long again is replaced."""
     socket_handshake: float = 10.0
-    """For a Socket Mode connection to be made."""
-    socket_watch: float = 1.0
-    """Between two looks at the connection."""
-    socket_away: float = 3.0
-    """Until a lost connection is logged."""
-    socket_fresh: float = 12.0
-    """Between two fresh addresses for a lost connection: the old one may be stale."""
+    """For a Socket Mode connection to be made, and for one that Slack is about to close to be done with."""
+    groups_refresh: float = 300.0
+    """From one good reading of a user group to the next."""
+    groups_retry: float = 30.0
+    """From a failed reading to the next, the first time; then twice as long each time, up to groups_refresh."""
+    groups_apart: float = 3.0
+    """Between two readings: usergroups.users.list allows twenty a minute."""
+    groups_keep: float = 3600.0
+    """How long the last good reading counts: somebody who was removed while Slack is unavailable is in until then."""
     home_open: float = 600.0
     """How long a Home tab counts as open: Slack does not say when it is closed."""
     home_gather: float = 1.0

@@ -1,19 +1,28 @@
-"""The Bolt app, and the one way into it, for HTTP mode and Socket Mode alike."""
+"""The Bolt app, the one way into it for HTTP mode and Socket Mode alike, and what it answers when a listener raises."""
 
 from collections.abc import Mapping
 from logging import Logger
 
-from slack_bolt.async_app import AsyncApp
+import structlog
+from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.errors import Malformed
+from bot.errors import Malformed, Refusal, Refused
+from bot.handlers.access import AuditTrail
+from bot.settings import COMMAND
+from bot.slack import payloads
+from bot.slack.payloads import Fields
+from bot.ui.reasons import sentence
+
+log = structlog.get_logger(__name__)
 
 
-def new_app(client: AsyncWebClient, logger: Logger) -> AsyncApp:
-    """Make a Bolt app without listeners.
+def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str = COMMAND) -> AsyncApp:
+    """Make a Bolt app without listeners; command is the name of the slash command.
 
     What its built-in middleware does has been done before a request gets here (bot.slack.http, bot.slack.socket_mode),
     or isn't needed. process_before_response spares Bolt's poll for the ack, every 10 ms: a listener does little, and
@@ -25,12 +34,12 @@ def new_app(client: AsyncWebClient, logger: Logger) -> AsyncApp:
         """Spare auth.test before the first ack: bot.app calls it at the start."""
         return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
 
-    return AsyncApp(
+    app = AsyncApp(
         name="reload-model",
         client=client,
         authorize=authorize,
         process_before_response=True,
-        raise_error_for_unhandled_request=True,  # bot.handlers.errors answers it; Bolt would log the body
+        raise_error_for_unhandled_request=True,  # it is answered below; Bolt would log the body
         request_verification_enabled=False,
         ignoring_self_events_enabled=False,
         ssl_check_enabled=False,
@@ -38,6 +47,25 @@ def new_app(client: AsyncWebClient, logger: Logger) -> AsyncApp:
         attaching_function_token_enabled=False,
         logger=logger,
     )
+
+    @app.error
+    async def answer(error: Exception, body: Fields, context: AsyncBoltContext) -> BoltResponse:
+        """Raises what is wrong with the request itself; see dispatch()."""
+        if isinstance(error, BoltUnhandledRequestError):
+            return _ignored(body)
+        if "reply" not in context or isinstance(error, Malformed):
+            raise error
+        if isinstance(error, Refused):
+            refused = error
+        else:
+            log.error("internal_error", user=context["person"].user_id, exc_info=error)
+            refused = Refused(Refusal.INTERNAL_ERROR)
+        if context["what"] is not None:
+            audit.record(context, refused.reason, rule=refused.rule)
+        response: BoltResponse = await context["reply"](sentence(refused, command))
+        return response
+
+    return app
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:
@@ -50,6 +78,20 @@ async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse
     except Malformed:
         raise
     except Exception as error:
-        # Bolt reads nested fields without a look at what they are.
+        # Bolt reads nested fields without a look at what they are, and so do our readers.
         # https://github.com/slackapi/bolt-python/blob/main/slack_bolt/request/internals.py
-        raise Malformed(f"a payload that Bolt cannot read ({type(error).__name__})") from error
+        raise Malformed(f"a payload that cannot be read ({type(error).__name__})") from error
+
+
+def _ignored(body: Fields) -> BoltResponse:
+    """Acknowledge what there is no listener for: messages outlive the versions of this program. Raises Malformed.
+
+    Slack stops sending events to an app that refuses many.
+    """
+    if body["type"] == "event_callback":
+        payloads.text(body["event"]["type"])
+    elif body["type"] in payloads.INTERACTIONS:
+        payloads.interaction_author(body)
+    else:
+        raise Malformed("a payload of a type that this app doesn't use")
+    return BoltResponse(status=200)

@@ -3,89 +3,96 @@
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot.core.background import BackgroundTasks
 from bot.core.models import IN_FLIGHT
 from bot.errors import Refusal, Refused
-from bot.handlers.access import Access, Next, identify
-from bot.handlers.audit_trail import AuditTrail
+from bot.handlers.access import Access, AuditTrail, Next, identify
+from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.replies import Replies
 from bot.handlers.requests import Requests, acknowledgement, request_for, there
 from bot.slack import payloads
-from bot.slack.payloads import Fields, Press
+from bot.slack.client import SlackClient
+from bot.slack.payloads import Fields
+from bot.storage import requests as storage
 from bot.storage.requests import Requested
 from bot.ui import messages
 from bot.ui.buttons import Action, Button, action_ids, pressed
-from bot.ui.messages import Message
 
 
-async def read_press(
-    action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
-) -> BoltResponse | None:
-    """Middleware: which button was pressed. One of an earlier version is acknowledged, and does nothing."""
-    press = payloads.press(body, action)
-    button = pressed(press.action_id, press.value)
-    if button is None:
-        return await ack()
-    person = payloads.interaction_author(body, button.channel_id)
-    identify(context, person, f"[{button.action}] {button.of}".strip())
-    context["press"], context["button"] = press, button
-    await next_()
-    return None
+class Presses:
+    """Reads presses, and answers them."""
+
+    def __init__(self, slack: SlackClient, home_tabs: HomeTabs, background: BackgroundTasks) -> None:
+        self._slack = slack
+        self._home_tabs = home_tabs
+        self._background = background
+
+    async def read(
+        self, action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
+    ) -> BoltResponse | None:
+        """Middleware: which button of which message was pressed. One of an earlier version does nothing."""
+        action_id = payloads.token(action["action_id"])
+        button = pressed(action_id, payloads.text(action.get("value", "")))
+        if button is None:
+            return await ack()
+        person = payloads.interaction_author(body, button.channel_id)
+        context["button"] = button
+        context["place"] = f"{payloads.pressed_place(body)}/{action_id}"
+        context["invocation_id"] = payloads.token(body["trigger_id"])
+        answer_url = context["answer_url"] = payloads.response_url(body)
+
+        async def reply(text: str) -> BoltResponse:
+            """Privately, below the message. In the Home tab there is none: the tab is shown anew."""
+            if answer_url:
+                self._background.start(self._slack.reply(answer_url, text))
+            else:
+                self._home_tabs.opened(person)
+            return await ack()
+
+        identify(context, person, f"[{button.action}] {button.of}".strip(), reply)
+        await next_()
+        return None
 
 
 def register(
-    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, replies: Replies, picker: Picker
+    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, presses: Presses
 ) -> None:
     """Register a listener for each action."""
 
-    async def answer(ack: AsyncAck, context: AsyncBoltContext, text: str) -> None:
-        replies.to_press(context["press"], context["person"], Message(text))
-        await ack()
-
-    async def acknowledge(ack: AsyncAck, context: AsyncBoltContext, requested: Requested | None) -> None:
+    async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click may come when all is over
             raise Refused(Refusal.OVER)
         audit.requested(context, requested)
-        await answer(ack, context, acknowledgement(context, requested, requests.reload_seconds, there(context)))
+        await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))
 
-    @app.action(action_ids(Action.JOIN), middleware=[read_press, access.in_channel])
-    async def join(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        button: Button = context["button"]
-        press: Press = context["press"]
-        request = request_for(context, button.of, press.trigger_id, press.response_url, press.place)
-        requested = await requests.join(request, button.of)
-        await acknowledge(ack, context, requested)
+    @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
+    async def join(context: AsyncBoltContext) -> None:
+        reload_id = context["button"].of
+        await acknowledge(context, await requests.join(request_for(context, reload_id), reload_id))
 
-    @app.action(action_ids(Action.AGAIN), middleware=[read_press, access.in_channel])
-    async def reload_again(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        button: Button = context["button"]
-        press: Press = context["press"]
-        request = request_for(context, button.of, press.trigger_id, press.response_url, press.place)
-        requested = await requests.ask(request)
-        await acknowledge(ack, context, requested)
+    @app.action(action_ids(Action.AGAIN), middleware=[presses.read, access.in_channel])
+    async def try_again(context: AsyncBoltContext) -> None:
+        await acknowledge(context, await requests.ask(request_for(context, context["button"].of)))
 
-    @app.action(action_ids(Action.REMIND), middleware=[read_press, access.in_channel])
-    async def remind(ack: AsyncAck, context: AsyncBoltContext) -> None:
+    @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
+    async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        user_id = context["person"].user_id
-        reminder = await requests.remind(user_id, button.of, button.channel_id)
+        reminder = await requests.write(storage.remind, context["person"].user_id, button.of, button.channel_id)
         if reminder is None:
             raise Refused(Refusal.OVER)
         audit.record(context, Action.REMIND)
-        await answer(ack, context, messages.will_remind(reminder))
+        await context["reply"](messages.will_remind(reminder))
 
-    @app.action(action_ids(Action.STOP_REMINDING), middleware=[read_press, access.anywhere])
-    async def stop_reminding(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        button: Button = context["button"]
-        await requests.stop_reminding(context["person"].user_id, button.of)
+    @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.anywhere])
+    async def stop_reminding(context: AsyncBoltContext) -> None:
+        model_id = context["button"].of
+        await requests.write(storage.stop_reminding, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
-        await answer(ack, context, messages.not_reminding(button.of))
+        await context["reply"](messages.not_reminding(model_id))
 
-    @app.action(action_ids(Action.PICK), middleware=[read_press, access.anywhere])
-    async def pick(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        button: Button = context["button"]
-        press: Press = context["press"]
+    @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
+    async def pick(context: AsyncBoltContext) -> None:
+        """The button is in the Home tab only, where there is nothing to say."""
         audit.record(context, "picker")  # one word, however it was opened
-        picker.open(press.trigger_id, model_id=button.of)
-        replies.to_press(press, context["person"], None)
-        await ack()
+        picker.open(context["invocation_id"], model_id=context["button"].of)
+        await context["reply"]("")

@@ -1,78 +1,94 @@
 """The slash command: parse → access → request → ack."""
 
+import re
+
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.response import BoltResponse
 
 from bot.core.access import Person
 from bot.core.command import Command, Pick, ReloadModel, Word, parse
 from bot.core.models import Viewer
-from bot.errors import Refused
-from bot.handlers.access import Access, Next, identify
-from bot.handlers.audit_trail import AuditTrail
+from bot.errors import Refusal, Refused
+from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests, acknowledgement, request_for
+from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, acknowledgement, request_for
 from bot.settings import COMMAND
 from bot.slack import payloads
-from bot.slack.payloads import Fields, SlashCommand
+from bot.slack.payloads import Fields
+from bot.storage import history
 from bot.ui import lists, messages
 from bot.ui.messages import Message
+from bot.ui.reasons import sentence
+
+_ANY = re.compile(r"/.+")
+
+
+async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
+    """Middleware: who typed what. A slip is answered later, and only to people who are allowed to reload."""
+    typed = payloads.text(command.get("text", ""))
+    person = payloads.command_author(command)
+    context["invocation_id"] = payloads.token(command["trigger_id"])
+    context["answer_url"] = payloads.token(command["response_url"])
+    try:
+        context["wanted"] = parse(typed)
+    except Refused as slip:
+        context["wanted"] = slip
+
+    async def reply(text: str) -> BoltResponse:
+        shown = f"{messages.help_text(command['command'])}\n{text}" if isinstance(context["wanted"], Pick) else text
+        return await ack(shown, response_type="ephemeral")
+
+    identify(context, person, typed, reply)
+    await next_()
 
 
 def register(
     app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, name: str = COMMAND
 ) -> None:
-    """Register the listener for the slash command of this name."""
-
-    async def parsed(command: Fields, context: AsyncBoltContext, next_: Next) -> None:
-        """Read what was typed. A slip is answered later, and only to people who are allowed to reload."""
-        invocation = payloads.slash_command(command)
-        identify(context, invocation.person, invocation.text)
-        context["invocation"] = invocation
-        try:
-            context["wanted"] = parse(invocation.text)
-        except Refused as slip:
-            context["wanted"] = slip
-        await next_()
+    """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
         """Help is for everybody; the rest is for people who can reload models in this channel."""
-        if context["wanted"] is Word.HELP:
-            await next_()
-        else:
-            await access.in_channel(context, next_)
+        access.remember(context["person"])
+        if context["wanted"] is not Word.HELP:
+            context["rule"] = access.allowlist.check(context["person"])
+        await next_()
 
-    @app.command(name, middleware=[parsed, allowed])
+    @app.command(name, middleware=[read_command, allowed])
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        invocation: SlashCommand = context["invocation"]
         wanted: Command | Refused = context["wanted"]
+        channel_id = context["person"].channel_id
         match wanted:
             case Refused():
                 raise wanted
             case Pick():
                 audit.record(context, "picker")
-                picker.open(
-                    invocation.trigger_id,
-                    invocation.person.channel_id,
-                    otherwise=(invocation.response_url, Message(messages.help_text(name))),
-                )
+                picker.open(context["invocation_id"], channel_id, answer_url=context["answer_url"])
                 await ack()
             case ReloadModel(model_id):
-                request = request_for(context, model_id, invocation.trigger_id, invocation.response_url)
-                asked = await requests.ask(request)
+                asked = await requests.ask(request_for(context, model_id))
                 audit.requested(context, asked)
-                await ack(acknowledgement(context, asked, requests.reload_seconds), response_type="ephemeral")
+                await context["reply"](acknowledgement(context, asked, requests.reload_seconds))
             case _:
-                shown = await _shown(requests, wanted, invocation.person, name)
+                shown = await _shown(requests, wanted, context["person"], name)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
 
+    @app.command(_ANY)
+    async def unknown(ack: AsyncAck, command: Fields) -> None:
+        """The Slack app's page has another name for the command than this program, or several of them."""
+        typed = payloads.text(command["command"])
+        audit.unknown_command(typed)
+        await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=typed), name), response_type="ephemeral")
 
-async def _shown(requests: Requests, word: Word, person: Person, command: str) -> Message:
+
+async def _shown(requests: Requests, word: Word, person: Person, name: str) -> Message:
     """The answer to a word; its buttons are for the channel in which it was typed."""
     viewer = Viewer(person.user_id, person.channel_id)
     if word is Word.HELP:
-        return Message(messages.help_text(command))
+        return Message(messages.help_text(name))
     if word is Word.STATUS:
-        entries, count = await requests.running()
+        entries, count = await requests.read(history.running, LISTED_RUNNING)
         return lists.running(entries, count, requests.reload_seconds, viewer)
-    return lists.history(await requests.recent(), requests.reload_seconds, viewer)
+    return lists.history(await requests.read(history.recent, LISTED_RECENT), requests.reload_seconds, viewer)

@@ -1,44 +1,53 @@
 """The picker: a modal to choose a model and a channel, the shortcut that opens it, and its suggestions."""
 
-from dataclasses import dataclass
-
+import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.response import BoltResponse
 from slack_sdk.models.blocks import Option
+from slack_sdk.models.views import View
 
 from bot.core.access import Allowlist
+from bot.core.background import BackgroundTasks
 from bot.core.command import SHORTCUT, read_id
-from bot.errors import Refusal
-from bot.handlers.access import Access, Next, identify
-from bot.handlers.audit_trail import AuditTrail
-from bot.handlers.replies import Replies
+from bot.errors import Refusal, SlackError
+from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.requests import Requests, acknowledgement, request_for, there
 from bot.modelslab.catalog import Catalog
+from bot.settings import COMMAND
 from bot.slack import payloads
+from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
-from bot.ui import views
-from bot.ui.messages import Message
+from bot.ui import messages, views
+
+log = structlog.get_logger(__name__)
 
 
 class Picker:
-    """Opens the modal and suggests models in it."""
+    """Opens the modal and suggests models in it. Opening follows the ack, and is best-effort."""
 
-    def __init__(self, replies: Replies, catalog: Catalog, allowlist: Allowlist) -> None:
-        self._replies = replies
+    def __init__(
+        self,
+        slack: SlackClient,
+        catalog: Catalog,
+        allowlist: Allowlist,
+        background: BackgroundTasks,
+        command: str = COMMAND,
+    ) -> None:
+        self._slack = slack
         self._catalog = catalog
         self._allowlist = allowlist
+        self._background = background
+        self._command = command
 
-    def open(
-        self,
-        trigger_id: str,
-        channel_id: str = "",
-        *,
-        model_id: str = "",
-        otherwise: tuple[str, Message] | None = None,
-    ) -> None:
-        """Open the modal in the background, with the channel and the model filled in; otherwise as in Replies.open."""
+    def open(self, trigger_id: str, channel_id: str = "", *, model_id: str = "", answer_url: str = "") -> None:
+        """Open it, with the channel and the model filled in; answer_url is where help is sent if it doesn't open."""
         self._catalog.look()
         view = views.picker(channel_id or self._allowlist.first_channel, model_id)
-        self._replies.open(trigger_id, view, otherwise=otherwise)
+        self.show(trigger_id, view, answer_url)
+
+    def show(self, trigger_id: str, view: View, answer_url: str = "") -> None:
+        """Open a modal. A trigger_id is good for 3 seconds, so this is no job for the worker."""
+        self._background.start(self._show(trigger_id, view, answer_url))
 
     async def suggest(self, query: str) -> list[Option]:
         """Models that match what was typed so far; first of all what was typed, if it could be a model's id."""
@@ -46,52 +55,63 @@ class Picker:
         found = await self._catalog.matching(query, views.OPTIONS_LIMIT - 1)
         return [views.option(id_) for id_ in dict.fromkeys([*([typed] if typed else []), *found])]
 
+    async def _show(self, trigger_id: str, view: View, answer_url: str) -> None:
+        try:
+            await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
+        except SlackError as failed:
+            log.warning("picker_not_opened", code=failed.code)
+            if answer_url:
+                await self._slack.reply(answer_url, messages.help_text(self._command))
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What was chosen in the picker.
+    async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
+        """Middleware: who used the shortcut, which has no channel. The answer to a refusal is a modal, too."""
+        trigger_id = context["trigger_id"] = payloads.token(shortcut["trigger_id"])
 
-    model_id is None where field, which was typed or picked in, holds no model's ID; wrong says so. key is unique to
-    this opening of the picker, which is submitted once.
+        async def reply(text: str) -> BoltResponse:
+            self.show(trigger_id, views.notice(text))
+            return await ack()
+
+        identify(context, payloads.interaction_author(shortcut), "[shortcut]", reply)
+        await next_()
+
+
+async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
+    """Middleware: who is typing in the picker, and what. There is no way to say why nothing is suggested."""
+    context["query"] = payloads.text(options["value"])
+
+    async def reply(_text: str) -> BoltResponse:
+        return await ack(options=[])
+
+    identify(context, payloads.interaction_author(options), None, reply)
+    await next_()
+
+
+async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
+    """Middleware: who submitted the picker, and what they chose. A model that was typed wins over one picked.
+
+    The view stands for the invocation: this opening of the picker is submitted once.
     """
+    channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
+    typed = payloads.chosen(view, views.TYPED).strip()
+    chosen = typed or payloads.chosen(view, views.MODEL)
+    context["model_id"] = read_id(chosen)
+    wrong = views.NOT_AN_ID if chosen else views.NOTHING_CHOSEN
+    context["errors"] = {views.TYPED if typed else views.MODEL: wrong}
+    context["invocation_id"] = payloads.token(view["id"])
+    context["answer_url"] = payloads.response_url_for(body, channel_id)
 
-    model_id: str | None
-    field: str
-    wrong: str
-    key: str
-    response_url: str
+    async def reply(text: str) -> BoltResponse:
+        return await ack(response_action="update", view=views.notice(text))
 
-
-async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext, next_: Next) -> None:
-    """Middleware: who submitted the picker, and what they chose. A model that was typed wins over one picked."""
-    channel_id = payloads.channel(payloads.chosen(view, views.WHERE) or payloads.text(view, "private_metadata"))
-    picked, typed = payloads.chosen(view, views.MODEL), payloads.chosen(view, views.TYPED)
-    field, chosen = (views.TYPED, typed) if typed.strip() else (views.MODEL, picked)
-    model_id, wrong = read_id(chosen), views.NOT_AN_ID if chosen else views.NOTHING_CHOSEN
-    context["submission"] = Submission(
-        model_id, field, wrong, payloads.token(view, "id"), payloads.response_url_for(body, channel_id)
-    )
-    identify(context, payloads.interaction_author(body, channel_id), model_id or "[picker]")
-    await next_()
-
-
-async def read_shortcut(shortcut: Fields, context: AsyncBoltContext, next_: Next) -> None:
-    """Middleware: who used the shortcut. It has no channel."""
-    identify(context, payloads.interaction_author(shortcut), "[shortcut]")
-    context["trigger_id"] = payloads.token(shortcut, "trigger_id")
-    await next_()
-
-
-async def read_query(options: Fields, context: AsyncBoltContext, next_: Next) -> None:
-    """Middleware: who is typing in the picker, and what."""
-    identify(context, payloads.interaction_author(options), payloads.text(options, "value"))
+    person = payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else "")
+    identify(context, person, context["model_id"] or "[picker]", reply)
     await next_()
 
 
 def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker) -> None:
     """Register the listeners for the shortcut, the suggestions and the submission."""
 
-    @app.global_shortcut(SHORTCUT, middleware=[read_shortcut, access.anywhere])
+    @app.global_shortcut(SHORTCUT, middleware=[picker.read_shortcut, access.anywhere])
     async def open_picker(ack: AsyncAck, context: AsyncBoltContext) -> None:
         audit.record(context, "picker")
         picker.open(context["trigger_id"])
@@ -99,19 +119,16 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
 
     @app.options(views.MODEL, middleware=[read_query, access.anywhere])
     async def suggest(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        await ack(options=await picker.suggest(context["what"]))
+        await ack(options=await picker.suggest(context["query"]))
 
     @app.view(views.PICKER, middleware=[read_submission, access.anywhere])
     async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        submission: Submission = context["submission"]
-        if submission.model_id is None:
-            await ack(response_action="errors", errors={submission.field: submission.wrong})
-        elif not access.is_open(context["person"].channel_id):
+        if context["model_id"] is None:
+            await ack(response_action="errors", errors=context["errors"])
+        elif not access.allowlist.is_open(context["person"].channel_id):
             audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
-            request = request_for(context, submission.model_id, submission.key, submission.response_url)
-            asked = await requests.ask(request)
+            asked = await requests.ask(request_for(context, context["model_id"]))
             audit.requested(context, asked)
-            text = acknowledgement(context, asked, requests.reload_seconds, there(context))
-            await ack(response_action="update", view=views.notice(text))
+            await context["reply"](acknowledgement(context, asked, requests.reload_seconds, there(context)))

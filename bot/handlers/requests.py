@@ -1,4 +1,4 @@
-"""What the handlers ask of storage, each in one transaction, and the sentence that acknowledges a reload."""
+"""What the handlers do with the database, each in one transaction, and the sentence that acknowledges a reload."""
 
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
@@ -8,10 +8,10 @@ from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.core.background import BackgroundTasks
-from bot.core.models import HomeData, ListedReload, Reminder, Viewer
+from bot.core.models import Viewer
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
-from bot.storage import history, requests
+from bot.storage import history, people, requests
 from bot.storage.database import Database
 from bot.storage.history import Note
 from bot.storage.requests import Limits, Request, Requested
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Requests:
-    """Writes raise Refused with what is certain about them, lists raise DatabaseUnavailable, while there is trouble."""
+    """Each method raises Refused with what is certain, while there is trouble with the database."""
 
     def __init__(
         self,
@@ -44,58 +44,22 @@ class Requests:
         self._on_change = on_change
         self._within = timing.answer
         self._background = BackgroundTasks()
+        self._known: set[str] = set()
 
     async def ask(self, request: Request) -> Requested:
-        """Start a reload, or join the one in flight. Raises Refused."""
-        requested = await self._write(requests.ask, request, self._limits)
+        """Start a reload, or join the one in flight."""
+        requested = await self.write(requests.ask, request, self._limits)
         self._on_change()
         return requested
 
     async def join(self, request: Request, reload_id: str) -> Requested | None:
-        """Join this very reload; None if it is over or unknown. Raises Refused."""
-        requested = await self._write(requests.join, request, reload_id, self._limits)
+        """Join this very reload; None if it is over or unknown."""
+        requested = await self.write(requests.join, request, reload_id, self._limits)
         self._on_change()
         return requested
 
-    async def remind(self, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
-        """Add a reminder about a reload's model; None if it was never accepted. Raises Refused."""
-        return await self._write(requests.remind, user_id, reload_id, channel_id)
-
-    async def stop_reminding(self, user_id: str, model_id: str) -> bool:
-        """Delete a reminder; returns whether there was one. Raises Refused."""
-        return await self._write(requests.stop_reminding, user_id, model_id)
-
-    async def running(self) -> tuple[list[ListedReload], int]:
-        """The first of the reloads that have not ended, and how many there are."""
-        return await self._database.run(history.running, LISTED_RUNNING, within=self._within)
-
-    async def recent(self) -> list[ListedReload]:
-        """The reloads that have ended, the latest first."""
-        return await self._database.run(history.recent, LISTED_RECENT, within=self._within)
-
-    async def home(self, user_id: str) -> HomeData:
-        """What one person's Home tab shows."""
-        return await self._database.run(history.home, user_id, LISTED_RECENT, within=self._within)
-
-    async def known_models(self, limit: int) -> list[str]:
-        """The IDs of models that were reloaded before, the latest first."""
-        return await self._database.run(history.known_models, limit, within=self._within)
-
-    def note(self, note: Note) -> None:
-        """Add a line to the audit, in the background: the answer does not wait for it, and the log has it, too."""
-        self._background.start(self._note(note))
-
-    async def stop(self) -> None:
-        """Cancel what is still being noted."""
-        await self._background.stop()
-
-    async def _note(self, note: Note) -> None:
-        try:
-            await self._database.run(history.add_note, note, within=self._within)
-        except DatabaseUnavailable as error:
-            log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(error))
-
-    async def _write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+    async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that writes."""
         try:
             return await self._database.run(work, *args, within=self._within)
         except CommitUncertain as error:
@@ -103,25 +67,60 @@ class Requests:
         except DatabaseUnavailable as error:
             raise Refused(Refusal.NOT_RECORDED) from error
 
+    async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that only reads."""
+        try:
+            return await self._database.run(work, *args, within=self._within)
+        except DatabaseUnavailable as error:
+            raise Refused(Refusal.NOT_LISTED) from error
 
-def request_for(
-    context: AsyncBoltContext, model_id: str, invocation_id: str, response_url: str, button: str = ""
-) -> Request:
+    async def is_known(self, user_id: str) -> bool:
+        """Whether this person has used the command."""
+        return user_id in self._known or await self.read(people.is_known, user_id)
+
+    def remember(self, user_id: str) -> None:
+        """Remember for good, in the background, that this person has used the command."""
+        if user_id not in self._known:
+            self._background.start(self._remember(user_id))
+
+    def note(self, note: Note) -> None:
+        """Add a line to the audit, in the background: the answer does not wait for it, and the log has it, too."""
+        self._background.start(self._note(note))
+
+    async def stop(self) -> None:
+        """Cancel what is still being written."""
+        await self._background.stop()
+
+    async def _remember(self, user_id: str) -> None:
+        try:
+            await self.write(people.remember, user_id)
+            self._known.add(user_id)
+        except Refused as refused:
+            log.warning("person_not_remembered", user=user_id, error=str(refused.__cause__))
+
+    async def _note(self, note: Note) -> None:
+        try:
+            await self.write(history.add_note, note)
+        except Refused as refused:
+            log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(refused.__cause__))
+
+
+def request_for(context: AsyncBoltContext, model_id: str) -> Request:
     """A request for a reload of a model, by the context's person, in their channel.
 
-    invocation_id is unique, so that an invocation which Slack delivers twice counts once. button is unique to the
-    button that was pressed, if one was, so that a double click counts once.
+    The invocation's id is unique, so that one which Slack delivers twice counts once. place is unique to the button
+    that was pressed, if one was, so that a double click counts once.
     """
-    person = context["person"]
+    person, invocation_id, place = context["person"], context["invocation_id"], context.get("place", "")
     return Request(
-        f"{button}#{invocation_id}" if button else invocation_id,
+        f"{place}#{invocation_id}" if place else invocation_id,
         person.user_id,
         person.channel_id,
         model_id,
-        response_url,
+        context["answer_url"],
         team_id=person.team_id,
         rule=context["rule"],
-        button=button,
+        button=place,
         private=person.private,
     )
 

@@ -1,13 +1,12 @@
-"""The client of ModelsLab's Reload Model API. Knows nothing of who asked, or of when to ask again.
+"""The client of ModelsLab's Reload Model API.
 
 What is known of the service, and what must not be assumed, is in its documentation:
 https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
 """
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import aiohttp
@@ -25,24 +24,21 @@ ATTEMPT_SECONDS = 15.0
 """One attempt, from the first packet to the last byte read."""
 
 CONNECT_SECONDS = 5.0
-"""To make a connection; what fails by then was never asked."""
+"""To make a connection; a request that fails by then was never sent."""
 
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
 
 LIST_LIMIT = 4 * 1024 * 1024
 MODELS_LIMIT = 20_000
-"""Bytes of the account's list that are read, and models that are taken from it."""
-
-_AT_A_TIME = 200
+"""Bytes of the list of models that are read, and models that are taken from it."""
 
 RATE_LIMIT_WAIT = 30.0
 """Seconds to wait where a rate limit names none: the figure in ModelsLab's own messages."""
 
 _ACCEPTED = ("success", "processing")
 
-# Parts of ModelsLab's documented messages, lower case. They only choose between sentences, and tell the rate
-# limit that comes with a status of 200; nothing else is decided by text.
+# Parts of ModelsLab's messages, lower case. They choose between sentences, and tell what comes with a status of 200.
 _HINTS: Mapping[str, Failure] = {
     "rate limit": Failure.RATE_LIMIT,
     "queued requests": Failure.RATE_LIMIT,
@@ -53,22 +49,27 @@ _HINTS: Mapping[str, Failure] = {
     "model not found": Failure.UNKNOWN_MODEL,
     "model id not found": Failure.UNKNOWN_MODEL,
 }
-
 _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.UNAUTHORIZED: Failure.KEY,
     HTTPStatus.PAYMENT_REQUIRED: Failure.CREDITS,
     HTTPStatus.FORBIDDEN: Failure.PLAN,
+    HTTPStatus.REQUEST_TIMEOUT: Failure.DOWN,
+    HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
 }
 
-# What stands before an item of a list.
-_ITEM = re.compile(r"[\s,]*(?=[^\s,\]])")
+# An error that isn't one: "Model is reloading", "the model is already loaded".
+_UNDER_WAY = re.compile(r"(?<!not )\b(is|being|already) ((being|been|already|currently) )*(re)?load(ing|ed)\b")
 
-# The request may have been carried out behind a gateway that gave up on it.
-_OUTCOME_UNKNOWN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+_TRY_AGAIN = "try again"
+
+_ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+"""With these, an error in ModelsLab's own shape is its word. With others a gateway may have given up on it."""
+
+_LISTED = re.compile(r'"model_id"\s*:\s*"((?:[^"\\]|\\/)*)"')
 
 
 class ModelsLab:
-    """Asks for reloads, one POST each."""
+    """Requests reloads, one POST each."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
         """url is the service's base without a trailing slash; redact takes secrets out of what the service says."""
@@ -78,34 +79,39 @@ class ModelsLab:
         self._key = key
         self._redact = redact
 
-    async def reload(self, model_id: str) -> None:
-        """Return once ModelsLab has accepted the reload. Raises ModelsLabError, which says why not."""
-        await self._ask(PATH, {"model_id": model_id})
+    async def reload(self, model_id: str) -> str:
+        """Return once ModelsLab has accepted the reload. Raises ModelsLabError, which says why not.
+
+        Returns what ModelsLab says instead of accepting it, where the model is being reloaded or is loaded already.
+        """
+        fields = await self._call(PATH, {"model_id": model_id})
+        return "" if _word(fields) in _ACCEPTED else self._said(fields)
 
     async def balance(self) -> str:
         """Ask for what the account holds, which tells a bad key and changes nothing. Raises as reload does."""
-        data = (await self._ask(WALLET_PATH, {})).get("data")
-        told = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
-        return harmless(self._redact(_flatten(told)), SAID_LIMIT)
+        data = (await self._call(WALLET_PATH, {})).get("data")
+        found = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
+        return harmless(self._redact(_flatten(found)), SAID_LIMIT)
 
     async def models(self) -> Sequence[str]:
-        """Ask for the ids of the account's models, as many as fit the limits. Raises as reload does.
+        """Ask for the ids of the public models, as many as fit the limits. Raises as reload does.
 
-        What their status says is undocumented, so nobody is told of it.
+        The list is cut off where it is too long. What it says of a model's status is undocumented, and not used.
         """
         response, body = await self._post(LIST_PATH, {}, LIST_LIMIT)
         if not _is_success(response.status) or not body.lstrip().startswith(b"["):
-            self._judged(response, _fields(body[:ANSWER_LIMIT]))
+            self._judge(response, _fields(body[:ANSWER_LIMIT]))
             raise ModelsLabPermanentError(Failure.NO_SENSE, "no list")
-        return await _ids(body.decode("utf-8", "replace"))
+        found = (id_.replace(r"\/", "/") for id_ in _LISTED.findall(body.decode("utf-8", "replace")))
+        return list(dict.fromkeys(id_ for id_ in found if MODEL_ID.fullmatch(id_)))[:MODELS_LIMIT]
 
-    async def _ask(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
+    async def _call(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
         """The fields of an answer that accepts. Raises ModelsLabError for any other."""
         response, body = await self._post(path, fields, ANSWER_LIMIT)
-        return self._judged(response, _fields(body))
+        return self._judge(response, _fields(body))
 
     async def _post(self, path: str, fields: Mapping[str, str], limit: int) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Ask once, and read at most limit bytes of the answer. Raises ModelsLabRetryableError where none comes."""
+        """Post once, and read at most limit bytes of the answer. Raises ModelsLabRetryableError where none comes."""
         try:
             async with self._session.post(
                 self._url + path,
@@ -120,20 +126,26 @@ class ModelsLab:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=self._host) from None
 
-    def _judged(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
+    def _judge(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
         """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""
-        status = str(fields.get("status", "")).lower()
-        if _is_success(response.status) and status in _ACCEPTED:
+        word, text = _word(fields), _text(fields).lower()
+        if _is_success(response.status) and word in _ACCEPTED:
             return fields
-        raw = _flatten([fields.get("message") or fields.get("messege"), fields.get("tip"), fields.get("tips")])
-        said = harmless(self._redact(raw[: ANSWER_LIMIT // 8]), SAID_LIMIT)
-        failure = _failure(response.status, raw.lower(), sense=bool(status))
-        unknown = response.status in _OUTCOME_UNKNOWN or (failure is Failure.NO_SENSE and _is_success(response.status))
+        failure = _failure(response.status, word, text)
+        if failure in (Failure.DOWN, Failure.REFUSED, Failure.NO_SENSE) and _UNDER_WAY.search(text):
+            return fields
+        said, wait = self._said(fields) or f"HTTP {response.status}", _wait(fields, response.headers)
         if failure is Failure.RATE_LIMIT:
-            raise ModelsLabRetryableError(failure, said, wait=_wait(fields, response.headers))
+            raise ModelsLabRetryableError(failure, said, wait=RATE_LIMIT_WAIT if wait is None else wait)
         if failure is Failure.DOWN:
-            raise ModelsLabRetryableError(failure, said or f"HTTP {response.status}", unknown=unknown)
-        raise ModelsLabPermanentError(failure, said or f"HTTP {response.status}", unknown=unknown)
+            refused = word == "error" and text != "" and response.status in _ERRORS_DOCUMENTED
+            raise ModelsLabRetryableError(failure, said, unknown=not refused, wait=wait)
+        unknown = failure is Failure.NO_SENSE and _is_success(response.status)
+        raise ModelsLabPermanentError(failure, said, unknown=unknown)
+
+    def _said(self, fields: Mapping[str, object]) -> str:
+        """ModelsLab's own words, on one short line, without secrets."""
+        return harmless(self._redact(_text(fields)[: ANSWER_LIMIT // 8]), SAID_LIMIT)
 
 
 def _is_success(status: int) -> bool:
@@ -150,31 +162,6 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(body[:limit])
 
 
-async def _ids(text: str) -> Sequence[str]:
-    """The ids in a list of models, which may be cut off anywhere; read in portions, so that nothing else waits long."""
-    found: dict[str, None] = {}
-    for count, item in enumerate(_items(text)):
-        model_id = item.get("model_id") if isinstance(item, dict) else None
-        if isinstance(model_id, str) and MODEL_ID.fullmatch(model_id):
-            found[model_id] = None
-        if count % _AT_A_TIME == 0:
-            await asyncio.sleep(0)
-        if len(found) == MODELS_LIMIT:
-            break
-    return list(found)
-
-
-def _items(text: str) -> Iterator[object]:
-    """The items of a JSON list, one after another, up to where it is whole."""
-    decoder, position = json.JSONDecoder(), text.index("[") + 1
-    while (begin := _ITEM.match(text, position)) is not None:
-        try:
-            item, position = decoder.raw_decode(text, begin.end())
-        except (ValueError, RecursionError):
-            return
-        yield item
-
-
 def _fields(body: bytes) -> Mapping[str, object]:
     """The JSON object in the body, or an empty one for anything else."""
     try:
@@ -182,6 +169,16 @@ def _fields(body: bytes) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _word(fields: Mapping[str, object]) -> str:
+    """ModelsLab's own status, in lower case: success, processing, error, failed; "" where there is none."""
+    return str(fields.get("status", "")).lower()
+
+
+def _text(fields: Mapping[str, object]) -> str:
+    """What an answer says, also in the fields that older endpoints have."""
+    return _flatten([fields.get("message") or fields.get("messege"), fields.get("tip"), fields.get("tips")])
 
 
 def _flatten(value: object) -> str:
@@ -199,28 +196,30 @@ def _flatten(value: object) -> str:
     return " ".join(texts)
 
 
-def _failure(status: int, text: str, *, sense: bool) -> Failure:
+def _failure(status: int, word: str, text: str) -> Failure:
     """The class of a refusal: by HTTP status where that is telling, else by what the text hints at.
 
-    sense is whether the answer has the shape of ModelsLab's own: a proxy or a firewall on the way refuses with a 403,
-    too, and that says nothing of the account. Nor does it matter who finds that there are too many requests.
+    A proxy or a firewall on the way refuses, too, with a page that isn't JSON: that says nothing of the account.
     """
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Failure.DOWN
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Failure.RATE_LIMIT
+    by_status = _BY_STATUS.get(status)
+    if by_status in (Failure.DOWN, Failure.RATE_LIMIT):
+        return by_status
+    if not (word or text):
+        return Failure.NO_SENSE
     hinted = next((failure for hint, failure in _HINTS.items() if hint in text), None)
-    if not sense:
-        return hinted or Failure.NO_SENSE
-    return _BY_STATUS.get(status) or hinted or Failure.REFUSED
+    if found := by_status or hinted:
+        return found
+    if _is_success(status) and word and _TRY_AGAIN in text:
+        return Failure.DOWN
+    return Failure.REFUSED if word else Failure.NO_SENSE
 
 
-def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float:
-    """Seconds to wait: the body's retry_after, else the Retry-After header, else RATE_LIMIT_WAIT."""
-    for value in (fields.get("retry_after"), headers.get("Retry-After")):
-        if (seconds := retry_after(value)) is not None:
-            return seconds
-    return RATE_LIMIT_WAIT
+def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
+    """Seconds that are asked for: the body's retry_after, else the Retry-After header."""
+    asked = retry_after(fields.get("retry_after"))
+    return retry_after(headers.get("Retry-After")) if asked is None else asked
 
 
 def _kind(error: Exception) -> str:

@@ -82,6 +82,12 @@ SLACK_ERRORS = Counter(
     ["method", "code"],
     registry=REGISTRY,
 )
+REQUESTS_REFUSED = Counter(
+    "reload_model_requests_refused",
+    "Requests that did not get as far as a command, by HTTP status; over Socket Mode: dropped.",
+    ["status"],
+    registry=REGISTRY,
+)
 RATE_LIMIT_WAIT = Histogram(
     "reload_model_rate_limit_wait_seconds",
     "Pauses that a service asked for.",
@@ -137,6 +143,11 @@ def slack_call(method: str) -> Iterator[None]:
         if isinstance(error, SlackRetryableError) and error.wait is not None:
             RATE_LIMIT_WAIT.labels("slack").observe(error.wait)
         raise
+
+
+def request_refused(status: str) -> None:
+    """Count a request that did not get as far as a command."""
+    REQUESTS_REFUSED.labels(status).inc()
 
 
 def _bounded(code: str) -> str:

@@ -51,13 +51,11 @@ class People(Delivery):
             return replace(ack, error=str(refused))
         return replace(ack, message=message)
 
-    async def press(
-        self, message: Message, button: str | Button, *, user: str, user_team: str | None = None, **overrides: object
-    ) -> Ack:
-        """Press a button, or the first with this text; `user_team` is a stranger's own. Raises LookupError."""
+    async def press(self, message: Message, button: str | Button, *, user: str, **overrides: object) -> Ack:
+        """Press a button, or the first with this text. Raises LookupError."""
         ephemeral = message.user is not None and message.via != "dm"
         container = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
-        payload = self._source("block_actions", user, user_team) | {
+        payload = self._source("block_actions", user) | {
             "trigger_id": self.new_trigger(user, message.channel),
             "container": container | {"is_ephemeral": ephemeral},
             "channel": {"id": message.channel, "name": self._channel_name(message.channel)},
@@ -156,7 +154,7 @@ class People(Delivery):
                 modal.open = False
         self._modal_changed(modal)
 
-    def _source(self, type_: str, user: str, user_team: str | None = None) -> JsonObject:
+    def _source(self, type_: str, user: str) -> JsonObject:
         """Make what every interaction begins with: who did it, and where the app is installed."""
         name, team = self.users.get(user, user.lower()), {"id": self.team_id, "domain": _DOMAIN}
         enterprise = {"id": self.enterprise_id, "name": _DOMAIN} if self.enterprise_id else None
@@ -164,7 +162,7 @@ class People(Delivery):
             team |= {"enterprise_id": self.enterprise_id, "enterprise_name": _DOMAIN}
         return {
             "type": type_,
-            "user": {"id": user, "username": name, "name": name, "team_id": user_team or self.team_id},
+            "user": {"id": user, "username": name, "name": name, "team_id": self.user_teams.get(user, self.team_id)},
             "api_app_id": self.app_id,
             "token": "deprecated",
             "team": team,

@@ -66,6 +66,7 @@ class Workspace:
 
     `scopes` can be changed: without chat:write.public, the bot must be a member of a public channel to post there.
     Without `messages_tab`, every DM from the bot fails. The accounts of people in `deactivated` are switched off.
+    `user_teams` are what an interaction says is a person's team, where that isn't this workspace.
     `on_message` is called with each new message, and again after each edit.
     """
 
@@ -77,6 +78,7 @@ class Workspace:
         self.enterprise_id: str | None = None
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, str] = {}
+        self.user_teams: dict[str, str] = {}
         self.deactivated: set[str] = set()
         self.messages: list[Message] = []
         self.scopes = {"commands", "chat:write", "chat:write.public", "im:write"}

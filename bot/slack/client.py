@@ -11,6 +11,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -26,46 +27,75 @@ RESPOND_SECONDS = 10.0
 """One use of a response_url, likewise."""
 
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
-"""What Slack says of a token that is none, or none any more."""
+"""What Slack says of a token that is invalid, or is not valid any more."""
 
-ProxyFor = Callable[[str], str | None]
-"""Returns the proxy for a URL, or None for a direct connection."""
+# What would be answered to the same call tomorrow. Whatever isn't listed is expected to pass: the workspace moves to an
+# organisation, a scope is missing until the app is reinstalled, Slack has a new word for something.
+_PERMANENT = frozenset(
+    {
+        # the channel
+        *("channel_not_found", "is_archived", "is_inactive", "not_in_channel", "user_not_in_channel"),
+        *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+        *("restricted_action_thread_locked", "restricted_action_non_threadable_channel", "messages_tab_disabled"),
+        *("cannot_reply_to_message", "method_not_supported_for_channel_type"),
+        # the person or the group
+        *("user_not_found", "user_not_visible", "user_disabled", "cannot_dm_bot", "invalid_user_combination"),
+        *("no_such_subteam", "plan_upgrade_required"),
+        # the message, or another argument
+        *("msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format", "no_text"),
+        *("message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed", "invalid_arguments"),
+        # a token of another kind
+        "not_allowed_token_type",
+    }
+)
+
+# Slack itself doesn't work, or not that fast.
+_OUTAGE = frozenset(
+    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
 
 _NO_SENSE = "no_sense"
 
 _SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
+GROUP_METHOD = "usergroups.users.list"
+
+ANSWER_LIMIT = 256 * 1024
+ANSWER_LIMITS: Mapping[str, int] = {GROUP_METHOD: 4 * 1024 * 1024}
+"""Bytes of an answer that a BoundedResponse takes, by method. A person takes 14 in that of a user group."""
+
+ProxyFor = Callable[[str], str | None]
+"""Returns the proxy for a URL, or None for a direct connection."""
+
 Observe = Callable[[str], AbstractContextManager[None]]
 """Counts a call of this method, and how it fails."""
 
-_PASSING = frozenset(
-    {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
-)
+log = structlog.get_logger(__name__)
 
 
-def quiet(name: str, level: int = logging.ERROR) -> logging.Logger:
+def quiet(name: str) -> logging.Logger:
     """A logger for a library: the SDK writes out every request for one whose own level is not set."""
     logger = logging.getLogger(name)
-    logger.setLevel(level)
+    logger.setLevel(logging.ERROR)
     return logger
 
 
-ANSWER_LIMIT = 256 * 1024
-"""Bytes of an answer that a BoundedResponse takes."""
+class AnswerTooLongError(aiohttp.ClientPayloadError):
+    """An answer has more bytes than its method's should have."""
 
 
 class BoundedResponse(aiohttp.ClientResponse):
     """For a session's response_class: the SDK reads a whole answer into memory, however long it is."""
 
     async def read(self) -> bytes:
-        """The whole answer. Raises ClientPayloadError for one that is too long."""
+        """The whole answer. Raises AnswerTooLongError."""
         if self._body is None:
             try:
-                await self.content.readexactly(ANSWER_LIMIT + 1)
+                await self.content.readexactly(ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT) + 1)
             except asyncio.IncompleteReadError as whole:
                 self._body = whole.partial
             else:
-                raise aiohttp.ClientPayloadError("an answer that is too long")
+                raise AnswerTooLongError
         return self._body
 
 
@@ -125,10 +155,18 @@ class SlackClient:
         Raises SlackRetryableError for what may pass, SlackPermanentError for a response_url that is used up or isn't
         Slack's. https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
+        body = {"response_type": "in_channel", "replace_original": False, **fields}
         with self._observe("response_url"):
             if not self._is_slack(response_url):
                 raise SlackPermanentError("response_url_foreign")
-            await self._respond(response_url, fields)
+            await self._respond(response_url, body)
+
+    async def reply(self, response_url: str, text: str) -> None:
+        """Send an ephemeral message to the person whose response_url this is. Best-effort: a failure is only logged."""
+        try:
+            await self.respond(response_url, response_type="ephemeral", text=text)
+        except SlackError as failed:
+            log.warning("answer_not_told", code=failed.code)
 
     def _is_slack(self, url: str) -> bool:
         """Whether a URL is on a host of Slack's, or on that of the configured API."""
@@ -143,14 +181,12 @@ class SlackClient:
         of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
-    async def _respond(self, response_url: str, fields: Mapping[str, object]) -> None:
-        body = {"response_type": "in_channel", "replace_original": False, **fields}
+    async def _respond(self, response_url: str, body: Mapping[str, object]) -> None:
         try:
-            timeout = aiohttp.ClientTimeout(total=RESPOND_SECONDS)
             async with self._session.post(
                 response_url,
                 json=body,
-                timeout=timeout,
+                timeout=aiohttp.ClientTimeout(total=RESPOND_SECONDS),
                 allow_redirects=False,
                 proxy=self._proxy_for(response_url),
             ) as response:
@@ -201,6 +237,6 @@ def _translate(error: SlackApiError) -> SlackError:
         return SlackRetryableError("ratelimited", wait)
     if not code or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SlackRetryableError(f"http_{response.status_code}")
-    if code in _PASSING:
-        return SlackRetryableError(code, wait)
-    return SlackRetryableError(code) if code in TOKEN_FAULTS else SlackPermanentError(code)
+    if code in _PERMANENT:
+        return SlackPermanentError(code)
+    return SlackRetryableError(code, wait, refused=code not in _OUTAGE)

@@ -7,7 +7,6 @@ behind a TLS proxy, which keeps slow clients away: docs/operating.md.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 
 import structlog
 from aiohttp import web
@@ -55,9 +54,6 @@ class SlackEndpoint:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one POST."""
-        if self._in_progress >= self._requests_limit:
-            log.warning("request_refused", status=503, why="too many requests in progress")
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "1"})
         self._in_progress += 1
         try:
             return await self._answer(request)
@@ -71,13 +67,15 @@ class SlackEndpoint:
             self._in_progress -= 1
 
     async def _answer(self, request: web.Request) -> web.Response:
+        if self._in_progress > self._requests_limit:
+            raise web.HTTPServiceUnavailable(reason="too many requests in progress", headers={"Retry-After": "1"})
         body = await self._body(request)
         if b"ssl_check" in body and _is_ssl_check(body):
             return web.Response()
         self._verify(request.headers, body)
         payload = _payload(request, body)
-        if (challenge := payloads.challenge(payload)) is not None:
-            return web.Response(text=challenge)
+        if payload.get("type") == "url_verification":  # https://docs.slack.dev/reference/events/url_verification
+            return web.Response(text=payloads.token(payload.get("challenge")))
         response = await self._dispatch(payload)
         content_type = response.first_headers()["content-type"].partition(";")[0]
         return web.Response(status=response.status, text=response.body, content_type=content_type)
@@ -102,27 +100,26 @@ class SlackEndpoint:
         """
         timestamp = headers.get("X-Slack-Request-Timestamp", "")
         signature = headers.get("X-Slack-Signature", "")
-        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _TIMESTAMP_DIGITS):
-            raise _unauthorized("no timestamp as Slack sends it")
-        if not signature.isascii():
-            raise _unauthorized("no signature as Slack sends it")
+        numeric = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _TIMESTAMP_DIGITS
         try:
-            valid = self._verifier.is_valid(body, timestamp, signature)
+            if numeric and signature.isascii() and self._verifier.is_valid(body, timestamp, signature):
+                return
         except UnicodeDecodeError:
             raise Malformed("a body that isn't UTF-8") from None
-        if not valid:
-            raise _unauthorized("the timestamp is stale, or the signature is wrong")
-
-
-def _unauthorized(reason: str) -> web.HTTPUnauthorized:
-    return web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
+        reason = "the timestamp is missing or stale, or the signature is wrong"
+        raise web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
 
 
 def _is_ssl_check(body: bytes) -> bool:
+    """Whether this is Slack's certificate probe, which comes unsigned and asks for nothing.
+
+    https://docs.slack.dev/interactivity/implementing-slash-commands#validating-command
+    """
     try:
-        return payloads.is_ssl_check(payloads.form(body))
+        fields = payloads.form(body)
     except Malformed:
         return False
+    return fields.get("ssl_check") == "1" and set(fields) <= {"ssl_check", "token"}
 
 
 def _payload(request: web.Request, body: bytes) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from typing import cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from bot.core.text import harmless
@@ -25,7 +26,8 @@ HEADERS_LIMIT = 64
 BACKLOG = 512
 
 _PATH_SHOWN = 100
-_UNKNOWN_PATH_EVERY = 60.0
+_LOG_EVERY = 60.0
+"""Seconds between two log lines about requests that lead nowhere: anybody can send them."""
 
 _Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -35,20 +37,24 @@ log = structlog.get_logger(__name__)
 class WebServer:
     """Listens on one port. Routes are added to its app."""
 
-    def __init__(self, host: str, port: int, timing: Timing = Timing()) -> None:
+    def __init__(
+        self, host: str, port: int, timing: Timing = Timing(), refused: Callable[[str], None] = lambda _status: None
+    ) -> None:
+        """refused is called with the HTTP status of each request that is refused."""
         self.host = host
         self.port = port
         """The port asked for; once started, the port in use."""
         self.closing = False
         """Whether the port is about to close: connections then end with the request in progress."""
         self.app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._finish])
-        # aiohttp logs what it cannot parse, bodies included.
-        silent = logging.getLogger("bot.slack.server.silent")
-        silent.setLevel(logging.CRITICAL + 1)
+        self._refused = refused
+        self._log_again_at: dict[str, float] = {}
+        logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - it is this server's only, and tells nobody else
+        logger.addHandler(_Unreadable(self._led_nowhere))
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
-            logger=silent,
+            logger=logger,
             auto_decompress=False,  # the signature is of the bytes that were sent
             lingering_time=timing.http_linger,
             shutdown_timeout=timing.http_stop,
@@ -57,7 +63,6 @@ class WebServer:
             max_field_size=LINE_LIMIT,
             max_headers=HEADERS_LIMIT,
         )
-        self._unknown_path_at = float("-inf")
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port cannot be had."""
@@ -80,29 +85,43 @@ class WebServer:
 
     @web.middleware
     async def _finish(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Say which connections end with this answer, and log requests that lead nowhere."""
+        """Count and log what is refused, and end connections when the port is about to close."""
         try:
             response = await handler(request)
         except web.HTTPException as refused:
-            self._close_if_done(request, refused)
             if refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-                self._log_unknown_path(request, refused.status)
+                path = harmless(request.path, _PATH_SHOWN)
+                self._led_nowhere(refused.status, refused.reason, method=request.method, path=path)
+            else:
+                self._refused(str(refused.status))
             raise
-        self._close_if_done(request, response)
+        if self.closing:
+            response.force_close()
         return response
 
-    def _close_if_done(self, request: web.Request, response: web.StreamResponse) -> None:
-        """The rest of a body must not pass for the next request."""
-        if self.closing or not request.content.is_eof():
-            response.force_close()
-
-    def _log_unknown_path(self, request: web.Request, status: int) -> None:
-        """A wrong Request URL in the Slack app's settings shows here, at most once a minute."""
+    def _led_nowhere(self, status: int, why: str, **more: str) -> None:
+        """Count a request that never got to a handler, and log one of each kind: a wrong Request URL shows here."""
+        self._refused(str(status))
         now = monotonic()
-        if now >= self._unknown_path_at:
-            self._unknown_path_at = now + _UNKNOWN_PATH_EVERY
-            path = harmless(request.path, _PATH_SHOWN)
-            log.warning("request_refused", status=status, why="no such path", method=request.method, path=path)
+        if now >= self._log_again_at.get(why, now):
+            self._log_again_at[why] = now + _LOG_EVERY
+            log.warning("request_refused", status=status, why=why, **more)
+
+
+class _Unreadable(logging.Handler):
+    """Takes what aiohttp logs of requests, which can hold their bytes, and passes only the kind of error on."""
+
+    def __init__(self, led_nowhere: Callable[[int, str], None]) -> None:
+        super().__init__()
+        self._led_nowhere = led_nowhere
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Such as LineTooLong, for a header that is too long."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._led_nowhere(HTTPStatus.BAD_REQUEST, type(error).__name__)
+        elif error is not None and not isinstance(error, ConnectionError):  # a client can hang up
+            log.error("internal_error", exc_info=error)
 
 
 def _expecting_text(handle: _Handle) -> _Handle:

@@ -1,53 +1,40 @@
 """Socket Mode: keeps a connection to Slack, and answers what comes over it. Slack authenticates it: nothing is signed.
 
+The SDK's own client is not used: it makes a lost connection anew without a pause, and without a word to its caller.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 import asyncio
 import json
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from time import monotonic
 from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
-from slack_bolt.response import BoltResponse
-from slack_sdk.socket_mode.aiohttp import SocketModeClient
-from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
-from slack_sdk.socket_mode.response import SocketModeResponse
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.core.background import BackgroundTasks
+from bot.core.retry import Backoff
 from bot.core.text import harmless
 from bot.core.timing import Timing
-from bot.errors import CannotStart, Malformed, SlackError
-from bot.slack.client import TOKEN_FAULTS, ProxyFor, quiet, translated
-
-Dispatch = Callable[[Mapping[str, object]], Awaitable[BoltResponse]]
-"""Answers a payload. Raises Malformed."""
+from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
+from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
+from bot.slack.http import Dispatch
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
+
+_TOKEN_FAULTS = TOKEN_FAULTS | {"not_allowed_token_type"}
+
+_ROUTINE = ("warning", "refresh_requested")
+"""Slack replaces each connection every few hours, and says so some seconds before."""
 
 log = structlog.get_logger(__name__)
 
 
-class _Client(SocketModeClient):
-    """The SDK's client, with the proxy for the host of each new address: aiohttp would look for a wss_proxy."""
-
-    proxy_for: ProxyFor
-
-    async def issue_new_wss_url(self) -> str:
-        address = await super().issue_new_wss_url()
-        self.use(address)
-        return address
-
-    def use(self, address: str) -> None:
-        """Connect to this address from now on."""
-        self.wss_uri = address
-        self.proxy = self.proxy_for(address)
-
-
 class SocketMode:
-    """One connection, made again whenever it breaks."""
+    """One connection, and another one when it breaks or Slack is about to close it."""
 
     def __init__(
         self,
@@ -56,128 +43,170 @@ class SocketMode:
         dispatch: Dispatch,
         proxy_for: ProxyFor = lambda _url: None,
         timing: Timing = Timing(),
+        refused: Callable[[str], None] = lambda _status: None,
     ) -> None:
+        """refused is called with "dropped" for each envelope that makes no sense."""
+        self._slack = slack
+        self._app_token = app_token
         self._dispatch = dispatch
+        self._proxy_for = proxy_for
         self._timing = timing
-        self._client = _Client(
-            app_token=app_token,
-            web_client=slack,
-            logger=quiet("slack_sdk.socket_mode", logging.CRITICAL),
-            ping_interval=timing.socket_ping,
-        )
-        self._client.proxy_for = proxy_for
-        self._client.message_listeners.append(self._receive)
-        self._watcher: asyncio.Task[None] | None = None
+        self._refused = refused
+        self._session = aiohttp.ClientSession()
+        self._socket: ClientWebSocketResponse | None = None
+        self._connected_at = 0.0
+        self._lost = asyncio.Event()
+        self._pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
+        self._connections = BackgroundTasks()
+        self._answers = BackgroundTasks()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that Slack means to keep."""
+        return self._socket is not None
 
     async def connect(self) -> None:
         """Connect, however long Slack takes. Raises CannotStart where it refuses the app's token."""
-        await self._use_patient_session()
-        while True:
-            host = urlsplit(self._client.web_client.base_url).netloc
-            try:
-                address = await self._address()
-                host = urlsplit(address).netloc
-                self._client.use(address)
-                await asyncio.wait_for(self._client.connect(), self._timing.socket_handshake)  # type: ignore[no-untyped-call]
-                break
-            except (SlackError, TimeoutError) as failed:
-                wait = self._timing.start_retry
-                log.warning("slack_away", part="socket_mode", reason=str(failed) or "timeout", host=host, again_in=wait)
-            await asyncio.sleep(wait)
-        self._watcher = asyncio.create_task(self._watch())
-        log.info("socket_mode_connected")
-
-    async def connected(self) -> bool:
-        """Whether the connection is there, and answers pings."""
-        return await self._client.is_connected()
+        try:
+            await self._connect_patiently(final=_TOKEN_FAULTS)
+        except SlackError as refused:
+            fix = "make one with the scope connections:write"
+            raise CannotStart(f"SLACK_APP_TOKEN: Slack rejects it ({refused.code}): {fix}") from refused
+        self._connections.start(self._keep_connected())
 
     async def stop(self) -> None:
-        """Close the connection: Slack sends what comes now elsewhere."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-        try:
-            await self._client.close()  # type: ignore[no-untyped-call]
-        finally:  # the SDK comes to its session only when nothing before it fails
-            await self._client.aiohttp_client_session.close()
+        """Close the connection, so that Slack sends what comes now elsewhere. Answers in progress end first."""
+        await self._connections.stop()
+        await self._answers.stop(self._timing.http_stop)
+        if self._socket is not None:
+            await self._socket.close()
+        await self._session.close()
 
-    async def _use_patient_session(self) -> None:
-        """The SDK's own session would wait five minutes for a handshake."""
-        await self._client.aiohttp_client_session.close()
-        seconds = self._timing.socket_handshake
-        timeout = aiohttp.ClientTimeout(sock_connect=seconds, sock_read=seconds)
-        self._client.aiohttp_client_session = aiohttp.ClientSession(timeout=timeout)
-
-    async def _address(self) -> str:
-        """A fresh address to connect to. Raises CannotStart for a token that Slack refuses, else SlackError."""
-        try:
-            answer = await translated(self._client.web_client.apps_connections_open(app_token=self._client.app_token))
-        except SlackError as failed:
-            if failed.code in TOKEN_FAULTS | {"not_allowed_token_type"}:
-                raise CannotStart(
-                    f"SLACK_APP_TOKEN: Slack rejects it ({failed.code}): make one with the scope connections:write"
-                ) from failed
-            raise
-        return str(answer.get("url", ""))
-
-    async def _watch(self) -> None:
-        """Say when the connection goes and comes, and give the SDK a fresh address for one that may be stale."""
-        away = 0.0
+    async def _keep_connected(self) -> None:
+        """Replace a connection that is lost: one that lasted at once, so that nothing is missed."""
         while True:
-            await asyncio.sleep(self._timing.socket_watch)
-            if await self._client.is_connected():
-                if away >= self._timing.socket_away:
-                    log.info("socket_mode_connected", after=away)
-                away = 0.0
+            await self._lost.wait()
+            if monotonic() - self._connected_at >= self._timing.slack_retry_most:
+                self._pauses.reset()
+            else:
+                await asyncio.sleep(self._pauses.pause())
+            await self._connect_patiently()
+
+    async def _connect_patiently(self, final: Collection[str] = ()) -> None:
+        """Connect, with growing pauses between the tries. Raises SlackError only for the codes that are final."""
+        while not self.connected:
+            try:
+                await self._connect()
+            except SlackError as failed:
+                if failed.code in final:
+                    raise
+                wait = self._pauses.pause(failed.wait if isinstance(failed, SlackRetryableError) else None)
+                log.warning(
+                    "slack_away", part="socket_mode", reason=failed.code, host=failed.host, again_in=round(wait, 1)
+                )
+                await asyncio.sleep(wait)
+
+    async def _connect(self) -> None:
+        """Make a connection, and use it from now on. Raises SlackError."""
+        answer = await translated(self._slack.apps_connections_open(app_token=self._app_token))
+        socket = await self._open(str(answer.get("url", "")))
+        if refusal := await self._refusal(socket):
+            await socket.close()
+            raise SlackRetryableError(refusal)
+        self._socket, self._connected_at = socket, monotonic()
+        self._lost.clear()
+        self._connections.start(self._listen(socket))
+        log.info("socket_mode_connected")
+
+    async def _open(self, address: str) -> ClientWebSocketResponse:
+        try:
+            async with asyncio.timeout(self._timing.socket_handshake):
+                return await self._session.ws_connect(
+                    address,
+                    proxy=self._proxy_for(address),
+                    heartbeat=self._timing.socket_ping,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.http_stop),
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            failed = SlackRetryableError(type(error).__name__)
+            failed.host = urlsplit(address).netloc
+            raise failed from None
+
+    async def _refusal(self, socket: ClientWebSocketResponse) -> str:
+        """Why Slack doesn't keep a new connection, such as "too_many_websockets"; "" for one that it greets."""
+        try:
+            greeting = _object((await socket.receive(self._timing.socket_handshake)).data)
+        except TimeoutError:
+            greeting = {}
+        return "" if greeting.get("type") == "hello" else _reason(greeting, "no_hello")
+
+    async def _listen(self, socket: ClientWebSocketResponse) -> None:
+        """Answer what comes over a connection, up to its end: Slack uses one that it is about to close, too."""
+        async for message in socket:
+            if message.type is not WSMsgType.TEXT:
                 continue
-            away += self._timing.socket_watch
-            if away == self._timing.socket_away:
-                log.warning("socket_mode_away")
-            if away % self._timing.socket_fresh == 0:
-                self._client.wss_uri = None
-                if not self._client.connect_operation_lock.locked():
-                    await self._reconnect()
+            envelope = _object(message.data)
+            if envelope.get("type") == "disconnect":
+                self._lose(socket, _reason(envelope, "disconnect"))
+                self._connections.start(self._close_soon(socket))
+            else:
+                self._answers.start(self._answer(socket, envelope))
+        self._lose(socket, f"closed_{socket.close_code}")
 
-    async def _reconnect(self) -> None:
-        """Connect anew. Whatever stands in the way, the watch goes on and tries again."""
-        try:
-            await asyncio.wait_for(self._client.connect_to_new_endpoint(force=True), self._timing.socket_handshake)
-        except Exception as error:  # noqa: BLE001 - the SDK promises no kind of error
-            log.warning("socket_mode_not_reconnected", error=type(error).__name__)
+    def _lose(self, socket: ClientWebSocketResponse, reason: str) -> None:
+        """Have another connection made, unless that has been done."""
+        if self._socket is socket:
+            self._socket = None
+            self._lost.set()
+            (log.info if reason in _ROUTINE else log.warning)("socket_mode_away", reason=reason)
 
-    async def _receive(self, _: AsyncBaseSocketModeClient, message: dict[str, object], _raw: str | None = None) -> None:
+    async def _close_soon(self, socket: ClientWebSocketResponse) -> None:
+        await asyncio.sleep(self._timing.socket_handshake)
+        await socket.close()
+
+    async def _answer(self, socket: ClientWebSocketResponse, envelope: Mapping[str, object]) -> None:
         """Answer one envelope. One that makes no sense is acknowledged, so that Slack does not send it again."""
-        envelope_id = message.get("envelope_id")
-        if not isinstance(envelope_id, str):
-            if message.get("type") not in ("hello", "disconnect"):
-                log.warning("envelope_dropped", why="no envelope_id", shape=_shape(message))
-            return
-        answer: dict[str, object] | None = None
+        ack = {"envelope_id": envelope.get("envelope_id")}
         try:
-            answer = _ack(await self._dispatch(_payload(message)))
+            response = await self._dispatch(_payload(envelope))
+            if response.body:
+                ack["payload"] = json.loads(response.body)
         except Malformed as malformed:
-            log.warning("envelope_dropped", why=str(malformed), shape=_shape(message))
+            log.warning("envelope_dropped", reason=str(malformed), shape=_shape(envelope))
+            self._refused("dropped")
+        if not isinstance(ack["envelope_id"], str):
+            return
         try:
-            await self._client.send_socket_mode_response(SocketModeResponse(envelope_id, answer))
-        except (ConnectionError, aiohttp.ClientError, AttributeError) as error:
+            await (self._socket or socket if socket.closed else socket).send_json(ack)
+        except (ConnectionError, aiohttp.ClientError) as error:
             log.warning("ack_lost", error=type(error).__name__)
 
 
-def _payload(message: Mapping[str, object]) -> Mapping[str, object]:
+def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:
     """What an envelope carries. Raises Malformed."""
-    if message.get("type") not in _ENVELOPES:
+    if not isinstance(envelope.get("envelope_id"), str):
+        raise Malformed("no envelope_id")
+    if envelope.get("type") not in _ENVELOPES:
         raise Malformed("an envelope of a type that this app doesn't use")
-    payload = message.get("payload")
+    payload = envelope.get("payload")
     if not isinstance(payload, Mapping):
         raise Malformed("a payload that isn't an object")
     return payload
 
 
-def _ack(response: BoltResponse) -> dict[str, object] | None:
-    """The payload of the ack: a response without one is text, which is empty."""
-    answer: dict[str, object] | None = json.loads(response.body) if response.body else None
-    return answer
+def _object(text: object) -> Mapping[str, object]:
+    """The JSON object in a message, or an empty one for anything else."""
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-def _shape(message: Mapping[str, object]) -> dict[str, str]:
+def _reason(message: Mapping[str, object], otherwise: str) -> str:
+    return harmless(str(message.get("reason") or otherwise), 40)
+
+
+def _shape(envelope: Mapping[str, object]) -> dict[str, str]:
     """The type of each field, and nothing of what is in it."""
-    return {harmless(str(name), 40): type(value).__name__ for name, value in list(message.items())[:20]}
+    return {harmless(str(name), 40): type(value).__name__ for name, value in list(envelope.items())[:20]}

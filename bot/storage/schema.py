@@ -134,6 +134,14 @@ Index(
     postgresql_where=is_reminder,
 )
 
+people = Table(
+    "reload_model_people",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("since", Double, nullable=False),
+)
+"""Who has used the command: see bot.storage.people."""
+
 audit = Table(
     "reload_model_audit",
     metadata,

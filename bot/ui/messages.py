@@ -93,11 +93,6 @@ ModelsLab unloads a model after 7 idle days. I load it again and ping you when i
 • `{command} "status"`, in quotes, reloads a model that is called `status`"""
 
 
-def other_command(typed: str, command: str) -> str:
-    """The answer to a slash command of the same app that isn't this bot's."""
-    return f"I don't answer to {code(typed)}. Use `{command}`, or ask the operator to check `SLASH_COMMAND`."
-
-
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:
     """The ack of a request that started a reload; where is how to call the channel of the follow-up."""
     return f"Reloading {code(reload.model_id)}. {_ping(reload, reload_seconds, where)}"

@@ -49,6 +49,12 @@ def _wrong_channel(_command: str, channels: Sequence[str]) -> str:
     return f"I only work in {shown}. Please try there."
 
 
+def _other_workspace(command: str, *, interaction: bool = False) -> str:
+    only = "Only members of this bot's workspace can reload models."
+    # On Enterprise Grid, an interaction may name another workspace of the organisation than the command does.
+    return f"{only} If you are one, type `{command} help` once: then this works, too." if interaction else only
+
+
 def either(words: Sequence[str], joint: str = "or") -> str:
     """Words in one phrase: "a", "a or b", "a, b or c"."""
     *others, last = words
@@ -62,8 +68,11 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         f"{code(user_id)}, to `ALLOWED_USERS`."
     ),
     Refusal.GROUP_UNREAD: _group_unread,
-    Refusal.OTHER_WORKSPACE: lambda _command: "Only members of this bot's workspace can reload models.",
+    Refusal.OTHER_WORKSPACE: _other_workspace,
     Refusal.WRONG_CHANNEL: _wrong_channel,
+    Refusal.UNKNOWN_COMMAND: lambda command, typed: (
+        f"I don't answer to {code(typed, _SHOWN)}. Use `{command}`, or ask the operator to check `SLASH_COMMAND`."
+    ),
     Refusal.TOO_MANY_COMMANDS: lambda _command, limit, seconds: (
         f"You've hit the limit of {limit} reloads in {seconds / 60:.0f} minutes. Try again in a few minutes."
     ),

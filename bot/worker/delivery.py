@@ -24,6 +24,9 @@ _THREAD_FAULTS = frozenset(
 )
 _TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
 
+_PATIENT_TRIES = 4
+"""How often a channel is tried again (within 15 s) whose messages Slack refuses for a reason that may pass."""
+
 _REMEMBERED = 5000
 """Channels and turns that are remembered, at most."""
 
@@ -58,12 +61,14 @@ class Delivery:
         except SlackError as error:
             if isinstance(error, SlackRetryableError) and error.wait is not None:
                 self._pacer.hold(channel, error.wait)
-            if not isinstance(error, SlackPermanentError) and error.code not in TOKEN_FAULTS:
+            if isinstance(error, SlackRetryableError) and not error.refused:
                 raise
             delivered = await self._respond(claim, message)
-            if delivered is None:
-                raise
-            return delivered
+            if delivered is not None:
+                return delivered
+            if claim.job.attempts >= _PATIENT_TRIES and error.code not in TOKEN_FAULTS:
+                raise SlackPermanentError(error.code) from error  # a direct message may get through
+            raise
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""

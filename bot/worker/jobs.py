@@ -103,8 +103,8 @@ class Jobs:
 
     async def _call(self, claim: Claim) -> Outcome:
         with metrics.modelslab_call():
-            await self._modelslab.reload(claim.reload.model_id)
-        log.info("call_accepted")
+            said = await self._modelslab.reload(claim.reload.model_id)
+        log.info("call_accepted", **({"said": said} if said else {}))
         metrics.RELOADS.labels("accepted").inc()
         return Accepted(self._reload_seconds)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.attack.payloads import Sound, recorded
 from tests.scenarios.conftest import bot, house, mode, slack
 from tests.scenarios.house import House, eventually
 
@@ -78,6 +79,12 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
 def impatient(house: House) -> None:
     """A body that never ends is given up soon."""
     house.hurry(http_body=0.4)
+
+
+@pytest.fixture
+async def sound(bot: House) -> Sound:
+    """Sound payloads to spoil."""
+    return await recorded(bot)
 
 
 @pytest.fixture(params=["moment", pytest.param("soak", marks=pytest.mark.soak)])

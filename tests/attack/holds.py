@@ -10,7 +10,7 @@ _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d+ \w{{3}} at )?\d\d:\d\d UTC>|
 _NEVER_LOGGED = (
     "background_task_failed",
     "crashed",
-    "groups_stumbled",
+    "group_reading_failed",
     "internal_error",
     "job_crashed",
     "worker_failed",

@@ -9,10 +9,10 @@ from urllib.parse import quote_from_bytes, urlencode
 import pytest
 from hypothesis import strategies as st
 
-from tests.attack import payloads
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, silent, unmoved
 from tests.attack.junk import Json, deep_json, json_values, texts
+from tests.attack.payloads import Sound, spoilt_of
 from tests.scenarios.house import House
 
 ANSWER_LIMIT = 16 * 1024
@@ -141,8 +141,6 @@ def _spoilt_bytes(draw: st.DrawFn, body: bytes) -> bytes:
     return body[:place] + quote_from_bytes(draw(st.binary(max_size=4))).encode() + body[place:]
 
 
-forms = st.one_of(payloads.commands.map(_form), payloads.commands.map(_form).flatmap(_spoilt_bytes))
-
 pytestmark = pytest.mark.parametrize("mode", ["http"])
 
 
@@ -170,7 +168,7 @@ async def test_any_request(bot: House, attack: Attack) -> None:
     assert seen - {0, 400}
 
 
-async def test_any_signed_form(bot: House, attack: Attack) -> None:
+async def test_any_signed_form(bot: House, attack: Attack, sound: Sound) -> None:
     """A command with parts of it gone, changed or added is a command, or a bad request."""
 
     async def holds(body: bytes) -> None:
@@ -179,6 +177,8 @@ async def test_any_signed_form(bot: House, attack: Attack) -> None:
         assert (status == 400) == ("request_refused" in unmoved(bot))
 
     seen: set[int] = set()
+    forms = spoilt_of(sound["slash_commands"]).map(_form)
+    forms = st.one_of(forms, forms.flatmap(_spoilt_bytes))
     await attack(
         st.one_of(forms, forms, st.binary(max_size=200), st.tuples(forms, st.binary()).map(b"&x=".join)), holds
     )
@@ -187,7 +187,7 @@ async def test_any_signed_form(bot: House, attack: Attack) -> None:
         harmless(message.text)
 
 
-async def test_any_signed_payload(bot: House, attack: Attack) -> None:
+async def test_any_signed_payload(bot: House, attack: Attack, sound: Sound) -> None:
     """An interaction is answered, or a bad request, whatever is wrong with it."""
 
     async def holds(payload: dict[str, Json] | str) -> None:
@@ -196,10 +196,11 @@ async def test_any_signed_payload(bot: House, attack: Attack) -> None:
         assert status in (200, 400, 413)
         assert (status != 200) == ("request_refused" in unmoved(bot))
 
-    await attack(st.one_of(payloads.interactions, payloads.interactions, deep_json, texts), holds)
+    interactions = spoilt_of(sound["interactive"])
+    await attack(st.one_of(interactions, interactions, deep_json, texts), holds)
 
 
-async def test_any_signed_event(bot: House, attack: Attack) -> None:
+async def test_any_signed_event(bot: House, attack: Attack, sound: Sound) -> None:
     """So is an event, whose body is JSON."""
 
     async def holds(payload: dict[str, Json] | str) -> None:
@@ -208,4 +209,5 @@ async def test_any_signed_event(bot: House, attack: Attack) -> None:
         assert status in (200, 400, 413, 415)
         assert (status != 200) == ("request_refused" in unmoved(bot))
 
-    await attack(st.one_of(payloads.events, payloads.events, deep_json, texts), holds)
+    events = spoilt_of(sound["events_api"])
+    await attack(st.one_of(events, events, deep_json, texts), holds)

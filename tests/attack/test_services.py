@@ -2,19 +2,13 @@
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import aiohttp
 import pytest
 from aiohttp import web
 from hypothesis import strategies as st
 
-from bot.errors import ModelsLabError, SlackError
-from bot.modelslab.client import ModelsLab
-from bot.ops.logging import Redactor
-from bot.slack.client import BoundedResponse, SlackClient
-from bot.slack.user_groups import members_in
 from tests.answers import Exchange
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, unmoved
@@ -36,8 +30,6 @@ class Bytes:
             exchange.request.protocol.force_close()
         return web.Response()
 
-
-# --- what may come --------------------------------------------------------------------------------------
 
 _said = st.one_of(texts, st.sampled_from(MARKUP), json_values)
 _modelslab = st.fixed_dictionaries(
@@ -103,8 +95,6 @@ def _written(status: int, headers: Mapping[str, str], body: bytes, beyond: int) 
 
 pytestmark = pytest.mark.parametrize("mode", ["http"])
 
-# --- what holds -----------------------------------------------------------------------------------------
-
 
 async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
     """Whoever asked is told how it ended, in words that mention nobody else; a second request is taken."""
@@ -150,58 +140,3 @@ async def test_any_answer_of_slack(bot: House, attack: Attack) -> None:
     for message in bot.slack.messages:
         for text in (message.text, *message.edits):
             harmless(text)
-
-
-async def test_no_answer_of_modelslab_is_beyond_the_error_tree(bot: House, attack: Attack) -> None:
-    """Its client raises nothing that whoever calls it does not know of, and what it repeats is short."""
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        client = ModelsLab(session, bot.modelslab.url, bot.modelslab.key, Redactor([bot.modelslab.key]))
-
-        async def holds(answer: Bytes) -> None:
-            bot.modelslab.wallet = answer
-            bot.modelslab.answer("m", answer)
-            for ask in (client.balance, lambda: client.reload("m")):
-                try:
-                    said = await ask() or ""
-                except ModelsLabError as failed:
-                    said = failed.said
-                assert len(said) <= 300
-                assert said.isprintable()
-
-        await attack(answers(_modelslab), holds)
-
-
-async def test_no_answer_of_slack_is_beyond_the_error_tree(bot: House, attack: Attack) -> None:
-    """Neither do the calls of Slack."""
-    timeout = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(response_class=BoundedResponse, timeout=timeout) as session:
-        api = SlackClient(session, bot.slack.bot_token, bot.slack.api_url)
-        url, codes = bot.slack.new_response_url("C0MODELS", "U0ADA"), set[str]()
-
-        async def post() -> object:
-            return await api.call("chat.postMessage", channel="C0MODELS", text="x")
-
-        async def read() -> object:
-            return members_in(await api.read("usergroups.users.list", usergroup="S0CREW"))
-
-        async def respond() -> object:
-            await api.respond(url, text="x")
-            return None
-
-        ways: Mapping[str, Callable[[], Awaitable[object]]] = {
-            "chat.postMessage": post,
-            "usergroups.users.list": read,
-            "response_url": respond,
-        }
-
-        async def holds(answer: Bytes) -> None:
-            for method, way in ways.items():
-                bot.slack.fail(method, answer, times=1)
-                try:
-                    assert isinstance(await way(), Mapping | frozenset | None)
-                except SlackError as failed:
-                    codes.add(failed.code)
-            bot.slack.heal()
-
-        await attack(answers(_slack), holds)
-    assert all(codes)

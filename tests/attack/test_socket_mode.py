@@ -5,30 +5,30 @@ import json
 import pytest
 from hypothesis import strategies as st
 
-from tests.attack import payloads
 from tests.attack.conftest import Attack
 from tests.attack.holds import harmless, unmoved
 from tests.attack.junk import Json, deep_json, json_values, spoilt, texts
+from tests.attack.payloads import Sound, spoilt_of
 from tests.scenarios.house import House
 
 TYPES = ("slash_commands", "interactive", "events_api", "hello", "nothing like it")
 
-# What asks for another connection has scenarios of its own: here the one that is attacked should stay.
-_sound = st.one_of(
-    st.tuples(st.just("slash_commands"), payloads.commands),
-    st.tuples(st.just("interactive"), payloads.interactions),
-    st.tuples(st.just("events_api"), payloads.events),
-    st.tuples(st.sampled_from(TYPES), json_values),
-)
-envelopes = _sound.map(
-    lambda made: {"envelope_id": "e", "type": made[0], "payload": made[1], "accepts_response_payload": True}
-)
-nonsense = st.one_of(envelopes.flatmap(spoilt).filter(lambda made: made.get("type") != "disconnect"), json_values)
+
+def envelopes(sound: Sound) -> st.SearchStrategy[dict[str, Json]]:
+    """Envelopes with a payload of their kind, or with nonsense."""
+    payloads: list[st.SearchStrategy[tuple[str, Json]]] = [
+        st.tuples(st.just(kind), spoilt_of(examples)) for kind, examples in sound.items()
+    ]
+    made = st.one_of(*payloads, st.tuples(st.sampled_from(TYPES), json_values))
+    return made.map(
+        lambda made: {"envelope_id": "e", "type": made[0], "payload": made[1], "accepts_response_payload": True}
+    )
+
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 
-async def test_any_envelope_is_acknowledged(bot: House, attack: Attack) -> None:
+async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: Sound) -> None:
     """One that has an id, whatever it holds: else Slack would send it again."""
 
     async def holds(envelope: dict[str, Json]) -> None:
@@ -39,11 +39,11 @@ async def test_any_envelope_is_acknowledged(bot: House, attack: Attack) -> None:
             harmless(str(payload.get("text", "")))
         unmoved(bot)
 
-    await attack(envelopes, holds)
+    await attack(envelopes(sound), holds)
     assert bot.slack.connections == 1
 
 
-async def test_anything_else_is_passed_over(bot: House, attack: Attack) -> None:
+async def test_anything_else_is_passed_over(bot: House, attack: Attack, sound: Sound) -> None:
     """Text that is no JSON, JSON that is no envelope: the next command is taken, on the same connection."""
 
     async def holds(text: str) -> None:
@@ -51,7 +51,8 @@ async def test_anything_else_is_passed_over(bot: House, attack: Attack) -> None:
         seen.update(unmoved(bot))
 
     seen: set[object] = set()
-    await attack(st.one_of(nonsense.map(json.dumps), texts, deep_json), holds)
+    spoilt_ones = envelopes(sound).flatmap(spoilt).filter(lambda made: made.get("type") != "disconnect")
+    await attack(st.one_of(spoilt_ones.map(json.dumps), json_values.map(json.dumps), texts, deep_json), holds)
     assert (await bot.ask("help")).text
     assert "envelope_dropped" in seen | unmoved(bot)
     assert bot.slack.connections == 1

@@ -75,7 +75,30 @@ def test_an_organisation_is_one_home() -> None:
 
     assert grid.check(replace(ADA, team_id="T0OTHER", enterprise_id="E0ORG")) == "U0ADA"
     assert grid.check(ADA) == "U0ADA"
+    assert grid.check(replace(ADA, team_id="E0ORG")) == "U0ADA"
     assert refusal(grid, replace(ADA, team_id="T0OTHER", enterprise_id="E0AWAY")) is Refusal.OTHER_WORKSPACE
+
+
+def test_an_app_of_a_whole_organisation_has_no_workspace() -> None:
+    """Everybody of the organisation is at home."""
+    org = allowlist({"*"}, home=Home("", "E0ORG"))
+
+    assert org.check(replace(ADA, team_id="T0ANY", enterprise_id="E0ORG")) == "*"
+    assert refusal(org, replace(ADA, team_id="T0ANY")) is Refusal.OTHER_WORKSPACE
+    assert refusal(org, replace(ADA, team_id="")) is Refusal.OTHER_WORKSPACE
+
+
+def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> None:
+    """Their payload may name another team of the organisation. The list decides all the same."""
+    made, elsewhere = allowlist({"U0ADA"}), replace(ADA, team_id="T0SISTER")
+
+    assert made.check(elsewhere, known=True) == "U0ADA"
+    with pytest.raises(Refused) as stranger:
+        made.who(elsewhere, known=False)
+    assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
+    with pytest.raises(Refused) as named:
+        made.who(replace(elsewhere, user_id="W0BEN"), known=True)
+    assert named.value.reason is Refusal.NOT_ALLOWED
 
 
 def test_no_organisation_matches_no_organisation() -> None:
@@ -111,7 +134,7 @@ def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
         ("T0AWAY", "E0AWAY"),
         ("T0AWAY", "T0HOME"),
         ("", ""),
-        ("E0ORG", ""),
+        ("E0AWAY", "E0AWAY"),
         ("T0HOME ", ""),
         ("t0home", ""),
     ],

@@ -41,6 +41,26 @@ async def test_what_is_still_running_is_cancelled() -> None:
     assert cancelled.is_set()
 
 
+async def test_what_is_running_can_be_given_a_while() -> None:
+    """What ends within it is not cancelled."""
+    tasks, done, never = BackgroundTasks(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        done.set()
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+        never.set()
+
+    tasks.start(work())
+    tasks.start(hang())
+    await tasks.stop(0.5)
+
+    assert done.is_set()
+    assert not never.is_set()
+
+
 async def test_a_task_that_fails_is_logged() -> None:
     """Nobody waits for it, so nobody else would say so."""
     error = ArithmeticError("of our own")

@@ -10,13 +10,35 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.core.models import Claim, JobKind, Stage
-from bot.core.retry import PAUSE_LIMIT, STATUS_TRIES, bar_wait, out_of_time, retry_after, wait
+from bot.core.retry import PAUSE_LIMIT, STATUS_TRIES, Backoff, bar_wait, out_of_time, retry_after, wait
 from bot.core.timing import Timing
 from tests.samples import ACCEPTED, NOON, claim, job
 
 TIMING = Timing()
 
 POSTS = [kind for kind in JobKind if kind is not JobKind.CALL]
+
+
+def test_pauses_grow_up_to_a_limit() -> None:
+    """And are short again once it has worked."""
+    pauses = Backoff(1.0, 30.0, chance=lambda: 0.0)
+    grown = [pauses.pause() for _ in range(7)]
+    pauses.reset()
+
+    assert (grown, pauses.pause()) == ([1, 2, 4, 8, 16, 30, 30], 1)
+
+
+def test_a_service_is_believed_when_it_asks_for_a_longer_pause() -> None:
+    """Within reason."""
+    pauses = Backoff(1.0, 30.0, chance=lambda: 0.0)
+
+    assert [pauses.pause(asked) for asked in (0.0, 7.0, 1.0, 1e9)] == [1, 7, 4, PAUSE_LIMIT]
+
+
+@given(st.floats(0, 1))
+def test_some_of_a_pause_is_left_to_chance(chance: float) -> None:
+    """Replicas that were cut off together don't come back together, and none of them before it was told to."""
+    assert Backoff(8.0, 8.0, chance=lambda: chance).pause(10.0) == 10.0 * (1.0 + chance / 2.0)
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 10**6])

@@ -31,6 +31,7 @@ def families() -> Mapping[str, Metric]:
     """The metrics by their name as Prometheus has it, each with at least one series."""
     failing("ratelimited")
     metrics.FOLLOW_UPS.labels("channel")
+    metrics.request_refused("404")
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family
         for family in metrics.REGISTRY.collect()

@@ -81,7 +81,8 @@ async def test_a_button_is_pressed(slack: SandboxSlack, client: AsyncWebClient, 
     app.bolt.action("press")(answer)
     blocks = [{**SECTION, "accessory": button("Other", action_id="other")}, {"type": "actions", "elements": [button()]}]
     ts = (await client.chat_postMessage(channel="C0MODELS", text="x", blocks=blocks, thread_ts="1.0"))["ts"]
-    ack = await slack.press(slack.messages[0], "Press", user="U0ADA", user_team="T0OTHER")
+    slack.user_teams["U0ADA"] = "T0OTHER"
+    ack = await slack.press(slack.messages[0], "Press", user="U0ADA")
     await slack.wait_until(lambda: len(slack.messages) == 2)
     pressed, answered = app.payloads[-1], slack.messages[-1]
     container = {"type": "message", "message_ts": ts, "channel_id": "C0MODELS", "is_ephemeral": False}

@@ -24,6 +24,7 @@ from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
+from bot.storage import history
 from bot.worker.loop import Worker
 from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
@@ -52,6 +53,8 @@ BRISK = Timing(
     post_retry=0.05,
     post_retry_most=0.05,
     start_retry=0.05,
+    slack_retry=0.05,
+    slack_retry_most=0.2,
     http_linger=0.3,
     http_stop=0.2,
     home_gather=0.02,
@@ -218,7 +221,7 @@ class House:
 
     async def reminders(self, user: str) -> Sequence[Reminder]:
         """A person's reminders."""
-        return (await self.requests.home(user)).reminders
+        return await self.requests.read(history.reminders, user)
 
     @property
     def secrets(self) -> list[str]:

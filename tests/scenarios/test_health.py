@@ -109,11 +109,11 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
 async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not answer, the lists say so."""
 
-    async def away(_self: object, _limit: int = 0) -> None:
+    def away(*_: object) -> None:
         raise DatabaseUnavailable("no answer within 2 s")
 
-    monkeypatch.setattr("bot.handlers.requests.Requests.running", away)
-    monkeypatch.setattr("bot.handlers.requests.Requests.recent", away)
+    monkeypatch.setattr("bot.storage.history.running", away)
+    monkeypatch.setattr("bot.storage.history.recent", away)
     acks = [await bot.ask(word) for word in ("status", "history")]
 
     assert [ack.text for ack in acks] == ["My database isn't responding. Try again in a minute."] * 2
@@ -123,10 +123,10 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
 async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the bot's own in a command is told honestly, and logged with its traceback."""
 
-    async def broken(_self: object, _limit: int = 0) -> None:
+    def broken(*_: object) -> None:
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.handlers.requests.Requests.recent", broken)
+    monkeypatch.setattr("bot.storage.history.recent", broken)
     ack = await bot.ask("history")
     (record,) = bot.log.of("internal_error")
 

@@ -30,6 +30,11 @@ def labels(home: Home) -> list[str]:
     return [button.text for button in home.buttons]
 
 
+def published(bot: House) -> list[object]:
+    """To whom the tab was published, in order."""
+    return [call.args["user_id"] for call in bot.slack.calls if call.method == "views.publish"]
+
+
 async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
     """What is in flight, and what is over, with who asked and how it ended."""
     held = asyncio.Event()
@@ -44,18 +49,6 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
 
     assert shown.index("`sdxl`") < shown.index("`bad`")
     held.set()
-
-
-@one_mode
-async def test_it_changes_with_what_it_shows(bot: House) -> None:
-    """For as long as somebody may be looking at it."""
-    await bot.slack.open_home(ADA)
-    await seen(bot, "No reloads right now.", without="`sdxl`")
-    await bot.ask("sdxl", BEN)
-    await seen(bot, "`sdxl`")
-    await bot.wait_said(READY)
-
-    assert "Reload a model" in labels(await seen(bot, "`sdxl`", "✓"))
 
 
 @one_mode
@@ -87,6 +80,113 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
     assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
+# When it is published
+
+
+@one_mode
+async def test_it_changes_with_what_it_shows(bot: House) -> None:
+    """For people who opened it, and nobody else."""
+    await bot.ask("flux", BEN)
+    await bot.wait_done()
+    assert published(bot) == []
+    await bot.slack.open_home(ADA)
+    await seen(bot, "`flux`", without="`sdxl`")
+    await bot.ask("sdxl", BEN)
+    await seen(bot, "`sdxl`")
+    await bot.wait_said("`sdxl`", READY)
+
+    assert PICK in labels(await seen(bot, "`sdxl`", "✓", "No reloads right now."))
+    assert set(published(bot)) == {ADA}
+
+
+@one_mode
+async def test_it_is_published_once_for_changes_that_come_together(house: House) -> None:
+    """A busy worker does not use up Slack's limit. What looks the same is not published again until it is opened."""
+    house.hurry(home_gather=0.5)
+    await house.open(RELOAD_SECONDS="60")
+    await house.slack.open_home(ADA)
+    await seen(house, "No reloads right now.")
+    for number in range(5):
+        await house.ask(f"model-{number}", BEN)
+    await seen(house, "`model-0`", "`model-4`")
+    count = len(published(house))
+    assert count < 8  # of fifteen changes: requests, acceptances, status messages
+    await house.slack.open_home(ADA)
+    await house.slack.wait_until(lambda: len(published(house)) > count)
+
+
+@one_mode
+async def test_an_older_view_does_not_come_after_a_newer_one(bot: House) -> None:
+    """However long Slack takes for the older one."""
+    held = asyncio.Event()
+    bot.slack.fail("views.publish", Held(held), times=1)
+    await bot.slack.open_home(ADA)
+    await bot.slack.wait_until(lambda: published(bot) == [ADA])
+    await bot.ask("sdxl", BEN)
+    await bot.wait_done()
+    held.set()
+
+    await seen(bot, "`sdxl`", "✓")
+
+
+@one_mode
+async def test_nobody_looks_for_ever(house: House) -> None:
+    """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
+    house.hurry(home_open=0.0)
+    await house.open()
+    await house.slack.open_home(ADA)
+    await seen(house, "No reloads right now.")
+    await house.ask("sdxl")
+    await house.wait_done()
+    await house.slack.open_home(BEN)
+    await seen(house, "`sdxl`", user=BEN)
+
+    assert published(house) == [ADA, BEN]
+
+
+@one_mode
+async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were opened last."""
+    monkeypatch.setattr("bot.handlers.home_tab.TABS", 1)
+    for user in (ADA, BEN):
+        await bot.slack.open_home(user)
+        await seen(bot, "No reloads right now.", user=user)
+    await bot.ask("sdxl")
+    await seen(bot, "`sdxl`", user=BEN)
+
+    assert "sdxl" not in str(bot.slack.homes[ADA])
+
+
+@one_mode
+async def test_what_slack_does_not_take_is_published_with_the_next_change(bot: House) -> None:
+    """The tab may be switched off in the app's settings; all else works."""
+    bot.slack.fail("views.publish", "not_enabled", times=1)
+    await bot.slack.open_home(ADA)
+    await bot.log.wait_for("home_not_shown")
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    await seen(bot, "`sdxl`")
+
+
+@one_mode
+async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows more when the database is back and something changes."""
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.storage.history.home", away)
+        await bot.slack.open_home(ADA)
+        await seen(bot, "My database isn't responding.")
+    await bot.ask("sdxl", BEN)
+    await seen(bot, "`sdxl`")
+
+
+# Who sees it
+
+
 async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
     """Their own id, and nothing of what goes on."""
     await bot.ask("secret-model")
@@ -106,62 +206,3 @@ async def test_who_is_taken_off_the_list_sees_nothing_more(bot: House) -> None:
     await bot.slack.press_in(old, PICK, user=ADA)
 
     assert labels(await seen(bot, "You don't have permission", without="secret-model")) == []
-
-
-@one_mode
-async def test_without_a_home_tab_all_else_works(bot: House) -> None:
-    """The tab is switched off in an app that was made of an older manifest."""
-    bot.slack.fail("views.publish", "not_enabled")
-    await bot.slack.open_home(ADA)
-    await bot.log.wait_for("home_not_shown")
-    await bot.ask("sdxl")
-
-    await bot.wait_said(READY)
-
-
-@one_mode
-async def test_nobody_looks_for_ever(house: House) -> None:
-    """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
-    house.hurry(home_open=0.0)
-    await house.open()
-    bot = house
-    looks = len(bot.slack.calls)
-    await bot.slack.open_home(ADA)
-    await seen(bot, "No reloads right now.")
-    await bot.ask("sdxl")
-    await bot.wait_done()
-    await bot.slack.open_home(BEN)
-    await seen(bot, "`sdxl`", user=BEN)
-    published = [call.args["user_id"] for call in bot.slack.calls[looks:] if call.method == "views.publish"]
-
-    assert published == [ADA, BEN]
-
-
-@one_mode
-async def test_only_so_many_tabs_are_kept_up_to_date(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that were opened last."""
-    monkeypatch.setattr("bot.handlers.home_tab.TABS", 1)
-    await house.open()
-    bot = house
-    for user in (ADA, BEN):
-        await bot.slack.open_home(user)
-        await seen(bot, "No reloads right now.", user=user)
-    await bot.ask("sdxl")
-    await seen(bot, "`sdxl`", user=BEN)
-
-    assert "sdxl" not in str(bot.slack.homes[ADA])
-
-
-@one_mode
-async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It shows more when the database is back and something changes."""
-
-    async def away(*_: object) -> None:
-        raise DatabaseUnavailable("away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("bot.handlers.requests.Requests.home", away)
-        await bot.slack.open_home(ADA)
-        await seen(bot, "My database isn't responding.")
-    await bot.ask("sdxl", BEN)
-    await seen(bot, "`sdxl`")

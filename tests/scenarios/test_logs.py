@@ -87,4 +87,6 @@ async def test_another_environment_has_a_command_of_its_own(house: House) -> Non
     assert wrong.text == (
         "I don't answer to `/reload-model`. Use `/reload-model-dev`, or ask the operator to check `SLASH_COMMAND`."
     )
-    assert [record["command"] for record in house.log.of("unknown_command")] == ["/reload-model"]
+    assert [record["command"] for record in house.log.of("command") if record["outcome"] == "unknown_command"] == [
+        "/reload-model"
+    ]

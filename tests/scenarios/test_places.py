@@ -181,6 +181,8 @@ async def test_a_foreign_response_url(places: House) -> None:
 @pytest.mark.parametrize("reason", ["messages_tab", "scope", "error"])
 async def test_nobody_can_be_told(places: House, reason: str) -> None:
     """Where not even a DM gets through, the log says so at ERROR, with whom, and the history shows it."""
+    places.hurry(post_give_up=0.5)
+    await places.reopen()
     places.slack.fail("response_url", "used_url")
     if reason == "messages_tab":
         places.slack.messages_tab = False

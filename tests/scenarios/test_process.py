@@ -58,7 +58,7 @@ async def test_killed_in_the_middle_of_everything(house: House, machine: Machine
     for room in rooms:
         house.slack.add_channel(_room(room), room)
     house.modelslab.answer("calling", Hang(), ACCEPTED)
-    house.modelslab.answer("called", Hang(), error(400, "This model is loading"))
+    house.modelslab.answer("called", Hang(), error(400, "This model is too large"))
     posted = asyncio.Event()
     house.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("telling"))
     bot = await machine.boot(MODELSLAB_CONCURRENCY="2")

@@ -211,7 +211,6 @@ async def test_more_people_than_one_message_mentions(bot: House) -> None:
         (error(200, "Model not found: sdxl"), Failure.UNKNOWN_MODEL, "Model not found: sdxl"),
         (error(200, "Model id not found"), Failure.UNKNOWN_MODEL, "Model id not found"),
         (error(400, {"model_id": ["The field is wrong.", "Really."]}), Failure.REFUSED, "The field is wrong. Really."),
-        (Json(200, {"status": "failed", "id": "", "messege": "Failed, Try Again"}), Failure.REFUSED, "Try Again"),
         (Json(200, {"status": "error"}), Failure.REFUSED, "HTTP 200"),
         (
             error(400, "no <!channel> & `code`\x1b[31m\u202e"),
@@ -334,7 +333,7 @@ async def test_giving_up(
 @one_mode
 async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
     """A refusal that follows a request without an answer says that the model may already be reloading."""
-    bot.modelslab.answer("sdxl", AcceptThenReset(), error(400, "This model is loading"))
+    bot.modelslab.answer("sdxl", AcceptThenReset(), error(400, "This model is too large"))
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
 

@@ -7,6 +7,7 @@ import pytest
 from bot.core.timing import Timing
 from bot.errors import Failure
 from bot.sandbox.modelslab import error
+from bot.storage import history, requests
 from bot.storage.requests import Request
 from bot.ui import messages
 from bot.ui.reasons import FAILURES
@@ -24,7 +25,7 @@ async def reminding(bot: House) -> House:
     """A house in which Ada is to be reminded of a model that was reloaded."""
     await bot.ask("sdxl")
     await bot.wait_done()
-    assert await bot.requests.remind(ADA, bot.last_id, MODELS) is not None
+    assert await bot.requests.write(requests.remind, ADA, bot.last_id, MODELS) is not None
     return bot
 
 
@@ -109,11 +110,11 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> Non
     _six_days_later(reminding)
     await reminding.wait_job("reminder")
 
-    assert await reminding.requests.stop_reminding(ADA, "sdxl")
+    assert await reminding.requests.write(requests.stop_reminding, ADA, "sdxl")
     held.set()
     await reminding.log.wait_for("lease_lost")
     assert await reminding.reminders(ADA) == []
-    assert not await reminding.requests.stop_reminding(ADA, "sdxl")
+    assert not await reminding.requests.write(requests.stop_reminding, ADA, "sdxl")
 
 
 async def test_joining_by_a_press(bot: House) -> None:
@@ -127,7 +128,7 @@ async def test_joining_by_a_press(bot: House) -> None:
     assert joined is not None
     assert (joined.joined, joined.first.user_id) == (True, ADA)
     assert [mentioned(message.text) for message in bot.said(READY, channel=OPS)] == [[BEN]]
-    assert await bot.requests.known_models(100) == ["sdxl"]
+    assert await bot.requests.read(history.known_models, 100) == ["sdxl"]
 
 
 # --- did you mean ---------------------------------------------------------------------------------------

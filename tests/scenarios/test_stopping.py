@@ -34,7 +34,7 @@ async def test_a_call_that_hangs(bot: House) -> None:
 @one_mode
 async def test_a_refusal_after_a_call_that_was_broken_off(bot: House) -> None:
     """Where a call was broken off and the next one is refused, the first may have worked, and is said so."""
-    bot.modelslab.answer("sdxl", Hang(), error(400, "This model is loading"))
+    bot.modelslab.answer("sdxl", Hang(), error(400, "This model is too large"))
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
     await bot.reopen()

@@ -4,12 +4,16 @@ import json
 
 import pytest
 
+from bot.core.command import SHORTCUT
+from bot.sandbox.workspace import Message
 from bot.ui import messages
-from tests.answers import Hang
+from tests.answers import Hang, Json
 from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House
 from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
+
+REMIND = "Remind me before it's unloaded"
 
 
 async def nothing_happened(bot: House) -> bool:
@@ -108,17 +112,101 @@ async def test_without_user_groups_none_is_read(bot: House) -> None:
     assert "usergroups.users.list" not in {call.method for call in bot.slack.calls}
 
 
+@pytest.fixture
+async def grid(house: House) -> House:
+    """A bot in one workspace of an organisation."""
+    house.slack.enterprise_id = "E0GRID"
+    await house.open(ALLOWED_USERS=f"{ADA} {CEM}")
+    return house
+
+
 @one_mode
-async def test_enterprise_grid(bot: House) -> None:
-    """On Enterprise Grid people of the organisation's other workspaces ask, too, and those of other ones do not."""
-    bot.slack.enterprise_id = "E0GRID"
-    await bot.reopen()
-    ack = await bot.ask("sdxl", CEM, team_id="T0SISTER")
-    stranger = await bot.ask("sdxl", CEM, team_id="T0OTHER", enterprise_id="E0OTHER")
-    await bot.wait_done()
+async def test_enterprise_grid(grid: House) -> None:
+    """People of the organisation's other workspaces can ask, too, and those of another organisation can't."""
+    ack = await grid.ask("sdxl", CEM, team_id="T0SISTER")
+    stranger = await grid.ask("sdxl", CEM, team_id="T0OTHER", enterprise_id="E0OTHER")
+    await grid.wait_done()
 
     assert "Reloading `sdxl`" in ack.text
     assert "Only members of this bot's workspace" in stranger.text
+
+
+async def every_surface(bot: House, message: Message, user: str) -> list[str]:
+    """What somebody reads who presses a button, uses the shortcut and submits the picker, and opens the Home tab."""
+    said = len(bot.slack.messages)
+    await bot.slack.press(message, REMIND, user=user)
+    await bot.slack.wait_until(lambda: len(bot.slack.messages) > said)
+    await bot.slack.shortcut(SHORTCUT, user=user)
+    modal = await bot.slack.wait_modal(user)
+    if modal.fields:
+        await bot.slack.suggest(modal, "s", user=user)
+        await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=user)
+    await bot.slack.open_home(user)
+    home = await bot.slack.wait_home(user, lambda home: bool(home.texts))
+    return [bot.slack.messages[said].text, " ".join(modal.texts), " ".join(home.texts)]
+
+
+@one_mode
+@pytest.mark.parametrize("team", ["T0SANDBOX", "T0SISTER", "E0GRID"])
+async def test_every_surface_on_enterprise_grid(grid: House, team: str) -> None:
+    """Wherever Slack says that somebody belongs, once they have used the command; that is remembered for good."""
+    await grid.ask("sdxl", CEM, team_id="T0SISTER")
+    follow_up = await grid.wait_said(READY)
+    await grid.wait_sql("SELECT count(*) FROM reload_model_people")
+    await grid.reopen()
+    grid.slack.user_teams[CEM] = team
+
+    pressed, picked, home = await every_surface(grid, follow_up, CEM)
+
+    assert "I'll remind you about `sdxl`" in pressed
+    assert "Reloading `sdxl`" in picked
+    assert "`sdxl`" in home
+    assert grid.log.of("command")[-1]["outcome"] != "other_workspace"
+
+
+@one_mode
+@pytest.mark.parametrize("team", ["T0OTHER", "E0OTHER"])
+async def test_a_stranger_of_a_shared_channel(grid: House, team: str) -> None:
+    """They press and are refused, whatever their id. Who is none of them reads what to do; the command never helps."""
+    await grid.ask("sdxl", ADA)
+    follow_up = await grid.wait_said(READY)
+    grid.slack.user_teams[CEM] = team
+    ack = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
+    pressed, picked, _ = await every_surface(grid, follow_up, CEM)
+
+    assert ack.text == messages.help_text()
+    for text in (pressed, picked):
+        assert "Only members of this bot's workspace can reload models." in text
+        assert "type `/reload-model help` once" in text
+    assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
+
+
+@one_mode
+async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: House) -> None:
+    """The event's team is not its author's."""
+    event = {"type": "app_home_opened", "user": CEM, "tab": "home", "user_team": "T0OTHER"}
+    await grid.slack.send_event(event)
+    home = await grid.slack.wait_home(CEM, lambda home: bool(home.texts))
+
+    assert "Only members of this bot's workspace" in " ".join(home.texts)
+
+
+@one_mode
+async def test_an_app_of_a_whole_organisation(house: House) -> None:
+    """It names no workspace: the organisation's people are known by their command."""
+    house.slack.enterprise_id = "E0GRID"
+    whose = {"team_id": None, "enterprise_id": "E0GRID", "is_enterprise_install": True, "user_id": "U0BOT"}
+    house.slack.fail("auth.test", Json(200, {"ok": True, **whose}))
+    await house.open()
+    house.slack.user_teams[CEM] = "T0SISTER"
+    ack = await house.ask("sdxl", CEM, team_id="T0SISTER")
+    stranger = await house.ask("sdxl", ADA, team_id="T0OTHER", enterprise_id="E0OTHER")
+    pressed, picked, _ = await every_surface(house, await house.wait_said(READY), CEM)
+
+    assert "Reloading `sdxl`" in ack.text
+    assert "Only members of this bot's workspace" in stranger.text
+    assert "I'll remind you about `sdxl`" in pressed
+    assert "Reloading `sdxl`" in picked
 
 
 @one_mode
@@ -140,6 +228,17 @@ async def test_the_log_names_the_rule(bot: House) -> None:
     (record,) = bot.log.of("command")
     expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
     assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
+
+
+@pytest.mark.parametrize("name", ["/reload-model-dev", "/RELOAD-MODEL", "/<!channel>"])
+async def test_a_command_of_another_name(bot: House, name: str) -> None:
+    """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
+    ack = await bot.ask("sdxl", command=name)
+
+    assert ack.text.startswith(f"I don't answer to `{name.replace('<', '&lt;').replace('>', '&gt;')}`.")
+    [record] = bot.log.of("command")
+    assert (record["level"], record["outcome"], record["command"]) == ("warning", "unknown_command", name)
+    assert bot.reloads == []
 
 
 # --- channels -------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import SandboxSlack
-from bot.slack.client import TOKEN_FAULTS, SlackClient
-from tests.answers import AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
+from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient
+from tests.answers import AcceptThenReset, Answer, Big, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 
 POST = "chat.postMessage"
 
@@ -66,12 +66,6 @@ async def test_a_call_returns_the_fields_of_the_answer(slack: SandboxSlack, api:
         (Json(429, {"ok": False, "error": "odd"}, {"Retry-After": "soon"}), "ratelimited", None),
         (Raw(429, b"<h1>Slow down</h1>", headers={"Retry-After": "5"}), "ratelimited", 5.0),
         (Json(200, {"ok": False, "error": "ratelimited"}, {"Retry-After": "9"}), "ratelimited", 9.0),
-        ("rate_limited", "rate_limited", None),
-        ("internal_error", "internal_error", None),
-        ("fatal_error", "fatal_error", None),
-        ("service_unavailable", "service_unavailable", None),
-        ("request_timeout", "request_timeout", None),
-        *((code, code, None) for code in sorted(TOKEN_FAULTS)),
         (Json(503, {"ok": False, "error": "channel_not_found"}), "http_503", None),
         (Json(500, {"ok": True}), "http_500", None),
         (Json(200, {}), "http_200", None),
@@ -100,7 +94,7 @@ async def test_a_call_returns_the_fields_of_the_answer(slack: SandboxSlack, api:
 async def test_what_may_pass_may_be_tried_again(
     slack: SandboxSlack, api: SlackClient, answer: Answer | str, code: str, wait: float | None
 ) -> None:
-    """Limits, outages, answers that make no sense or do not come, and tokens, which can be mended."""
+    """Limits, outages, and answers that make no sense or do not come."""
     slack.fail(POST, answer)
     found = await failure(api)
 
@@ -110,13 +104,44 @@ async def test_what_may_pass_may_be_tried_again(
 
 
 @pytest.mark.parametrize(
-    "code", ["not_in_channel", "is_archived", "restricted_action", "msg_too_long", "missing_scope", "what_is_this"]
+    "code",
+    ["not_in_channel", "is_archived", "restricted_action", "user_disabled", "messages_tab_disabled", "msg_too_long"],
 )
-async def test_what_slack_refuses_is_refused_here(slack: SandboxSlack, api: SlackClient, code: str) -> None:
-    """Any other code of Slack's, known or not, means that another way must be found."""
+async def test_what_is_about_the_place_the_person_or_the_message_is_final(
+    slack: SandboxSlack, api: SlackClient, code: str
+) -> None:
+    """Another way must be found."""
     slack.fail(POST, code)
 
     assert shape(await failure(api)) == (SlackPermanentError, code, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        *((code, True) for code in sorted(TOKEN_FAULTS)),
+        *((code, True) for code in ("missing_scope", "team_added_to_org", "org_login_required", "ekm_access_denied")),
+        *((code, True) for code in ("message_limit_exceeded", "what_is_this")),
+        *((code, False) for code in ("ratelimited", "internal_error", "fatal_error", "request_timeout")),
+    ],
+)
+async def test_all_else_passes(slack: SandboxSlack, api: SlackClient, code: str, *, refused: bool) -> None:
+    """The token can be fixed, a workspace moves to an organisation. Unless Slack is down, another way may work now."""
+    slack.fail(POST, code)
+    found = await failure(api)
+
+    assert isinstance(found, SlackRetryableError)
+    assert (found.code, found.refused) == (code, refused)
+
+
+@pytest.mark.parametrize(("megabytes", "code"), [(0, "http_200"), (1, "AnswerTooLongError")])
+async def test_an_answer_is_bounded(slack: SandboxSlack, megabytes: int, code: str) -> None:
+    """And the reason is told when it is too long."""
+    slack.fail(POST, Big(megabytes))
+    async with aiohttp.ClientSession(response_class=BoundedResponse) as session:
+        found = await failure(SlackClient(session, slack.bot_token, slack.api_url))
+
+    assert shape(found) == (SlackRetryableError, code, None)
 
 
 async def test_a_slack_that_is_away_may_come_back(slack: SandboxSlack, api: SlackClient) -> None:
@@ -126,7 +151,7 @@ async def test_a_slack_that_is_away_may_come_back(slack: SandboxSlack, api: Slac
     assert shape(await failure(api)) == (SlackRetryableError, "ClientConnectorError", None)
 
 
-async def test_no_call_is_repeated_behind_the_desks_back(slack: SandboxSlack, api: SlackClient) -> None:
+async def test_no_call_is_repeated_by_the_sdk(slack: SandboxSlack, api: SlackClient) -> None:
     """Retries are rows, so the SDK makes none of its own."""
     for answer in (Reset(), RateLimited(0), Json(500, {})):
         slack.fail(POST, answer, times=1)
@@ -135,28 +160,19 @@ async def test_no_call_is_repeated_behind_the_desks_back(slack: SandboxSlack, ap
     assert len(slack.calls) == 3
 
 
-@pytest.mark.parametrize("code", sorted(TOKEN_FAULTS))
 async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
-    slack: SandboxSlack, api: SlackClient, code: str
+    slack: SandboxSlack, api: SlackClient
 ) -> None:
-    """Any success clears it."""
-    slack.fail(POST, code, times=1)
-    await failure(api)
-    remembered = api.token_fault
-    await api.call(POST, channel="C0MODELS", text="hello")
-
-    assert (remembered, api.token_fault) == (code, "")
-
-
-async def test_a_refusal_on_other_grounds_clears_it_too(slack: SandboxSlack, api: SlackClient) -> None:
-    """Slack looks at the token before all else; an outage says nothing of it."""
+    """A success clears it, and so does a refusal on other grounds: Slack looks at the token before all else."""
     faults = []
-    for answer in ("token_revoked", "fatal_error", Reset(), "is_archived"):
+    for answer in ("token_revoked", "fatal_error", Reset(), "is_archived", "account_inactive"):
         slack.fail(POST, answer, times=1)
         await failure(api)
         faults.append(api.token_fault)
+    await api.call(POST, channel="C0MODELS", text="hello")
 
-    assert faults == ["token_revoked", "token_revoked", "token_revoked", ""]
+    assert faults == ["token_revoked", "token_revoked", "token_revoked", "", "account_inactive"]
+    assert api.token_fault == ""
 
 
 async def test_a_wrong_token_is_found_out(slack: SandboxSlack, session: aiohttp.ClientSession) -> None:

@@ -1,7 +1,8 @@
-"""A port closes what it should, keeps the rest, and says when nobody is at home where Slack was sent to."""
+"""A port closes what it should, keeps the rest, and says what never got to a handler."""
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -13,23 +14,43 @@ from bot.core.timing import Timing
 from bot.slack.server import WebServer
 
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: bot.example.com\r\n\r\n"
-WITH_BODY = b"GET /alive HTTP/1.1\r\nHost: bot.example.com\r\nContent-Length: 10\r\n\r\n"
 
 Start = Callable[..., Awaitable[WebServer]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Starts a server with one path, /alive."""
+def refused() -> Counter[str]:
+    """How many requests were refused, by status."""
+    return Counter()
+
+
+@pytest.fixture
+def reading() -> asyncio.Event:
+    """Whether /slow waits for a body."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def start(refused: Counter[str], reading: asyncio.Event) -> AsyncIterator[Start]:
+    """Starts a server with the paths /alive, /slow and /broken."""
     async with AsyncExitStack() as stack:
 
         async def started(host: str = "127.0.0.1", timing: Timing = Timing(http_linger=0.1)) -> WebServer:
-            server = WebServer(host, 0, timing)
-
             async def alive(_request: web.Request) -> web.Response:
                 return web.Response(text="yes")
 
+            async def slow(request: web.Request) -> web.Response:
+                reading.set()
+                await request.read()
+                return web.Response()
+
+            async def broken(_request: web.Request) -> web.Response:
+                raise ArithmeticError("of our own")
+
+            server = WebServer(host, 0, timing, lambda status: refused.update([status]))
             server.app.router.add_get("/alive", alive)
+            server.app.router.add_get("/slow", slow)
+            server.app.router.add_get("/broken", broken)
             await server.start()
             stack.push_async_callback(server.stop)
             return server
@@ -47,21 +68,21 @@ async def answer(server: WebServer, request: bytes) -> bytes:
         writer.close()
 
 
-async def test_a_connection_is_kept_for_the_next_request(start: Start) -> None:
+def last(request: bytes) -> bytes:
+    """The request as the last one of its connection."""
+    return request.replace(b"Host", b"Connection: close\r\nHost")
+
+
+async def test_a_connection_is_kept_for_the_next_request_but_not_for_ever(start: Start) -> None:
     """For as long as the proxy in front keeps it."""
-    server = await start()
+    server = await start(timing=Timing(http_keepalive=0.5))
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for _ in range(2):
         writer.write(ALIVE)
         assert (await reader.readuntil(b"yes")).startswith(b"HTTP/1.1 200 ")
+
+    assert await asyncio.wait_for(reader.read(), 5.0) == b""
     writer.close()
-
-
-async def test_a_connection_is_not_kept_for_ever(start: Start) -> None:
-    """One that nobody uses is closed in the end."""
-    server = await start(timing=Timing(http_keepalive=0.1))
-
-    assert b"yes" in await answer(server, ALIVE)
 
 
 async def test_a_port_that_is_about_to_close_keeps_no_connection(start: Start) -> None:
@@ -72,12 +93,11 @@ async def test_a_port_that_is_about_to_close_keeps_no_connection(start: Start) -
     assert b"Connection: close" in await answer(server, ALIVE)
 
 
-@pytest.mark.parametrize("path", [b"/alive", b"/nowhere"])
-async def test_the_rest_of_a_body_is_not_taken_for_the_next_request(start: Start, path: bytes) -> None:
+async def test_the_rest_of_a_body_is_not_taken_for_the_next_request(start: Start) -> None:
     """The connection ends instead."""
-    server = await start()
+    unread = ALIVE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1000000\r\n\r\n")
 
-    assert b"Connection: close" in await answer(server, WITH_BODY.replace(b"/alive", path) + b"GET /")
+    assert (await answer(await start(), unread + ALIVE)).count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("more", [b"X: y\r\n", b"x"], ids=["by headers", "within one"])
@@ -100,30 +120,48 @@ async def test_a_head_that_grows_and_grows_is_cut_off(start: Start, more: bytes)
     assert sent < 10_000_000
 
 
-async def test_a_wrong_path_is_logged_once_a_minute(start: Start) -> None:
-    """A mistake in the Slack app's Request URL shows; a scanner does not fill the log."""
+async def test_what_leads_nowhere_is_counted_and_logged_once_a_minute(start: Start, refused: Counter[str]) -> None:
+    """A wrong Request URL, or a proxy whose headers are too long, shows; a scanner does not fill the log."""
     server = await start()
     with capture_logs() as logged:
-        for path in (b"/slack/event%0A", b"/slack/events2"):
-            assert b" 404 " in await answer(
-                server, ALIVE.replace(b"/alive", path).replace(b"Host", b"Connection: close\r\nHost")
-            )
+        for _ in range(3):
+            assert b" 404 " in await answer(server, last(ALIVE.replace(b"/alive", b"/slack/event%0A")))
+            assert b" 405 " in await answer(server, last(ALIVE.replace(b"GET", b"POST")))
+            assert b" 400 " in await answer(server, ALIVE.replace(b"Host: ", b"Host: " + b"x" * 5000))
+            assert b" 400 " in await answer(server, b"\x16\x03\x01 is TLS\r\n\r\n")
 
-    assert logged == [
-        {
-            "event": "request_refused",
-            "log_level": "warning",
-            "status": 404,
-            "why": "no such path",
-            "method": "GET",
-            "path": "/slack/event ",
-        }
+    assert refused == {"404": 3, "405": 3, "400": 6}
+    assert [(line["status"], line["why"], line.get("path")) for line in logged] == [
+        (404, "Not Found", "/slack/event "),
+        (405, "Method Not Allowed", "/alive"),
+        (400, "LineTooLong", None),
+        (400, "BadHttpMethod", None),
     ]
+
+
+async def test_a_client_that_hangs_up_is_no_error(start: Start, reading: asyncio.Event) -> None:
+    """In the middle of its body."""
+    server = await start()
+    with capture_logs() as logged:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(ALIVE.replace(b"/alive", b"/slow").replace(b"Host", b"Content-Length: 9\r\nHost"))
+        await reading.wait()
+        writer.transport.abort()
+        await server.stop()
+
+    assert logged == []
+
+
+async def test_an_error_of_our_own_is_logged(start: Start) -> None:
+    """It gets a 500."""
+    server = await start()
+    with capture_logs() as logged:
+        assert b" 500 " in await answer(server, ALIVE.replace(b"/alive", b"/broken"))
+
+    assert [line["event"] for line in logged] == ["internal_error"]
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
 async def test_all_addresses_are_those_of_both_families(start: Start) -> None:
     """HOST=:: is reached by probes that know IPv4 only, too."""
-    server = await start("::")
-
-    assert b"yes" in await answer(server, ALIVE.replace(b"Host", b"Connection: close\r\nHost"))
+    assert b"yes" in await answer(await start("::"), last(ALIVE))

@@ -15,7 +15,7 @@ CHANNEL = "C0MODELS"
     [
         Button("Notify me too", Action.JOIN, "7k3m9p", CHANNEL),
         Button("Try again", Action.AGAIN, "org/model.v1:main", CHANNEL),
-        Button("Remind me before it idles out", Action.REMIND, "7k3m9p", CHANNEL),
+        Button("Remind me before it's unloaded", Action.REMIND, "7k3m9p", CHANNEL),
         Button("Stop reminding", Action.STOP_REMINDING, "sdxl"),
         Button("Reload a model", Action.PICK),
         Button("Reload again", Action.PICK, "sdxl"),

@@ -18,7 +18,9 @@ REFUSED = {
     Refusal.NOT_A_COMMAND: Refused(Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SEVERAL_WORDS, meant=None),
     Refusal.NOT_ALLOWED: Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
     Refusal.GROUP_UNREAD: Refused(Refusal.GROUP_UNREAD, groups=[f"S0{number}" for number in range(9)]),
+    Refusal.OTHER_WORKSPACE: Refused(Refusal.OTHER_WORKSPACE, interaction=True),
     Refusal.WRONG_CHANNEL: Refused(Refusal.WRONG_CHANNEL, channels=["C0MODELS", "<!channel>"]),
+    Refusal.UNKNOWN_COMMAND: Refused(Refusal.UNKNOWN_COMMAND, typed="/<!here>"),
     Refusal.TOO_MANY_COMMANDS: Refused(Refusal.TOO_MANY_COMMANDS, limit=30, seconds=600.0),
     Refusal.TOO_MANY_IN_FLIGHT: Refused(Refusal.TOO_MANY_IN_FLIGHT, limit=100),
 }

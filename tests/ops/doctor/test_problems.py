@@ -146,8 +146,10 @@ BROKEN = {
     "the token of another app": Broken(
         given("SLACK_BOT_TOKEN", "xoxb-other"), "bot token: Slack rejects it (invalid_auth)", "copy it again"
     ),
-    "a workspace that asks for more": Broken(
-        slack_says("auth.test", "ekm_access_denied"), "bot token: Slack rejects it (ekm_access_denied)", "copy it again"
+    "a token of another kind": Broken(
+        slack_says("auth.test", "not_allowed_token_type"),
+        "bot token: Slack rejects it (not_allowed_token_type)",
+        "copy it again",
     ),
     "a scope too few": Broken(
         lambda setup: setup.slack.scopes.discard("im:write"),
