@@ -113,15 +113,3 @@ async def test_a_bot_that_does_not_run(host: str, asked: str) -> None:
 
     assert (code, state["status"], state["host"], state["port"]) == (1, "no answer", asked, free)
     assert state["error"]
-
-
-@pytest.mark.parametrize(
-    ("document", "command"),
-    [
-        ("Dockerfile", 'CMD ["reload-model-bot", "health"]'),
-        ("compose.yaml", "test: [CMD, reload-model-bot, health, --ready]"),
-    ],
-)
-def test_the_container_asks_by_this_command(document: str, command: str) -> None:
-    """So the health check reads the same settings as the bot."""
-    assert command in (ROOT / document).read_text(encoding="utf-8")
