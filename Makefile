@@ -43,15 +43,19 @@ screenshots: $(READY) ## the pictures of docs/, played on npm's local-slack (nee
 run: $(READY) ## the bot, with the settings of the environment and .env
 	@$(BIN)/python -m bot run
 
-lint: $(READY) ## style, types, imports, the manifest, the deployment files
+lint: $(READY) ## style, types, imports, the manifest, the deployment files, the workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/check-jsonschema --schemafile tests/data/slack-manifest.schema.2.0.0.json manifest.yml
-	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
-	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/compose.postgres.yaml
+	@$(BIN)/kubernetes-validate --strict --quiet --no-warn deploy/kubernetes/*.yaml deploy/kubernetes/*/*.yaml
 	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.renovate renovate.json
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet .github
 
 # Without annotations and addresses: the same lock serves every index, Python 3.11 to 3.14, Linux and macOS.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

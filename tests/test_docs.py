@@ -8,7 +8,6 @@ import pytest
 
 from bot.cli import main
 from bot.settings import NAMES, Settings, load
-from bot.urls import database_fault
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,13 +68,3 @@ def test_the_example_is_a_valid_file_once_it_is_filled_in(tmp_path: Path) -> Non
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", text, flags=re.MULTILINE))
 
     assert load(values, tmp_path / ".env") == load(values)
-
-
-def test_compose_keeps_the_password_out_of_the_url() -> None:
-    """Special characters in it would have to be percent-encoded there."""
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    [url] = re.findall(r"DATABASE_URL: (\S+)", text)
-
-    assert database_fault(url) is None
-    assert "$" not in url
-    assert "PGPASSWORD: ${POSTGRES_PASSWORD}" in text

@@ -76,6 +76,13 @@ MODELSLAB_SECONDS = Histogram(
 MODELSLAB_ERRORS = Counter(
     "reload_model_modelslab_errors", "Calls that ModelsLab did not accept, by reason.", ["failure"], registry=REGISTRY
 )
+SLACK_SECONDS = Histogram(
+    "reload_model_slack_seconds",
+    "Duration of a call to Slack, by method.",
+    ["method"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+    registry=REGISTRY,
+)
 SLACK_ERRORS = Counter(
     "reload_model_slack_errors",
     "Calls to Slack that failed, by method and code.",
@@ -135,9 +142,10 @@ def modelslab_call() -> Iterator[None]:
 
 @contextmanager
 def slack_call(method: str) -> Iterator[None]:
-    """Count how a call to Slack fails."""
+    """Time a call to Slack, and count how it fails."""
     try:
-        yield
+        with SLACK_SECONDS.labels(method).time():
+            yield
     except SlackError as error:
         SLACK_ERRORS.labels(method, _bounded(error.code)).inc()
         if isinstance(error, SlackRetryableError) and error.wait is not None:

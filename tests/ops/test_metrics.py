@@ -1,7 +1,8 @@
-"""README and the alert rules name the metrics that there are, and no label can grow without end."""
+"""README, the alert rules and the dashboard name the metrics that there are, and no label can grow without end."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,15 @@ from bot.slack.client import TOKEN_FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ALERTS = (ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
+ALERTS = (ROOT / "deploy" / "kubernetes" / "monitoring" / "prometheusrule.yaml").read_text(encoding="utf-8")
+RULES = [rule for group in YAML(typ="safe").load(ALERTS)["spec"]["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "reload-model.json").read_text(encoding="utf-8"))
+QUERIES = [(panel["title"], target) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 
 _SUFFIX = re.compile(r"_(?:bucket|sum|count|total)$")
 _SERIES = re.compile(r"(reload_model_\w+)(?:\{([^}]*)\})?")
+_OF_THE_SCRAPE = {"instance", "job"}
+"""The labels that Prometheus adds."""
 
 
 def failing(code: str) -> None:
@@ -42,16 +48,31 @@ FAMILIES = families()
 SAMPLES = {sample.name for family in FAMILIES.values() for sample in family.samples}
 
 
-def rules() -> Iterator[Mapping[str, object]]:
-    """The alert rules."""
-    for group in YAML(typ="safe").load(ALERTS)["groups"]:
-        yield from group["rules"]
+def labels_of(family: Metric) -> list[str]:
+    """The labels of a metric, in their order."""
+    return [label for label in family.samples[0].labels if label != "le"]
+
+
+def assert_exported(expression: str) -> None:
+    """Every series in it is exported, with these labels and buckets."""
+    found = _SERIES.findall(expression)
+    assert found
+    for name, selector in found:
+        assert name in SAMPLES
+        family = FAMILIES[name] if name in FAMILIES else FAMILIES[_SUFFIX.sub("", name)]
+        for label, value in re.findall(r'(\w+)[=!]=?~?"([^"]*)"', selector):
+            if label == "le":
+                assert value in {sample.labels.get("le") for sample in family.samples}
+            else:
+                assert label in _OF_THE_SCRAPE or all(label in sample.labels for sample in family.samples)
+        for label in re.findall(r"\w+", " ".join(re.findall(r"by \(([\w, ]+)\)", expression))):
+            assert label in {"le", *_OF_THE_SCRAPE, *labels_of(family)}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_metric_is_documented(name: str) -> None:
     """The table in README has a row for each, with its labels."""
-    labels = ", ".join(f"`{label}`" for label in FAMILIES[name].samples[0].labels if label != "le")
+    labels = ", ".join(f"`{label}`" for label in labels_of(FAMILIES[name]))
 
     assert (f"| `{name}` | {labels} |" if labels else f"| `{name}` | |") in README
 
@@ -61,17 +82,41 @@ def test_no_other_metric_is_documented() -> None:
     assert set(re.findall(r"`(reload_model_\w+)`", README)) == set(FAMILIES)
 
 
-def test_the_alerts_use_what_is_exported() -> None:
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_the_alerts_use_what_is_exported(rule: Mapping[str, str]) -> None:
     """An expression with another series, label or bucket would never fire."""
-    for rule in rules():
-        found = _SERIES.findall(str(rule["expr"]))
-        assert found, rule["alert"]
-        for name, selector in found:
-            family = FAMILIES[name] if name in FAMILIES else FAMILIES[_SUFFIX.sub("", name)]
-            assert name in SAMPLES
-            for label, value in re.findall(r'(\w+)=~?"([^"]*)"', selector):
-                assert label in {label for sample in family.samples for label in sample.labels}
-                assert label != "le" or value in {sample.labels.get("le") for sample in family.samples}
+    assert_exported(rule["expr"])
+
+
+@pytest.mark.parametrize(("title", "target"), QUERIES)
+def test_the_dashboard_uses_what_is_exported(title: str, target: Mapping[str, str]) -> None:
+    """A panel with another series or label would stay empty."""
+    expression = target["expr"]
+
+    assert_exported(expression)
+    assert all('job=~"$job"' in selector for _, selector in _SERIES.findall(expression)), title
+    for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+        assert re.search(rf"by \([\w, ]*\b{label}\b", expression), title
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    """Whatever is counted can be looked at."""
+    series = {name for _, target in QUERIES for name, _ in _SERIES.findall(target["expr"])}
+
+    assert [name for name in FAMILIES if not series & {name, f"{name}_bucket", f"{name}_sum"}] == []
+
+
+def test_the_advice_names_what_is_logged() -> None:
+    """The events that a rule sends people to look for in the log."""
+    advised = {
+        event
+        for phrase in re.findall(r"the log for ([\w, ]+)", ALERTS)
+        for event in re.findall(r"\w+_\w+|undeliverable", phrase)
+    }
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py"))
+
+    assert advised
+    assert [event for event in advised if f'"{event}"' not in sources] == []
 
 
 @pytest.mark.parametrize("name", re.findall(r"reload_model_\w+", ALERTS))
@@ -92,20 +137,15 @@ def test_the_advice_names_events_that_are_logged() -> None:
 
 def test_each_alert_is_complete() -> None:
     """It has a name of its own, a severity, what it means, and what to do."""
-    found = list(rules())
-
-    assert len({rule["alert"] for rule in found}) == len(found) >= 8
-    for rule in found:
-        labels, notes = rule["labels"], rule["annotations"]
-        assert isinstance(labels, dict)
-        assert isinstance(notes, dict)
-        assert labels["severity"] in ("warning", "critical")
-        assert set(notes) == {"summary", "action"}
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "action"}
 
 
 def test_every_code_of_a_refused_token_has_an_alert() -> None:
     """And none of them is counted as "other"."""
-    [expression] = [str(rule["expr"]) for rule in rules() if rule["alert"] == "ReloadModelSlackTokenRefused"]
+    [expression] = [rule["expr"] for rule in RULES if rule["alert"] == "ReloadModelSlackTokenRefused"]
     for code in TOKEN_FAULTS:
         failing(code)
         assert f'code="{code}"' in metrics.text().decode()

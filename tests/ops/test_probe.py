@@ -6,7 +6,6 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -14,7 +13,6 @@ from aiohttp import web
 from bot.ops import probe
 from bot.settings import load
 
-ROOT = Path(__file__).parent.parent.parent
 REQUIRED = {
     "SLACK_BOT_TOKEN": "xoxb-1",
     "SLACK_APP_TOKEN": "xapp-1",
@@ -106,13 +104,3 @@ async def test_a_bot_that_does_not_run_is_not_healthy(host: str, asked: str) -> 
 
     assert (code, state["status"], state["host"], state["port"]) == (1, "no answer", asked, free)
     assert state["error"]
-
-
-def test_the_container_asks_by_this_command() -> None:
-    """So the health check reads the same settings as the bot, and both of them what the image sets."""
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-
-    assert 'CMD ["reload-model-bot", "health"]' in dockerfile
-    assert "HOST=0.0.0.0" in dockerfile
-    assert "test: [CMD, reload-model-bot, health, --ready]" in compose
