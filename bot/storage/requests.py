@@ -142,6 +142,19 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     return _start(connection, request)
 
 
+def ask_each(
+    connection: Connection, asked: Sequence[Request], limits: Limits = Limits()
+) -> Sequence[Requested | Refused]:
+    """Ask for several models: each is started, joined or refused, whatever becomes of the others."""
+    answers: dict[str, Requested | Refused] = {}
+    for request in sorted(asked, key=lambda one: one.model_id):  # two transactions lock reloads in the same order
+        try:
+            answers[request.model_id] = ask(connection, request, limits)
+        except Refused as refused:
+            answers[request.model_id] = refused
+    return [answers[request.model_id] for request in asked]
+
+
 def join(connection: Connection, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
     """Join this very reload; None if it is over or unknown. Raises Refused (too many requests).
 

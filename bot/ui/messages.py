@@ -87,7 +87,7 @@ def help_text(command: str = COMMAND) -> str:
     return f"""\
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model, and where to post updates
-• `{command} sdxl` reloads the model `sdxl`
+• `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
 • `{command} "status"`, in quotes, reloads a model that is called `status`"""

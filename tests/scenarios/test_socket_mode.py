@@ -114,7 +114,7 @@ async def test_a_message_that_is_too_long(bot: House) -> None:
 
 async def test_nothing_secret_in_debug_logs(bot: House) -> None:
     """At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in."""
-    await bot.ask(f"{MARK} {MARK}")
+    await bot.ask(f"{MARK} _{MARK}")
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 
