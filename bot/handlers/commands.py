@@ -74,7 +74,7 @@ class Typed:
 
     async def _shown(self, word: Word, person: Person) -> Message:
         """The answer to a word; its buttons are for the channel in which it was typed."""
-        viewer, reload_seconds = Viewer(person.user_id, person.channel_id), self._requests.reload_seconds
+        viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
         if word is Word.HELP:
             return Message(messages.help_text(self._name))
         if word is Word.STATUS:

@@ -130,6 +130,7 @@ def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Re
         rule=context["rule"],
         button=place,
         private=person.private,
+        thread_ts=person.thread_ts,
     )
 
 
@@ -140,7 +141,7 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
         return messages.reloading(requested.reload, reload_seconds, where)
     if requested.again or requested.first.user_id == person.user_id:
         return messages.already_subscribed(requested.reload, reload_seconds)
-    viewer = Viewer(person.user_id, person.channel_id)
+    viewer = Viewer(person.user_id, person.place)
     return messages.joined(requested.reload, requested.first, viewer, reload_seconds, where)
 
 

@@ -88,8 +88,8 @@ def command_author(command: Fields) -> Person:
     )
 
 
-def interaction_author(body: Fields, channel_id: str = "") -> Person:
-    """Who pressed, submitted or typed; channel_id is the channel that this is about.
+def interaction_author(body: Fields, channel_id: str = "", thread_ts: str = "") -> Person:
+    """Who pressed, submitted or typed; channel_id and thread_ts are the place that this is about.
 
     user.team_id is where the person belongs: a workspace, or an organisation. In a channel that is shared with another
     organisation, the payload's own team and enterprise are not its author's. https://docs.slack.dev/apis/slack-connect
@@ -97,7 +97,7 @@ def interaction_author(body: Fields, channel_id: str = "") -> Person:
     user, channel = body["user"], body.get("channel") or {}
     team_id = slack_id(user["team_id"]) if user.get("team_id") else ""
     private = channel.get("id") != channel_id or _is_private(channel.get("name"))
-    return Person(slack_id(user["id"]), team_id, channel_id, private=private)
+    return Person(slack_id(user["id"]), team_id, channel_id, private=private, thread_ts=thread_ts)
 
 
 def _is_private(channel_name: object) -> bool:

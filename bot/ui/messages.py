@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from slack_sdk.models.blocks import Block
 
-from bot.core.models import DAY, UNLOADED_AFTER, Reload, Reminder, Subscriber, Viewer
+from bot.core.models import DAY, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.settings import COMMAND
@@ -133,7 +133,7 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     return Message(
         f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)})",
         bar=bar(reload, now),
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.channel_id)],
+        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 
 
@@ -143,7 +143,7 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> 
     return Message(
         f"{mention(here.user_id)} is waiting for {code(reload.model_id)} · ModelsLab is busy or having problems. "
         f"I'll keep trying until {when(until)}.",
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.channel_id)],
+        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 
 
@@ -175,7 +175,7 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
         mark, how = "✗", "couldn't notify everyone"
     return Message(
         f"{mark} {code(reload.model_id)} · {how} · requested by {mention(here.user_id)}",
-        buttons=again_buttons(reload, here.channel_id) if again or reload.failure is not None else (),
+        buttons=again_buttons(reload, here.place) if again or reload.failure is not None else (),
     )
 
 
@@ -184,7 +184,7 @@ def follow_up(reload: Reload, subscribers: Sequence[Subscriber], *, late: bool) 
     text = f"{_mentions(subscribers)} {code(reload.model_id)} should be ready now."
     if late:
         text += f" Sorry, this is late: it was due at {when(reload.ready_at or reload.requested_at)}."
-    return Message(text, buttons=[Button(REMIND_ME, Action.REMIND, reload.id, subscribers[0].channel_id)])
+    return Message(text, buttons=[Button(REMIND_ME, Action.REMIND, reload.id, subscribers[0].place)])
 
 
 def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
@@ -201,7 +201,7 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     return Message(
         f"{text} {did_you_mean(reload) or explanation.fix}",
         small_print=f"{code(said, SAID_LIMIT)} · reload `{reload.id}`" if said else f"reload `{reload.id}`",
-        buttons=again_buttons(reload, subscribers[0].channel_id),
+        buttons=again_buttons(reload, subscribers[0].place),
     )
 
 
@@ -211,15 +211,13 @@ def did_you_mean(reload: Reload) -> str:
     return f"Did you mean {either(similar)}?" if similar else ""
 
 
-def again_buttons(
-    reload: Reload, channel_id: str, action: Action = Action.AGAIN, *, named: bool = False
-) -> list[Button]:
+def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *, named: bool = False) -> list[Button]:
     """Buttons that reload a reload's model again, or one that may have been meant; named: the model stands in each."""
     short, long = RELOAD_AGAIN, f"Reload {reload.model_id} again"
     if reload.failure is not None:
         short, long = TRY_AGAIN, f"Try {reload.model_id} again"
-    again = Button(long if named else short, action, reload.model_id, channel_id, spoken="" if named else long)
-    similar = [Button(f"Reload {id_}" if named else id_, action, id_, channel_id) for id_ in reload.similar]
+    again = Button(long if named else short, action, reload.model_id, place, spoken="" if named else long)
+    similar = [Button(f"Reload {id_}" if named else id_, action, id_, place) for id_ in reload.similar]
     return [*similar, again]
 
 
@@ -238,7 +236,9 @@ def reminder(reload: Reload, channel_id: str, now: float) -> Message:
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}.",
         buttons=[
-            Button("Reload now", Action.AGAIN, reload.model_id, channel_id, spoken=f"Reload {reload.model_id} now"),
+            Button(
+                "Reload now", Action.AGAIN, reload.model_id, Place(channel_id), spoken=f"Reload {reload.model_id} now"
+            ),
             stop_reminding(reload.model_id, channel_id),
         ],
     )
@@ -248,7 +248,7 @@ def stop_reminding(model_id: str, channel_id: str = "", *, named: bool = False) 
     """The button that ends the reminders about a model; named: the model stands in it."""
     short, long = "Stop reminding", f"Stop reminding me about {model_id}"
     label, spoken = (long, "") if named else (short, long)
-    return Button(label, Action.STOP_REMINDING, model_id, channel_id, spoken=spoken)
+    return Button(label, Action.STOP_REMINDING, model_id, Place(channel_id), spoken=spoken)
 
 
 def expected(reload: Reload, reload_seconds: float) -> float:

@@ -17,7 +17,7 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID, SHORTCUT
-from bot.core.models import HomeData, ListedReload, State, Viewer
+from bot.core.models import NOWHERE, HomeData, ListedReload, State, Viewer
 from bot.ui import lists, messages
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button, row
@@ -137,5 +137,5 @@ def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: fl
 
 def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
     """A reload that has ended; its buttons open the picker, where a channel is to be chosen."""
-    buttons = messages.again_buttons(entry.reload, "", Action.PICK, named=True)
+    buttons = messages.again_buttons(entry.reload, NOWHERE, Action.PICK, named=True)
     return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks

@@ -141,13 +141,13 @@ class Jobs:
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
         until = claim.reload.requested_at + self._timing.call_give_up
-        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_channel, until), REST)
+        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = (claim.reload.ready_at or 0.0) - claim.now
         if left <= 0:  # the follow-up is due: nothing more is said before it
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
-        message = messages.status(claim.reload, claim.in_channel, claim.subscribers[0], claim.now)
+        message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         if not claim.status_ts:
             return await self._post_status(claim, message, self._next_move(left))
         return await self._move_bar(claim, message, self._next_move(left))
@@ -177,7 +177,7 @@ class Jobs:
         if not claim.status_ts:
             return Done()
         left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
-        message = messages.closed(claim.reload, claim.in_channel, again=left <= 0)
+        message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
 

@@ -33,7 +33,7 @@ def test_a_job_notifies_everyone_of_its_channel_who_has_not_been() -> None:
     claimed = claim(here, told, elsewhere)
 
     assert claimed.recipients == [here]
-    assert claimed.in_channel == [here, told]
+    assert claimed.in_place == [here, told]
 
 
 def test_a_dm_notifies_the_one_whom_it_is_for() -> None:

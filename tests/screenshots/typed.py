@@ -12,7 +12,7 @@ from pathlib import Path
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import DAY, HomeData, ListedReload, Reminder, State, Viewer
+from bot.core.models import DAY, HomeData, ListedReload, Place, Reminder, State, Viewer
 from bot.errors import Failure
 from bot.ui import lists, messages, views
 from bot.ui.messages import Message
@@ -26,7 +26,7 @@ _NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
 _FLYING = replace(ACCEPTED, model_id=_LONGEST)
 _OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
 _FAILED = replace(_OVER, failure=Failure.REFUSED, said="<no> & " * 60, similar=_NEAR, outcome_unknown=True)
-_VIEWER = Viewer("U0EVE", MODELS)
+_VIEWER = Viewer("U0EVE", Place(MODELS))
 _LATER = NOON + 30 * DAY
 _CROWD = [subscriber(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
 _REMINDERS = [

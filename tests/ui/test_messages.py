@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import ActionsBlock, Block, ContextBlock, SectionBlock
 
 from bot.core.command import MAX_ID, MODEL_ID
-from bot.core.models import DAY, ListedReload, Reload, Reminder, State, Subscriber, Viewer
+from bot.core.models import DAY, ListedReload, Place, Reload, Reminder, State, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT
 from bot.errors import Failure
 from bot.ui import lists, messages
@@ -39,7 +39,7 @@ def every_message(
     people = [requester, BEN_REQUESTED]
     failed = replace(reload, failure=Failure.REFUSED, said=said, similar=similar, outcome_unknown=True)
     ended = replace(reload, state=State.DONE, ended_at=NOON + 121)
-    viewer, later = Viewer(requester.user_id, requester.channel_id), NOON + 7200
+    viewer, later = Viewer(requester.user_id, Place(requester.channel_id)), NOON + 7200
     return {
         "running": lists.running([ListedReload(reload, people, NOON)] * 20, 99, 120, viewer),
         "history": lists.history(
@@ -63,7 +63,7 @@ def every_text(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, st
     """Every text there is about a reload, by what it is."""
     return {name: message.text for name, message in every_message(reload, said).items()} | {
         "reloading": messages.reloading(reload, 120),
-        "joined": messages.joined(reload, ADA_REQUESTED, Viewer(BEN, MODELS), 120),
+        "joined": messages.joined(reload, ADA_REQUESTED, Viewer(BEN, Place(MODELS)), 120),
         "already_subscribed": messages.already_subscribed(reload, 120),
         "help": messages.help_text(),
     }
@@ -78,8 +78,8 @@ def test_the_ack_of_a_joined_reload_names_its_requester_only_to_people_who_could
     """That is in the same channel."""
     rest = f" is already reloading `sdxl`. I'll ping you here around {AT_1202_01}."
 
-    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, MODELS), 120) == f"<@U0ADA>{rest}"
-    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, OPS), 120) == f"A colleague{rest}"
+    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, Place(MODELS)), 120) == f"<@U0ADA>{rest}"
+    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, Place(OPS)), 120) == f"A colleague{rest}"
 
 
 def test_the_ack_of_a_second_request_says_so() -> None:
