@@ -18,7 +18,7 @@ from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
 from bot.errors import DatabaseUnavailable, Refused
-from bot.handlers import bolt, buttons, commands, home_tab, picker
+from bot.handlers import bolt, buttons, commands, home_tab, mentions, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -147,7 +147,8 @@ class App:
 
     def _worker(self, modelslab: ModelsLab) -> Worker:
         settings, timing = self._settings, self._timing
-        delivery = Delivery(self._slack, Pacer(monotonic, timing.channel_gap))
+        pacer = Pacer(monotonic, timing.channel_gap)
+        delivery = Delivery(self._slack, pacer, broadcast=settings.follow_up == "channel")
         nearest = self._catalog.nearest
         return Worker(
             self._database,
@@ -168,6 +169,7 @@ class App:
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
         typed = commands.Typed(requests, audit, command)
         commands.register(app, typed, access, audit, opener, command)
+        mentions.register(app, typed, access, mentions.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)

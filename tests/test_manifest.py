@@ -22,6 +22,7 @@ URL = "https://bot.example.com"
 # that the bot has not joined takes chat:write.public besides.
 SCOPES = {
     "auth.test": set[str](),
+    "chat.postEphemeral": {"chat:write"},
     "chat.postMessage": {"chat:write", "chat:write.public"},
     "chat.update": {"chat:write"},
     "conversations.open": {"im:write"},
@@ -96,9 +97,9 @@ def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
     scopes = part(text, "oauth_config", "scopes", "bot")
     assert isinstance(scopes, list)
 
-    assert scopes == list(manifest.SCOPES)
+    assert scopes == [*manifest.SCOPES, *manifest.OPTIONAL_SCOPES]
     assert methods_called() == set(SCOPES)
-    assert sorted(scopes) == sorted({"commands"} | used)
+    assert sorted(scopes) == sorted({"commands", "app_mentions:read", "im:history"} | used)
     assert part(text, "oauth_config") == {"scopes": {"bot": scopes}}
 
 
@@ -126,12 +127,12 @@ def test_it_names_the_command_that_the_code_answers(text: str) -> None:
 
 
 @both
-def test_direct_messages_can_be_sent(text: str) -> None:
-    """They are the last way to reach somebody, and nobody has to answer one."""
+def test_direct_messages_go_both_ways(text: str) -> None:
+    """They are the last way to reach somebody, and a way to ask."""
     assert part(text, "features", "app_home") == {
         "home_tab_enabled": True,
         "messages_tab_enabled": True,
-        "messages_tab_read_only_enabled": True,
+        "messages_tab_read_only_enabled": False,
     }
 
 
@@ -148,5 +149,5 @@ def test_it_names_the_surfaces_that_the_code_serves(text: str) -> None:
     assert (shortcut["type"], shortcut["callback_id"]) == ("global", PICKER)
     assert len(shortcut["name"]) <= 24
     assert interactivity["is_enabled"] is True
-    assert events["bot_events"] == ["app_home_opened"]
+    assert events["bot_events"] == ["app_home_opened", "app_mention", "message.im"]
     assert ("message_menu_options_url" in interactivity) == ("request_url" in events) == (text == manifest.text(URL))

@@ -10,11 +10,12 @@ Events: https://docs.slack.dev/reference/events/app_home_opened
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from bot.core.access import Person
-from bot.core.text import SLACK_ID
+from bot.core.text import SLACK_ID, TIMESTAMP
 from bot.errors import Malformed
 
 _TOKEN_LIMIT = 2000
@@ -59,6 +60,13 @@ def slack_id(value: object) -> str:
     """The id of a person, a channel, a workspace or an organisation. Raises Malformed."""
     if not isinstance(value, str) or SLACK_ID.fullmatch(value) is None:
         raise Malformed("an id that isn't Slack's")
+    return value
+
+
+def timestamp(value: object) -> str:
+    """The ts of a message. Raises Malformed."""
+    if not isinstance(value, str) or TIMESTAMP.fullmatch(value) is None:
+        raise Malformed("a timestamp that isn't Slack's")
     return value
 
 
@@ -118,6 +126,20 @@ def event_author(body: Fields) -> Person:
         return Person(slack_id(event["user"]), slack_id(own) if own else "", "")
     enterprise_id = slack_id(body["enterprise_id"]) if body.get("enterprise_id") else ""
     return Person(slack_id(event["user"]), slack_id(body["team_id"]), "", enterprise_id)
+
+
+def message_author(body: Fields) -> Person:
+    """The author of a message, and where it was written. Slack doesn't say whether that channel is public."""
+    event, author = body["event"], event_author(body)
+    thread_ts = timestamp(event["thread_ts"]) if event.get("thread_ts") else ""
+    return replace(author, channel_id=slack_id(event["channel"]), thread_ts=thread_ts)
+
+
+def bot_user_id(body: Fields) -> str:
+    """The bot's own user ID, as an event names it; "" where it doesn't."""
+    authorizations = body.get("authorizations") or [{}]
+    own = authorizations[0].get("user_id")
+    return slack_id(own) if own else ""
 
 
 def pressed_place(body: Fields) -> str:

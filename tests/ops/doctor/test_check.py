@@ -43,6 +43,7 @@ SETTINGS = f"""\
 ✓ ALLOWED_CHANNELS: {MODELS}
 ✓ COMMANDS_PER_PERSON: 30
 ✓ MAX_IN_FLIGHT: 100
+✓ FOLLOW_UP: channel
 ✓ RELOAD_SECONDS: 120
 ✓ DATABASE_URL: sqlite:///{{file}}
 ✓ HOST: 127.0.0.1
@@ -58,7 +59,7 @@ OTHERS = f"""\
 ✓ schema: version {schema.VERSION}, writable
 ✓ bot token: workspace Sandbox (T0SANDBOX), as reload-model (U0BOT)
 ✓ clock vs Slack: in sync
-✓ bot scopes: commands, chat:write, chat:write.public, im:write
+✓ bot scopes: commands, chat:write, chat:write.public, im:write, app_mentions:read, im:history
 ✓ ALLOWED_USERS {ADA}: ada, active
 ✓ ALLOWED_USERS {BEN}: ben, active
 ✓ ALLOWED_CHANNELS {MODELS}: #models, active
@@ -98,7 +99,7 @@ async def test_what_is_right_is_listed_with_one_line_for_the_settings(setup: Set
         "modelslab_host": setup.modelslab.url.split("/")[2],
     }
 
-    assert brief.text == "✓ 18 settings (--verbose lists them)\n" + OTHERS.format(**shown)
+    assert brief.text == "✓ 19 settings (--verbose lists them)\n" + OTHERS.format(**shown)
     assert verbose.text == (SETTINGS + OTHERS).format(**shown)
     assert (brief.code, verbose.code) == (0, 0)
 
