@@ -31,6 +31,10 @@ from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_job, 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
 """A job that did what was due, and will do it again as if for the first time."""
 
+TOGETHER_SECONDS = 2.0
+TOGETHER_PART = 1 / 60
+"""How long a follow-up waits for another one in its place, at most, and as a part of a reload's length."""
+
 _OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
 
 _FIRST_DUE = select(
@@ -91,6 +95,13 @@ _PLACES_ASKED_IN = (
     .where(subscribers.c.reload_id == bindparam("of"))
     .distinct()
     .order_by(subscribers.c.channel_id, subscribers.c.thread_ts)
+)
+_GATHER = update(jobs).where(
+    jobs.c.kind == JobKind.NOTIFY,
+    _IN_PLACE,
+    jobs.c.lease_owner.is_(None),
+    jobs.c.due_at.between(bindparam("earliest"), bindparam("ready_at")),
+    jobs.c.reload_id.in_(select(reloads.c.id).where(reloads.c.ready_at >= bindparam("earliest"))),
 )
 _FOLLOW_UP = select(jobs.c.id).where(jobs.c.reload_id == bindparam("of"), _IN_PLACE, jobs.c.kind == JobKind.NOTIFY)
 _NOT_NOTIFIED = select(subscribers.c.id).where(
@@ -199,8 +210,19 @@ def renew(connection: Connection, owner: str, claimed: Collection[Job], lease: f
     connection.execute(_CHANGE, [{**_held(job, owner), "due_at": until} for job in claimed])
 
 
-def record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> None:
-    """Record what came of a job. Raises LeaseLost, recording nothing, if it was claimed anew since."""
+def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
+    """Record what came of jobs. Returns those that were claimed anew since, of which nothing is recorded."""
+    lost = []
+    for job, outcome in results:
+        try:
+            with connection.begin_nested():
+                _record(connection, owner, job, outcome)
+        except LeaseLost:
+            lost.append(job)
+    return lost
+
+
+def _record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> None:
     match outcome:
         case Accepted():
             _record_accepted(connection, owner, job, outcome)
@@ -258,11 +280,21 @@ def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Acce
     values = {"of": job.reload_id, "state": State.ACCEPTED, "accepted_at": at, "ready_at": ready_at}
     reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
     _end(connection, owner, job)
-    open_places(connection, reload, _places(connection, job), at)
+    places = _places(connection, job)
+    open_places(connection, reload, places, at)
+    _gather(connection, places, ready_at, outcome.ready_in)
     connection.execute(_RESTING_STATUSES, {"of": reload.id, "due_at": at, **_AFRESH})
     # A reminder that is being sent loses its lease.
     counted = {"of_model": reload.model_id, "reload_id": reload.id, "due_at": ready_at + REMIND_AFTER}
     connection.execute(_REMINDERS, {**counted, "lease_owner": None, **_AFRESH})
+
+
+def _gather(connection: Connection, places: Sequence[Place], ready_at: float, ready_in: float) -> None:
+    """Let follow-ups that are due a moment before this one wait for it: together they are one message."""
+    earliest = ready_at - min(TOGETHER_SECONDS, ready_in * TOGETHER_PART)
+    for channel_id, thread_ts in places:
+        where = {"in_channel": channel_id, "in_thread": thread_ts, "earliest": earliest}
+        connection.execute(_GATHER, {**where, "ready_at": ready_at, "due_at": ready_at})
 
 
 def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed) -> None:

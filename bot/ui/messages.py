@@ -179,12 +179,18 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
     )
 
 
-def follow_up(reload: Reload, subscribers: Sequence[Subscriber], *, late: bool) -> Message:
+def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, late: bool) -> Message:
     """The follow-up. ModelsLab confirms nothing, so it says "should be"; no other message says "ready now"."""
-    text = f"{_mentions(subscribers)} {code(reload.model_id)} should be ready now."
+    models = either([code(reload.model_id) for reload in reloads], "and")
+    text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
-        text += f" Sorry, this is late: it was due at {when(reload.ready_at or reload.requested_at)}."
-    return Message(text, buttons=[Button(REMIND_ME, Action.REMIND, reload.id, subscribers[0].place)])
+        text += f" Sorry, this is late: it was due at {when(reloads[0].ready_at or reloads[0].requested_at)}."
+    labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
+    place = subscribers[0].place
+    return Message(
+        text,
+        buttons=[Button(label, Action.REMIND, reload.id, place) for label, reload in zip(labels, reloads, strict=True)],
+    )
 
 
 def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:

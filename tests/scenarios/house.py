@@ -22,6 +22,7 @@ from bot.core.timing import Timing
 from bot.handlers.requests import Requests
 from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.screen import ended
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
 from bot.storage import history
@@ -274,6 +275,10 @@ class House:
             and channel in (None, message.channel)
             and all(word in message.text for word in words)
         ]
+
+    def ready(self) -> list[str]:
+        """Every model that a follow-up has said to be ready, once for each."""
+        return [model_id for message in self.said(READY) for model_id in ended(message.text)]
 
     async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
         """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""

@@ -146,7 +146,7 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
     await press(bot, shown[history.text], "Reload sdxl again", BEN)
     await press(bot, shown[status.text], "Notify me about flux", BEN)
     held.set()
-    await bot.wait_said(READY, f"<@{BEN}>", channel=OPS, n=2)
+    await bot.slack.wait_until(lambda: sorted(bot.ready()) == ["flux", "flux", "sdxl", "sdxl"])
 
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "sdxl", "sdxl"]
 

@@ -1,6 +1,15 @@
 """Several models by one command."""
 
-from tests.scenarios.house import ADA, BEN, READY, House
+from collections.abc import Sequence
+
+import pytest
+
+from bot.core.models import Reload
+from bot.ui import messages
+from bot.ui.messages import Message
+from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
 async def test_each_model_is_a_reload_of_its_own(bot: House) -> None:
@@ -63,3 +72,64 @@ async def test_what_slack_delivers_twice_is_done_once(bot: House) -> None:
 
     assert second.text == first.text
     assert len(bot.modelslab.calls) == 2
+
+
+async def test_follow_ups_that_are_due_together_are_one_message(bot: House) -> None:
+    """With a button for each model. Who waits for other models has a message of their own."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.slack.command("sdxl flux midjourney", user=ADA)
+    await bot.slack.command("zephyr", user=BEN)
+    await bot.slack.command("orca", user=ADA, channel=OPS)
+    await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_reloads WHERE state = 'accepted'")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(5)
+    said = {(m.channel, m.text): [button.text for button in m.buttons] for m in bot.said(READY)}
+
+    assert len(said) == 3
+    [together] = [text for _, text in said if "`flux`" in text]
+    assert together.startswith(f"<@{ADA}> `")
+    assert together.count("`, `") == together.count("` and `") == 1
+    assert together.endswith("` should be ready now.")
+    assert sorted(said[MODELS, together]) == [f"Remind me about {model}" for model in ("flux", "midjourney", "sdxl")]
+    assert said[MODELS, f"<@{BEN}> `zephyr` should be ready now."] == ["Remind me before it's unloaded"]
+    assert (OPS, f"<@{ADA}> `orca` should be ready now.") in said
+
+
+@one_mode
+async def test_one_message_that_slack_does_not_take_is_tried_again(bot: House) -> None:
+    """As one, for all of its models."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl flux")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE kind = 'status' AND status_ts != ''")
+    bot.slack.fail("chat.postMessage", "internal_error", times=1)
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(2)
+
+    assert len(bot.said(READY)) == 1
+    assert len(bot.log.of("job_failed")) == 2
+
+
+@one_mode
+async def test_one_message_that_cannot_be_made_hurts_no_other(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its follow-ups is then tried alone."""
+    follow_up = messages.follow_up
+
+    def broken(reloads: Sequence[Reload], *args: object, **kwargs: object) -> Message:
+        if len(reloads) > 1:
+            raise RuntimeError("together")
+        return follow_up(reloads, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bot.ui.messages.follow_up", broken)
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl flux")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(2)
+
+    assert len(bot.said(READY)) == 2
+    assert len(bot.log.of("job_crashed")) == 2
+    bot.mishaps = True

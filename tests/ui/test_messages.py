@@ -50,8 +50,8 @@ def every_message(
         "closed": messages.closed(reload, people),
         "closed_long_ago": messages.closed(replace(reload, undeliverable=True), people, again=True),
         "closed_failed": messages.closed(failed, people),
-        "follow_up": messages.follow_up(reload, people, late=False),
-        "follow_up_late": messages.follow_up(reload, people, late=True),
+        "follow_up": messages.follow_up([reload], people, late=False),
+        "follow_up_late": messages.follow_up([reload], people, late=True),
         "failure": messages.failure(failed, people),
         "uncertain": messages.uncertain(reload, people),
         "reminder": messages.reminder(reload, requester.channel_id, NOON + 6.5 * DAY),
@@ -181,15 +181,15 @@ def test_the_follow_up_mentions_everyone_once() -> None:
     """However often they requested it."""
     people = [ADA_REQUESTED, BEN_REQUESTED, subscriber(3)]
 
-    assert messages.follow_up(ACCEPTED, people, late=False).text == "<@U0ADA> <@U0BEN> `sdxl` should be ready now."
-    assert pressed(messages.follow_up(ACCEPTED, people, late=True)) == [
+    assert messages.follow_up([ACCEPTED], people, late=False).text == "<@U0ADA> <@U0BEN> `sdxl` should be ready now."
+    assert pressed(messages.follow_up([ACCEPTED], people, late=True)) == [
         ("Remind me before it's unloaded", Action.REMIND, "r4x7", MODELS)
     ]
 
 
 def test_a_late_follow_up_says_so() -> None:
     """After the bot was down, the time it was due tells how late."""
-    assert messages.follow_up(ACCEPTED, [ADA_REQUESTED], late=True).text == (
+    assert messages.follow_up([ACCEPTED], [ADA_REQUESTED], late=True).text == (
         f"<@U0ADA> `sdxl` should be ready now. Sorry, this is late: it was due at {AT_1202_01}."
     )
 
@@ -376,7 +376,7 @@ def test_a_time_is_never_torn_apart(shift: int) -> None:
     """A time holds spaces; wherever a section ends, it does not end within one."""
     crowd = [subscriber(number, f"U{number:05d}") for number in range(289)]
     last = subscriber(999, "U" * (shift + 2))
-    texts = sections(messages.follow_up(ACCEPTED, [*crowd, last], late=True))
+    texts = sections(messages.follow_up([ACCEPTED], [*crowd, last], late=True))
 
     assert [text for text in texts if AT_1202_01 in text]
 
