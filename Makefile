@@ -57,7 +57,7 @@ test: $(READY) ## the whole test suite, with branch coverage
 soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for all attacks together
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
-bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes
+bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes a minute
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 screenshots: $(READY) ## the pictures of docs/, played on npm's local-slack (needs npm, a Chromium, Linux on x86-64)
