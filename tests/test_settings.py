@@ -125,7 +125,7 @@ def loaded(**env: str) -> Settings:
 
 
 def test_only_what_is_required_has_no_default() -> None:
-    """The defaults are those that the README lists. Logs are readable for a person at a terminal."""
+    """The defaults are those that docs/operating.md lists. Logs are readable for a person at a terminal."""
     assert load(REQUIRED) == DEFAULTS
     assert load(REQUIRED, terminal=True) == replace(DEFAULTS, log_format="console")
 

@@ -174,7 +174,7 @@ def _meant(word: str) -> str | None:
     """The word of ours that this one may stand for, or be a typo of."""
     bare = word.lower().strip("-/?!.")
     near = get_close_matches(bare, list(Word), n=1, cutoff=0.75)
-    return _SYNONYMS.get(bare) or (near[0] if near else None)
+    return near[0] if near else _SYNONYMS.get(bare)
 
 
 def _slip(text: str) -> Slip:
