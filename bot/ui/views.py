@@ -129,8 +129,9 @@ def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
         running.append(context(f"… and {data.count - len(data.running)} more"))
     recent = [block for entry in data.recent for block in _ended(entry, reload_seconds, viewer)]
     reminders = [
-        section(lists.reminder_line(each), messages.stop_reminding(each.model_id, named=True).element())
+        block
         for each in data.reminders
+        for block in Line(lists.reminder_line(each), [messages.stop_reminding(each.model_id, named=True)]).blocks
     ]
     return View(
         type="home",

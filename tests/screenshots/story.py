@@ -25,12 +25,12 @@ _MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
 _FIELD = ".modal input.bk-plain-input"
 
-DESKTOP, PHONE = (1100, 900), (390, 844)
-"""CSS pixels: of the page while it is used, and while a picture is taken."""
+DESKTOP, PHONE = (1100, 900), (390, 2000)
+"""CSS pixels: of the page while it is used, and while a picture is taken, which shows all that a phone scrolls to."""
 
 # local-slack draws less than Slack does: times as they are sent, the fallback text above the blocks that stand for it,
-# a button below its text and not beside it, nothing for a menu that asks the bot, and its sidebar on a phone, too. For
-# the pictures, and only there, that is drawn as Slack draws it, and room around is left out.
+# nothing for a menu that asks the bot, and its sidebar on a phone, too. For the pictures, and only there, that is drawn
+# as Slack draws it, and room around is left out.
 _DRAWN = """
 if (!document.getElementById('drawn')) {
   const style = document.createElement('style');
@@ -42,8 +42,6 @@ if (!document.getElementById('drawn')) {
     .messages .msg { padding-block: 12px; }
     .thread-body { flex: none; padding-bottom: 16px; }
     .home-inner { padding: 16px; }
-    .bk-section { display: flex; justify-content: space-between; align-items: flex-start; gap: 16px; }
-    .bk-section .bk-button { flex: none; }
     .bk-input .bk-unknown { display: block; font-size: 0; border: 1px solid #bbb; border-radius: 4px; padding: 8px; }
     .bk-input .bk-unknown::before { content: 'Pick one or search'; font-size: 15px; color: #616061; }
     .bk-input .bk-unknown::after { content: '▾'; font-size: 15px; color: #616061; float: right; }
