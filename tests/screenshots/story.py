@@ -18,7 +18,7 @@ from bot.ui import messages, views
 from tests.screenshots.browser import Page, counted, found
 from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
-PICTURE_LIMIT = 150_000
+PICTURE_LIMIT = 200_000
 """Bytes."""
 
 _MESSAGE = ".messages .msg"
