@@ -67,7 +67,12 @@ class App:
         self._access = Access(self._allowlist, self.requests)
         self._home_tabs = HomeTabs(self._slack, self.requests, self._access, timing)
         modelslab = self._modelslab_client()
-        self._catalog = Catalog(modelslab.models, lambda limit: self.requests.read(history.known_models, limit))
+        self._catalog = Catalog(
+            lambda limit: self.requests.read(history.known_models, limit),
+            modelslab.own_models,
+            modelslab.public_models,
+            timing,
+        )
         self.worker = self._worker(modelslab)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = self._socket_mode() if settings.socket_mode else None

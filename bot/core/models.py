@@ -35,6 +35,16 @@ RESPONSE_URL_USES = 5
 """https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
 
 
+class ModelGroup(StrEnum):
+    """Where a model's ID is known from, in the order in which IDs are offered."""
+
+    RELOADED = "reloaded"
+    """Reloaded here before."""
+    OWN = "own"
+    """The ModelsLab account's own."""
+    PUBLIC = "public"
+
+
 def repeat_after(reload_seconds: float) -> float:
     """Seconds after a reload's end until another one is offered."""
     return REPEAT_AFTER * reload_seconds

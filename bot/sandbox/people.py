@@ -123,7 +123,7 @@ class People(Delivery):
         ack = await self.deliver("interactive", payload | overrides)
         if ack.error:
             raise ApiError(ack.error)
-        options = checked_options(ack.body.get("options"))
+        options = checked_options(ack.body)
         modal.offered |= {option.value: option for option in options}
         return options
 

@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a list, short enough for one section, and its buttons: beside it if there is one, else below."""
+    """One line of a list, short enough for one section, and its buttons below: beside it they leave a phone no room."""
 
     text: str
     buttons: Sequence[Button] = ()
@@ -77,9 +77,8 @@ class Line:
     @property
     def blocks(self) -> list[Block]:
         """Its section, and its row of buttons."""
-        if len(self.buttons) > 1:
-            return [blocks.section(self.text), row(self.buttons)]
-        return [blocks.section(self.text, *(button.element() for button in self.buttons))]
+        shown: list[Block] = [blocks.section(self.text)]
+        return [*shown, row(self.buttons)] if self.buttons else shown
 
 
 def help_text(command: str = COMMAND) -> str:

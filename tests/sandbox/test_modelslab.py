@@ -62,8 +62,10 @@ async def test_models_are_listed(service: SandboxModelsLab) -> None:
     assert isinstance(listed, list)
     assert {"model_id": "sdxl", "status": "model_ready"} in listed
     assert await ask(service, OWN) == (200, {"status": "success", "messege": "model list", "data": ["portraits"]})
-    service.fail_list(error(500, "no"))
+    service.answer_public(error(500, "no"))
     assert (await ask(service, MODELS))[0] == 500
+    service.answer_own(error(503, "no"))
+    assert (await ask(service, OWN))[0] == 503
     assert (await ask(service, "/api/wallet_balance"))[0] == 200
 
 

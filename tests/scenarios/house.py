@@ -53,6 +53,7 @@ BRISK = Timing(
     call_retry=0.05,
     post_retry=0.05,
     post_retry_most=0.05,
+    models_wait=20.0,
     start_retry=0.05,
     slack_retry=0.05,
     slack_retry_most=0.2,
@@ -61,7 +62,7 @@ BRISK = Timing(
     home_gather=0.02,
     home_per_tab=0.0,
 )
-"""What keeps a scenario waiting and is not its point takes less time."""
+"""What keeps a scenario waiting and is not its point takes less time; what must come in time gets more."""
 
 _NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
 

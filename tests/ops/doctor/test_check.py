@@ -66,6 +66,8 @@ OTHERS = f"""\
 ✓ app token: accepted
 ✓ Socket Mode: {{slack_host}} answers
 ✓ ModelsLab key: accepted by {{modelslab_host}}
+✓ account's models: 2 listed
+✓ public models: listed
 """
 
 
@@ -402,6 +404,40 @@ async def test_what_modelslab_does_not_answer_now_is_not_a_problem(answer: Answe
     report = await setup.run()
 
     assert (report.code, report.not_checked) == (0, [f"– ModelsLab key: {line}"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (error(403, "This feature requires a premium subscription"), "plan doesn't include it: This feature requires"),
+        (Json(200, {"status": "success"}), "sent a reply I couldn't understand: no list"),
+        (Hang(), "no answer within 0.5 s"),
+    ],
+    ids=["refused", "no list", "hangs"],
+)
+async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
+    answer: Answer, why: str, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bot works without; the other list is shown all the same."""
+    monkeypatch.setattr("bot.ops.doctor.modelslab.LIST_SECONDS", 0.5 if isinstance(answer, Hang) else 10.0)
+    setup.modelslab.answer_own(answer)
+    report = await setup.run()
+
+    assert report.code == 0
+    assert report.line("account's models").startswith("– account's models: the picker can't suggest them: ")
+    assert why in report.line("account's models")
+    if not isinstance(answer, Hang):
+        assert report.line("public models") == "✓ public models: listed"
+
+
+async def test_all_of_a_short_list_is_counted(setup: Setup) -> None:
+    """Nothing but the beginning of a long one is read."""
+    setup.modelslab.own_models = [f"m{number}" for number in range(6000)]
+    setup.modelslab.answer_public(Json(200, [{"model_id": "sdxl"}]))
+    report = await setup.run()
+
+    assert report.line("account's models") == "✓ account's models: listed"
+    assert report.line("public models") == "✓ public models: 1 listed"
 
 
 # Time
