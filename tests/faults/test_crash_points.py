@@ -16,15 +16,17 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 
 from bot.core.clock import SteadyClock
+from bot.core.models import Place
 from bot.core.outcomes import REST
 from bot.core.timing import Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
+from bot.sandbox.screen import ended
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
 from bot.storage import history, jobs, requests, schema
 from bot.storage.database import Database
-from bot.storage.requests import Request
+from bot.storage.requests import Request, Requested
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from tests.postgres import Postgres
 
 ADA, BEN = "U0ADA", "U0BEN"
-MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
+MODELS, OPS, PRIVATE, SPENT = Place("C0MODELS"), Place("C0OPS"), Place("G0PRIVATE"), Place("G0SPENT")
+THREAD = Place("C0MODELS", "1700.1")
 RELOAD_SECONDS = 0.2
 TIMING = Timing(
     lease=60.0,  # none ends by itself, however busy the machine is: see expire
@@ -52,7 +55,6 @@ TIMING = Timing(
 
 CRASHES_AT_ONCE = 8
 
-ENDINGS = ("should be ready now", "was not reloaded")
 REMINDER = "`sdxl` was reloaded 0 days ago"
 
 
@@ -111,21 +113,25 @@ class Outside:
             worker.start(now)
             opened.set()
 
-    async def ask(self, process: Process, person: str, channel: str, n: int) -> str:
-        """One command of the story: what was answered is acknowledged. Returns the reload's ID."""
-        url = self.slack.new_response_url(channel, person)
-        if channel == SPENT:
+    async def ask(self, process: Process, person: str, place: Place, models: Sequence[str], n: int) -> str:
+        """One command of the story: what was answered is acknowledged. Returns the ID of the first reload."""
+        url = self.slack.new_response_url(place.channel_id, person)
+        if place == SPENT:
             self.slack.spend(url)
-        request = Request(f"trigger-{n}", person, channel, "sdxl", url)
-        asked = await process.database.run(requests.ask, request)
+        asked = [
+            Request(f"trigger-{n}/{model}", person, place.channel_id, model, url, thread_ts=place.thread_ts)
+            for model in models
+        ]
+        answers = await process.database.run(requests.ask_each, asked)
         process.worker.wake()
-        self.acknowledged.append(request)
-        return asked.reload.id
+        self.acknowledged += asked
+        assert isinstance(answers[0], Requested)
+        return answers[0].reload.id
 
     async def remind(self, process: Process, person: str, reload_id: str) -> None:
         """Ask for a reminder, once the reload is accepted."""
         async with asyncio.timeout(60):
-            while await process.database.run(requests.remind, person, reload_id, MODELS) is None:  # noqa: ASYNC110
+            while await process.database.run(requests.remind, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.04)
         self.reminding.append(person)
 
@@ -147,8 +153,9 @@ class Outside:
             message.text
             for message in self.slack.messages
             if mention in message.text
-            and any(ending in message.text for ending in ENDINGS)
+            and request.model_id in ended(message.text)
             and (message.channel == request.channel_id or message.via == "dm")
+            and (message.thread_ts == request.thread_ts or not request.thread_ts)
         ]
 
 
@@ -168,13 +175,14 @@ def expire(connection: Connection) -> None:
 class Story:
     """Who asks where, and how ModelsLab answers."""
 
-    asks: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, Place], ...]
     answers: tuple[Answer, ...] = ()
     reminding: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("sdxl",)
 
     async def tell(self, outside: Outside, process: Process) -> None:
         """Ask at once, so that all ask for the same reload; then those who want to be reminded say so."""
-        asks = (outside.ask(process, person, channel, n) for n, (person, channel) in enumerate(self.asks))
+        asks = (outside.ask(process, person, place, self.models, n) for n, (person, place) in enumerate(self.asks))
         reload_ids = await asyncio.gather(*asks)
         for person in self.reminding:
             await outside.remind(process, person, reload_ids[0])
@@ -187,6 +195,8 @@ STORIES = {
     "private": Story(((ADA, PRIVATE),)),
     "direct": Story(((ADA, SPENT), (BEN, SPENT))),
     "reminded": Story(((ADA, MODELS),), reminding=(ADA, BEN)),
+    "several": Story(((ADA, MODELS),), models=("flux", "sdxl")),
+    "in a thread": Story(((ADA, THREAD), (BEN, MODELS))),
 }
 
 
@@ -253,10 +263,10 @@ def _let_the_crashed_rest(loop: asyncio.AbstractEventLoop, context: dict[str, ob
 @contextlib.asynccontextmanager
 async def _outside(story: Story, url: str) -> AsyncIterator[Outside]:
     async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
-        slack.add_channel(MODELS, "models")
-        slack.add_channel(OPS, "ops")
-        for channel in (PRIVATE, SPENT):
-            slack.add_channel(channel, channel.lower(), private=True, bot_is_member=False)
+        slack.add_channel(MODELS.channel_id, "models")
+        slack.add_channel(OPS.channel_id, "ops")
+        for channel_id, _ in (PRIVATE, SPENT):
+            slack.add_channel(channel_id, channel_id.lower(), private=True, bot_is_member=False)
         modelslab.answer("sdxl", *story.answers)
         yield Outside(slack, modelslab, url)
 
@@ -267,7 +277,7 @@ async def _points_of(story: Story, url: str) -> list[Point]:
     async with _outside(story, url) as outside:
         await _live(outside, story, crash)
 
-        assert [len(outside.notified(ask)) for ask in outside.acknowledged] == [1] * len(story.asks)
+        assert [len(outside.notified(ask)) for ask in outside.acknowledged] == [1] * len(story.asks) * len(story.models)
         assert [outside.reminded(person) for person in story.reminding] == [True] * len(story.reminding)
     return crash.passed
 
@@ -330,8 +340,8 @@ async def _faults_after(point: Point, story: Story, url: str) -> list[str]:
 
 def _done_twice(outside: Outside, story: Story, unrecorded: list[str]) -> list[str]:
     """What was done more often than the story asks for, unless its first time had not been recorded at the crash."""
-    calls = len(outside.modelslab.calls) - max(len(story.answers), 1)
-    posts = Counter((message.channel, message.text) for message in outside.slack.messages)
+    calls = len(outside.modelslab.calls) - max(len(story.answers), len(story.models))
+    posts = Counter((message.channel, message.thread_ts, message.text) for message in outside.slack.messages)
     twice = [f"{key} was posted {n} times" for key, n in posts.items() if n > 1]
     excused_calls = sum(name.startswith("ModelsLab.") for name in unrecorded)
     excused_posts = sum(name.startswith("SlackClient.") for name in unrecorded)

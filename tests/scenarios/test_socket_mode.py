@@ -250,7 +250,7 @@ async def test_a_connection_that_was_replaced_is_closed(house: House) -> None:
     house.hurry(socket_handshake=0.1)
     await house.open()
     await house.slack.send_envelope(json.dumps({"type": "disconnect", "reason": "warning"}))
-    await house.slack.wait_connected(2)
+    await house.log.wait_for("socket_mode_connected", 2)
     await eventually(lambda: house.slack.connections == 1)
 
     assert "Reloading" in (await house.ask("sdxl")).text
