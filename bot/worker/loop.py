@@ -157,13 +157,15 @@ class Worker:
         structlog.contextvars.bind_contextvars(
             reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
         )
+        outcome: Outcome | None = None
         try:
-            await self._record(claim, await self._outcome(claim))
+            outcome = await self._outcome(claim)
+            await self._record(claim, outcome)
         except asyncio.CancelledError:
-            log.info("job_interrupted")
-            released = Postpone(0.0, unknown=claim.job.kind is JobKind.CALL)
-            with suppress(DatabaseUnavailable, LeaseLost):
-                await self._database.run(jobs.record, self._owner, claim.job, released, within=1.0)
+            log.info("job_interrupted", done=outcome is not None)
+            left = outcome or Postpone(0.0, unknown=claim.job.kind is JobKind.CALL)
+            with suppress(DatabaseUnavailable, LeaseLost):  # what is queued to be recorded may come first
+                await self._database.run(jobs.record, self._owner, claim.job, left, within=1.0)
             raise
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
