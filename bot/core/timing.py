@@ -17,6 +17,8 @@ class Timing:
     """How long one waits for a lock on PostgreSQL."""
     postgres_idle: float = 10.0
     """How long a transaction on PostgreSQL can stay idle, as where its process was stopped."""
+    postgres_silence: float = 8.0
+    """After which a connection is given up that brings no answer: longer than a statement can take."""
     database_stop: float = 2.0
     """What queued transactions get when the bot stops."""
     answer: float = 2.0
