@@ -63,8 +63,10 @@ class Timing:
     """What one move of a bar may take: less than stop, so that a stop waits for it."""
     suggestions: float = 3.0
     """How long similar model IDs are looked for."""
-    start_retry: float = 3.0
-    """Between two tries to open the database at the start."""
+    start_retry: float = 1.0
+    """Before the database is tried again at the start, the first time; then twice as long each time."""
+    start_retry_most: float = 5.0
+    """The same, at most."""
     slack_retry: float = 1.0
     """Before Slack is tried again at the start or for a connection, the first time; then twice as long each time."""
     slack_retry_most: float = 30.0

@@ -121,7 +121,7 @@ class ModelsLab:
                 allow_redirects=False,
             ) as response:
                 return response, await _read(response, limit)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=self._host) from None
@@ -226,6 +226,8 @@ def _kind(error: Exception) -> str:
     """What broke, in a word or two: an exception's own text may hold addresses and more."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused, HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "no connection"
     return "no answer in time" if isinstance(error, TimeoutError) else "the connection broke"
