@@ -108,6 +108,7 @@ UNDER_WAY = (
     "Model already loaded.",
     "Model is being loaded, please wait",
     "This model is currently loading",
+    "Reload already in progress",
 )
 
 
@@ -132,7 +133,14 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
 
 
 @pytest.mark.parametrize(
-    "text", ["The model is not loaded", "Model not already loaded", "Could not be reloaded", "Reload"]
+    "text",
+    [
+        "The model is not loaded",
+        "Model not already loaded",
+        "It isn't already loaded",
+        "Could not be reloaded",
+        "Reload",
+    ],
 )
 async def test_a_text_that_only_sounds_like_it_is_a_refusal(
     service: SandboxModelsLab, client: ModelsLab, text: str
@@ -156,6 +164,9 @@ async def test_a_text_that_only_sounds_like_it_is_a_refusal(
         (error(404, "Model not found: sdxl"), Failure.UNKNOWN_MODEL, "Model not found: sdxl"),
         (error(200, "API key required"), Failure.KEY, "API key required"),
         (error(200, "Model id not found"), Failure.UNKNOWN_MODEL, "Model id not found"),
+        (error(200, "model_id does not exist"), Failure.UNKNOWN_MODEL, "model_id does not exist"),
+        (error(200, "Please upgrade your plan"), Failure.PLAN, "Please upgrade your plan"),
+        (error(422, {"model_id": ["The selected model id is invalid."]}), Failure.UNKNOWN_MODEL, None),
         (error(200, "Invalid Api Key", tip="1. Make sure"), Failure.KEY, "Invalid Api Key 1. Make sure"),
         (
             error(200, {"prompt": ["The prompt field is required.", "It is short."], "key": ["Bad."]}, tips=["a", "b"]),
@@ -165,7 +176,6 @@ async def test_a_text_that_only_sounds_like_it_is_a_refusal(
         (error(400, "Bad image, try again"), Failure.REFUSED, "Bad image, try again"),
         (Json(200, {"status": "error", "message": None, "messege": "Misspelt"}), Failure.REFUSED, "Misspelt"),
         (Json(200, {"status": "error"}), Failure.REFUSED, "HTTP 200"),
-        (Json(200, {"status": ["success"], "message": "a list"}), Failure.REFUSED, "a list"),
         (Json(401, {"status": "success"}), Failure.KEY, "HTTP 401"),
         (Json(404, {"status": "success", "message": "odd"}), Failure.REFUSED, "odd"),
     ],
@@ -185,6 +195,10 @@ async def test_a_refusal_is_final_and_known(
     ("answer", "failure"),
     [
         (Json(401, {"message": "Unauthenticated."}), Failure.KEY),
+        (Json(401, {"error": "Unauthenticated."}), Failure.KEY),
+        (Json(422, {"message": "Invalid data.", "errors": {"model_id": ["Too long."]}}), Failure.REFUSED),
+        (Json(405, {"message": "The POST method is not supported."}), Failure.NO_SENSE),
+        (Json(404, {"detail": "Not Found"}), Failure.NO_SENSE),
         (Json(403, {"message": "Forbidden"}), Failure.PLAN),
         (Json(402, {"messege": "Pay"}), Failure.CREDITS),
         (Json(200, {"message": "Invalid API key"}), Failure.KEY),
@@ -228,6 +242,18 @@ async def test_an_answer_that_makes_no_sense_may_have_been_an_acceptance(
     refusal = await failed(client)
 
     assert (type(refusal), refusal.failure, refusal.unknown) == (ModelsLabPermanentError, Failure.NO_SENSE, True)
+
+
+async def test_a_status_that_nobody_knows_may_have_been_an_acceptance(
+    service: SandboxModelsLab, client: ModelsLab
+) -> None:
+    """A refusal says so."""
+    unknown = []
+    for status in (["success"], "queued", True, False, "error"):
+        service.answer("sdxl", Json(200, {"status": status, "message": "hm"}))
+        unknown.append((await failed(client)).unknown)
+
+    assert unknown == [True, True, True, False, False]
 
 
 # What may be asked again

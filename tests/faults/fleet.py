@@ -44,6 +44,11 @@ class Wire:
         """Keep the connections, and let nothing through."""
         self._open.clear()
 
+    def reroute(self) -> None:
+        """Let new connections through; those that are silent stay so, as behind a balancer after a failover."""
+        self._open = asyncio.Event()
+        self._open.set()
+
     async def heal(self) -> None:
         """Let everything through again."""
         await self.cut()
@@ -57,9 +62,10 @@ class Wire:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)
+        is_open = self._open
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._open.wait()
+                await is_open.wait()
                 writer.write(data)
                 await writer.drain()
         self._streams.discard(writer)
