@@ -32,6 +32,7 @@ class Word(StrEnum):
     HELP = "help"
     STATUS = "status"
     HISTORY = "history"
+    ACCESS = "access"
 
 
 class Slip(StrEnum):

@@ -1,6 +1,7 @@
 """The slash command: parse → access → request → ack."""
 
 import re
+from collections.abc import Sequence
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -17,6 +18,8 @@ from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import lists, messages
+from bot.ui.access import access_message
+from bot.ui.buttons import Button
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
@@ -34,11 +37,13 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     except Refused as slip:
         context["wanted"] = slip
 
-    async def reply(text: str) -> BoltResponse:
+    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
         shown = f"{messages.help_text(command['command'])}\n{text}" if isinstance(context["wanted"], Pick) else text
-        return await ack(shown, response_type="ephemeral")
+        blocks = Message(shown, buttons=buttons).blocks if buttons else None
+        return await ack(shown, blocks=blocks, response_type="ephemeral")
 
-    identify(context, person, typed, reply)
+    wanted = context["wanted"]
+    identify(context, person, typed, reply, wanted.model_id if isinstance(wanted, ReloadModel) else "")
     await next_()
 
 
@@ -48,10 +53,13 @@ def register(
     """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody; the rest is for people who can reload models in this channel."""
-        access.remember(context["person"])
-        if context["wanted"] is not Word.HELP:
-            context["rule"] = access.allowlist.check(context["person"])
+        """Help is for everybody, access for admins; the rest is for people who can reload models in this channel."""
+        person = context["person"]
+        access.remember(person)
+        if context["wanted"] is Word.ACCESS:
+            context["rule"] = access.allowlist.check_admin(person)
+        elif context["wanted"] is not Word.HELP:
+            context["rule"] = await access.command(person)
         await next_()
 
     @app.command(name, middleware=[read_command, allowed])
@@ -70,7 +78,7 @@ def register(
                 audit.requested(context, asked)
                 await context["reply"](acknowledgement(context, asked, requests.reload_seconds))
             case _:
-                shown = await _shown(requests, wanted, context["person"], name)
+                shown = await _shown(requests, access, wanted, context["person"], name)
                 audit.record(context, wanted)
                 blocks = shown.blocks if shown.is_rich else None
                 await ack(shown.text, blocks=blocks, response_type="ephemeral")
@@ -83,11 +91,13 @@ def register(
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=typed), name), response_type="ephemeral")
 
 
-async def _shown(requests: Requests, word: Word, person: Person, name: str) -> Message:
+async def _shown(requests: Requests, access: Access, word: Word, person: Person, name: str) -> Message:
     """The answer to a word; its buttons are for the channel in which it was typed."""
     viewer = Viewer(person.user_id, person.channel_id)
     if word is Word.HELP:
-        return Message(messages.help_text(name))
+        return Message(messages.help_text(name, admin=person.user_id in access.allowlist.admins))
+    if word is Word.ACCESS:
+        return access_message(await access.listed())
     if word is Word.STATUS:
         entries, count = await requests.read(history.running, LISTED_RUNNING)
         return lists.running(entries, count, requests.reload_seconds, viewer)

@@ -13,6 +13,7 @@ import structlog
 
 from bot.core import retry
 from bot.core.command import MODEL_ID
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import (
     LATE,
     LATE_AFTER_START,
@@ -30,6 +31,7 @@ from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
+from bot.worker import access
 from bot.worker.delivery import Delivery
 
 SIMILAR_LIMIT = 3
@@ -68,8 +70,10 @@ class Jobs:
         self.started_at = 0.0
         """When the worker started, by the database's clock."""
 
-    async def run(self, claim: Claim) -> Outcome:
+    async def run(self, claim: Claimed) -> Outcome:
         """Run a job. Raises ModelsLabError, SlackError."""
+        if isinstance(claim, AccessClaim):
+            return await access.run(claim, self._delivery)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._call(claim)
@@ -79,11 +83,15 @@ class Jobs:
                 return await self._notify(claim)
             case JobKind.DM:
                 return await self._dm(claim)
-            case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
+            case _:
                 return await self._reminder(claim)
 
-    async def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
+    async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
+        if isinstance(claim, AccessClaim):
+            level = logging.INFO if claim.job.status_ts else logging.ERROR
+            log.log(level, "access_not_told", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
+            return Done()
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)

@@ -12,7 +12,8 @@ import structlog
 
 from bot.core import retry
 from bot.core.background import BackgroundTasks
-from bot.core.models import Claim, JobKind
+from bot.core.grants import AccessClaim, Claimed
+from bot.core.models import JobKind
 from bot.core.outcomes import Outcome, Postpone, RetryIn
 from bot.core.timing import Timing
 from bot.errors import (
@@ -25,12 +26,18 @@ from bot.errors import (
     SlackRetryableError,
 )
 from bot.ops import metrics
-from bot.storage import history, jobs
+from bot.storage import grants, history, jobs
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs, describe
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
-NOTIFICATIONS: tuple[JobKind, ...] = (JobKind.NOTIFY, JobKind.DM, JobKind.REMINDER)
+NOTIFICATIONS: tuple[JobKind, ...] = (
+    JobKind.NOTIFY,
+    JobKind.DM,
+    JobKind.REMINDER,
+    JobKind.ACCESS_REQUEST,
+    JobKind.ACCESS_ANSWER,
+)
 STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
@@ -65,7 +72,7 @@ class Worker:
         self._history_days = history_days
         self._on_change = on_change
         self._timing = timing
-        self._running: dict[asyncio.Task[None], Claim] = {}
+        self._running: dict[asyncio.Task[None], Claimed] = {}
         self._background = BackgroundTasks()
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
@@ -151,12 +158,10 @@ class Worker:
         metrics.JOBS_RUNNING.labels(self._running.pop(task).job.kind).dec()
         self.wake()
 
-    async def _run(self, claim: Claim) -> None:
+    async def _run(self, claim: Claimed) -> None:
         """Run a job and record what came of it, whatever that is."""
         # For as long as this task lives: it has a context of its own.
-        structlog.contextvars.bind_contextvars(
-            reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
-        )
+        structlog.contextvars.bind_contextvars(job=claim.job.kind.value, **_of(claim))
         try:
             await self._record(claim, await self._outcome(claim))
         except asyncio.CancelledError:
@@ -168,7 +173,7 @@ class Worker:
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
 
-    async def _outcome(self, claim: Claim) -> Outcome:
+    async def _outcome(self, claim: Claimed) -> Outcome:
         """What came of a job: what it returned, or what its error means for it."""
         if claim.job.crashes >= retry.MAX_CRASHES:
             return await self._jobs.give_up(claim)
@@ -191,11 +196,13 @@ class Worker:
             unknown = claim.job.kind is JobKind.CALL
             return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
 
-    def _report_in(self, claim: Claim) -> float:
+    def _report_in(self, claim: Claimed) -> float:
         """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
+        if isinstance(claim, AccessClaim):
+            return 0.0
         return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> None:
+    async def _record(self, claim: Claimed, outcome: Outcome) -> None:
         """Record an outcome, however long the database is unavailable."""
         uncertain = False
         while True:
@@ -229,8 +236,16 @@ class Worker:
         """Delete what ended long ago."""
         while True:
             with suppress(DatabaseUnavailable):
+                requests = await self._database.run(grants.prune, self._history_days)
                 reloads, lines = await self._database.run(history.prune, self._history_days)
-                if reloads or lines:
-                    log.info("history_pruned", reloads=reloads, audit=lines)
+                if reloads or lines or requests:
+                    log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
                     continue
             await asyncio.sleep(self._timing.prune)
+
+
+def _of(claim: Claimed) -> dict[str, str]:
+    """What a job is for, for the log."""
+    if isinstance(claim, AccessClaim):
+        return {"access_request": claim.request.id}
+    return {"reload": claim.reload.id, "model": claim.reload.model_id, "channel": claim.job.channel_id}

@@ -33,7 +33,7 @@ from tests.storage.support import (
 S = TypeVar("S")
 T = TypeVar("T")
 
-CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
 SUBSCRIBE = "INSERT INTO reload_model_subscribers"
 LOCKS = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
