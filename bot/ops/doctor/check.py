@@ -114,7 +114,8 @@ def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[
     """Each problem, and each setting that is right and set, with its value unless it is secret."""
     wrong = {problem.setting for problem in problems}
     values = {field.name.upper(): getattr(settings, field.name) for field in fields(settings)}
-    right = {name: value for name, value in values.items() if name not in wrong and value not in ("", None, (), frozenset())}
+    unset: Collection[object] = ("", None, (), frozenset())
+    right = {name: value for name, value in values.items() if name not in wrong and value not in unset}
     return [*map(_of_setting, problems), *(ok(name, _shown(right[name], settings.secrets)) for name in right)]
 
 
