@@ -150,13 +150,14 @@ def access_message(listed: AccessList) -> Message:
 
 def _by_settings(listed: AccessList) -> str:
     """The people, the user groups and the star of ALLOWED_USERS."""
-    groups = [
-        f"user group {code(group)} ({'unknown' if members is None else members} members)"
-        for group, members in listed.groups.items()
-    ]
-    named = [*map(mention, sorted(listed.people)), *groups]
+    named = [*map(mention, sorted(listed.people)), *(_group(*group) for group in listed.groups.items())]
     more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
     return ", ".join([*["everyone in this workspace"] * listed.everyone, *named[:_NAMED], *more])
+
+
+def _group(group: str, members: int | None) -> str:
+    shown = "Slack hasn't said who is in it" if members is None else f"{members} member{'s' * (members != 1)}"
+    return f"user group {code(group)} ({shown})"
 
 
 def _granted(grant: Grant, rule: str) -> Line:
