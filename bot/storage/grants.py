@@ -37,7 +37,9 @@ _STANDS = (
     .order_by(access_requests.c.requested_at.desc())
     .limit(1)
 )
-_EXPIRE = update(access_requests).where(access_requests.c.user_id == bindparam("user"), is_open)
+_EXPIRE = update(access_requests).where(
+    access_requests.c.user_id == bindparam("user"), is_open, access_requests.c.expires_at <= bindparam("at")
+)
 _DECIDE = (
     update(access_requests)
     .where(access_requests.c.id == bindparam("of"), is_open, access_requests.c.expires_at > bindparam("at"))
@@ -139,8 +141,8 @@ def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> 
 
 def _add_request(connection: Connection, user_id: str, channel_id: str = "", model_id: str = "") -> AccessRequest:
     """Add a request, and the answer that is due when it expires, or earlier if it is decided."""
-    connection.execute(_EXPIRE, {"user": user_id, "state": RequestState.EXPIRED})
     at = now(connection)
+    connection.execute(_EXPIRE, {"user": user_id, "at": at, "state": RequestState.EXPIRED})
     request = AccessRequest(
         new_id(), user_id, channel_id, model_id, RequestState.OPEN, expires_at=at + REQUEST_EXPIRES_AFTER
     )

@@ -24,10 +24,10 @@ TITLE = "Who can reload models"
 PEOPLE_AT_ONCE = 20
 """People who can be chosen at once."""
 
-LISTED = 25
+LISTED = 20
 """Grants that a list shows, so that a message with it stays within BLOCKS_LIMIT and the Home tab within 100 blocks."""
 
-_NAMED = 50
+_NAMED = 40
 """People and user groups of the settings that a list names."""
 
 

@@ -314,6 +314,18 @@ async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: House) -> Non
 
 
 @one_mode
+async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any_more(bot: House) -> None:
+    """There is nothing left to decide."""
+    bot.slack.fail("chat.postMessage", "internal_error", channel=bot.slack.dm(CEM))
+    (to_ben,) = await asks(bot, BEN)
+    await bot.log.wait_for("job_failed")
+    await bot.slack.press(to_ben, ALLOW, user=BEN)
+    await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
+
+    assert not bot.said(ASKS, channel=bot.slack.dm(CEM))
+
+
+@one_mode
 async def test_a_message_that_slack_does_not_take_now_is_sent_later(bot: House) -> None:
     """As any other is."""
     bot.slack.fail("chat.postMessage", "internal_error", times=2)

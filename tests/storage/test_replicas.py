@@ -157,7 +157,9 @@ async def decide_access(bot: Bot, id_: str, admin: str, state: RequestState) -> 
         return str(refused.data["decided_by"])
 
 
-@pytest.mark.parametrize("words", ["INSERT INTO reload_model_access_requests", COMMIT])
+@pytest.mark.parametrize(
+    "words", ["UPDATE reload_model_access_requests", "INSERT INTO reload_model_access_requests", COMMIT]
+)
 async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas: Replicas, words: str) -> None:
     """One of them hears that there is a request."""
     one, two, _ = replicas
