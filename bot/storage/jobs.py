@@ -32,8 +32,6 @@ from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_job, 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
 """A job that did what was due, and will do it again as if for the first time."""
 
-_OF_A_CHANNEL = (JobKind.STATUS, JobKind.NOTIFY)
-
 _FIRST_DUE = select(
     *[select(func.min(jobs.c.due_at)).where(jobs.c.kind == kind).scalar_subquery().label(kind) for kind in JobKind]
 )
@@ -159,7 +157,9 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mappin
         if job.kind is JobKind.REMINDER
     }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
-    status_ts, waiting = _channels_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_CHANNEL})
+    status_ts, waiting = _channels_of(
+        connection, {job.reload_id for job in claimed if job.kind in (JobKind.STATUS, JobKind.NOTIFY)}
+    )
     return {
         job.id: Claim(
             job,
