@@ -61,7 +61,8 @@ def request(asked: AccessRequest, *, is_open: bool) -> Message:
     """What admins read of a request: with buttons while it can be decided, and then with what was decided."""
     where = "in a direct message" if asked.channel_id.startswith("D") else f"in <#{asked.channel_id}>"
     what = f"to reload {code(asked.model_id)}" if asked.model_id else "to reload models"
-    text = f"{mention(asked.user_id)} is asking for access {what}{f' {where}' if asked.channel_id else ''}."
+    asks = "is asking" if is_open else "asked"
+    text = f"{mention(asked.user_id)} {asks} for access {what}{f' {where}' if asked.channel_id else ''}."
     if is_open:
         buttons = [Button("Allow", Action.ALLOW, asked.id), Button("Deny", Action.DENY, asked.id)]
         return Message(text, buttons=buttons)
@@ -129,7 +130,7 @@ def access_lines(listed: AccessList) -> list[Line]:
     lines = [Line(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(listed.admins))}")]
     if allowed := _by_settings(listed):
         lines.append(Line(f"• By the settings (`ALLOWED_USERS`): {allowed}"))
-    lines.append(Line("Whoever is named in the settings can be removed only there."))
+    lines.append(Line("People named in the settings can only be removed there."))
     lines += [_granted(grant, listed.rules.get(grant.user_id, "")) for grant in listed.grants]
     if more := listed.count - len(listed.grants):
         text = f"… and {more} more, whom `reload-model-bot access` lists"

@@ -64,7 +64,7 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: House) -> Non
         "Who can reload models",
         f"• Admins (`ADMIN_USERS`): <@{BEN}>",
         f"• By the settings (`ALLOWED_USERS`): <@{ADA}>, user group `S0CREW` (1 member)",
-        "Whoever is named in the settings can be removed only there.",
+        "People named in the settings can only be removed there.",
     ]
     assert lines[4].startswith(f"• <@{EVE}> · granted by <@{BEN}> on <!date^")
     assert lines[5].startswith(f"• <@{CEM}> · granted by <@{BEN}> on <!date^")

@@ -51,7 +51,7 @@ def test_a_request_that_is_over_says_how_it_ended(asked: AccessRequest, end: str
     """Without buttons."""
     message = access.request(asked, is_open=False)
 
-    assert message.text == f"<@U0EVE> is asking for access to reload `sdxl` in <#C0MODELS>. {end}"
+    assert message.text == f"<@U0EVE> asked for access to reload `sdxl` in <#C0MODELS>. {end}"
     assert message.buttons == ()
 
 
@@ -91,7 +91,7 @@ def test_the_list_leaves_out_what_there_is_not() -> None:
 
     assert [line.text for line in access.access_lines(NOBODY)] == [
         "• Admins (`ADMIN_USERS`): <@U0BEN>",
-        "Whoever is named in the settings can be removed only there.",
+        "People named in the settings can only be removed there.",
     ]
     assert access.access_lines(everyone)[1].text == (
         "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
