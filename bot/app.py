@@ -18,7 +18,7 @@ from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
 from bot.errors import DatabaseUnavailable, Refused
-from bot.handlers import bolt, buttons, commands, home_tab, mentions, picker
+from bot.handlers import access_list, access_requests, bolt, buttons, commands, home_tab, mentions, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -61,7 +61,9 @@ class App:
         self._at_stop(self._database.stop)
         self._slack = self._slack_client()
         self._user_groups = UserGroups(settings.allowed_groups, timing, clock)
-        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
+        self._allowlist = Allowlist(
+            settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
+        )
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
         self._access = Access(self._allowlist, self.requests)
@@ -172,12 +174,14 @@ class App:
         audit = AuditTrail(requests)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
-        typed = commands.Typed(requests, audit, command)
+        typed = commands.Typed(access, requests, audit, command)
         commands.register(app, typed, access, audit, opener, command)
         mentions.register(app, typed, access, mentions.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
+        access_requests.register(app, access, requests, audit, presses, self._settings.admin_channel)
+        access_list.register(app, access, requests, audit, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
 

@@ -1,4 +1,4 @@
-"""The command line: run (the default), try, manifest, check, audit, health. A command ends with an exit code."""
+"""The command line: run (the default), try, manifest, check, audit, access, health. Each ends with an exit code."""
 
 import argparse
 import asyncio
@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -74,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV, for spreadsheets")
     audit.set_defaults(command=_audit, form="table")
+    access = commands.add_parser("access", help="list who can reload models because an admin said so in Slack")
+    access.add_argument("--json", action="store_true", help="print one JSON object per line")
+    access.set_defaults(command=_access)
     health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
     health.add_argument("--ready", action="store_true", help="ask whether it can take commands")
     health.set_defaults(command=_health)
@@ -163,13 +168,24 @@ def _check(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace) -> int:
     from bot.ops import audit  # noqa: PLC0415 - of no use to the other commands
 
+    return _read("audit", partial(audit.write, since=options.since, form=options.form))
+
+
+def _access(options: argparse.Namespace) -> int:
+    from bot.ops import access  # noqa: PLC0415 - of no use to the other commands
+
+    return _read("access", partial(access.write, form="json" if options.json else "table"))
+
+
+def _read(name: str, write: Callable[[TextIO, settings.Settings], None]) -> int:
+    """Run a command that writes what it reads from the database."""
     config, problems = _settings()
     if wrong := _that_matter(problems, "DATABASE_URL"):
         return _explain(wrong)
     try:
-        audit.write(sys.stdout, config, since=options.since, form=options.form)
+        write(sys.stdout, config)
     except CannotStart as error:
-        sys.stderr.write(f"reload-model-bot audit: {error}\n")
+        sys.stderr.write(f"reload-model-bot {name}: {error}\n")
         return EXIT_CANNOT_START
     return 0
 

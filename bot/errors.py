@@ -25,6 +25,9 @@ class Refusal(StrEnum):
 
     NOT_A_COMMAND = "not_a_command"
     NOT_ALLOWED = "not_allowed"
+    NOT_ADMIN = "not_admin"
+    NOT_GRANTED = "not_granted"
+    ALREADY_DECIDED = "already_decided"
     GROUP_UNREAD = "group_unread"
     OTHER_WORKSPACE = "other_workspace"
     WRONG_CHANNEL = "wrong_channel"

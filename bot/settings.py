@@ -59,6 +59,8 @@ class Settings:
     modelslab_url: str
     modelslab_concurrency: int
     allowed_users: frozenset[str]
+    admin_users: frozenset[str]
+    admin_channel: str
     allowed_channels: tuple[str, ...]
     commands_per_person: int
     max_in_flight: int
@@ -146,6 +148,8 @@ def read(
         modelslab_url=reader.url("MODELSLAB_URL", "https://modelslab.com").rstrip("/"),
         modelslab_concurrency=reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100),
         allowed_users=frozenset(reader.people()),
+        admin_users=frozenset(reader.ids("ADMIN_USERS", PERSON, "a person's Slack ID", _ADMIN_FIX)),
+        admin_channel=reader.admin_channel(),
         allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel's ID", _CHANNEL_FIX))),
         commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
         max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
@@ -299,10 +303,18 @@ class _Reader:
 
     def people(self) -> Sequence[str]:
         ids = self.ids("ALLOWED_USERS", _ALLOWED, "a Slack ID", _PERSON_FIX)
-        if not ids:
+        if not ids and not self.get("ADMIN_USERS"):
             fix = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
             self._add("ALLOWED_USERS", "is missing", fix)
         return ids
+
+    def admin_channel(self) -> str:
+        ids = self.ids("ADMIN_CHANNEL", CHANNEL, "a channel's ID", _CHANNEL_FIX)
+        if len(ids) > 1:
+            self._add("ADMIN_CHANNEL", f"has {len(ids)} channels", "name one")
+        if ids and not self.get("ADMIN_USERS"):
+            self._add("ADMIN_CHANNEL", "needs ADMIN_USERS", "name the admins there, or remove ADMIN_CHANNEL")
+        return ids[0] if ids else ""
 
     def url(self, name: str, default: str) -> str:
         url = self.get(name, default)
@@ -338,6 +350,7 @@ _ROTATION_FIX = (
 )
 _ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
 _PERSON_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
+_ADMIN_FIX = "admins are named one by one, by IDs like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
 _CHANNEL_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
 _OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
 _KEY = re.compile(r"[!-~]*")

@@ -280,6 +280,15 @@ def test_check_takes_options(checks: Recorded, arguments: list[str], options: di
     assert (checks.calls[0][0], checks.options) == (sys.stdout, options)
 
 
+@pytest.mark.parametrize(("arguments", "form"), [([], "table"), (["--json"], "json")])
+def test_access_takes_options(arguments: list[str], form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is a table."""
+    monkeypatch.setattr("bot.ops.access.write", recorded := Recorded())
+
+    assert main(["access", *arguments]) == 0
+    assert recorded.options == {"form": form}
+
+
 @pytest.mark.parametrize(
     ("arguments", "since", "form"),
     [

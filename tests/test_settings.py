@@ -34,6 +34,8 @@ DEFAULTS = Settings(
     modelslab_url="https://modelslab.com",
     modelslab_concurrency=4,
     allowed_users=frozenset({"U0ADA"}),
+    admin_users=frozenset(),
+    admin_channel="",
     allowed_channels=(),
     commands_per_person=30,
     max_in_flight=100,
@@ -60,6 +62,8 @@ EVERYTHING = {
     "MODELSLAB_URL": "https://proxy.example.com:8443/modelslab/",
     "MODELSLAB_CONCURRENCY": "15",
     "ALLOWED_USERS": "U0ADA, W0BEN\nS0CREW *",
+    "ADMIN_USERS": "U0BOSS W0BOSS",
+    "ADMIN_CHANNEL": "C0ADMINS",
     "ALLOWED_CHANNELS": "C0MODELS G0OPS,C0MODELS",
     "COMMANDS_PER_PERSON": "0",
     "MAX_IN_FLIGHT": "7",
@@ -87,6 +91,8 @@ EVERYTHING_SET = Settings(
     modelslab_url="https://proxy.example.com:8443/modelslab",
     modelslab_concurrency=15,
     allowed_users=frozenset({"U0ADA", "W0BEN", "S0CREW", "*"}),
+    admin_users=frozenset({"U0BOSS", "W0BOSS"}),
+    admin_channel="C0ADMINS",
     allowed_channels=("C0MODELS", "G0OPS"),
     commands_per_person=0,
     max_in_flight=7,
@@ -277,6 +283,14 @@ def test_all_problems_are_reported_at_once() -> None:
     assert str(raised.value) == "; ".join(expected)
 
 
+def test_with_admins_nobody_else_has_to_be_named() -> None:
+    """They give access in Slack, and tell of requests in one channel if they like."""
+    admins = {**REQUIRED, "ALLOWED_USERS": "", "ADMIN_USERS": "U0BOSS"}
+
+    assert load(admins).allowed_users == frozenset()
+    assert problems(admins | {"ADMIN_CHANNEL": "C0OPS C0LAB"}) == ["ADMIN_CHANNEL has 2 channels: name one"]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
@@ -313,6 +327,12 @@ def test_all_problems_are_reported_at_once() -> None:
             ["ada", "@ada", "u0ada", "C0MODELS", "U", "<@U0ADA>", "U0ADA;U0BEN", "U" * 40],
             f"has {{!r}}, which isn't a Slack ID: {PEOPLE_FIX}",
         ),
+        (
+            "ADMIN_USERS",
+            ["ada", "S0CREW", "*"],
+            "has {!r}, which isn't a person's Slack ID: admins are named one by one, by IDs like U012AB3CD",
+        ),
+        ("ADMIN_CHANNEL", ["C0OPS"], "needs ADMIN_USERS: name the admins there, or remove ADMIN_CHANNEL"),
         (
             "ALLOWED_CHANNELS",
             ["models", "#models", "U0ADA", "c0models", "*"],

@@ -1,11 +1,15 @@
 """Decides whether a person may reload models, and where. Pure: ids against the settings' ids."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.core.models import Place
 from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
+
+ADMINS = "ADMIN_USERS"
+"""The rule that allows an admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +57,29 @@ def _not_known(_group: str) -> None:
 class Allowlist:
     """Decides from ids, never from names; nobody is allowed until named."""
 
-    def __init__(self, users: Collection[str], channels: Sequence[str], members: Members = _not_known) -> None:
+    def __init__(
+        self,
+        users: Collection[str],
+        channels: Sequence[str],
+        members: Members = _not_known,
+        admins: Collection[str] = (),
+    ) -> None:
         """users are ids of people and user groups, or * for everyone in the workspace; no channels means all of them.
 
-        members is called for each decision.
+        members is called for each decision. admins are ids of people, who can also give access to others.
         """
         self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
-        self._people = frozenset(users) - {EVERYONE, *self._groups}
-        self._everyone = EVERYONE in users
+        self.people = frozenset(users) - {EVERYONE, *self._groups}
+        self.everyone = EVERYONE in users
         self._channels = tuple(channels)
         self._members = members
+        self.admins = frozenset(admins)
         self.home: Home | None = None
 
-    def check(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule that allows this person in this channel. Raises Refused. known: see who()."""
-        rule = self.who(person, known=known)
-        if not self.is_open(person.channel_id):
+    def check_channel(self, channel_id: str) -> None:
+        """Raises Refused for a channel in which models can't be reloaded."""
+        if not self.is_open(channel_id):
             raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self._channels)
-        return rule
 
     def is_open(self, channel_id: str) -> bool:
         """Whether models can be reloaded in this channel at all."""
@@ -82,7 +91,22 @@ class Allowlist:
         return next(iter(self._channels), "")
 
     def who(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule that allows this person, in whatever channel. Raises Refused.
+        """Return the rule of the settings that allows this person, in whatever channel. Raises Refused.
+
+        known: see check_workspace().
+        """
+        self.check_workspace(person, known=known)
+        return self.rule(person.user_id)
+
+    def check_admin(self, person: Person, *, known: bool | None = None) -> str:
+        """Return the rule by which this person can give access. Raises Refused. known: see check_workspace()."""
+        self.check_workspace(person, known=known)
+        if person.user_id not in self.admins:
+            raise Refused(Refusal.NOT_ADMIN, rule=ADMINS)
+        return ADMINS
+
+    def check_workspace(self, person: Person, *, known: bool | None = None) -> None:
+        """Raises Refused for a stranger.
 
         For the author of an interaction, whose payload may name another team of the organisation, known is whether this
         person has used the command here.
@@ -91,7 +115,19 @@ class Allowlist:
             raise Refused(Refusal.NOT_READY)
         if not (known or self.is_ours(person)):
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
-        return self._rule(person.user_id)
+
+    def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
+        """The rule of the settings that allows each of these people, for those whom one allows."""
+        found = {}
+        for user_id in user_ids:
+            with suppress(Refused):
+                found[user_id] = self.rule(user_id)
+        return found
+
+    def group_sizes(self) -> Mapping[str, int | None]:
+        """How many members each allowed user group has, None where that isn't known."""
+        members = {group: self._members(group) for group in self._groups}
+        return {group: None if ids is None else len(ids) for group, ids in members.items()}
 
     def is_ours(self, person: Person) -> bool:
         """Whether this person's own team or organisation is that of the bot, as far as the payload says.
@@ -104,15 +140,20 @@ class Allowlist:
             return True
         return self.home.enterprise_id != "" and person.enterprise_id == self.home.enterprise_id
 
-    def _rule(self, user_id: str) -> str:
-        """The most specific rule that allows this person. A group whose members are unknown allows nobody."""
-        if user_id in self._people:
+    def rule(self, user_id: str) -> str:
+        """The most specific rule of the settings that allows somebody of the workspace. Raises Refused.
+
+        A group whose members are unknown allows nobody.
+        """
+        if user_id in self.people:
             return user_id
+        if user_id in self.admins:
+            return ADMINS
         members = {group: self._members(group) for group in self._groups}
         for group, ids in members.items():
             if ids is not None and user_id in ids:
                 return group
-        if self._everyone:
+        if self.everyone:
             return EVERYONE
         if unread := [group for group, ids in members.items() if ids is None]:
             raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)

@@ -49,6 +49,7 @@ class Word(StrEnum):
     HELP = "help"
     STATUS = "status"
     HISTORY = "history"
+    ACCESS = "access"
 
 
 _SYNONYMS: Mapping[str, Word] = {

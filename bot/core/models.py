@@ -64,7 +64,7 @@ IN_FLIGHT = (State.REQUESTED, State.ACCEPTED)
 
 
 class JobKind(StrEnum):
-    """What is to be done for a reload."""
+    """What is to be done for a reload, or for a request for access."""
 
     CALL = "call"
     """Ask ModelsLab for the reload."""
@@ -76,9 +76,21 @@ class JobKind(StrEnum):
     """Send a subscriber the same as a direct message, where the channel could not be reached."""
     REMINDER = "reminder"
     """Remind a person, by direct message, that a model will be unloaded."""
+    ACCESS_REQUEST = "access_request"
+    """Show a request for access to an admin, or in ADMIN_CHANNEL, and later how it was decided."""
+    ACCESS_ANSWER = "access_answer"
+    """Tell the person, by direct message, how their request for access was decided."""
 
 
-PRIORITY = {JobKind.NOTIFY: 0, JobKind.DM: 1, JobKind.CALL: 2, JobKind.REMINDER: 3, JobKind.STATUS: 4}
+PRIORITY = {
+    JobKind.NOTIFY: 0,
+    JobKind.DM: 1,
+    JobKind.CALL: 2,
+    JobKind.REMINDER: 3,
+    JobKind.ACCESS_ANSWER: 4,
+    JobKind.ACCESS_REQUEST: 5,
+    JobKind.STATUS: 6,
+}
 """Of the jobs that are due the lowest number goes first: what is guaranteed before what is best-effort."""
 
 
@@ -173,7 +185,9 @@ class Job:
 
     fence is the fencing number: it tells this claim from every other claim of the same job. attempts counts the tries
     that ended in a recorded failure, crashes those that ended in an error of ours or the death of a process.
-    subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted.
+    subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted. For
+    a request for access, access_id is its ID, user_id the admin who is asked ("" in ADMIN_CHANNEL), and status_ts the
+    message; reload_id is "".
     """
 
     id: int
@@ -188,6 +202,7 @@ class Job:
     crashes: int
     status_ts: str = ""
     thread_ts: str = ""
+    access_id: str = ""
 
     @property
     def place(self) -> Place:

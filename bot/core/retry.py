@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from random import random
 from time import time
 
+from bot.core.grants import Claimed
 from bot.core.models import Claim, JobKind, Stage
 from bot.core.timing import Timing
 
@@ -64,10 +65,10 @@ def wait(
     return pause * (1.0 + chance() / 2.0)
 
 
-def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:
+def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
     """Whether a job is given up rather than tried again after a pause."""
     again_at = claim.now + pause
-    if claim.job.kind is JobKind.STATUS:
+    if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
         too_late = claim.stage is Stage.WAITING and again_at >= (claim.reload.ready_at or 0.0)
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
     limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up

@@ -16,6 +16,7 @@ from bot.handlers.access import AuditTrail
 from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
+from bot.ui.access import ask_buttons
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
@@ -62,7 +63,8 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
             refused = Refused(Refusal.INTERNAL_ERROR)
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
-        response: BoltResponse = await context["reply"](sentence(refused, command))
+        buttons = ask_buttons(refused, context["person"].channel_id, context["of"])
+        response: BoltResponse = await context["reply"](sentence(refused, command), buttons)
         return response
 
     return app

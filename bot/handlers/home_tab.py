@@ -5,7 +5,7 @@ not refreshed is right again when it is opened. https://docs.slack.dev/surfaces/
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -24,6 +24,9 @@ from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import views
+from bot.ui.access import access_lines, ask_buttons
+from bot.ui.buttons import Button
+from bot.ui.messages import Line
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
@@ -98,9 +101,16 @@ class HomeTabs:
         try:
             await self._access.who(person)
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
+            lines = await self._access_lines(person)
         except Refused as refused:
-            return views.home_notice(sentence(refused)).to_dict()
-        return views.home(data, self._requests.reload_seconds, person.user_id).to_dict()
+            return views.home_notice(sentence(refused), ask_buttons(refused, "", "")).to_dict()
+        return views.home(data, self._requests.reload_seconds, person.user_id, lines).to_dict()
+
+    async def _access_lines(self, person: Person) -> Sequence[Line]:
+        """Who can reload models, for an admin only."""
+        if person.user_id not in self._access.allowlist.admins:
+            return ()
+        return access_lines(await self._access.listed())
 
 
 def register(app: AsyncApp, home_tabs: HomeTabs) -> None:
@@ -109,7 +119,7 @@ def register(app: AsyncApp, home_tabs: HomeTabs) -> None:
     async def read(body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
         """Read who opened the app's Home. The tab itself says who can see it."""
 
-        async def reply(_text: str) -> BoltResponse:
+        async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
             return await ack()
 
         identify(context, payloads.event_author(body), "[home]", reply)

@@ -6,6 +6,7 @@ https://docs.slack.dev/reference/events/app_mention
 
 import html
 import re
+from collections.abc import Sequence
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -14,12 +15,13 @@ from slack_bolt.response import BoltResponse
 from bot.core.access import Person
 from bot.core.background import BackgroundTasks
 from bot.core.command import Word
-from bot.errors import Refusal, Refused, SlackError
+from bot.errors import SlackError
 from bot.handlers.access import Access, Next, identify
-from bot.handlers.commands import Typed, read_typed
+from bot.handlers.commands import Typed, read_typed, wanted_model
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
+from bot.ui.buttons import Button
 from bot.ui.messages import Message
 
 _MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>", re.ASCII)
@@ -53,11 +55,11 @@ class Mentions:
             self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
-        async def reply(text: str) -> BoltResponse:
-            return await show(Message(text))
+        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+            return await show(Message(text, buttons=buttons))
 
         context["show"] = show
-        identify(context, person, text, reply)
+        identify(context, person, text, reply, wanted_model(context))
         await next_()
         return None
 
@@ -78,13 +80,11 @@ def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) ->
     """Register the listeners for mentions and direct messages."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody here; the rest is for people who can reload models in this channel."""
-        try:
-            await access.in_channel(context, next_)
-        except Refused as refused:
-            if context["wanted"] is not Word.HELP or refused.reason is Refusal.OTHER_WORKSPACE:
-                raise
-            await next_()
+        """Help is for everybody but strangers, access for admins; the rest for people who can reload models here."""
+        of_word = {Word.HELP: access.colleague, Word.ACCESS: access.admin}
+        wanted = context["wanted"]
+        may = of_word.get(wanted, access.in_channel) if isinstance(wanted, Word) else access.in_channel
+        await may(context, next_)
 
     @app.event("app_mention", middleware=[mentions.read, allowed])
     @app.event("message", middleware=[mentions.read, allowed])

@@ -1,5 +1,7 @@
 """The picker: a modal to choose a model and a channel, the shortcut that opens it, and its suggestions."""
 
+from collections.abc import Sequence
+
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -18,6 +20,7 @@ from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
+from bot.ui.buttons import Button
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +69,8 @@ class Picker:
         """Middleware: who used the shortcut, which has no channel. The answer to a refusal is a modal, too."""
         trigger_id = context["trigger_id"] = payloads.token(shortcut["trigger_id"])
 
-        async def reply(text: str) -> BoltResponse:
-            self.show(trigger_id, views.notice(text))
+        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+            self.show(trigger_id, views.notice(text, buttons))
             return await ack()
 
         identify(context, payloads.interaction_author(shortcut), "[shortcut]", reply)
@@ -78,7 +81,7 @@ async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, 
     """Middleware: who is typing in the picker, and what. There is no way to say why nothing is suggested."""
     context["query"] = payloads.text(options["value"])
 
-    async def reply(_text: str) -> BoltResponse:
+    async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
         return await ack(options=[])
 
     identify(context, payloads.interaction_author(options), None, reply)
@@ -99,11 +102,11 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     context["invocation_id"] = payloads.token(view["id"])
     context["answer_url"] = payloads.response_url_for(body, channel_id)
 
-    async def reply(text: str) -> BoltResponse:
-        return await ack(response_action="update", view=views.notice(text))
+    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+        return await ack(response_action="update", view=views.notice(text, buttons))
 
     person = payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else "")
-    identify(context, person, context["model_id"] or "[picker]", reply)
+    identify(context, person, context["model_id"] or "[picker]", reply, context["model_id"] or "")
     await next_()
 
 

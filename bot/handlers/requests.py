@@ -48,9 +48,7 @@ class Requests:
 
     async def ask(self, request: Request) -> Requested:
         """Start a reload, or join the one in flight."""
-        requested = await self.write(requests.ask, request, self._limits)
-        self._on_change()
-        return requested
+        return await self.change(requests.ask, request, self._limits)
 
     async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
         """The same for several models; what a limit refuses stands in the place of what was requested."""
@@ -60,9 +58,13 @@ class Requests:
 
     async def join(self, request: Request, reload_id: str) -> Requested | None:
         """Join this very reload; None if it is over or unknown."""
-        requested = await self.write(requests.join, request, reload_id, self._limits)
+        return await self.change(requests.join, request, reload_id, self._limits)
+
+    async def change(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that adds jobs, or changes what the Home tab shows."""
+        changed = await self.write(work, *args)
         self._on_change()
-        return requested
+        return changed
 
     async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that writes."""

@@ -21,7 +21,7 @@ _MESSAGE_BLOCKS = 50
 _MESSAGE_CHARACTERS = 13_200
 _OPTIONS = 100
 
-_FIELDS = ("plain_text_input", "external_select", "conversations_select")
+_FIELDS = ("plain_text_input", "external_select", "conversations_select", "multi_users_select")
 
 _MALFORMED = (SlackObjectFormationError, AttributeError, KeyError, TypeError, ValueError)
 """What slack_sdk.models raises for JSON that is too long, incomplete, or of another shape."""

@@ -17,6 +17,7 @@ Act = Callable[[str, str], Awaitable[Ack | None]]
 
 _CODE = re.compile(r"`([^`]+)`")
 _SUBMIT = "submit"
+_EXAMPLES = {"plain_text_input": "sdxl", "conversations_select": "#ops", "multi_users_select": "eve"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,13 @@ class Display:
             raise LookupError(f"There is no channel #{name} here. Try {known}.")
         return channels[name]
 
+    def user_id(self, name: str) -> str:
+        """Find a person by their name. Raises LookupError, with the names that would work."""
+        ids = {name: user_id for user_id, name in self._slack.users.items()}
+        if name not in ids:
+            raise LookupError(f"There is nobody called {name} here. Try {listed(ids, 'or')}.")
+        return ids[name]
+
     def _show_message(self, message: Message) -> None:
         """Show a new message below the rest, and an edited one in its place where that is still on the screen."""
         speaker = "reload-model:"
@@ -95,7 +103,8 @@ class Display:
         text = self._text(modal.id, modal, shown if modal.open else [])
         if modal.open and modal.fields:
             first, *_, last = sorted(self._numbers[modal.id].values())
-            text += f"\n{first} sdxl fills in [{first}]; {last} alone presses [{last}]."
+            example = _EXAMPLES.get(modal.fields[0].kind, "sdxl")
+            text += f"\n{first} {example} fills in [{first}]; {last} alone presses [{last}]."
         if modal.open and not (filled_in and self._screen.redraw(modal.id, text)):
             self._add("modal", self._only(modal.user), text, modal.id)
 
@@ -129,6 +138,8 @@ class Display:
             assert isinstance(source, Modal)  # noqa: S101 - nothing else can have any: see bot.sandbox.blocks
             value, error = source.value(field), source.errors.get(field.label, "")
             shown = place(value, self._slack) or "-"
+            if field.kind == "multi_users_select":
+                shown = ", ".join(self._slack.users[user_id] for user_id in value.split()) or "-"
             act = partial(self._fill_in, source, field)
             found[field.action_id] = Choice(field.label, act, source.user, f"{shown} ({error})" if error else shown)
         return found
@@ -158,11 +169,9 @@ class Display:
         """Fill in a field. A typeahead takes the one option that it finds, or shows those that it finds."""
         if not text and field.kind != "external_select":
             number = self._numbers[modal.id][field.action_id]
-            example = "sdxl" if field.kind == "plain_text_input" else "#ops"
-            raise LookupError(f"What goes into [{number}]? Try: {number} {example}")
+            raise LookupError(f"What goes into [{number}]? Try: {number} {_EXAMPLES[field.kind]}")
         if field.kind != "external_select":
-            value = text if field.kind == "plain_text_input" else self.channel_id(text.removeprefix("#").lower())
-            await self._choose(modal, field, value, user, text)
+            await self._choose(modal, field, self._value(field, text), user, text)
         elif len(options := await self._slack.suggest(modal, text, user=user)) == 1:
             await self._choose(modal, field, options[0].value, user, text)
         else:
@@ -176,6 +185,12 @@ class Display:
                 groups.setdefault(f"{option.group}: " if option.group else "", []).append(labels[option])
             lines = [group + "  ".join(shown) for group, shown in groups.items()] or ["nothing found"]
             self._add("modal", self._only(user), "\n".join([f"{field.label}: {text}", *lines]), None)
+
+    def _value(self, field: Field, text: str) -> str:
+        """What a field holds when this is typed into it. Raises LookupError, with the names that would work."""
+        if field.kind == "multi_users_select":
+            return " ".join(map(self.user_id, text.lower().replace(",", " ").split()))
+        return text if field.kind == "plain_text_input" else self.channel_id(text.removeprefix("#").lower())
 
     async def _choose(self, modal: Modal, field: Field, value: str, _user: str, _text: str) -> None:
         self.shown += 1

@@ -6,7 +6,7 @@ The payloads are those of https://docs.slack.dev/reference/interaction-payloads.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.sandbox.blocks import Button, Field, Option, checked_options, checked_view, identified
+from bot.sandbox.blocks import Button, Field, Option, checked_options, identified
 from bot.sandbox.delivery import Ack, Delivery
 from bot.sandbox.surfaces import Modal, View
 from bot.sandbox.wire import ApiError, JsonObject
@@ -132,7 +132,8 @@ class People(Delivery):
     ) -> Ack:
         """Submit a modal; then do what the app answers.
 
-        `values` are by a field's action_id: text, the value of an option, or a channel's id; the rest is as filled in.
+        `values` are by a field's action_id: text, the value of an option, a channel's id, or people's with spaces
+        between; the rest is as filled in.
         Raises LookupError for a field that doesn't exist, and for one that is empty and must not be.
         """
         given = dict(values or {})
@@ -168,8 +169,8 @@ class People(Delivery):
             case {"response_action": "errors", "errors": dict(errors)} if errors.keys() <= labels.keys():
                 modal.errors = {labels[block_id]: words for block_id, words in errors.items()}
             case {"response_action": "update", "view": view}:
-                modal.view = self._complete(checked_view(view, "modal"), modal.id)
-                modal.filled, modal.errors = {}, {}
+                self.change_modal(modal, view)
+                return
             case {"response_action": _}:
                 raise ApiError("invalid_response_action")
             case _:
@@ -214,5 +215,7 @@ def _answer(modal: Modal, field: Field, value: str) -> JsonObject:
     if field.kind == "external_select":
         option = modal.offered.get(value, Option(value, value))
         return {"type": field.kind, "selected_option": option.json if value else None}
+    if field.kind == "multi_users_select":
+        return {"type": field.kind, "selected_users": value.split()}
     name = "value" if field.kind == "plain_text_input" else "selected_conversation"
     return {"type": field.kind, name: value or None}

@@ -78,8 +78,7 @@ class Session:
     def _move(self, who: str | None, where: str | None) -> None:
         """Speak as somebody, somewhere; by default as before. Raises LookupError, with the names that would work."""
         name = (who or self.who).lower()
-        if name not in self._ids:
-            raise LookupError(f"There is nobody called {name} here. Try {listed(self._ids, 'or')}.")
+        self._display.user_id(name)
         channel = (where or (self._usual[name] if who else self.where)).lower()
         self._display.channel_id(channel)
         self.who, self.where = name, channel

@@ -42,7 +42,7 @@ A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. 
   exit                        leave
 """
 _HELP = f"""\
-Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't.
+Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't: she can ask ben, who is an admin.
 The bot works in #models and #ops, but not in #random. You can type:
   {EXAMPLE}                  as the last person, in the same channel
   ben: {EXAMPLE}             as ben
@@ -51,6 +51,7 @@ The bot works in #models and #ops, but not in #random. You can type:
   5 sdxl                              fill in the field [5]
   home                                open the bot's Home tab
   shortcut                            use the bot's shortcut, {SHORTCUT}
+  ben: {COMMAND} access         as ben: list who can reload models
   wait 3                              let 3 seconds pass
   exit                                leave; so do Ctrl-D and Ctrl-C
 ModelsLab knows {", ".join(_MODELS)}, and the account's own {" and ".join(OWN_MODELS)}.
@@ -116,6 +117,7 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
                 "MODELSLAB_API_KEY": modelslab.key,
                 "MODELSLAB_URL": modelslab.url,
                 "ALLOWED_USERS": "U0ADA,U0BEN",
+                "ADMIN_USERS": "U0BEN",
                 "ALLOWED_CHANNELS": "C0MODELS,C0OPS",
                 "RELOAD_SECONDS": str(seconds),
                 "DATABASE_URL": f"sqlite:///{folder}/reload-model.db",

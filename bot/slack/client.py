@@ -161,10 +161,10 @@ class SlackClient:
                 raise SlackPermanentError("response_url_foreign")
             await self._respond(response_url, body)
 
-    async def reply(self, response_url: str, text: str) -> None:
+    async def reply(self, response_url: str, text: str, **more: object) -> None:
         """Send an ephemeral message to the person whose response_url this is. Best-effort: a failure is only logged."""
         try:
-            await self.respond(response_url, response_type="ephemeral", text=text)
+            await self.respond(response_url, response_type="ephemeral", text=text, **more)
         except SlackError as failed:
             log.warning("answer_not_told", code=failed.code)
 

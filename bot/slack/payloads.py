@@ -148,6 +148,12 @@ def pressed_place(body: Fields) -> str:
     return "/".join(token(container[name]) for name in ("channel_id", "message_ts", "view_id") if container.get(name))
 
 
+def modal_id(body: Fields) -> str:
+    """The modal in which a button was pressed, or ""."""
+    view = body.get("view") or {}
+    return token(view["id"]) if view.get("type") == "modal" else ""
+
+
 def response_url(body: Fields) -> str:
     """Where a press is answered, below its message; "" for a button in a view, where there is no message."""
     below_a_message = (body.get("channel") or {}).get("id") and body.get("response_url")
@@ -165,9 +171,20 @@ def response_url_for(body: Fields, channel_id: str) -> str:
     return ""
 
 
-def chosen(view: Fields, field: str) -> str:
-    """What was picked or typed in a modal's field (its block_id and action_id), "" for nothing."""
+def chosen_users(view: Fields, field: str, limit: int) -> list[str]:
+    """The people who were chosen in a modal's field, at most so many."""
+    return [slack_id(user_id) for user_id in (_element(view, field).get("selected_users") or [])[:limit]]
+
+
+def _element(view: Fields, field: str) -> Fields:
+    """What a modal's field holds, by its block_id and action_id, which are the same."""
     element = ((view.get("state") or {}).get("values") or {}).get(field) or {}
-    element = element.get(field) or {}
+    found: Fields = element.get(field) or {}
+    return found
+
+
+def chosen(view: Fields, field: str) -> str:
+    """What was picked or typed in a modal's field, "" for nothing."""
+    element = _element(view, field)
     option = element.get("selected_option") or {}
     return text(option.get("value") or element.get("selected_conversation") or element.get("value") or "")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
+from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import (
     REST,
@@ -23,7 +24,7 @@ from bot.core.outcomes import (
     RetryIn,
 )
 from bot.errors import LeaseLost
-from bot.storage import history, schema
+from bot.storage import grants, history, schema
 from bot.storage.database import now
 from bot.storage.requests import add_job, open_places, open_statuses
 from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_job, to_reload
@@ -132,7 +133,7 @@ def open_database(connection: Connection) -> float:
 
 def claim(
     connection: Connection, owner: str, slots: Mapping[tuple[JobKind, ...], int], lease: float
-) -> tuple[list[Claim], float | None]:
+) -> tuple[list[Claimed], float | None]:
     """Claim due jobs, at most as many of each group of kinds as it has free slots, for lease seconds.
 
     Returns them, the most important first, and in how many seconds the first job of these kinds was due before that:
@@ -147,14 +148,16 @@ def claim(
             values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "lease_ends": at + lease}
             claimed += [to_job(job) for job in connection.execute(_CLAIM, values)]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
+    found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
+    found |= _claims(connection, [job for job in claimed if job.reload_id], at)
     soonest = min(first_due.values(), default=REST)
-    return _claims(connection, claimed, at), None if soonest == REST else soonest - at
+    return [found[job.id] for job in claimed], None if soonest == REST else soonest - at
 
 
-def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[Claim]:
-    """The claimed jobs with all that it takes to run them. A reload whose notification begins can't be joined."""
+def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping[int, Claim]:
+    """The claimed jobs of reloads, by their IDs. A reload whose notification begins can't be joined."""
     if not claimed:
-        return []
+        return {}
     notifying = {job.reload_id for job in claimed if job.kind in (JobKind.NOTIFY, JobKind.DM)}
     if notifying:
         connection.execute(_BEGIN_NOTIFYING, {"ids": list(notifying)})
@@ -168,8 +171,8 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
     }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
     status_ts, waiting = _places_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_PLACE})
-    return [
-        Claim(
+    return {
+        job.id: Claim(
             job,
             last.get(job.id, found[job.reload_id]),
             people.get(job.reload_id, ()),
@@ -178,7 +181,7 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
             _stage(found[job.reload_id].state, waiting=(job.reload_id, job.place) in waiting),
         )
         for job in claimed
-    ]
+    }
 
 
 def _places_of(
@@ -349,14 +352,19 @@ def _finish(connection: Connection, job: Job) -> None:
 
 
 def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: Reschedule) -> None:
-    state, wait = _lock_reload(connection, job), outcome.wait
-    if outcome.stage is not None:
-        follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
-        if outcome.stage is not _stage(state, waiting=follow_up is not None):
-            wait = 0.0
+    wait = 0.0 if _has_changed(connection, job, outcome.stage) else outcome.wait
     ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
     _change(connection, owner, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
     _count_response(connection, outcome.response_url_of)
+
+
+def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
+    """Lock what a job is for, and return whether that has gone on since the job was claimed, at this stage."""
+    if job.access_id:
+        return not grants.lock(connection, job.access_id)
+    state = _lock_reload(connection, job)
+    follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
+    return stage not in (None, _stage(state, waiting=follow_up is not None))
 
 
 def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | Postpone) -> None:

@@ -182,7 +182,7 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
 def _start(connection: Connection, request: Request) -> Requested:
     """A new reload, its first subscriber, the call of ModelsLab that is due at once, and a line of the audit."""
     at = now(connection)
-    reload = Reload(new_reload_id(), request.model_id, State.REQUESTED, at)
+    reload = Reload(new_id(), request.model_id, State.REQUESTED, at)
     row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
@@ -277,8 +277,8 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
     return to_subscriber(connection.execute(_SUBSCRIBE, row).one())
 
 
-def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float, **columns: object) -> None:
-    """Add a job; columns are those that this kind needs besides."""
+def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
+    """Add a job; columns are those that this kind needs besides. reload_id is None for a request for access."""
     row = {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **columns}
     connection.execute(insert(jobs), row)
 
@@ -321,7 +321,7 @@ def _add_audit(connection: Connection, request: Request, reload: Reload, at: flo
     connection.execute(insert(audit), row)
 
 
-def new_reload_id() -> str:
+def new_id() -> str:
     """A short ID, as in every log line: 30⁶ of them, and the primary key lets none be given twice."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
 

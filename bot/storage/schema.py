@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import IN_FLIGHT, Job, JobKind, Reload, State, Subscriber
 from bot.errors import CannotStart, Failure
 
@@ -38,9 +39,9 @@ metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _reload_id() -> Column[str]:
+def _reload_id(*, nullable: bool = False) -> Column[str]:
     reference = ForeignKey("reload_model_reloads.id", ondelete="CASCADE")
-    return Column("reload_id", Text, reference, nullable=False, index=True)
+    return Column("reload_id", Text, reference, nullable=nullable, index=True)
 
 
 version = Table("reload_model_schema", metadata, Column("version", Integer, nullable=False))
@@ -92,17 +93,50 @@ subscribers = Table(
 )
 Index("reload_model_requests_of_person", subscribers.c.user_id, subscribers.c.requested_at)
 
+grants = Table(
+    "reload_model_grants",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Double, nullable=False),
+)
+"""Who can reload models because an admin said so: see bot.storage.grants."""
+
+access_requests = Table(
+    "reload_model_access_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False, index=True),
+    Column("channel_id", Text, nullable=False),  # where a model was wanted, "" if that isn't known
+    Column("model_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_at", Double, nullable=False, index=True),
+    Column("expires_at", Double, nullable=False),
+    Column("decided_by", Text, nullable=False, default=""),
+    Column("decided_at", Double, nullable=False, default=0.0),
+)
+is_open = access_requests.c.state == literal(RequestState.OPEN.value, literal_execute=True)
+"""A person has one request at a time."""
+Index(
+    "reload_model_one_open_request",
+    access_requests.c.user_id,
+    unique=True,
+    sqlite_where=is_open,
+    postgresql_where=is_open,
+)
+
 jobs = Table(
     "reload_model_jobs",
     metadata,
     Column("id", _Id, primary_key=True),
-    _reload_id(),
+    _reload_id(nullable=True),  # or else there is an access_id
+    Column("access_id", Text, ForeignKey("reload_model_access_requests.id", ondelete="CASCADE"), index=True),
     Column("kind", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("channel_id", Text, nullable=False, default=""),
     Column("thread_ts", Text, nullable=False, default=""),
     Column("subscriber_id", _Id),  # who a DM is for
-    Column("user_id", Text, nullable=False, default=""),  # who a reminder is for
+    Column("user_id", Text, nullable=False, default=""),  # who a reminder is for, or the admin who is asked
     Column("model_id", Text, nullable=False, default=""),  # the model that a reminder is about
     Column("status_ts", Text, nullable=False, default=""),
     # When the job can be claimed: while it is claimed, the end of its lease; infinite while it rests.
@@ -200,7 +234,7 @@ def to_job(row: Row[*tuple[object, ...]]) -> Job:
     """A row of jobs that was claimed."""
     return Job(
         id=row.id,
-        reload_id=row.reload_id,
+        reload_id=row.reload_id or "",
         kind=JobKind(row.kind),
         channel_id=row.channel_id,
         subscriber_id=row.subscriber_id,
@@ -211,6 +245,26 @@ def to_job(row: Row[*tuple[object, ...]]) -> Job:
         crashes=row.crashes,
         status_ts=row.status_ts,
         thread_ts=row.thread_ts,
+        access_id=row.access_id or "",
+    )
+
+
+def to_grant(row: Row[*tuple[object, ...]]) -> Grant:
+    """A row of grants."""
+    return Grant(row.user_id, row.granted_by, row.granted_at)
+
+
+def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
+    """A row of access_requests."""
+    return AccessRequest(
+        id=row.id,
+        user_id=row.user_id,
+        channel_id=row.channel_id,
+        model_id=row.model_id,
+        state=RequestState(row.state),
+        expires_at=row.expires_at,
+        decided_by=row.decided_by,
+        decided_at=row.decided_at,
     )
 
 

@@ -25,12 +25,19 @@ class Action(StrEnum):
     REMIND = "remind"
     STOP_REMINDING = "stop_reminding"
     PICK = "pick"
+    ASK_ACCESS = "ask_access"
+    ALLOW = "allow"
+    DENY = "deny"
+    REVOKE = "revoke"
+    ADD_PEOPLE = "add_people"
+    REVOKE_PEOPLE = "revoke_people"
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
     """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
+    For ASK_ACCESS it is either, or nothing; for ALLOW and DENY the ID of a request for access, for REVOKE a person's.
     place is NOWHERE for a button that needs none. spoken is what a screen reader reads instead of the label.
     """
 
@@ -67,7 +74,8 @@ def action_ids(action: Action) -> re.Pattern[str]:
 
 
 _VALUE = re.compile(rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({MODEL_ID.pattern})?", re.ASCII)
-_WITHOUT_CHANNEL = (Action.STOP_REMINDING, Action.PICK)
+_WITH_CHANNEL = (Action.JOIN, Action.AGAIN, Action.REMIND)
+_WITHOUT_ID = (Action.PICK, Action.ASK_ACCESS, Action.ADD_PEOPLE, Action.REVOKE_PEOPLE)
 
 
 def pressed(action_id: str, value: str) -> Button | None:
@@ -77,5 +85,5 @@ def pressed(action_id: str, value: str) -> Button | None:
     if action is None or found is None:
         return None
     place, of = Place(found[1] or "", found[2] or ""), found[3] or ""
-    complete = (place.channel_id or action in _WITHOUT_CHANNEL) and (of or action is Action.PICK)
+    complete = (place.channel_id or action not in _WITH_CHANNEL) and (of or action in _WITHOUT_ID)
     return Button("", action, of, place) if complete else None

@@ -81,15 +81,16 @@ class Line:
         return [*shown, row(self.buttons)] if self.buttons else shown
 
 
-def help_text(command: str = COMMAND) -> str:
+def help_text(command: str = COMMAND, *, admin: bool = False) -> str:
     """The answer to the slash command's help."""
+    for_admins = f"\n• `{command} access` shows who can reload models, and adds and removes people" if admin else ""
     return f"""\
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model, and where to post updates
 • `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
-• `{command} "status"`, in quotes, reloads a model that is called `status`"""
+• `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
 
 
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.core.command import MAX_ID, MAX_MODELS, Slip
+from bot.core.grants import RequestState
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
 from bot.settings import COMMAND
@@ -46,6 +47,24 @@ def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, al
     return " ".join(said)
 
 
+def _not_allowed(_command: str, user_id: str, **more: object) -> str:
+    """asked is how the person's request for access stands, where admins can be asked: None if they haven't asked."""
+    refused = "You don't have permission to reload models."
+    if "asked" not in more:
+        return f"{refused} Ask the bot's operator to add your Slack ID, {code(user_id)}, to `ALLOWED_USERS`."
+    match more["asked"]:
+        case None:
+            return f"{refused} An admin can give it to you."
+        case RequestState.DENIED:
+            return f"{refused} An admin denied your request. You can ask again the next day."
+        case _:
+            return f"{refused} You've asked for it, and will get a direct message when an admin decides."
+
+
+def _already_decided(_command: str, decided_by: str) -> str:
+    return f"<@{decided_by}> has already decided this." if decided_by else "This request has expired."
+
+
 def _group_unread(_command: str, groups: Sequence[str]) -> str:
     shown = either([code(group) for group in groups[:_GROUPS_SHOWN]])
     return (
@@ -73,10 +92,10 @@ def either(words: Sequence[str], joint: str = "or") -> str:
 
 REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
-    Refusal.NOT_ALLOWED: lambda _command, user_id: (
-        "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, "
-        f"{code(user_id)}, to `ALLOWED_USERS`."
-    ),
+    Refusal.NOT_ALLOWED: _not_allowed,
+    Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
+    Refusal.NOT_GRANTED: lambda _command: "There is no access to revoke: an admin has done it already.",
+    Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
     Refusal.WRONG_CHANNEL: _wrong_channel,

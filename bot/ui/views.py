@@ -20,6 +20,7 @@ from slack_sdk.models.views import View
 from bot.core.command import MAX_ID, SHORTCUT
 from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, State, Viewer
 from bot.ui import lists, messages
+from bot.ui.access import TITLE, add_button
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button, row
 from bot.ui.messages import Line
@@ -116,13 +117,13 @@ def option(model_id: str) -> Option:
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
-def notice(text: str) -> View:
-    """A modal with nothing to submit: the answer to the picker, or a refusal. text is mrkdwn."""
-    return View(type="modal", title=plain(_TITLE), close=plain("Close"), blocks=sections(text))
+def notice(text: str, buttons: Sequence[Button] = (), title: str = _TITLE) -> View:
+    """A modal with nothing to submit: the answer to another one, or a refusal. text is mrkdwn."""
+    return View(type="modal", title=plain(title), close=plain("Close"), blocks=_noticed(text, buttons))
 
 
-def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
-    """The Home tab of somebody who can reload models."""
+def home(data: HomeData, reload_seconds: float, user_id: str, access: Sequence[Line] = ()) -> View:
+    """The Home tab of somebody who can reload models; access is the list of who can, for an admin."""
     viewer = Viewer(user_id)
     running = [block for entry in data.running for block in _running(entry, reload_seconds, viewer, data.now)]
     if data.count > len(data.running):
@@ -140,13 +141,23 @@ def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
             *_titled("Reloading now", running, "No reloads right now."),
             *_titled("Recent reloads", recent, "No reloads yet."),
             *_titled("My reminders", reminders, "No reminders set."),
+            *(_access(access) if access else []),
         ],
     )
 
 
-def home_notice(text: str) -> View:
+def home_notice(text: str, buttons: Sequence[Button] = ()) -> View:
     """The Home tab of somebody who can't reload models, or of everybody while the database is unavailable."""
-    return View(type="home", blocks=sections(text))
+    return View(type="home", blocks=_noticed(text, buttons))
+
+
+def _noticed(text: str, buttons: Sequence[Button]) -> Sequence[Block]:
+    return [*sections(text), *([row(buttons)] if buttons else [])]
+
+
+def _access(lines: Sequence[Line]) -> Sequence[Block]:
+    """Who can reload models, and the button to add people."""
+    return [*_titled(TITLE, [block for line in lines for block in line.blocks], ""), row([add_button()])]
 
 
 def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:

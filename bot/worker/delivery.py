@@ -76,11 +76,19 @@ class Delivery:
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""
+        await self.post(await self.open_dm(user_id), message)
+
+    async def open_dm(self, user_id: str) -> str:
+        """The channel of direct messages to a person. Raises SlackPermanentError, SlackRetryableError."""
         opened = await self._slack.call("conversations.open", users=user_id)
         channel = opened.get("channel")
         if not isinstance(channel, dict) or not isinstance(channel.get("id"), str):
             raise SlackRetryableError("no_channel_opened")
-        await self._post(channel["id"], message, {})
+        return str(channel["id"])
+
+    async def post(self, channel_id: str, message: Message) -> str:
+        """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError."""
+        return await self._post(channel_id, message, {})
 
     def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
         """The fields that put a message into a thread, if it belongs there."""

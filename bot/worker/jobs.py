@@ -13,6 +13,7 @@ import structlog
 
 from bot.core import retry
 from bot.core.command import MODEL_ID
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import (
     LATE,
     LATE_AFTER_START,
@@ -30,6 +31,7 @@ from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
+from bot.worker import access
 from bot.worker.delivery import Delivery
 
 SIMILAR_LIMIT = 3
@@ -68,22 +70,31 @@ class Jobs:
         self.started_at = 0.0
         """When the worker started, by the database's clock."""
 
-    async def run(self, claim: Claim) -> Outcome:
-        """Run a job. Raises ModelsLabError, SlackError."""
+    async def run(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
+        """Run a job, or several follow-ups that are one message. Raises ModelsLabError, SlackError."""
+        if batch[0].job.kind is JobKind.NOTIFY:
+            return await self._notify([claim for claim in batch if isinstance(claim, Claim)])
+        return [await self._run(claim) for claim in batch]
+
+    async def _run(self, claim: Claimed) -> Outcome:
+        if isinstance(claim, AccessClaim):
+            return await access.run(claim, self._delivery)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._call(claim)
             case JobKind.STATUS:
                 return await self._status(claim)
-            case JobKind.NOTIFY:
-                return (await self.notify([claim]))[0]
             case JobKind.DM:
                 return await self._dm(claim)
-            case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
+            case _:
                 return await self._reminder(claim)
 
-    async def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
+    async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
+        if isinstance(claim, AccessClaim):
+            level = logging.INFO if claim.job.status_ts else logging.ERROR
+            log.log(level, "access_not_told", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
+            return Done()
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)
@@ -195,7 +206,7 @@ class Jobs:
 
     # Notifications
 
-    async def notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
+    async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
         """Tell everyone who asked in a place how it ended; those whom this does not reach get a DM.
 
         Several claims are follow-ups in one place, to the same people: one message. Raises SlackError.

@@ -14,6 +14,7 @@ import structlog
 from bot.core import retry
 from bot.core.background import BackgroundTasks
 from bot.core.command import MAX_MODELS
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
 from bot.core.outcomes import Outcome, Postpone, RetryIn
 from bot.core.timing import Timing
@@ -26,12 +27,18 @@ from bot.errors import (
     SlackRetryableError,
 )
 from bot.ops import metrics
-from bot.storage import history, jobs
+from bot.storage import grants, history, jobs
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs, describe
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
-NOTIFICATIONS: tuple[JobKind, ...] = (JobKind.NOTIFY, JobKind.DM, JobKind.REMINDER)
+NOTIFICATIONS: tuple[JobKind, ...] = (
+    JobKind.NOTIFY,
+    JobKind.DM,
+    JobKind.REMINDER,
+    JobKind.ACCESS_REQUEST,
+    JobKind.ACCESS_ANSWER,
+)
 STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
@@ -66,7 +73,7 @@ class Worker:
         self._history_days = history_days
         self._on_change = on_change
         self._timing = timing
-        self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        self._running: dict[asyncio.Task[None], Sequence[Claimed]] = {}
         self._background = BackgroundTasks()
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
@@ -153,7 +160,7 @@ class Worker:
         metrics.JOBS_RUNNING.labels(batch[0].job.kind).dec(len(batch))
         self.wake()
 
-    async def _run(self, batch: Sequence[Claim]) -> None:
+    async def _run(self, batch: Sequence[Claimed]) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
         outcomes: Sequence[Outcome] = ()
         try:
@@ -169,20 +176,20 @@ class Worker:
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
 
-    async def _outcomes(self, batch: Sequence[Claim]) -> Sequence[Outcome]:
+    async def _outcomes(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
         """What came of each job: what it returned, or what its error means for it."""
         first = batch[0]
         _bind_to_log(first)
         if first.job.crashes >= retry.MAX_CRASHES:
             return [await self._jobs.give_up(first)]
         try:
-            return await self._jobs.notify(batch) if len(batch) > 1 else [await self._jobs.run(first)]
+            return await self._jobs.run(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
             outcomes = [await self._after(claim, error) for claim in batch]
             wait = max([outcome.wait for outcome in outcomes if isinstance(outcome, RetryIn)], default=0.0)
             return [replace(one, wait=wait) if isinstance(one, RetryIn) else one for one in outcomes]
 
-    async def _after(self, claim: Claim, error: Exception) -> Outcome:
+    async def _after(self, claim: Claimed, error: Exception) -> Outcome:
         """What an error means for its job: another try, or the end."""
         _bind_to_log(claim)
         if isinstance(error, ModelsLabPermanentError | SlackPermanentError):
@@ -201,11 +208,13 @@ class Worker:
         unknown = claim.job.kind is JobKind.CALL
         return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
 
-    def _report_in(self, claim: Claim) -> float:
+    def _report_in(self, claim: Claimed) -> float:
         """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
+        if isinstance(claim, AccessClaim):
+            return 0.0
         return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
-    async def _record(self, batch: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
+    async def _record(self, batch: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, however long the database is unavailable."""
         uncertain, lost = False, list[Job]()
         results = [(claim.job, outcome) for claim, outcome in zip(batch, outcomes, strict=True)]
@@ -236,22 +245,24 @@ class Worker:
         """Delete what ended long ago."""
         while True:
             with suppress(DatabaseUnavailable):
+                requests = await self._database.run(grants.prune, self._history_days)
                 reloads, lines = await self._database.run(history.prune, self._history_days)
-                if reloads or lines:
-                    log.info("history_pruned", reloads=reloads, audit=lines)
+                if reloads or lines or requests:
+                    log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
                     continue
             await asyncio.sleep(self._timing.prune)
 
 
-def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
+def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
     """Put the follow-ups together that the same people wait for in one place: they are one message.
 
     A job that has crashed runs alone, so that no other one suffers from it.
     """
-    together: dict[object, list[Claim]] = {}
+    together: dict[object, list[Claimed]] = {}
     for claim in claims:
         key: object = claim.job.id
-        if claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None and not claim.job.crashes:
+        follow_up = isinstance(claim, Claim) and claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None
+        if isinstance(claim, Claim) and follow_up and not claim.job.crashes:
             key = claim.job.place, frozenset(one.user_id for one in claim.recipients)
         together.setdefault(key, []).append(claim)
     return [
@@ -259,8 +270,10 @@ def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
     ]
 
 
-def _bind_to_log(claim: Claim) -> None:
+def _bind_to_log(claim: Claimed) -> None:
     """Name a job in every log line of the task, which has a context of its own, from now on."""
-    structlog.contextvars.bind_contextvars(
-        reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
-    )
+    if isinstance(claim, AccessClaim):
+        about = {"access_request": claim.request.id}
+    else:
+        about = {"reload": claim.reload.id, "model": claim.reload.model_id, "channel": claim.job.channel_id}
+    structlog.contextvars.bind_contextvars(job=claim.job.kind.value, **about)

@@ -17,18 +17,29 @@ NO_GROUPS: Mapping[str, Collection[str]] = {}
 
 
 def allowlist(
-    users: set[str], channels: tuple[str, ...] = (), home: Home | None = HOME, groups: Members = NO_GROUPS.get
+    users: set[str],
+    channels: tuple[str, ...] = (),
+    home: Home | None = HOME,
+    groups: Members = NO_GROUPS.get,
+    admins: Collection[str] = (),
 ) -> Allowlist:
     """An allowlist at home in a workspace."""
-    made = Allowlist(users, channels, groups)
+    made = Allowlist(users, channels, groups, admins)
     made.home = home
     return made
+
+
+def check(made: Allowlist, person: Person) -> str:
+    """The rule that allows this person in their channel."""
+    rule = made.who(person)
+    made.check_channel(person.channel_id)
+    return rule
 
 
 def refused(made: Allowlist, person: Person) -> Refused:
     """How this person is refused."""
     with pytest.raises(Refused) as raised:
-        made.check(person)
+        check(made, person)
     return raised.value
 
 
@@ -39,7 +50,7 @@ def refusal(made: Allowlist, person: Person) -> Refusal:
 
 def test_whoever_is_named_may() -> None:
     """The rule that allows is returned, for the audit log."""
-    assert allowlist({"U0ADA", "W0BEN"}).check(BEN) == "W0BEN"
+    assert allowlist({"U0ADA", "W0BEN"}).who(BEN) == "W0BEN"
 
 
 def test_whoever_is_not_named_may_not_and_learns_their_id() -> None:
@@ -58,8 +69,8 @@ def test_nobody_may_until_named_exactly(users: set[str]) -> None:
 
 def test_everyone_of_the_workspace_may_where_the_star_stands() -> None:
     """A person who is named besides is allowed by name."""
-    assert allowlist({"*"}).check(ADA) == "*"
-    assert allowlist({"*", "U0ADA"}).check(ADA) == "U0ADA"
+    assert allowlist({"*"}).who(ADA) == "*"
+    assert allowlist({"*", "U0ADA"}).who(ADA) == "U0ADA"
 
 
 def test_people_of_other_workspaces_may_not() -> None:
@@ -73,9 +84,9 @@ def test_an_organisation_is_one_home() -> None:
     """On Enterprise Grid people ask from any workspace of the organisation."""
     grid = allowlist({"U0ADA"}, home=Home("T0HOME", "E0ORG"))
 
-    assert grid.check(replace(ADA, team_id="T0OTHER", enterprise_id="E0ORG")) == "U0ADA"
-    assert grid.check(ADA) == "U0ADA"
-    assert grid.check(replace(ADA, team_id="E0ORG")) == "U0ADA"
+    assert grid.who(replace(ADA, team_id="T0OTHER", enterprise_id="E0ORG")) == "U0ADA"
+    assert grid.who(ADA) == "U0ADA"
+    assert grid.who(replace(ADA, team_id="E0ORG")) == "U0ADA"
     assert refusal(grid, replace(ADA, team_id="T0OTHER", enterprise_id="E0AWAY")) is Refusal.OTHER_WORKSPACE
 
 
@@ -83,7 +94,7 @@ def test_an_app_of_a_whole_organisation_has_no_workspace() -> None:
     """Everybody of the organisation is at home."""
     org = allowlist({"*"}, home=Home("", "E0ORG"))
 
-    assert org.check(replace(ADA, team_id="T0ANY", enterprise_id="E0ORG")) == "*"
+    assert org.who(replace(ADA, team_id="T0ANY", enterprise_id="E0ORG")) == "*"
     assert refusal(org, replace(ADA, team_id="T0ANY")) is Refusal.OTHER_WORKSPACE
     assert refusal(org, replace(ADA, team_id="")) is Refusal.OTHER_WORKSPACE
 
@@ -92,7 +103,7 @@ def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> Non
     """Their payload may name another team of the organisation. The list decides all the same."""
     made, elsewhere = allowlist({"U0ADA"}), replace(ADA, team_id="T0SISTER")
 
-    assert made.check(elsewhere, known=True) == "U0ADA"
+    assert made.who(elsewhere, known=True) == "U0ADA"
     with pytest.raises(Refused) as stranger:
         made.who(elsewhere, known=False)
     assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
@@ -114,7 +125,7 @@ def test_a_channel_may_be_asked_for() -> None:
 
     assert (found.reason, found.rule) == (Refusal.WRONG_CHANNEL, "ALLOWED_CHANNELS")
     assert found.data == {"channels": ("C0OPS", "C0LAB")}
-    assert made.check(replace(ADA, channel_id="C0LAB")) == "U0ADA"
+    assert check(made, replace(ADA, channel_id="C0LAB")) == "U0ADA"
 
 
 def test_where_the_command_works_is_told_only_to_those_who_may() -> None:
@@ -162,7 +173,7 @@ def test_whoever_is_in_a_group_may_by_the_group() -> None:
     """A person who is named besides may by name, and one of two groups does."""
     made = allowlist({"S0CREW", "S0TEAM", "W0BEN"}, groups={"S0CREW": {"W0BEN"}, "S0TEAM": {"U0ADA"}}.get)
 
-    assert made.check(ADA) == "S0TEAM"
+    assert made.who(ADA) == "S0TEAM"
     assert made.who(BEN) == "W0BEN"
 
 
@@ -185,8 +196,8 @@ def test_a_group_that_was_not_read_lets_nobody_in_and_is_named() -> None:
 
     assert (found.reason, found.rule) == (Refusal.GROUP_UNREAD, "S0CREW")
     assert found.data == {"groups": ["S0CREW"]}
-    assert made.check(BEN) == "W0BEN"
-    assert made.check(replace(ADA, user_id="U0CEM")) == "S0TEAM"
+    assert made.who(BEN) == "W0BEN"
+    assert made.who(replace(ADA, user_id="U0CEM")) == "S0TEAM"
 
 
 def test_without_anybody_to_tell_a_group_is_not_read() -> None:
@@ -202,3 +213,32 @@ def test_the_id_of_a_group_is_no_persons() -> None:
     made = allowlist({"S0CREW"}, groups={"S0CREW": {"U0CEM"}}.get)
 
     assert refusal(made, replace(ADA, user_id="S0CREW")) is Refusal.NOT_ALLOWED
+
+
+def test_an_admin_may_without_being_on_the_list() -> None:
+    """By the setting that names them, unless the list names them, too."""
+    assert allowlist(set(), admins={"U0ADA"}).who(ADA) == "ADMIN_USERS"
+    assert allowlist({"U0ADA"}, admins={"U0ADA"}).who(ADA) == "U0ADA"
+
+
+def test_only_an_admin_can_give_access() -> None:
+    """Neither the star nor a place on the list makes one, and an admin's ID in another workspace doesn't."""
+    made = allowlist({"*", "W0BEN"}, admins={"U0ADA"})
+
+    assert made.check_admin(ADA) == "ADMIN_USERS"
+    for person, reason in ((BEN, Refusal.NOT_ADMIN), (replace(ADA, team_id="T0AWAY"), Refusal.OTHER_WORKSPACE)):
+        with pytest.raises(Refused) as raised:
+            made.check_admin(person)
+        assert raised.value.reason is reason
+
+
+def test_the_settings_rules_are_listed_for_an_admin() -> None:
+    """With how many members a group has, where Slack has said so."""
+    made = allowlist({"U0ADA", "S0CREW", "S0LATE"}, groups={"S0CREW": {"W0BEN"}}.get, admins={"U0CEM"})
+
+    assert made.group_sizes() == {"S0CREW": 1, "S0LATE": None}
+    assert made.rules(["U0ADA", "W0BEN", "U0CEM", "U0EVE"]) == {
+        "U0ADA": "U0ADA",
+        "W0BEN": "S0CREW",
+        "U0CEM": "ADMIN_USERS",
+    }

@@ -142,6 +142,20 @@ async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
     assert await typed.type("4") == ["There is no [4] now. Try: /reload-model sdxl"]
 
 
+async def test_people_are_chosen_by_their_names(slack: SandboxSlack, typed: Terminal) -> None:
+    """As many as there are; Slack gets their IDs."""
+    select = {"type": "multi_users_select", "action_id": "who"}
+    block = {"type": "input", "label": plain_text("Who"), "element": select}
+    slack.open_modal(slack.new_trigger("U0ADA", ""), {**FORM, "blocks": [block]})
+
+    assert "".join(typed.written).endswith(
+        "         [1] Who: -\n         [2] Go\n         1 eve fills in [1]; 2 alone presses [2].\n"
+    )
+    assert (await typed.type("1"))[1:] == ["What goes into [1]? Try: 1 eve"]
+    assert "         [1] Who: ada, ben" in await typed.type("1 Ada, ben")
+    assert (await typed.type("1 nobody"))[1:] == ["There is nobody called nobody here. Try ada or ben."]
+
+
 async def test_a_bot_that_does_not_answer_is_to_blame(slack: SandboxSlack) -> None:
     """Slack's error shows, whatever somebody did."""
     silent = Terminal(slack)

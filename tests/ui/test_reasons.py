@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bot.core.access import Allowlist, Home, Person
 from bot.core.command import Slip, parse
+from bot.core.grants import RequestState
 from bot.errors import Failure, Refusal, Refused
 from bot.ui.reasons import FAILURES, REFUSALS, SLIPS, either, sentence
 
@@ -19,6 +20,7 @@ REFUSED = {
         Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SPACE, meant=None, alone=False
     ),
     Refusal.NOT_ALLOWED: Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
+    Refusal.ALREADY_DECIDED: Refused(Refusal.ALREADY_DECIDED, decided_by="U0ADA"),
     Refusal.GROUP_UNREAD: Refused(Refusal.GROUP_UNREAD, groups=[f"S0{number}" for number in range(9)]),
     Refusal.OTHER_WORKSPACE: Refused(Refusal.OTHER_WORKSPACE, interaction=True),
     Refusal.WRONG_CHANNEL: Refused(Refusal.WRONG_CHANNEL, channels=["C0MODELS", "<!channel>"]),
@@ -101,12 +103,32 @@ def test_a_person_who_is_not_allowed_learns_their_id_and_the_setting() -> None:
     allowlist = Allowlist({"U0BEN"}, ())
     allowlist.home = Home("T0HOME")
     with pytest.raises(Refused) as refused:
-        allowlist.check(ADA)
+        allowlist.who(ADA)
 
     assert sentence(refused.value) == (
         "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, `U0ADA`, to "
         "`ALLOWED_USERS`."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        (None, "An admin can give it to you."),
+        (RequestState.OPEN, "You've asked for it, and will get a direct message when an admin decides."),
+        (RequestState.DENIED, "An admin denied your request. You can ask again the next day."),
+    ],
+)
+def test_where_there_are_admins_a_person_learns_how_their_request_stands(asked: RequestState | None, what: str) -> None:
+    """Instead of their ID, which an admin doesn't need."""
+    refused = Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=asked)
+
+    assert sentence(refused) == f"You don't have permission to reload models. {what}"
+
+
+def test_a_request_that_nobody_decided_has_expired() -> None:
+    """Or was deleted since."""
+    assert sentence(Refused(Refusal.ALREADY_DECIDED, decided_by="")) == "This request has expired."
 
 
 def test_long_lists_are_cut() -> None:

@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import chain
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.core.access import Home
+from bot.core.access import ADMINS, Home
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, PERSON, Settings
@@ -24,7 +25,7 @@ from bot.slack.user_groups import GONE, METHOD, members_in
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
 APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
-PEOPLE, CHANNELS = "ALLOWED_USERS", "ALLOWED_CHANNELS"
+PEOPLE, CHANNELS, ADMIN_CHANNEL = "ALLOWED_USERS", "ALLOWED_CHANNELS", "ADMIN_CHANNEL"
 
 ANSWER_SECONDS = 5.0
 """For one answer, including the wait for its turn. Of those that follow each other there are three."""
@@ -34,10 +35,10 @@ _APP_PAGE = "on your app's page, OAuth & Permissions"
 
 # What Slack says about an ID, and the fix. A private channel that the bot isn't in looks like none.
 _NOT_FOUND = {
-    "user_not_found": ("there is no such person", f"fix it in {PEOPLE}"),
-    "user_not_visible": ("there is no such person in this workspace", f"fix it in {PEOPLE}"),
-    "plan_upgrade_required": ("this workspace's plan has no user groups", f"list people in {PEOPLE} instead"),
-    "channel_not_found": ("the bot sees no such channel", f"fix it in {CHANNELS}, or /invite the bot if it is private"),
+    "user_not_found": ("there is no such person", "fix it in {name}"),
+    "user_not_visible": ("there is no such person in this workspace", "fix it in {name}"),
+    "plan_upgrade_required": ("this workspace's plan has no user groups", "list people in {name} instead"),
+    "channel_not_found": ("the bot sees no such channel", "fix it in {name}, or /invite the bot if it is private"),
 }
 
 
@@ -56,7 +57,9 @@ class SlackChecks:
     async def bot(self) -> Sequence[CheckResult]:
         """The bot's token, and everything that can be found out with it."""
         people = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
+        admins = sorted(filter(PERSON.fullmatch, self._settings.admin_users))
         channels = list(filter(CHANNEL.fullmatch, self._settings.allowed_channels))
+        admin_channels = list(filter(CHANNEL.fullmatch, [self._settings.admin_channel]))
         signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
             answer = await translated(signing_in)
@@ -67,16 +70,18 @@ class SlackChecks:
         scopes = None if named is None else re.findall(r"[^,\s]+", named)
         home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
 
-        async def person(user_id: str) -> CheckResult:
-            return _person(user_id, await self._slack.read("users.info", user=user_id), home)
+        async def person(name: str, user_id: str) -> CheckResult:
+            return _person(name, user_id, await self._slack.read("users.info", user=user_id), home)
 
-        async def channel(channel_id: str) -> CheckResult:
-            return _channel(channel_id, await self._slack.read("conversations.info", channel=channel_id))
+        async def channel(name: str, channel_id: str) -> CheckResult:
+            return _channel(name, channel_id, await self._slack.read("conversations.info", channel=channel_id))
 
         found = await asyncio.gather(
-            _look_up(PEOPLE, people, person, "users:read", scopes),
+            _look_up(PEOPLE, people, partial(person, PEOPLE), "users:read", scopes),
+            _look_up(ADMINS, admins, partial(person, ADMINS), "users:read", scopes),
             self.groups(),
-            _look_up(CHANNELS, channels, channel, "channels:read", scopes),
+            _look_up(CHANNELS, channels, partial(channel, CHANNELS), "channels:read", scopes),
+            _look_up(ADMIN_CHANNEL, admin_channels, partial(channel, ADMIN_CHANNEL), "channels:read", scopes),
         )
         where = f"{answer.get('team')} ({home.team_id or home.enterprise_id})"
         return [
@@ -184,7 +189,8 @@ async def _look_up(
             return await look_up(id_)
         except SlackError as error:
             if error.code in _NOT_FOUND:
-                return problem(f"{name} {id_}", *_NOT_FOUND[error.code])
+                text, fix = _NOT_FOUND[error.code]
+                return problem(f"{name} {id_}", text, fix.format(name=name))
             return unknown(f"{name} {id_}", f"not checked ({error.code})")
 
     if ids and scope and scopes is not None and scope not in scopes:
@@ -209,7 +215,7 @@ def _clock(date: str) -> CheckResult:
         return unknown(CLOCK, "unknown")
 
 
-def _person(user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
+def _person(setting: str, user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
     """https://docs.slack.dev/reference/objects/user-object."""
     user = _object(answer, "user")
     team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
@@ -219,19 +225,19 @@ def _person(user_id: str, answer: Mapping[str, object], home: Home) -> CheckResu
         "is a bot, and bots can't use commands": user.get("is_bot") is True,
         "belongs to another workspace": not ours,
     }
-    about, name = f"{PEOPLE} {user_id}", user.get("name") or "no name"
+    about, name = f"{setting} {user_id}", user.get("name") or "no name"
     for text, applies in faults.items():
         if applies:
-            return problem(about, f"{name} {text}", f"remove it from {PEOPLE}")
+            return problem(about, f"{name} {text}", f"remove it from {setting}")
     return ok(about, f"{name}, active")
 
 
-def _channel(channel_id: str, answer: Mapping[str, object]) -> CheckResult:
+def _channel(setting: str, channel_id: str, answer: Mapping[str, object]) -> CheckResult:
     """https://docs.slack.dev/reference/objects/conversation-object."""
     channel = _object(answer, "channel")
-    about, name = f"{CHANNELS} {channel_id}", f"#{channel.get('name') or channel_id}"
+    about, name = f"{setting} {channel_id}", f"#{channel.get('name') or channel_id}"
     if channel.get("is_archived") is True:
-        return problem(about, f"{name} is archived", f"remove it from {CHANNELS}, or unarchive the channel")
+        return problem(about, f"{name} is archived", f"remove it from {setting}, or unarchive the channel")
     return ok(about, f"{name}, active")
 
 

@@ -20,8 +20,9 @@ from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.client import BoundedResponse
 from bot.slack.server import WebServer
-from bot.storage import schema
+from bot.storage import grants, schema
 from bot.storage.database import Database
+from bot.storage.history import Note
 from tests.answers import Answer, Hang, Json, RateLimited, Raw
 from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
 
@@ -520,6 +521,11 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
         ({"ALLOWED_USERS": "ada"}, 1, f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}"),
         ({"ALLOWED_CHANNEL": MODELS}, 1, "✗ ALLOWED_CHANNEL: isn't a setting → did you mean ALLOWED_CHANNELS?"),
         (
+            {"ALLOWED_USERS": CREW, "ADMIN_USERS": ADA, "DATABASE_URL": "no"},
+            0,
+            f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), by ADMIN_USERS",
+        ),
+        (
             {"ALLOWED_USERS": f"{CREW} {ADA}", "ALLOWED_CHANNELS": ""},
             0,
             f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {ADA}",
@@ -561,6 +567,36 @@ async def test_whether_a_person_is_allowed_by_a_user_group(
 
     assert (report.code, report.lines) == (code, lines)
     assert {call.method for call in setup.slack.calls} == {GROUPS_LIST}
+
+
+async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
+    """The access that admins gave is in the database."""
+    setup.env |= {"ALLOWED_USERS": "", "ADMIN_USERS": BEN, "ALLOWED_CHANNELS": ""}
+    (line,) = (await setup.run(who=ADA)).lines
+    assert line.startswith(f"– {ADA}: depends on the access that admins gave. DATABASE_URL: there is no file")
+    database = await setup.hold_database()
+    (line,) = (await setup.run(who=ADA)).lines
+    fix = f"add {ADA} to ALLOWED_USERS, or have an admin give them access in Slack"
+    assert line == f"✗ {ADA}: can't reload models: not in ALLOWED_USERS → {fix}"
+
+    await database.run(grants.add_people, Note(BEN, "T0HOME", "", "", "access_granted", "ADMIN_USERS"), [ADA])
+    report = await setup.run(who=ADA)
+    await database.stop()
+
+    assert report.lines == [f"✓ {ADA}: can reload models in any channel, by a grant of {BEN} on 1970-01-01"]
+    setup.env["DATABASE_URL"] = "no"
+    assert [line.split(":")[0] for line in (await setup.run(who=ADA)).lines] == ["✗ DATABASE_URL"]
+
+
+async def test_admins_and_their_channel_are_looked_up(setup: Setup) -> None:
+    """As other people and channels are."""
+    setup.env |= {"ADMIN_USERS": "U0GONE", "ADMIN_CHANNEL": "C0GONE"}
+    report = await setup.run()
+
+    assert report.line("ADMIN_USERS U0GONE").endswith("there is no such person → fix it in ADMIN_USERS")
+    assert report.line("ADMIN_CHANNEL C0GONE").endswith(
+        "→ fix it in ADMIN_CHANNEL, or /invite the bot if it is private"
+    )
 
 
 async def test_a_group_needs_a_token_to_read(setup: Setup) -> None:
