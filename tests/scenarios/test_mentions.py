@@ -187,9 +187,10 @@ async def test_where_channels_are_limited_mentions_are_too(bot: House) -> None:
     assert bot.reloads == []
 
 
-async def test_a_direct_message_is_like_a_mention(bot: House) -> None:
+@pytest.mark.parametrize("text", ["sdxl", "<@U0BOT> sdxl"])
+async def test_a_direct_message_is_like_a_mention(bot: House, text: str) -> None:
     """Everything is said there."""
-    await bot.slack.write("sdxl", user=ADA)
+    await bot.slack.write(text, user=ADA)
     await bot.wait_done()
     texts = [m.text for m in bot.slack.messages if m.channel == bot.slack.dm(ADA)]
 
