@@ -64,11 +64,11 @@ class Display:
 
     def _show_message(self, message: Message) -> None:
         """Show a new message below the rest, and an edited one in its place where that is still on the screen."""
-        speaker = "reload-model:"
+        speaker, thread = "reload-model:", "reply" if message.broadcast else "in thread"
         if message.user:
-            speaker = self._only(message.user)
+            speaker = self._only(message.user, f", {thread}" if message.thread_ts else "")
         elif message.thread_ts:
-            speaker = "reload-model (reply):" if message.broadcast else "reload-model (in thread):"
+            speaker = f"reload-model ({thread}):"
         key, where = (message.channel, message.ts), place(message.channel, self._slack)
         text = self._text(key, message, rows(message.blocks) or [Row(message.text)])
         if not message.edits:
@@ -104,8 +104,8 @@ class Display:
         self.active_at = time.monotonic()
         self._screen.draw(where, speaker, text, key)
 
-    def _only(self, user: str) -> str:
-        return f"(only {self._slack.users.get(user, user)} sees)"
+    def _only(self, user: str, how: str = "") -> str:
+        return f"(only {self._slack.users.get(user, user)} sees{how})"
 
     def _text(self, surface: Hashable, source: Message | View, shown: Sequence[Row]) -> str:
         """Write rows as lines, with a number for what can be pressed or filled in."""

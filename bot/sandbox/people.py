@@ -107,10 +107,10 @@ class People(Delivery):
 
     def _written(self, type_: str, text: str, user: str, channel: str, thread_ts: str) -> JsonObject:
         ts = self.new_ts()
+        self.threads[channel] = thread_ts or ts
         event = {"type": type_, "user": user, "text": text, "ts": ts, "channel": channel, "event_ts": ts}
-        return (
-            event | {"team": self.user_teams.get(user, self.team_id)} | ({"thread_ts": thread_ts} if thread_ts else {})
-        )
+        event |= {"team": self.user_teams.get(user, self.team_id)}
+        return event | ({"thread_ts": thread_ts} if thread_ts else {})
 
     async def suggest(self, modal: Modal, query: str, *, user: str, **overrides: object) -> list[Option]:
         """Type into the typeahead of a modal, and return what it offers. Raises ApiError for what Slack won't show."""

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from html import escape
 
 from bot.sandbox.display import Choice, Display, listed
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -13,6 +14,7 @@ from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.wire import ApiError
 
 COMMAND = "/reload-model"
+MENTION = "@reload-model"
 SHORTCUT = "reload_model"
 EXAMPLE = f"{COMMAND} sdxl"
 
@@ -111,6 +113,8 @@ class Session:
             choice = self._choice(int(number), rest)
             self._say(f"[{number}] {choice.label}{': ' if rest else ''}{rest}")
             return await choice.act(user, rest)
+        if word.lower() in (MENTION, "reply", "dm"):
+            return await self._write(word.lower(), rest, user, channel)
         if word.lower() == "home":
             self._say("opens the Home tab")
             return await self._display.open_home(user)
@@ -119,17 +123,36 @@ class Session:
             return await self._slack.shortcut(SHORTCUT, user=user, channel=channel)
         raise LookupError(self._hint(word, rest))
 
-    def _say(self, what: str) -> None:
-        self._screen.draw(f"#{self.where}", f"{self.who}:", what.rstrip())
+    async def _write(self, word: str, rest: str, user: str, channel: str) -> Ack:
+        """Write to the bot: a mention in the channel, or in the thread of the last message there, or a direct message.
+
+        https://docs.slack.dev/messaging/formatting-message-text#escaping
+        """
+        if word == "dm":
+            if not rest:
+                raise LookupError(f"What does {self.who} write? Try: dm sdxl")
+            self._screen.draw("DM", f"{self.who}:", rest)
+            return await self._slack.write(escape(rest, quote=False), user=user)
+        replies, thread_ts = word == "reply", ""
+        mention, _, text = (rest if replies else f"{word} {rest}").partition(" ")
+        if mention.lower() != MENTION:
+            raise LookupError(f"A reply has to mention the bot. Try: reply {MENTION} sdxl")
+        if replies and not (thread_ts := self._slack.threads.get(channel, "")):
+            raise LookupError(f"There is no message in #{self.where} to reply to. Try: {MENTION} sdxl")
+        self._say(f"{MENTION} {text}", " (in thread)" if replies else "")
+        return await self._slack.mention(escape(text, quote=False), user=user, channel=channel, thread_ts=thread_ts)
+
+    def _say(self, what: str, how: str = "") -> None:
+        self._screen.draw(f"#{self.where}", f"{self.who}{how}:", what.rstrip())
 
     def _hint(self, word: str, rest: str) -> str:
         """Say what would have worked instead of what somebody typed."""
         if not word:
             return f"What does {self.who} do? Try: {self.who}: {EXAMPLE}"
-        if word.startswith("/"):
+        if word.startswith("/") or word == COMMAND[1:]:
             return f"There is no command {word} here. Try: {COMMAND} {rest or 'sdxl'}"
-        if word == COMMAND[1:]:
-            return f"A command begins with a slash. Try: {COMMAND} {rest or 'sdxl'}"
+        if word.startswith("@"):
+            return f"There is nobody called {word} here. Try: {MENTION} {rest or 'sdxl'}"
         if word.lower() == "shortcut":
             return f"There is no shortcut {rest}; this app has {SHORTCUT}."
         if word.lower() in self._ids:

@@ -15,12 +15,12 @@ from bot import settings
 from bot.app import App
 from bot.sandbox.modelslab import MISBEHAVING, OWN_MODELS, SandboxModelsLab
 from bot.sandbox.screen import Screen
-from bot.sandbox.session import COMMAND, EXAMPLE, SHORTCUT, Session
+from bot.sandbox.session import COMMAND, EXAMPLE, MENTION, SHORTCUT, Session
 from bot.sandbox.slack import SandboxSlack
 
 _PEOPLE = {"U0ADA": "ada", "U0BEN": "ben", "U0EVE": "eve"}
 _USUAL = {"ada": "models", "ben": "ops", "eve": "models"}
-_CHANNELS = {"C0MODELS": "models", "C0OPS": "ops", "C0RANDOM": "random"}
+_CHANNELS = {"C0MODELS": "models", "C0OPS": "ops"}
 _MODELS = ("dreamshaper", "flux", "midjourney", "realistic-vision", "sdxl")
 
 _EXIT_INTERRUPTED = 130
@@ -33,9 +33,13 @@ The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
 A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
   {EXAMPLE}          reload a model
   ben: {EXAMPLE}     let ben, in #ops, wait for it too
+  {COMMAND} sdxl flux     reload two models at once
   {COMMAND} midjorney     mistype a model
   {COMMAND}               pick a model in a form
   {COMMAND} status        see what is running
+  {MENTION} sdxl          mention the bot
+  reply {MENTION} sdxl    mention it in a thread
+  dm sdxl                     write to it directly
   home                        open the bot's Home tab
   1                           press the button [1]
   help                        see what else there is
@@ -43,10 +47,13 @@ A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. 
 """
 _HELP = f"""\
 Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't.
-The bot works in #models and #ops, but not in #random. You can type:
+You can type:
   {EXAMPLE}                  as the last person, in the same channel
   ben: {EXAMPLE}             as ben
-  ben #random: {EXAMPLE}     as ben, in #random
+  ben #models: {EXAMPLE}     as ben, in #models
+  {MENTION} sdxl                  mention the bot in the channel
+  reply {MENTION} sdxl            mention it in the last message's thread
+  dm sdxl                             write the bot a direct message
   3                                   press the button [3]
   5 sdxl                              fill in the field [5]
   home                                open the bot's Home tab
@@ -116,7 +123,6 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
                 "MODELSLAB_API_KEY": modelslab.key,
                 "MODELSLAB_URL": modelslab.url,
                 "ALLOWED_USERS": "U0ADA,U0BEN",
-                "ALLOWED_CHANNELS": "C0MODELS,C0OPS",
                 "RELOAD_SECONDS": str(seconds),
                 "DATABASE_URL": f"sqlite:///{folder}/reload-model.db",
                 "HOST": "127.0.0.1",

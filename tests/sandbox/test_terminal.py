@@ -42,7 +42,7 @@ class Terminal:
 
 @pytest.fixture
 def typed(slack: SandboxSlack, app: App) -> Terminal:
-    """A terminal with an app that greets, and that opens a modal with ada's shortcut and on "modal"."""
+    """A terminal with an app that greets, opens a modal on "modal", and echoes what is written to it."""
 
     async def answer(ack: AsyncAck, client: AsyncWebClient, command: dict[str, str]) -> None:
         if command["text"] == "modal":
@@ -50,6 +50,13 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
             await client.views_open(trigger_id=command["trigger_id"], view=FORM)
         else:
             await ack("Hello.", blocks=[{**SECTION, "text": plain_text("For `sdxl`"), "accessory": button("Go")}])
+
+    async def echo(client: AsyncWebClient, event: JsonObject) -> None:
+        place = {"channel": event["channel"], "thread_ts": event.get("thread_ts")}
+        if event["type"] == "message":
+            await client.chat_postMessage(**place, text=event["text"])
+        else:
+            await client.chat_postEphemeral(**place, text=event["text"], user=event["user"])
 
     async def suggest(ack: AsyncAck, payload: JsonObject) -> None:
         found = [name for name in ("flux", "sd-turbo", "sdxl") if payload["value"] in name]
@@ -71,6 +78,8 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
 
     slack.add_user("U0BEN", "ben")
     app.bolt.command("/reload-model")(answer)
+    app.bolt.event("app_mention")(echo)
+    app.bolt.event("message")(echo)
     app.bolt.options("model")(suggest)
     app.bolt.view("form")(submitted)
     app.bolt.action("press")(nothing)
@@ -83,11 +92,15 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
         ("hello you", "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)"),
         ("wait long", "I don't understand 'wait long'. Try: /reload-model sdxl (or type help)"),
         ("/reload sdxl", "There is no command /reload here. Try: /reload-model sdxl"),
-        ("reload-model flux", "A command begins with a slash. Try: /reload-model flux"),
+        ("reload-model flux", "There is no command reload-model here. Try: /reload-model flux"),
         ("ben /reload-model", "A name is followed by a colon. Try: ben: /reload-model"),
         ("ben:", "What does ben do? Try: ben: /reload-model sdxl"),
         ("bob: home", "There is nobody called bob here. Try ada or ben."),
         ("ada #nope: home", "There is no channel #nope here. Try #models or #ops."),
+        ("@reload sdxl", "There is nobody called @reload here. Try: @reload-model sdxl"),
+        ("reply sdxl", "A reply has to mention the bot. Try: reply @reload-model sdxl"),
+        ("reply @reload-model x", "There is no message in #models to reply to. Try: @reload-model sdxl"),
+        ("dm", "What does ada write? Try: dm sdxl"),
         ("shortcut nope", "There is no shortcut nope; this app has reload_model."),
         ("7", "There is no [7] now. Try: /reload-model sdxl"),
     ],
@@ -114,6 +127,18 @@ async def test_people_speak_and_press_by_number(typed: Terminal) -> None:
     ]
     assert await typed.type("[1]") == ["#ops     ben: [1] Go: sdxl", "The bot has shown nothing new."]
     assert not await typed.session.play("exit")
+
+
+async def test_people_mention_the_bot_and_write_to_it(typed: Terminal) -> None:
+    """What is in a thread says so, and goes on in the thread of the last message."""
+    assert await typed.type("@reload-model a", "reply @Reload-Model b", "ben: dm <c>") == [
+        "#models  ada: @reload-model a",
+        "#models  (only ada sees) @U0BOT a",
+        "#models  ada (in thread): @reload-model b",
+        "#models  (only ada sees, in thread) @U0BOT b",
+        "DM       ben: <c>",
+        "DM       (only ben sees) <c>",
+    ]
 
 
 async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
