@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from html import escape
@@ -28,7 +27,7 @@ class Session:
     answer_seconds = 5.0
     """How long to wait for something to show when somebody has done something."""
     quiet_seconds = 1.0
-    """After so long without anything new, only what takes its time is still to come."""
+    """After so long, only what takes its time is still to come."""
 
     def __init__(
         self, slack: SandboxSlack, modelslab: SandboxModelsLab, screen: Screen, usual: Mapping[str, str], help_: str
@@ -67,15 +66,15 @@ class Session:
 
     async def settle(self, within: float) -> None:
         """Wait for the reloads that are running, for at most so many seconds."""
-        await self._quiet()
+        await asyncio.sleep(self.quiet_seconds)
         if running := self._running():
             self._screen.note(f"Waiting for the reload of {listed(running, 'and')}. Ctrl-C leaves at once.")
-        with suppress(TimeoutError):
-            await self._slack.wait_until(lambda: not self._running(), within=within)
+            with suppress(TimeoutError):
+                await self._slack.wait_until(lambda: not self._running(), within=within)
+            await asyncio.sleep(self.quiet_seconds)
         for model_id in self._running():
             self.answered = False
             self._screen.note(f"The bot has not said in time how {model_id} went.")
-        await self._quiet()
 
     def _move(self, who: str | None, where: str | None) -> None:
         """Speak as somebody, somewhere; by default as before. Raises LookupError, with the names that would work."""
@@ -88,7 +87,7 @@ class Session:
 
     async def _act(self, word: str, rest: str) -> None:
         """Do what somebody typed, and wait until it shows. Raises LookupError, with what would have worked."""
-        before, self._display.active_at = self._display.shown, time.monotonic()
+        before = self._display.shown
         try:
             ack = await self._do(word, rest)
             error = ack.error.partition(":")[0] if ack else ""
@@ -118,7 +117,7 @@ class Session:
         if word.lower() == "home":
             self._say("opens the Home tab")
             return await self._display.open_home(user)
-        if word.lower() == "shortcut" and rest in ("", SHORTCUT):
+        if word.lower() == "shortcut":
             self._say(f"uses the shortcut {SHORTCUT}")
             return await self._slack.shortcut(SHORTCUT, user=user, channel=channel)
         raise LookupError(self._hint(word, rest))
@@ -153,8 +152,6 @@ class Session:
             return f"There is no command {word} here. Try: {COMMAND} {rest or 'sdxl'}"
         if word.startswith("@"):
             return f"There is nobody called {word} here. Try: {MENTION} {rest or 'sdxl'}"
-        if word.lower() == "shortcut":
-            return f"There is no shortcut {rest}; this app has {SHORTCUT}."
         if word.lower() in self._ids:
             return f"A name is followed by a colon. Try: {word}: {rest or EXAMPLE}"
         return f"I don't understand '{f'{word} {rest}'.strip()}'. Try: {EXAMPLE} (or type help)"
@@ -178,8 +175,3 @@ class Session:
         called = {call.model_id: call.at for call in self._modelslab.calls}
         said = {model_id: each.at for each in self._slack.messages for model_id in ended(each.text)}
         return [model_id for model_id, at in called.items() if said.get(model_id, 0.0) < at]
-
-    async def _quiet(self) -> None:
-        """Wait until nothing new has come for a moment."""
-        while (left := self._display.active_at + self.quiet_seconds - time.monotonic()) > 0:  # noqa: ASYNC110 - as said
-            await asyncio.sleep(left)

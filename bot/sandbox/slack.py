@@ -83,10 +83,6 @@ class SandboxSlack(People, Server):
         """Make a response_url expire."""
         self._response_urls[response_url].made_at = -math.inf
 
-    async def wait_connected(self, n: int = 1, *, within: float = 30.0) -> None:
-        """Wait until at least n Socket Mode connections are open. Raises TimeoutError."""
-        await self.changes.until(lambda: self.connections >= n, within, lambda: f"there were {self.connections}")
-
     async def refresh(self, *, reason: str = "refresh_requested", grace: float = 10.0) -> None:
         """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
         await self._socket_mode.refresh(reason, grace)

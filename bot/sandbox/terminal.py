@@ -11,11 +11,14 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TextIO
 
+from prompt_toolkit import PromptSession
+from prompt_toolkit.patch_stdout import patch_stdout
+
 from bot import settings
 from bot.app import App
 from bot.sandbox.modelslab import MISBEHAVING, OWN_MODELS, SandboxModelsLab
 from bot.sandbox.screen import Screen
-from bot.sandbox.session import COMMAND, EXAMPLE, MENTION, SHORTCUT, Session
+from bot.sandbox.session import COMMAND, EXAMPLE, MENTION, Session
 from bot.sandbox.slack import SandboxSlack
 
 _PEOPLE = {"U0ADA": "ada", "U0BEN": "ben", "U0EVE": "eve"}
@@ -28,9 +31,7 @@ _EXIT_INTERRUPTED = 130
 _GRACE_SECONDS = 30.0
 """How much longer than a reload the bot can take to say how it went: it tries a busy ModelsLab again."""
 
-_INTRODUCTION = f"""\
-The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
-A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
+_EXAMPLES = f"""\
   {EXAMPLE}          reload a model
   ben: {EXAMPLE}     let ben, in #ops, wait for it too
   {COMMAND} sdxl flux     reload two models at once
@@ -38,28 +39,25 @@ A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. 
   {COMMAND}               pick a model in a form
   {COMMAND} status        see what is running
   {MENTION} sdxl          mention the bot
-  reply {MENTION} sdxl    mention it in a thread
-  dm sdxl                     write to it directly
-  home                        open the bot's Home tab
+  reply {MENTION} sdxl    mention it in the last message's thread
+  dm sdxl                     write it a direct message
+  home                        open its Home tab
   1                           press the button [1]
+  exit                        leave, as Ctrl-D and Ctrl-C do
+"""
+_INTRODUCTION = f"""\
+The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
+A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
+{_EXAMPLES}\
   help                        see what else there is
-  exit                        leave
 """
 _HELP = f"""\
+{_EXAMPLES}\
+  2 flux                      fill in the field [2] of a form
+  shortcut                    use the bot's shortcut, which opens the form
+  ben #models: 1              do something as ben, in #models
+  wait 3                      let 3 seconds pass
 Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't.
-You can type:
-  {EXAMPLE}                  as the last person, in the same channel
-  ben: {EXAMPLE}             as ben
-  ben #models: {EXAMPLE}     as ben, in #models
-  {MENTION} sdxl                  mention the bot in the channel
-  reply {MENTION} sdxl            mention it in the last message's thread
-  dm sdxl                             write the bot a direct message
-  3                                   press the button [3]
-  5 sdxl                              fill in the field [5]
-  home                                open the bot's Home tab
-  shortcut                            use the bot's shortcut, {SHORTCUT}
-  wait 3                              let 3 seconds pass
-  exit                                leave; so do Ctrl-D and Ctrl-C
 ModelsLab knows {", ".join(_MODELS)}, and the account's own {" and ".join(OWN_MODELS)}.
 Some other models misbehave:
 """ + "".join(f"  {name:<14} {what}\n" for name, (what, _) in MISBEHAVING.items())
@@ -87,20 +85,15 @@ async def sandbox(*, seconds: float, stdin: TextIO, stdout: TextIO) -> int:
     for stream in (stdin, stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    prompt = None
-    if stdin.isatty() and stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from bot.sandbox.prompt import Prompt  # noqa: PLC0415 - only a terminal needs it
-
-        prompt = Prompt()
+    live = stdin.isatty() and stdout.isatty() and os.environ.get("TERM") != "dumb"
     # https://no-color.org
     colour = stdout.isatty() and not os.environ.get("NO_COLOR")
-    write = prompt.write if prompt else partial(print, end="", file=stdout, flush=True)
-    screen = Screen(write, live=prompt is not None, colour=colour)
+    # Without a file, print looks up sys.stdout each time: while there is a prompt, that writes above it.
+    screen = Screen(partial(print, end="", file=None if live else stdout, flush=True), live=live, colour=colour)
     async with _running(seconds) as (slack, modelslab):
         screen.note(_INTRODUCTION.format(seconds=seconds))
         session = Session(slack, modelslab, screen, _USUAL, _HELP)
-        asking = prompt.lines(lambda: f"{session.who} #{session.where}> ") if prompt else _piped(stdin)
-        await _interruptible(_play(session, asking))
+        await _interruptible(_play(session, _prompted(session) if live else _piped(stdin)))
         finished = await _interruptible(session.settle(seconds + _GRACE_SECONDS))
     if not finished:
         return _EXIT_INTERRUPTED
@@ -131,7 +124,6 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
             bot = App(settings.load(env))
             await bot.start()
             try:
-                await slack.wait_connected()
                 yield slack, modelslab
             finally:
                 await bot.stop()
@@ -142,6 +134,30 @@ async def _play(session: Session, lines: AsyncGenerator[str, None]) -> None:
         async for line in lines:
             if not await session.play(line):
                 break
+
+
+async def _prompted(session: Session) -> AsyncGenerator[str, None]:
+    """Ask for lines until Ctrl-D, for the next one while one is being played; Ctrl-C interrupts, as elsewhere."""
+    prompt: PromptSession[str] = PromptSession(lambda: f"{session.who} #{session.where}> ", erase_when_done=True)
+    typed = asyncio.Queue[str | None]()
+
+    async def ask() -> None:
+        try:
+            with suppress(EOFError):
+                while True:
+                    typed.put_nowait(await prompt.prompt_async(handle_sigint=False))
+            typed.put_nowait(None)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+
+    with patch_stdout(raw=True):
+        asking = asyncio.create_task(ask())
+        try:
+            while (line := await typed.get()) is not None:
+                yield line
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
 
 
 async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:
@@ -167,13 +183,8 @@ async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:
 
 async def _interruptible(work: Coroutine[object, object, None]) -> bool:
     """Do work until it ends, or until Ctrl-C. False where it was interrupted."""
-    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        await asyncio.wait([task])
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-    if task.cancelled():
-        return False
-    task.result()
-    return True
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+    return not task.cancelled()

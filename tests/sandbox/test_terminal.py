@@ -20,6 +20,7 @@ from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM
 from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
 from tests.sandbox.test_web_api import plain as plain_text
+from tests.scenarios.house import eventually
 
 
 class Terminal:
@@ -101,7 +102,6 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
         ("reply sdxl", "A reply has to mention the bot. Try: reply @reload-model sdxl"),
         ("reply @reload-model x", "There is no message in #models to reply to. Try: @reload-model sdxl"),
         ("dm", "What does ada write? Try: dm sdxl"),
-        ("shortcut nope", "There is no shortcut nope; this app has reload_model."),
         ("7", "There is no [7] now. Try: /reload-model sdxl"),
     ],
 )
@@ -158,8 +158,7 @@ async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
     assert "         [1] model: sdxl" in await typed.type("6")
     assert "         [1] model: flux" in await typed.type("1 fl")
     assert (await typed.type("1 x"))[1:] == ["modal    (only ada sees) model: x", "         Public: [7] flux  [8] sdxl"]
-    assert (await typed.type("2"))[1:] == ["What goes into [2]? Try: 2 sdxl"]
-    assert (await typed.type("3"))[1:] == ["What goes into [3]? Try: 3 #ops"]
+    assert (await typed.type("3"))[1:] == ["There is no channel # here. Try #models or #ops."]
     assert "         [3] where: #ops" in await typed.type("3 #ops")
     assert "         [2] note: hello (Wrong.)" in await typed.type("4")
     assert "         [2] note: right" in await typed.type("2 right")
@@ -182,15 +181,15 @@ async def test_the_end_waits_for_the_reloads_that_are_running(slack: SandboxSlac
     """Until the bot has said how they went, or for so long."""
     quiet = Terminal(slack)
     quiet.session.quiet_seconds = 0.0
-    quiet.modelslab.calls += [ReloadCall(name, key_ok=True, at=time.time(), body={}) for name in ("flux", "sdxl")]
+    quiet.modelslab.calls += [ReloadCall(name, at=time.time(), body={}) for name in ("flux", "sdxl")]
     ending = asyncio.create_task(quiet.session.settle(within=5.0))
-    await asyncio.sleep(0)
+    await eventually(lambda: quiet.written)
     slack.say("C0MODELS", {"text": "`sdxl` should be ready now"}, "api")
     slack.say("C0MODELS", {"text": "`flux` was not reloaded: no."}, "api")
     await ending
     assert quiet.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
     assert quiet.session.answered
-    quiet.modelslab.calls.append(ReloadCall("sdxl", key_ok=True, at=time.time() + 1, body={}))
+    quiet.modelslab.calls.append(ReloadCall("sdxl", at=time.time() + 1, body={}))
     await quiet.session.settle(within=0.0)
     assert quiet.written[-1] == "The bot has not said in time how sdxl went.\n"
     assert not quiet.session.answered
