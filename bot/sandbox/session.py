@@ -27,7 +27,7 @@ class Session:
     answer_seconds = 5.0
     """How long to wait for something to show when somebody has done something."""
     quiet_seconds = 1.0
-    """After so long, only what takes its time is still to come."""
+    """How long to wait, at the end, for what doesn't take as long as a reload."""
 
     def __init__(
         self, slack: SandboxSlack, modelslab: SandboxModelsLab, screen: Screen, usual: Mapping[str, str], help_: str
