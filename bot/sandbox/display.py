@@ -1,7 +1,6 @@
 """What people see of the app at the terminal, with a number for all that they can press or fill in."""
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,14 +33,10 @@ class Choice:
 
 
 class Display:
-    """Shows messages, modals and Home tabs as they come, with `choices` by number.
-
-    `shown` counts what was new, `active_at` is when something last was (time.monotonic).
-    """
+    """Shows messages, modals and Home tabs as they come, with `choices` by number. `shown` counts what was new."""
 
     def __init__(self, slack: SandboxSlack, screen: Screen) -> None:
         self.shown = 0
-        self.active_at = time.monotonic()
         self.choices: dict[int, Choice] = {}
         self._numbers: dict[Hashable, dict[Hashable, int]] = {}
         self._next_number = count(1)
@@ -72,16 +67,16 @@ class Display:
 
     def _show_message(self, message: Message) -> None:
         """Show a new message below the rest, and an edited one in its place where that is still on the screen."""
-        speaker = "reload-model:"
+        speaker, thread = "reload-model:", "reply" if message.broadcast else "in thread"
         if message.user:
-            speaker = self._only(message.user)
+            speaker = self._only(message.user, f", {thread}" if message.thread_ts else "")
         elif message.thread_ts:
-            speaker = "reload-model (reply):" if message.broadcast else "reload-model (in thread):"
+            speaker = f"reload-model ({thread}):"
         key, where = (message.channel, message.ts), place(message.channel, self._slack)
         text = self._text(key, message, rows(message.blocks) or [Row(message.text)])
         if not message.edits:
             self._add(where, speaker, text, key)
-        elif not self._screen.redraw(key, text):
+        elif not self._screen.redraw(where, speaker, text, key):
             self._screen.draw(where, f"(edited) {speaker}", text, key)
 
     def _show_home(self, home: Home) -> None:
@@ -92,7 +87,7 @@ class Display:
             self._opening.remove(home.user)
             self._add("home", self._only(home.user), text, key)
         else:
-            self._screen.redraw(key, text)
+            self._screen.redraw("home", self._only(home.user), text, key)
 
     def _show_modal(self, modal: Modal, *, filled_in: bool = False) -> None:
         """Show a modal that the app opens or changes below the rest, and one that is filled in in its place."""
@@ -105,16 +100,16 @@ class Display:
             first, *_, last = sorted(self._numbers[modal.id].values())
             example = _EXAMPLES.get(modal.fields[0].kind, "sdxl")
             text += f"\n{first} {example} fills in [{first}]; {last} alone presses [{last}]."
-        if modal.open and not (filled_in and self._screen.redraw(modal.id, text)):
-            self._add("modal", self._only(modal.user), text, modal.id)
+        drawn = ("modal", self._only(modal.user), text, modal.id)
+        if modal.open and not (filled_in and self._screen.redraw(*drawn)):
+            self._add(*drawn)
 
     def _add(self, where: str, speaker: str, text: str, key: Hashable) -> None:
         self.shown += 1
-        self.active_at = time.monotonic()
         self._screen.draw(where, speaker, text, key)
 
-    def _only(self, user: str) -> str:
-        return f"(only {self._slack.users.get(user, user)} sees)"
+    def _only(self, user: str, how: str = "") -> str:
+        return f"(only {self._slack.users.get(user, user)} sees{how})"
 
     def _text(self, surface: Hashable, source: Message | View, shown: Sequence[Row]) -> str:
         """Write rows as lines, with a number for what can be pressed or filled in."""
@@ -167,9 +162,6 @@ class Display:
 
     async def _fill_in(self, modal: Modal, field: Field, user: str, text: str) -> None:
         """Fill in a field. A typeahead takes the one option that it finds, or shows those that it finds."""
-        if not text and field.kind != "external_select":
-            number = self._numbers[modal.id][field.action_id]
-            raise LookupError(f"What goes into [{number}]? Try: {number} {_EXAMPLES[field.kind]}")
         if field.kind != "external_select":
             await self._choose(modal, field, self._value(field, text), user, text)
         elif len(options := await self._slack.suggest(modal, text, user=user)) == 1:
