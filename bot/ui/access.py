@@ -25,7 +25,7 @@ TITLE = "Who can reload models"
 PEOPLE_AT_ONCE = 20
 """People who can be chosen at once."""
 
-LISTED = 20
+LISTED = 10
 """Grants that a list shows, so that a message with it stays within BLOCKS_LIMIT and the Home tab within 100 blocks."""
 
 _NAMED = 40

@@ -117,6 +117,5 @@ async def test_a_database_that_goes_away(tmp_path: Path, postgres_url: str, sile
         assert before.text.startswith("Reloading")
         assert after.text.startswith("Reloading")
         assert "I didn't start anything" in refused.text
-        assert refused.seconds < 3
         assert [call.model_id for call in bots.modelslab.calls] == ["model-0", "model-2"]
     await wire.cut()

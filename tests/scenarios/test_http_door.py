@@ -391,7 +391,7 @@ async def test_many_at_once(bot: House) -> None:
     crowd = asyncio.gather(*(exchange(bot.port, forged) for _ in range(100)))
     ack = await bot.ask("sdxl")
 
-    assert ack.seconds < 2.0
+    assert ack.text.startswith("Reloading")
     assert {401} == {status for status, _ in await crowd}
     await bot.wait_said(READY)
 

@@ -51,12 +51,15 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: House) -> None:
 
 async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
     """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked."""
+    await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
+    await bot.wait_said("is reloading")
+    bot.pass_reloads()
     await bot.wait_done()
 
     status, follow_up = bot.said()
     assert re.fullmatch(
-        rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(a few seconds left\)",
+        rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(1 min left\)",
         status.edits[0],
     )
     assert f"<@{ADA}> `sdxl` should be ready now." == follow_up.text
@@ -67,7 +70,10 @@ async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
 @one_mode
 async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
     """Once the follow-up is out, the status message says that it is over, and still not that anything is ready now."""
+    await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
+    await bot.wait_said("is reloading")
+    bot.pass_reloads()
     await bot.wait_done()
 
     methods = [call.method for call in bot.slack.calls if call.method.startswith("chat.")]
