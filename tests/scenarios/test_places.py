@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned
+from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, eventually, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -425,8 +425,8 @@ async def test_posts_to_one_channel_are_spaced(places: House) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
     places.hurry(channel_gap=0.5)
     await places.reopen()
-    for model in ("a1", "b2", "c3"):
-        await places.ask(model, ADA, MODELS)
+    for model, person in (("a1", ADA), ("b2", BEN), ("c3", CEM)):  # each gets a follow-up of their own
+        await places.ask(model, person, MODELS)
     await places.ask("d4", BEN, OPS)
     there = await places.wait_said(READY, channel=OPS)
     await places.wait_said(READY, channel=MODELS, n=3)
