@@ -189,7 +189,7 @@ async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> 
     bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
     bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
     await bot.open()
-    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab unloads it tomorrow")
+    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab will unload it tomorrow")
 
     assert (reminder.via, reminder.user) == ("dm", BEN)
     assert [button.text for button in reminder.buttons] == ["Reload now", "Stop reminding"]

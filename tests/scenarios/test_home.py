@@ -44,7 +44,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", BEN)
     await bot.slack.open_home(ADA)
-    home = await seen(bot, "`sdxl`", "a colleague", "`bad`", "you", "has no model with that ID")
+    home = await seen(bot, "`sdxl`", "a colleague", "`bad`", "you", "no such model")
     shown = " ".join(home.texts)
 
     assert shown.index("`sdxl`") < shown.index("`bad`")

@@ -284,7 +284,7 @@ async def test_status_and_history(bot: House) -> None:
     assert "1 model reloading" in while_it_lasts.text
     assert "requested by you and 1 more" in while_it_lasts.text
     failed, done = history.text.splitlines()[1:]
-    assert "✗ `no-such-model` · ModelsLab has no model with that ID" in failed
+    assert "✗ `no-such-model` · no such model" in failed
     assert "✓ `sdxl` · should be ready since" in done
     assert len(bot.modelslab.calls) == 2
     assert [record["outcome"] for record in bot.log.of("command")] == [

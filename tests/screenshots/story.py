@@ -197,7 +197,7 @@ class Story:
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
         await self.page.click(".sidebar-item", "reload-model")
-        said = await self.page.see(".home", "ModelsLab has no model with that ID")
+        said = await self.page.see(".home", "no such model")
         for title in ("Reloading now", "Recent reloads", "My reminders"):
             assert title in said, said
         home = ".home-inner"

@@ -86,7 +86,7 @@ def test_failures_are_told_apart() -> None:
             ),
         ),
         (Refusal.NOT_RECORDED, "My database isn't responding, so I didn't start anything. Try again in a minute."),
-        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model id&gt;`."),
+        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model ID&gt;`."),
         (Refusal.WRONG_CHANNEL, "I only work in <#C0MODELS> and <#&lt;!channel&gt;>. Please try there."),
         (Refusal.TOO_MANY_COMMANDS, "You've hit the limit of 30 reloads in 10 minutes. Try again in a few minutes."),
     ],
@@ -120,7 +120,7 @@ def test_long_lists_are_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [
-        ('"sdxl flux"', "Model IDs have no spaces in them, and `sdxl flux` has."),
+        ('"sdxl flux"', "`sdxl flux` isn't a valid model ID: IDs have no spaces."),
         ("--force", "There are no options such as `--force`."),
         ("''", "There is nothing between the quotes."),
         ("x" * 129, f"`{'x' * 59}…` is too long for a model ID: the limit is 128 characters."),
