@@ -200,7 +200,7 @@ class App:
     async def _health(self) -> Mapping[str, str]:
         """Whether the worker turns; before it has started, that is for /readyz to say."""
         idle = self.worker.idle_seconds
-        return {"worker": "ok" if idle < self._timing.stuck else f"has not turned for {idle:.0f} s"}
+        return {"worker": "ok" if idle < self._timing.stuck else f"stuck for {idle:.0f} s"}
 
     async def _readiness(self) -> Mapping[str, str]:
         """Whether a command would be taken now, and carried out."""

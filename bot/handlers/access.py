@@ -100,4 +100,6 @@ class AuditTrail:
 
     def _log(self, person: Person, outcome: str, **more: str) -> None:
         metrics.COMMANDS.labels(outcome).inc()
-        log.info("command", outcome=outcome, user=person.user_id, team=person.team_id, where=person.channel_id, **more)
+        log.info(
+            "command", outcome=outcome, user=person.user_id, team=person.team_id, channel=person.channel_id, **more
+        )

@@ -80,7 +80,7 @@ async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse
     except Exception as error:
         # Bolt reads nested fields without a look at what they are, and so do our readers.
         # https://github.com/slackapi/bolt-python/blob/main/slack_bolt/request/internals.py
-        raise Malformed(f"a payload that cannot be read ({type(error).__name__})") from error
+        raise Malformed(f"a payload that can't be read ({type(error).__name__})") from error
 
 
 def _ignored(body: Fields) -> BoltResponse:

@@ -91,7 +91,7 @@ class HomeTabs:
                 await self._slack.call("views.publish", user_id=reader.person.user_id, view=view)
                 reader.shown = view
             except SlackError as failed:
-                log.warning("home_not_shown", user=reader.person.user_id, code=failed.code)
+                log.warning("home_not_shown", user=reader.person.user_id, reason=failed.code)
 
     async def _view(self, person: Person) -> Mapping[str, object]:
         """What somebody sees; access is checked each time."""

@@ -71,7 +71,7 @@ class Mentions:
             else:
                 await self._slack.call("chat.postMessage", channel=person.channel_id, **fields)
         except SlackError as failed:
-            log.warning("answer_not_shown", user=person.user_id, reason=failed.code)
+            log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
 def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) -> None:

@@ -102,13 +102,13 @@ class Requests:
             await self.write(people.remember, user_id)
             self._known.add(user_id)
         except Refused as refused:
-            log.warning("person_not_remembered", user=user_id, error=str(refused.__cause__))
+            log.warning("person_not_remembered", user=user_id, reason=str(refused.__cause__))
 
     async def _note(self, note: Note) -> None:
         try:
             await self.write(history.add_note, note)
         except Refused as refused:
-            log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(refused.__cause__))
+            log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(refused.__cause__))
 
 
 def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:

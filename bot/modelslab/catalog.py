@@ -69,19 +69,19 @@ class _Source:
             self._log("models_cut_off" if models.cut_off else "models_listed", count=len(models.ids))
         except Refused as refused:
             pause = self._pauses.pause()
-            self._log("models_not_listed", why=refused.reason.value)
+            self._log("models_not_listed", reason=refused.reason.value)
         except ModelsLabError as failed:
             pause = self._pauses.pause(failed.wait if isinstance(failed, ModelsLabRetryableError) else None)
-            self._log("models_not_listed", why=failed.failure.value, said=failed.said)
+            self._log("models_not_listed", reason=failed.failure.value, said=failed.said)
         finally:
             self._again_at = self._clock() + pause
             self.reading = None
 
     def _log(self, event: str, **facts: object) -> None:
         """Log what is new: a list is read again and again."""
-        if self._logged != (event, facts.get("why")):
-            self._logged = (event, facts.get("why"))
-            log.log(logging.WARNING if "why" in facts else logging.INFO, event, list=self._group.value, **facts)
+        if self._logged != (event, facts.get("reason")):
+            self._logged = (event, facts.get("reason"))
+            log.log(logging.WARNING if "reason" in facts else logging.INFO, event, list=self._group.value, **facts)
 
 
 class Catalog:

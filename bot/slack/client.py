@@ -166,7 +166,7 @@ class SlackClient:
         try:
             await self.respond(response_url, response_type="ephemeral", text=text)
         except SlackError as failed:
-            log.warning("answer_not_told", code=failed.code)
+            log.warning("answer_not_sent", reason=failed.code)
 
     def _is_slack(self, url: str) -> bool:
         """Whether a URL is on a host of Slack's, or on that of the configured API."""

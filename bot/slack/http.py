@@ -58,10 +58,10 @@ class SlackEndpoint:
         try:
             return await self._answer(request)
         except web.HTTPException as refused:
-            log.warning("request_refused", status=refused.status, why=refused.reason)
+            log.warning("request_refused", status=refused.status, reason=refused.reason)
             raise
         except Malformed as malformed:
-            log.warning("request_refused", status=400, why=str(malformed))
+            log.warning("request_refused", status=400, reason=str(malformed))
             raise web.HTTPBadRequest(text="malformed request\n") from None
         finally:
             self._in_progress -= 1
@@ -90,7 +90,7 @@ class SlackEndpoint:
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
         except (web.RequestPayloadError, HttpProcessingError, OSError):
-            raise web.HTTPBadRequest(text="the body broke off\n") from None
+            raise web.HTTPBadRequest(text="the body ended early\n") from None
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Check the signature over the raw body, and the age of its timestamp. Raises HTTPUnauthorized.
@@ -128,10 +128,10 @@ def _payload(request: web.Request, body: bytes) -> Mapping[str, object]:
     https://docs.slack.dev/interactivity/handling-user-interaction#payloads
     """
     if (request.charset or "utf-8").lower() not in _CHARSETS:
-        raise web.HTTPUnsupportedMediaType(text="UTF-8 is wanted\n")
+        raise web.HTTPUnsupportedMediaType(text="expected UTF-8\n")
     if request.content_type == _JSON:
         return payloads.json_object(body)
     if request.content_type != _FORM:
-        raise web.HTTPUnsupportedMediaType(text="a form or JSON is wanted\n")
+        raise web.HTTPUnsupportedMediaType(text="expected a form or JSON\n")
     fields = payloads.form(body)
     return payloads.json_object(fields["payload"]) if set(fields) == {"payload"} else fields

@@ -38,10 +38,10 @@ def form(body: bytes) -> Mapping[str, str]:
             max_num_fields=_FIELDS_LIMIT,
         )
     except ValueError:  # UnicodeDecodeError is one
-        raise Malformed("a form that cannot be read") from None
+        raise Malformed("a form that can't be read") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise Malformed("a field given twice")
+        raise Malformed("a field that appears twice")
     return fields
 
 
@@ -50,7 +50,7 @@ def json_object(text: str | bytes) -> Fields:
     try:
         value: object = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise Malformed("JSON that cannot be read") from None
+        raise Malformed("JSON that can't be read") from None
     if not isinstance(value, dict):
         raise Malformed("JSON that isn't an object")
     return value
@@ -59,14 +59,14 @@ def json_object(text: str | bytes) -> Fields:
 def slack_id(value: object) -> str:
     """The id of a person, a channel, a workspace or an organisation. Raises Malformed."""
     if not isinstance(value, str) or SLACK_ID.fullmatch(value) is None:
-        raise Malformed("an id that isn't Slack's")
+        raise Malformed("an invalid Slack ID")
     return value
 
 
 def timestamp(value: object) -> str:
     """The ts of a message. Raises Malformed."""
     if not isinstance(value, str) or TIMESTAMP.fullmatch(value) is None:
-        raise Malformed("a timestamp that isn't Slack's")
+        raise Malformed("an invalid timestamp")
     return value
 
 
@@ -80,7 +80,7 @@ def token(value: object) -> str:
 def text(value: object) -> str:
     """What somebody typed. Raises Malformed."""
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
-        raise Malformed("a text that isn't one, or is too long")
+        raise Malformed("a value that isn't text, or is too long")
     return value
 
 

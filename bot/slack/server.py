@@ -99,13 +99,13 @@ class WebServer:
             response.force_close()
         return response
 
-    def _led_nowhere(self, status: int, why: str, **more: str) -> None:
+    def _led_nowhere(self, status: int, reason: str, **more: str) -> None:
         """Count a request that never got to a handler, and log one of each kind: a wrong Request URL shows here."""
         self._refused(str(status))
         now = monotonic()
-        if now >= self._log_again_at.get(why, now):
-            self._log_again_at[why] = now + _LOG_EVERY
-            log.warning("request_refused", status=status, why=why, **more)
+        if now >= self._log_again_at.get(reason, now):
+            self._log_again_at[reason] = now + _LOG_EVERY
+            log.warning("request_refused", status=status, reason=reason, **more)
 
 
 class _Unreadable(logging.Handler):

@@ -102,7 +102,11 @@ class SocketMode:
                     raise
                 wait = self._pauses.pause(failed.wait if isinstance(failed, SlackRetryableError) else None)
                 log.warning(
-                    "slack_away", part="socket_mode", reason=failed.code, host=failed.host, again_in=round(wait, 1)
+                    "slack_unavailable",
+                    part="socket_mode",
+                    reason=failed.code,
+                    host=failed.host,
+                    retry_in=round(wait, 1),
                 )
                 await asyncio.sleep(wait)
 
@@ -158,7 +162,7 @@ class SocketMode:
         if self._socket is socket:
             self._socket = None
             self._lost.set()
-            (log.info if reason in _ROUTINE else log.warning)("socket_mode_away", reason=reason)
+            (log.info if reason in _ROUTINE else log.warning)("socket_mode_disconnected", reason=reason)
 
     async def _close_soon(self, socket: ClientWebSocketResponse) -> None:
         await asyncio.sleep(self._timing.socket_handshake)
@@ -179,7 +183,7 @@ class SocketMode:
         try:
             await (self._socket or socket if socket.closed else socket).send_json(ack)
         except (ConnectionError, aiohttp.ClientError) as error:
-            log.warning("ack_lost", error=type(error).__name__)
+            log.warning("ack_lost", reason=type(error).__name__)
 
 
 def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:

@@ -71,7 +71,7 @@ class UserGroups:
         if fault == GONE:
             self._members.pop(group_id, None)
         if fault:
-            log.warning("group_not_read", group=group_id, code=fault)
+            log.warning("group_not_read", group=group_id, reason=fault)
         else:
             log.info("group_read", group=group_id, members=len(self._members[group_id]))
 

@@ -115,7 +115,7 @@ class Jobs:
             similar = await self._did_you_mean(claim.reload.model_id) if unknown_model else ()
             failed = Failed(error.failure, error.said, error.unknown, similar)
         level = _LEVELS.get(failed.failure, logging.WARNING)
-        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
+        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, outcome_unknown=failed.unknown)
         metrics.RELOADS.labels(failed.failure).inc()
         return failed
 

@@ -117,10 +117,10 @@ class Worker:
                 wait = min(await self._start_due(), self._timing.look)
                 self.fault, self._turned_at = "", monotonic()
             except DatabaseUnavailable as error:
-                self.fault, self._turned_at = f"can't work: {error}", monotonic()
+                self.fault, self._turned_at = f"waiting for the database: {error}", monotonic()
             except Exception as error:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
-                self.fault = f"fails: {type(error).__name__}"
+                self.fault = f"failing: {type(error).__name__}"
             await asyncio.sleep(self._timing.gather)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
@@ -185,7 +185,7 @@ class Worker:
             wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
             if retry.out_of_time(claim, wait, self._timing):
                 return await self._jobs.give_up(claim, error)
-            log.warning("job_failed", **describe(error), again_in=wait)
+            log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))

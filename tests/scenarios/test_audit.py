@@ -75,7 +75,7 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: py
     ack = await bot.ask("sdxl", EVE)
 
     assert "You don't have permission" in ack.text
-    assert (await bot.log.wait_for("note_not_kept"))["outcome"] == "not_allowed"
+    assert (await bot.log.wait_for("audit_line_lost"))["outcome"] == "not_allowed"
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
 
 

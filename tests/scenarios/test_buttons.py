@@ -283,6 +283,6 @@ async def test_an_answer_that_slack_does_not_take(bot: House) -> None:
     failure = await a_failure(bot)
     bot.slack.fail("response_url", "used_url", times=1)
     await press(bot, failure, AGAIN, BEN)
-    await bot.log.wait_for("answer_not_told")
+    await bot.log.wait_for("answer_not_sent")
 
     await bot.wait_said("`sdxl`", READY)

@@ -19,14 +19,14 @@ async def test_all_is_well(bot: House) -> None:
 
 
 async def test_a_worker_that_is_stuck_is_unhealthy(house: House) -> None:
-    """It has not turned for a while."""
+    """It has been stuck for a while."""
     house.hurry(stuck=-1.0)
     await house.open()
     bot = house
     status, parts = await bot.health("/healthz")
 
     assert (status, parts["status"]) == (503, "unavailable")
-    assert parts["worker"].startswith("has not turned for ")
+    assert parts["worker"].startswith("stuck for ")
 
 
 @pytest.mark.parametrize("mode", ["socket"])
@@ -50,7 +50,7 @@ async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("bot.storage.jobs.claim", broken)
-        assert (await bot.wait_ready(503))["worker"] == "fails: KeyError"
+        assert (await bot.wait_ready(503))["worker"] == "failing: KeyError"
         assert await eventually_answered(unhealthy)
         assert bot.log.of("worker_failed")
     bot.mishaps = True

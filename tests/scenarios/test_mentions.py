@@ -217,7 +217,7 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
     await bot.slack.mention("sdxl", user=ADA)
     await bot.wait_said(READY)
 
-    assert bot.log.of("answer_not_shown")[0]["reason"] == "user_not_in_channel"
+    assert bot.log.of("answer_not_sent")[0]["reason"] == "user_not_in_channel"
 
 
 @one_mode

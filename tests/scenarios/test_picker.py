@@ -265,7 +265,7 @@ async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
 
     assert (ack.status, ack.error) == (200, "")
-    assert (await bot.log.wait_for("picker_not_opened"))["code"] == "expired_trigger_id"
+    assert (await bot.log.wait_for("picker_not_opened"))["reason"] == "expired_trigger_id"
     assert bot.said() == []
 
 

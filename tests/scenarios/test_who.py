@@ -35,7 +35,7 @@ async def test_somebody_who_is_not_allowed(bot: House) -> None:
 
     assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
     (record,) = bot.log.of("command")
-    assert (record["outcome"], record["user"], record["where"]) == ("not_allowed", EVE, MODELS)
+    assert (record["outcome"], record["user"], record["channel"]) == ("not_allowed", EVE, MODELS)
     assert await nothing_happened(bot)
 
 
@@ -227,7 +227,7 @@ async def test_the_log_names_the_rule(bot: House) -> None:
 
     (record,) = bot.log.of("command")
     expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
-    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
+    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
 
 
 @pytest.mark.parametrize("name", ["/reload-model-dev", "/RELOAD-MODEL", "/<!channel>"])
