@@ -31,7 +31,7 @@ _REFUSED = frozenset(
 )
 
 _FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
@@ -40,7 +40,8 @@ def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     try:
         forms[form](out, _lines(settings.database_url, time.time() - since))
     except ImportError:
-        raise CannotStart("DATABASE_URL: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
+        reason = "psycopg, the driver for PostgreSQL, isn't installed: install reload-model-bot[postgres]"
+        raise CannotStart(f"DATABASE_URL: {reason}") from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         hidden = Redactor(settings.secrets)(reason)
@@ -62,7 +63,7 @@ def _lines(url: str, after: float) -> Iterator[Mapping[str, object]]:
 
 
 def _fields(line: AuditLine) -> Mapping[str, object]:
-    """A line by column. The ID of the reload and its result are empty where none was started."""
+    """A line by column. Without a reload, its ID and its result are empty."""
     values = (
         datetime.fromtimestamp(line.at, UTC),
         line.user_id,

@@ -70,7 +70,7 @@ class SocketMode:
         try:
             await self._connect_patiently(final=_TOKEN_FAULTS)
         except SlackError as refused:
-            fix = "make one with the scope connections:write"
+            fix = "create one with the scope connections:write (Basic Information)"
             raise CannotStart(f"SLACK_APP_TOKEN: Slack rejects it ({refused.code}): {fix}") from refused
         self._connections.start(self._keep_connected())
 

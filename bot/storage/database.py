@@ -263,7 +263,7 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
         file = lock.open("ab")
     except OSError as error:
         raise CannotStart(
-            f"DATABASE_URL: cannot write {lock} ({error.strerror}): create the folder and make it writable for uid "
+            f"DATABASE_URL: can't write {lock} ({error.strerror}): create the folder and make it writable for uid "
             f"{os.getuid()}"
         ) from error
     for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
@@ -276,13 +276,13 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
         except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
             file.close()
             raise CannotStart(
-                f"DATABASE_URL: cannot lock {lock} ({error.strerror}): put the SQLite file on a local disk"
+                f"DATABASE_URL: can't lock {lock} ({error.strerror}): put the SQLite file on a local disk"
             ) from error
         else:
             return file
     file.close()
     raise CannotStart(
-        f"DATABASE_URL: another process holds {lock}: an SQLite file serves one process; "
+        f"DATABASE_URL: another process holds {lock}: only one process can use an SQLite file; "
         "stop the other one, or use postgresql:// for several"
     )
 
@@ -307,7 +307,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         return engine
     if importlib.util.find_spec("psycopg") is None:
         raise CannotStart(
-            "DATABASE_URL: psycopg, PostgreSQL's driver, is not installed: install reload-model-bot[postgres]"
+            "DATABASE_URL: psycopg, the driver for PostgreSQL, isn't installed: install reload-model-bot[postgres]"
         )
     engine = create_engine(
         "postgresql+psycopg://",

@@ -233,8 +233,8 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         connection.execute(insert(version).values(version=wanted))
     elif found > wanted:
         raise CannotStart(
-            f"DATABASE_URL: the database has schema version {found}, this program knows {wanted}: "
-            "run the newer program, or use another database"
+            f"DATABASE_URL: the database has schema version {found}, and this program only knows {wanted}: "
+            "run the newer version, or use another database"
         )
     else:
         for upgrade in migrations[found - 1 :]:

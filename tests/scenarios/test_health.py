@@ -216,7 +216,7 @@ async def test_a_file_of_another_process(house: House) -> None:
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_folder_that_is_not_there(house: House, tmp_path: Path) -> None:
     """A folder that is not there ends the start, with what to do."""
-    with pytest.raises(CannotStart, match=r"DATABASE_URL: cannot write .* create the folder"):
+    with pytest.raises(CannotStart, match=r"DATABASE_URL: can't write .* create the folder"):
         await house.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
 
 
@@ -226,7 +226,7 @@ async def test_a_database_of_a_newer_bot(house: House) -> None:
     await house.open()
     await house.shut()
     house.sql("UPDATE reload_model_schema SET version = 999")
-    with pytest.raises(CannotStart, match="run the newer program"):
+    with pytest.raises(CannotStart, match="run the newer version"):
         await house.open()
 
 

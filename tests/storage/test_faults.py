@@ -14,15 +14,15 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
         (f'{FAILED}FATAL:  password authentication failed for user "bot"', "", "fix the user and the password"),
         (f"{FAILED}fe_sendauth: no password supplied", "", "fix the user and the password"),
         (f'{FAILED}FATAL:  role "bot" is not permitted to log in', "", "fix the user and the password"),
-        (f'{FAILED}FATAL:  pg_hba.conf rejects connection for host "127.0.0.1"', "", "let the user of DATABASE_URL"),
-        (f'{FAILED}FATAL:  permission denied for database "bot"', "", "let the user of DATABASE_URL"),
+        (f'{FAILED}FATAL:  pg_hba.conf rejects connection for host "127.0.0.1"', "", "allow the user in DATABASE_URL"),
+        (f'{FAILED}FATAL:  permission denied for database "bot"', "", "allow the user in DATABASE_URL"),
         (f"{FAILED}server does not support SSL, but SSL was required", "", "fix sslmode"),
         (f'{FAILED}root certificate file "/nowhere" does not exist', "", "fix sslmode"),
         ('FATAL:  unsupported startup parameter: options"', "", "fix or remove that parameter"),
         ("FATAL:  SASL authentication failed", "", "fix the user and the password"),  # PgBouncer
         ("FATAL:  no such database: bot", "", "create that database"),  # PgBouncer
         ("FATAL:  Tenant or user not found", "", "fix the user and the password"),  # Supabase
-        ("keine Berechtigung für Schema public", "42501", "let the user of DATABASE_URL"),
+        ("keine Berechtigung für Schema public", "42501", "allow the user in DATABASE_URL"),
         ("es wurde kein Schema für die Erzeugung ausgewählt", "3F000", "create that schema"),
         ('relation "reload_model_reloads" already exists', "42P07", "use another database or schema"),
     ],

@@ -1,4 +1,4 @@
-"""`reload-model-bot check`: which checks there are, run at the same time, and how their results are printed."""
+"""`reload-model-bot check`: runs all checks at the same time, and prints their results."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from bot.ops.logging import Redactor
 from bot.settings import EVERYONE, NAMES, Problem, Settings
 
 SECONDS = 16.0
-"""For all checks together. With the program's start and end it is 20 at most."""
+"""For all checks together. With the start and end of the program, 20 seconds at most."""
 
 _LONGEST = 400
 _HERE = "this workspace"
@@ -53,7 +53,7 @@ def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: s
 
 
 def _in_brief(results: Sequence[CheckResult]) -> Sequence[CheckResult]:
-    """The same, with one line for all settings that are right; they come first among what is."""
+    """The same, with one line for all settings that are right, before everything else that is right."""
     right = [result for result in results if result.status is Status.OK and result.about in NAMES]
     others = [result for result in results if result not in right]
     at = sum(result.status is not Status.OK for result in results)
@@ -77,7 +77,7 @@ def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
 
 
 async def check_all(settings: Settings, problems: Sequence[Problem], *, balance: bool) -> Sequence[CheckResult]:
-    """Check everything. What needs a setting that has a problem is left out, and says so."""
+    """Check everything. A check that needs a setting with a problem is left out, and its result says so."""
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     wrong = {problem.setting for problem in problems}
 
@@ -145,12 +145,12 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
             unread = unknown(who, f"depends on {refused.rule}, which can't be read")
             return [*(result for result in found if result.status is not Status.OK), unread]
         fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
-        which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
+        which = f"{PEOPLE} has neither this ID nor a user group of theirs" if groups else f"not in {PEOPLE}"
         return [problem(who, f"can't reload models: {which}", fix)]
     by = f"{EVERYONE} (everyone in this workspace)" if rule == EVERYONE else rule
     channels = settings.allowed_channels
     where = f"{', '.join(channels)} ({CHANNELS})" if channels else "any channel"
-    return [ok(who, f"can reload models in {where}, by {PEOPLE} with {by}")]
+    return [ok(who, f"can reload models in {where}, because {PEOPLE} has {by}")]
 
 
 class DaemonThreads(ThreadPoolExecutor):
