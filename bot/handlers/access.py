@@ -1,10 +1,10 @@
-"""Who can do what: the allowlist as Bolt listener middleware, and the audit of what people ask for.
+"""Who can do what: the allowlist as Bolt listener middleware, and the audit of all requests.
 
 A listener behind it finds in its context:
 
 - person: the authorized Person
 - rule: the rule that allowed them, for the audit
-- reply: how its surface answers a text, whether it is a success or a refusal
+- reply: a function that answers with a text, in the way of the surface
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """
@@ -26,7 +26,7 @@ from bot.storage.requests import Requested
 Next = Callable[[], Awaitable[None]]
 
 Reply = Callable[[str], Awaitable[BoltResponse]]
-"""Answers a request in words, in mrkdwn, and acknowledges it."""
+"""Answers a request with mrkdwn, and acknowledges it."""
 
 _WHAT_LIMIT = 128
 _NAME_LIMIT = 40
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 def identify(context: AsyncBoltContext, person: Person, what: str | None, reply: Reply) -> None:
-    """Put into the context who asks for what, as text for the audit (None: nothing is audited), and how to answer."""
+    """Put into the context who made the request, what it is (for the audit; None: no audit), and how to answer."""
     context["person"] = person
     context["what"] = what
     context["reply"] = reply
@@ -43,14 +43,14 @@ def identify(context: AsyncBoltContext, person: Person, what: str | None, reply:
 
 
 class Access:
-    """Lets authorized people through. in_channel and anywhere are listener middleware, and raise Refused."""
+    """Lets people with access through. in_channel and anywhere are listener middleware, and raise Refused."""
 
     def __init__(self, allowlist: Allowlist, requests: Requests) -> None:
         self.allowlist = allowlist
         self._requests = requests
 
     def remember(self, person: Person) -> None:
-        """Remember somebody who used the command, which only people of the workspace or organisation can."""
+        """Remember somebody who used the command: only members of the workspace or organisation can."""
         if self.allowlist.is_ours(person):
             self._requests.remember(person.user_id)
 
@@ -61,7 +61,7 @@ class Access:
         await next_()
 
     async def anywhere(self, context: AsyncBoltContext, next_: Next) -> None:
-        """Only people who can reload models, in whatever channel."""
+        """Only people who can reload models, regardless of the channel."""
         context["rule"] = await self.who(context["person"])
         await next_()
 
@@ -81,7 +81,7 @@ class AuditTrail:
         self._requests = requests
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
-        """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
+        """Record a request that was refused, or wasn't for a reload. rule is what refused it, if anything did."""
         person: Person = context["person"]
         rule = rule or context["rule"]
         self._log(person, outcome, rule=rule)
@@ -89,12 +89,12 @@ class AuditTrail:
         self._requests.note(Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule))
 
     def requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """A reload was requested; storage wrote its line to the audit in the same transaction."""
+        """Record the request of a reload. Storage wrote its line of the audit in the same transaction."""
         reload = requested.reload
         self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
 
     def unknown_command(self, name: str) -> None:
-        """Somebody used a command that isn't ours: its name on the Slack app's page has to be fixed."""
+        """Record a command with an unknown name: it has to be fixed on the Slack app's page."""
         metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
         log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(name, _NAME_LIMIT))
 

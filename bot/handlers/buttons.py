@@ -30,7 +30,7 @@ class Presses:
     async def read(
         self, action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
     ) -> BoltResponse | None:
-        """Middleware: which button of which message was pressed. One of an earlier version does nothing."""
+        """Middleware: which button of which message was pressed. A button of an earlier version does nothing."""
         action_id = payloads.token(action["action_id"])
         button = pressed(action_id, payloads.text(action.get("value", "")))
         if button is None:
@@ -42,7 +42,7 @@ class Presses:
         answer_url = context["answer_url"] = payloads.response_url(body)
 
         async def reply(text: str) -> BoltResponse:
-            """Privately, below the message. In the Home tab there is none: the tab is shown anew."""
+            """Answer privately, below the message. In the Home tab there is none: the tab is refreshed."""
             if answer_url:
                 self._background.start(self._slack.reply(answer_url, text))
             else:
@@ -60,7 +60,7 @@ def register(
     """Register a listener for each action."""
 
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
-        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click may come when all is over
+        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.requested(context, requested)
         await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))
@@ -92,7 +92,7 @@ def register(
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
     async def pick(context: AsyncBoltContext) -> None:
-        """The button is in the Home tab only, where there is nothing to say."""
+        """Open the picker. The button is only in the Home tab, which needs no answer."""
         audit.record(context, "picker")  # one word, however it was opened
         picker.open(context["invocation_id"], model_id=context["button"].of)
         await context["reply"]("")

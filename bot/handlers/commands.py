@@ -1,4 +1,4 @@
-"""The slash command: parse → access → request → ack. What was typed in a mention or a DM is carried out here, too."""
+"""The slash command: parse → access → request → ack. The text of mentions and DMs is carried out here, too."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _ANY = re.compile(r"/.+")
 
 
 def read_typed(context: AsyncBoltContext, text: str) -> None:
-    """Put into the context what was typed. A slip is answered later, and only to people who are allowed to reload."""
+    """Put into the context what was typed. A slip is only explained to people with access, so it is raised later."""
     try:
         context["wanted"] = parse(text)
     except Refused as slip:
@@ -33,10 +33,10 @@ def read_typed(context: AsyncBoltContext, text: str) -> None:
 
 
 class Typed:
-    """Carries out what somebody typed. Its surface also puts show into the context, which answers a Message."""
+    """Carries out what somebody typed. The surface also puts show into the context, which answers with a Message."""
 
     def __init__(self, requests: Requests, audit: AuditTrail, name: str) -> None:
-        """name is the slash command's."""
+        """name is the name of the slash command."""
         self._requests = requests
         self._audit = audit
         self._name = name
@@ -60,7 +60,7 @@ class Typed:
                 await context["show"](shown)
 
     async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
-        """Ask for several models; the answer has a line for each."""
+        """Request several models. The answer has a line for each."""
         lines = []
         asked = [request_for(context, model_id, number) for number, model_id in enumerate(model_ids)]
         for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
@@ -73,7 +73,7 @@ class Typed:
         return "\n".join(lines)
 
     async def _shown(self, word: Word, person: Person) -> Message:
-        """The answer to a word; its buttons are for the channel in which it was typed."""
+        """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
         viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
         if word is Word.HELP:
             return Message(messages.help_text(self._name))
@@ -107,7 +107,7 @@ def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, pic
     """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody; the rest is for people who can reload models in this channel."""
+        """Help is for everybody, the rest for people who can reload models in this channel."""
         access.remember(context["person"])
         if context["wanted"] is not Word.HELP:
             context["rule"] = access.allowlist.check(context["person"])
@@ -124,7 +124,7 @@ def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, pic
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
-        """The Slack app's page has another name for the command than this program, or several of them."""
+        """The Slack app's page has a different name for the command, or more than one command."""
         other = payloads.text(command["command"])
         audit.unknown_command(other)
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")

@@ -1,6 +1,6 @@
 """`reload-model-bot audit`: who asked for what, whether they were allowed to, and what came of it.
 
-It only reads, beside a running bot.
+It only reads, so the bot can run meanwhile.
 """
 
 import csv

@@ -1,6 +1,6 @@
-"""The worker: claims due jobs under a lease, runs each, and records what came of it.
+"""The worker: claims due jobs under a lease, runs each, and records its outcome.
 
-A retry is the same row with a later due time. Everything that is recorded is recorded here, by one call.
+A retry is the same row with a later due time. All outcomes are recorded here, by one call.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
 STATUS_SLOTS = 8
-"""Their own, so that best-effort messages never take the place of guaranteed ones."""
+"""Status messages have slots of their own, so that best-effort messages never delay guaranteed ones."""
 
 CONTENDED_SECONDS = 0.05
-"""Until the next look for a job that is due, but locked by another replica just now."""
+"""Until the next try to claim a due job that another replica has just locked."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Worker:
         on_change: Callable[[], None] = lambda: None,
         timing: Timing = Timing(),
     ) -> None:
-        """owner is unlike that of every other process, now or later. on_change is called when a reload changed."""
+        """owner has to be unique to this process. on_change is called when a reload has changed."""
         self._database = database
         self._owner = owner
         self._jobs = jobs_
@@ -72,7 +72,7 @@ class Worker:
         self._stopping = False
         self._turned_at = 0.0
         self.fault = ""
-        """Why the last turn got nowhere, or empty."""
+        """Why the last turn failed, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
@@ -92,7 +92,7 @@ class Worker:
         self._awake.set()
 
     async def stop(self) -> None:
-        """Claim no more, and let running jobs finish for a while; what is left another process can claim at once."""
+        """Claim no more, and let running jobs finish for a while. Another process can claim the rest at once."""
         self._stopping = True
         self.wake()
         deadline = monotonic() + self._timing.stop
@@ -105,11 +105,11 @@ class Worker:
         await self._background.stop()
 
     def _busy(self) -> list[asyncio.Task[None]]:
-        """The loop, which may be claiming a job just now, and the running jobs."""
+        """The running jobs, and the loop, which may be claiming one."""
         return [*self._running, *([self._loop] if self._loop is not None and not self._loop.done() else [])]
 
     async def _turn(self) -> None:
-        """Turn until stopped. A database that is unavailable only slows the loop down."""
+        """Turn until stopped. An unavailable database only slows the loop down."""
         while not self._stopping:
             self._awake.clear()
             wait = self._timing.look
@@ -126,7 +126,7 @@ class Worker:
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
 
     async def _start_due(self) -> float:
-        """Claim and start due jobs, as far as there are free slots; return the seconds until another one is due."""
+        """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
@@ -153,7 +153,7 @@ class Worker:
         self.wake()
 
     async def _run(self, batch: Sequence[Claim]) -> None:
-        """Run a job, or several that are one message, and record what came of each, whatever that is."""
+        """Run a job, or several that are one message, and record the outcome of each."""
         try:
             await self._record(batch, await self._outcomes(batch))
         except asyncio.CancelledError:
@@ -166,18 +166,18 @@ class Worker:
             log.exception("outcome_not_recorded")
 
     async def _outcomes(self, batch: Sequence[Claim]) -> Sequence[Outcome]:
-        """What came of each job: what it returned, or what its error means for it."""
+        """The outcome of each job: what it returned, or what its error means."""
         first = batch[0]
         _bind_to_log(first)
         if first.job.crashes >= retry.MAX_CRASHES:
             return [await self._jobs.give_up(first)]
         try:
             return await self._jobs.notify(batch) if len(batch) > 1 else [await self._jobs.run(first)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
+        except Exception as error:  # noqa: BLE001 - _after decides what it means
             return [await self._after(claim, error) for claim in batch]
 
     async def _after(self, claim: Claim, error: Exception) -> Outcome:
-        """What an error means for its job: another try, or the end."""
+        """What an error means for its job: another try, or giving up."""
         _bind_to_log(claim)
         if isinstance(error, ModelsLabPermanentError | SlackPermanentError):
             return await self._jobs.give_up(claim, error)
@@ -196,11 +196,11 @@ class Worker:
         return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
 
     def _report_in(self, claim: Claim) -> float:
-        """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
+        """Seconds until the channels hear that ModelsLab hasn't accepted the reload yet."""
         return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
     async def _record(self, batch: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
-        """Record outcomes, however long the database is unavailable."""
+        """Record outcomes, waiting for as long as the database is unavailable."""
         uncertain, lost = False, list[Job]()
         results = [(claim.job, outcome) for claim, outcome in zip(batch, outcomes, strict=True)]
         while True:
@@ -212,7 +212,7 @@ class Worker:
             except DatabaseUnavailable:
                 pass
             await asyncio.sleep(self._timing.database_retry)
-        if lost and not uncertain:  # else the record of a moment ago was committed after all
+        if lost and not uncertain:  # otherwise the first try may have been committed
             log.warning("lease_lost", jobs=len(lost))
             metrics.LEASES_LOST.inc(len(lost))
         self._on_change()
@@ -238,9 +238,9 @@ class Worker:
 
 
 def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
-    """Put the follow-ups together that the same people wait for in one place: they are one message.
+    """Group the follow-ups that the same people wait for in one place: each group is one message.
 
-    A job that has crashed runs alone, so that no other one suffers from it.
+    A job that has crashed runs alone, so that it can't harm the others.
     """
     together: dict[object, list[Claim]] = {}
     for claim in claims:
@@ -254,7 +254,7 @@ def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
 
 
 def _bind_to_log(claim: Claim) -> None:
-    """Name a job in every log line of the task, which has a context of its own, from now on."""
+    """Add the job to every log line of this task from now on. Each task has its own context."""
     structlog.contextvars.bind_contextvars(
         reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
     )
