@@ -77,6 +77,25 @@ async def test_a_double_click_joins_once(bot: House) -> None:
 
 
 @one_mode
+async def test_a_press_and_a_command_are_one_person(bot: House) -> None:
+    """In `status`, `history` and the Home tab alike, since people count, not requests."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl")
+    await press(bot, await bot.wait_said("is reloading `sdxl`"), NOTIFY, BEN)
+    await answered(bot, "is already reloading", user=BEN)
+    await bot.ask("sdxl", BEN)
+    running = await bot.ask("status")
+    await bot.slack.open_home(ADA)
+    await bot.slack.wait_home(ADA, lambda home: "requested by you and 1 more" in " ".join(home.texts))
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")  # a minute later
+    await bot.wait_done()
+    ended = await bot.ask("history")
+
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(3,)]
+    assert [ack.text.count("requested by you and 1 more") for ack in (running, ended)] == [1, 1]
+
+
+@one_mode
 async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
     """Whoever presses the button of a message that was left on a screen is told so."""
     await bot.reopen(RELOAD_SECONDS="0.5")

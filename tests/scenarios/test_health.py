@@ -1,6 +1,7 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,13 @@ async def test_where_it_listens(house: House) -> None:
     else:
         writer.close()
         assert house.mode == "http"
+
+
+def test_the_image_listens_on_all_its_addresses() -> None:
+    """In a container, loopback would keep the probes of an orchestrator out."""
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
+
+    assert re.search(r"^ENV .*(\\\n.*)*HOST=0\.0\.0\.0", dockerfile, re.MULTILINE)
 
 
 @pytest.mark.parametrize("mode", ["http"])

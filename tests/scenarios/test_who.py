@@ -1,6 +1,7 @@
 """Who may ask for what, where, and in which words."""
 
 import json
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from bot.core.command import SHORTCUT
 from bot.sandbox.workspace import Message
 from bot.ui import messages
 from tests.answers import Hang, Json
-from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House
+from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House
 from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -296,6 +297,18 @@ async def test_status_and_history(bot: House) -> None:
         "requested",
         "history",
     ]
+
+
+@one_mode
+async def test_what_began_in_private(bot: House) -> None:
+    """Elsewhere it is a model and its state: nobody reads who asked, or that it was a colleague."""
+    bot.slack.add_channel("C0SECRET", "secret", private=True)
+    await bot.ask("sdxl", ADA, "C0SECRET")
+    await bot.wait_done()
+    (_, own), (_, other) = [(await bot.ask("history", user, OPS)).text.splitlines() for user in (ADA, BEN)]
+
+    assert own == f"{other} · requested by you"
+    assert re.fullmatch(r"• ✓ `sdxl` · should be ready since <!date[^>]*>", other)
 
 
 @one_mode

@@ -288,6 +288,27 @@ def test_a_reminder_is_confirmed_with_its_day() -> None:
     )
 
 
+def test_help_names_every_way_to_ask() -> None:
+    """Threads, too, where Slack has no slash commands."""
+    text = messages.help_text("/reload-model-dev")
+
+    assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
+    assert "`@reload-model sdxl` does the same in a thread" in text
+
+
+def test_a_button_below_a_message_says_its_model_to_screen_readers() -> None:
+    """Its short label only makes sense beside the text."""
+    ended, failed = messages.closed(ACCEPTED, [ADA_REQUESTED], again=True), messages.failure(FAILED, [ADA_REQUESTED])
+    reminder = messages.reminder(ACCEPTED, OPS, NOON + 7 * DAY)
+
+    assert [button.element().accessibility_label for each in (ended, failed, reminder) for button in each.buttons] == [
+        "Reload sdxl again",
+        "Try sdxl again",
+        "Reload sdxl now",
+        "Stop reminding me about sdxl",
+    ]
+
+
 def test_only_the_follow_up_says_now() -> None:
     """ModelsLab confirms nothing, so these words mean that the time is up, and nothing else may say them."""
     said = every_text()

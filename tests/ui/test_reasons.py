@@ -140,6 +140,13 @@ def test_a_slip_that_resembles_a_word_is_answered_with_the_word() -> None:
     assert told("--help") == "There are no options such as `--help`. Did you mean `/reload-model help`?"
 
 
+def test_a_reload_cannot_be_cancelled() -> None:
+    """People who try read why, and how to reload a model of that name."""
+    assert told("stop") == (
+        'ModelsLab offers no way to cancel a reload. To reload a model called `stop`, quote it: `/reload-model "stop"`.'
+    )
+
+
 def test_an_id_that_resembles_a_word_can_be_quoted() -> None:
     """And the answer says how."""
     assert told("stauts") == (
