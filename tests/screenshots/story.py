@@ -113,7 +113,7 @@ class Story:
         calls = len(self.sandbox.modelslab.calls)
         async with self._seen(_MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
-        await self._picture("failure", _MESSAGE, "was not reloaded")
+        await self._picture("failure", _MESSAGE, "was not reloaded", lines=2)
         async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
             await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
         assert [call.model_id for call in self.sandbox.modelslab.calls[calls:]].count("midjorney") == 2
