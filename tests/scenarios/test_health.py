@@ -94,7 +94,7 @@ async def test_readiness_before_anybody_asks(bot: House) -> None:
 
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
-    """What is in hand when the database goes away is recorded when it is back, and told once."""
+    """Jobs that run when the database goes away are recorded when it is back, and people are notified once."""
     await bot.open_slowly()
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
@@ -122,7 +122,7 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
 
 
 async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the bot's own in a command is told honestly, and logged with its traceback."""
+    """The answer to a command that hits a bug says so, and the log has the traceback."""
 
     def broken(*_: object) -> None:
         raise KeyError("of our own")

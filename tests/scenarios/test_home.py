@@ -65,7 +65,7 @@ async def test_a_model_is_picked_from_it(bot: House) -> None:
 
 @one_mode
 async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
-    """Whoever made it sees it, and nobody else."""
+    """Only the person who set it sees it."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
     await bot.slack.press(follow_up, "Remind me before it's unloaded", user=ADA)

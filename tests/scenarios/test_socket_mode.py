@@ -170,7 +170,7 @@ async def test_a_silent_connection(house: House) -> None:
 
 
 async def test_slack_goes_away(bot: House) -> None:
-    """While Slack is away the bot keeps trying, and what falls due meanwhile is told when it is back."""
+    """While Slack is unavailable the bot keeps trying. Follow-ups that fall due meanwhile come when it is back."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
@@ -406,7 +406,7 @@ async def test_a_port_that_is_taken(house: House) -> None:
 @pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
 async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
-    """An address where nobody can listen is told as such, and not as a fault of the port."""
+    """For an address where the bot can't listen, the error blames HOST, not the port."""
     if host.endswith(" "):  # spaces around a setting do no harm
         await house.open(HOST=host)
         return
@@ -416,7 +416,7 @@ async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
 
 @pytest.mark.parametrize("when", ["auth.test", "apps.connections.open"])
 async def test_stopped_while_it_starts(house: House, when: str) -> None:
-    """A bot that is told to stop while it still starts stops at once."""
+    """A bot that gets the signal to stop while it is starting stops at once."""
     house.slack.fail(when, Raw(500, b""))
     house.begin()
     await house.log.wait_for("slack_unavailable")

@@ -1,4 +1,4 @@
-"""ModelsLab has trouble: people are told when it starts, and when it is over."""
+"""ModelsLab has trouble: people read about it when it starts and when it is over."""
 
 import pytest
 

@@ -46,7 +46,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def sandbox(local_slack: Path, folder: Path) -> AsyncIterator[Sandbox]:
-    """All three, for as long as the context lasts. Ada and Ben may reload models, Eve may not."""
+    """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't."""
     url = f"http://localhost:{free_port()}"
     async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
         yield Sandbox(url, modelslab)

@@ -140,7 +140,7 @@ class Story:
         note("the picker: opens, marks an omission, begins a reload, closes")
 
     async def _status(self) -> None:
-        """The bar moves, a second person joins, a stranger may not."""
+        """The bar moves, a second person joins, a stranger can't."""
         message = "is reloading sdxl"
         first = await self._bar(_MESSAGE, message)
         async with self._told("@Ada is already reloading sdxl. I'll ping you"):

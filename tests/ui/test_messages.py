@@ -381,7 +381,7 @@ def test_one_message_mentions_four_hundred_people_of_today() -> None:
 
 
 def test_somebody_is_always_mentioned() -> None:
-    """Whatever the ids are like, those who are left over become fewer with every message."""
+    """For IDs of any length, each message leaves fewer people over."""
     assert messages.mentioned([subscriber(user_id="U" * 64)]) == [subscriber(user_id="U" * 64)]
     assert messages.mentioned([]) == []
 

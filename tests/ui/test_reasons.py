@@ -30,7 +30,7 @@ REFUSED = {
 
 
 def told(text: str) -> str:
-    """What somebody is told who typed this, or "" where it is a command."""
+    """The answer to somebody who typed this, or "" if it is a command."""
     try:
         parse(text)
     except Refused as slip:
@@ -92,7 +92,7 @@ def test_failures_are_told_apart() -> None:
     ],
 )
 def test_a_refusal_says_what_is_certain_and_what_to_do(reason: Refusal, text: str) -> None:
-    """What may have been recorded isn't told as if it had not been."""
+    """A request that may have been recorded isn't reported as unrecorded."""
     assert sentence(REFUSED.get(reason, Refused(reason))) == text
 
 
