@@ -310,7 +310,7 @@ def test_audit_takes_options(arguments: list[str], since: float, form: str, monk
     ("name", "value", "code", "text"),
     [
         ("DATABASE_URL", "sqlite:///nowhere.db", 1, "reload-model-bot audit: DATABASE_URL: there is no file"),
-        ("DATABASE_URL", "mysql://x", 2, "- DATABASE_URL isn't a database's URL: "),
+        ("DATABASE_URL", "mysql://x", 2, "- DATABASE_URL isn't a database URL: "),
         ("DATABASE_URI", "sqlite:///nowhere.db", 2, "- DATABASE_URI isn't a setting: did you mean DATABASE_URL?"),
     ],
 )

@@ -109,7 +109,7 @@ async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
             await world.wait(2)
 
     assert (before, world.members) == (None, {"U0NEW"})
-    assert [(line["event"], line.get("code"), line.get("members")) for line in logged] == [
+    assert [(line["event"], line.get("reason"), line.get("members")) for line in logged] == [
         ("group_not_read", str(failure), None),
         ("group_read", None, 1),
     ]

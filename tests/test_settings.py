@@ -184,7 +184,7 @@ def test_a_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
 
     assert load({**env, name: "", f"{name}_FILE": str(tmp_path / "secret")}) == load(env)
     assert problems({**env, f"{name}_FILE": str(tmp_path / "secret")}) == [
-        f"{name} is set twice, here and by {name}_FILE: remove one of them"
+        f"{name} is set twice, directly and by {name}_FILE: remove one of them"
     ]
 
 
@@ -258,8 +258,8 @@ MODE_FIX = "set SLACK_APP_TOKEN (Socket Mode, recommended) or SLACK_SIGNING_SECR
 ALLOWED_FIX = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
 ROTATING = "is a rotating token (xoxe), and this bot doesn't support token rotation: turn it off"
 PEOPLE_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
-CHANNELS_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
-NO_SERVICE = "isn't an http(s) URL with a host and perhaps a path: use one such as https://"
+CHANNELS_FIX = "channel IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
+NO_SERVICE = "isn't an http(s) URL with a host and an optional path: use one such as https://"
 IN_CLEAR = "would send secrets unencrypted: use https:// (http:// is for this machine only)"
 LINK = "is a Kubernetes service link: set enableServiceLinks: false in the pod, or"
 NO_PROXY = "isn't an http(s) URL: use one such as http://proxy.example.com:3128"
@@ -309,7 +309,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         (
             "MODELSLAB_API_KEY",
             ["a key", "\N{CYRILLIC SMALL LETTER A}"],
-            "has characters that no key has: copy it again",
+            "has characters that can't be part of a key: copy it again",
         ),
         ("SLASH_COMMAND", ["reload", "/", "/two words", "/a`b", f"/{'x' * 32}"], "is {!r}: use a slash and then up to"),
         ("MODELSLAB_CONCURRENCY", ["0", "101", "four", "4.5", "nan", "1e1", "-4"], "is {!r}: use a whole number from"),
@@ -336,7 +336,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         (
             "ALLOWED_CHANNELS",
             ["models", "#models", "U0ADA", "c0models", "*"],
-            f"has {{!r}}, which isn't a channel's ID: {CHANNELS_FIX}",
+            f"has {{!r}}, which isn't a channel ID: {CHANNELS_FIX}",
         ),
         ("SLACK_API_URL", ["slack.com/api", "ftp://slack.com", "https://", "https://[::1"], NO_SERVICE),
         ("SLACK_API_URL", ["https://host:port/", "https://h:99999"], NO_SERVICE),
@@ -348,7 +348,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ),
         ("SLACK_API_URL", ["http://10.0.0.1/", "http://localhost.example.com", "HTTP://127.0.0.1.nip.io"], IN_CLEAR),
         ("MODELSLAB_URL", ["http://modelslab", "http://0.0.0.0:80"], IN_CLEAR),
-        ("DATABASE_URL", ["mysql://db"], "isn't a database's URL: it must start with sqlite:/// or postgresql://"),
+        ("DATABASE_URL", ["mysql://db"], "isn't a database URL: it must start with sqlite:/// or postgresql://"),
         ("HTTPS_PROXY", ["socks5://proxy:1080", "http://", "proxy:port", "a proxy", "http://[::1"], NO_PROXY),
         ("http_proxy", ["socks5://proxy:1080"], NO_PROXY),
     ],
@@ -373,7 +373,7 @@ def test_swapped_tokens_are_named_as_swapped() -> None:
 def test_a_signing_secret_is_checked_in_http_mode() -> None:
     """Like the other secrets; in Socket Mode nothing is signed."""
     assert problems({**HTTP, "SLACK_SIGNING_SECRET": "e\u0301"}) == [
-        "SLACK_SIGNING_SECRET has characters that no key has: copy it again"
+        "SLACK_SIGNING_SECRET has characters that can't be part of a key: copy it again"
     ]
     assert problems({**REQUIRED, "SLACK_SIGNING_SECRET": "e\u0301"}) == []
 

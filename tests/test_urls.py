@@ -43,13 +43,13 @@ def test_any_libpq_url_and_any_file_is_valid(url: str) -> None:
 @pytest.mark.parametrize("url", ["mysql://db", "reload.db", "postgresql+psycopg://db", "sqlite:x.db", "postgresql:x"])
 def test_other_databases_are_not_supported(url: str) -> None:
     """The URL isn't shown: it may hold a password."""
-    assert database_fault(url) == ("isn't a database's URL", "it must start with sqlite:/// or postgresql://")
+    assert database_fault(url) == ("isn't a database URL", "it must start with sqlite:/// or postgresql://")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=rw"])
 def test_requests_are_kept_in_a_file(url: str) -> None:
     """A database in memory would forget them."""
-    assert database_fault(url) == ("names no file", "use one such as sqlite:////data/reload-model.db")
+    assert database_fault(url) == ("doesn't name a file", "use one such as sqlite:////data/reload-model.db")
 
 
 @pytest.mark.parametrize("special", ["@", ":", "/", "#", "%", " ", "?", "%zz", "\t"])

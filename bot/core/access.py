@@ -1,4 +1,4 @@
-"""Decides whether a person may reload models, and where. Pure: ids against the settings' ids."""
+"""Decides whether a person can reload models, and where. Pure: it compares IDs with those in the settings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -25,12 +25,11 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The author of a request, and the channel it is about ("" where there is none); private: not known to be public.
+    """The author of a request, and the channel that it is about ("" if there is none).
 
-    thread_ts is the thread in it, "" for the channel itself.
-
-    team_id and enterprise_id are the person's own, or "" where the payload doesn't say. team_id may be that of an
-    organisation.
+    private means that the channel isn't known to be public. thread_ts is the thread in the channel, "" for the channel
+    itself. team_id and enterprise_id are the person's own, or "" if the payload doesn't say. team_id can be the ID of
+    an organisation.
     """
 
     user_id: str
@@ -42,20 +41,20 @@ class Person:
 
     @property
     def place(self) -> Place:
-        """Where the person asked."""
+        """Where the request was made."""
         return Place(self.channel_id, self.thread_ts)
 
 
 Members = Callable[[str], Collection[str] | None]
-"""Returns the ids of the members of a user group, None where they are not known."""
+"""Returns the IDs of the members of a user group, or None if they are unknown."""
 
 
 def _not_known(_group: str) -> None:
-    """No user group has been read."""
+    """For an allowlist without user groups."""
 
 
 class Allowlist:
-    """Decides from ids, never from names; nobody is allowed until named."""
+    """Decides by ID, never by name. Nobody has access until they are listed."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class Allowlist:
 
     @property
     def first_channel(self) -> str:
-        """A channel in which models can be reloaded, where not all are; else ""."""
+        """The first channel in ALLOWED_CHANNELS, or "" if models can be reloaded everywhere."""
         return next(iter(self._channels), "")
 
     def who(self, person: Person, *, known: bool | None = None) -> str:
@@ -108,8 +107,8 @@ class Allowlist:
     def check_workspace(self, person: Person, *, known: bool | None = None) -> None:
         """Raises Refused for a stranger.
 
-        For the author of an interaction, whose payload may name another team of the organisation, known is whether this
-        person has used the command here.
+        The payload of an interaction can name another team of the organisation. So for its author, known is whether
+        this person has used the command here before.
         """
         if self.home is None:
             raise Refused(Refusal.NOT_READY)
@@ -130,7 +129,7 @@ class Allowlist:
         return {group: None if ids is None else len(ids) for group, ids in members.items()}
 
     def is_ours(self, person: Person) -> bool:
-        """Whether this person's own team or organisation is that of the bot, as far as the payload says.
+        """Whether this person's own team or organisation is the bot's, according to the payload.
 
         https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
         """

@@ -1,4 +1,4 @@
-"""Who can do what: the allowlist as Bolt listener middleware, and the audit of what people ask for.
+"""Who can do what: the allowlist as Bolt listener middleware, and the audit of all requests.
 
 A listener behind it finds in its context:
 
@@ -72,7 +72,7 @@ class Access:
         self._requests = requests
 
     def remember(self, person: Person) -> None:
-        """Remember somebody who used the command, which only people of the workspace or organisation can."""
+        """Remember somebody who used the command: only members of the workspace or organisation can."""
         if self.allowlist.is_ours(person):
             self._requests.remember(person.user_id)
 
@@ -83,7 +83,7 @@ class Access:
         await next_()
 
     async def anywhere(self, context: AsyncBoltContext, next_: Next) -> None:
-        """Only people who can reload models, in whatever channel."""
+        """Only people who can reload models, regardless of the channel."""
         context["rule"] = await self.who(context["person"])
         await next_()
 
@@ -148,7 +148,7 @@ class AuditTrail:
         self._requests.note(note_for(context, outcome, rule=rule))
 
     def requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """A reload was requested; storage wrote its line to the audit in the same transaction."""
+        """Record the request of a reload. Storage wrote its line of the audit in the same transaction."""
         reload = requested.reload
         self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
 
@@ -157,10 +157,12 @@ class AuditTrail:
         self._log(context["person"], outcome, rule=context["rule"], **more)
 
     def unknown_command(self, name: str) -> None:
-        """Somebody used a command that isn't ours: its name on the Slack app's page has to be fixed."""
+        """Record a command with an unknown name: it has to be fixed on the Slack app's page."""
         metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
         log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(name, _NAME_LIMIT))
 
     def _log(self, person: Person, outcome: str, **more: str) -> None:
         metrics.COMMANDS.labels(outcome).inc()
-        log.info("command", outcome=outcome, user=person.user_id, team=person.team_id, where=person.channel_id, **more)
+        log.info(
+            "command", outcome=outcome, user=person.user_id, team=person.team_id, channel=person.channel_id, **more
+        )

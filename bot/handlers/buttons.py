@@ -37,7 +37,7 @@ class Presses:
     async def read(
         self, action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
     ) -> BoltResponse | None:
-        """Middleware: which button of which message was pressed. One of an earlier version does nothing."""
+        """Middleware: which button of which message was pressed. A button of an earlier version does nothing."""
         action_id = payloads.token(action["action_id"])
         button = pressed(action_id, payloads.text(action.get("value", "")))
         if button is None:
@@ -78,7 +78,7 @@ def register(
     """Register a listener for each action."""
 
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
-        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click may come when all is over
+        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.requested(context, requested)
         await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))

@@ -1,4 +1,4 @@
-"""The slash command: parse → access → request → ack. What was typed in a mention or a DM is carried out here, too."""
+"""The slash command: parse → access → request → ack. The text of mentions and DMs is carried out here, too."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _ANY = re.compile(r"/.+")
 
 
 def read_typed(context: AsyncBoltContext, text: str) -> None:
-    """Put into the context what was typed. A slip is answered later, and only to people who are allowed to reload."""
+    """Put into the context what was typed. A slip is only explained to people with access, so it is raised later."""
     try:
         context["wanted"] = parse(text)
     except Refused as slip:
@@ -41,7 +41,7 @@ def wanted_model(context: AsyncBoltContext) -> str:
 
 
 class Typed:
-    """Carries out what somebody typed. Its surface also puts show into the context, which answers a Message."""
+    """Carries out what somebody typed. The surface also puts show into the context, which answers with a Message."""
 
     def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""
@@ -69,7 +69,7 @@ class Typed:
                 await context["show"](shown)
 
     async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
-        """Ask for several models; the answer has a line for each."""
+        """Request several models. The answer has a line for each."""
         lines = []
         asked = [request_for(context, model_id, number) for number, model_id in enumerate(model_ids)]
         for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
@@ -82,7 +82,7 @@ class Typed:
         return "\n".join(lines)
 
     async def _shown(self, word: Word, person: Person) -> Message:
-        """The answer to a word; its buttons are for the channel in which it was typed."""
+        """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
         viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
         if word is Word.HELP:
             return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
@@ -139,7 +139,7 @@ def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, pic
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
-        """The Slack app's page has another name for the command than this program, or several of them."""
+        """The Slack app's page has a different name for the command, or more than one command."""
         other = payloads.text(command["command"])
         audit.unknown_command(other)
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")

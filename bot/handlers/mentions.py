@@ -1,6 +1,6 @@
-"""Mentions of the bot, which work in threads, too, and what people write to it in a direct message.
+"""Mentions of the bot, which also work in threads, and direct messages to it.
 
-They do what the slash command does: what was asked for in a thread is answered there.
+They do what the slash command does. A request in a thread is answered there.
 https://docs.slack.dev/reference/events/app_mention
 """
 
@@ -39,7 +39,7 @@ class Mentions:
     async def read(
         self, event: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
     ) -> BoltResponse | None:
-        """Middleware: who wrote what, and where. Bots, edits and whatever isn't a person's message start nothing."""
+        """Middleware: who wrote what, and where. Only new messages of people count: no bots, no edits."""
         in_dm = event.get("channel_type") == "im"
         is_for_us = event["type"] == "app_mention" or in_dm
         if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
@@ -72,7 +72,7 @@ class Mentions:
             else:
                 await self._slack.call("chat.postMessage", channel=person.channel_id, **fields)
         except SlackError as failed:
-            log.warning("answer_not_shown", user=person.user_id, reason=failed.code)
+            log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
 def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) -> None:
@@ -92,7 +92,7 @@ def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) ->
 
 
 def _after_mention(text: str, bot_user_id: str) -> str:
-    """What follows the mention of the bot, or, if nothing does, what is before it: "thanks @reload-model sdxl"."""
+    """The text after the mention of the bot, as in "thanks @reload-model sdxl"; without any, the text before it."""
     ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
     if ours is None:
         return text

@@ -1,6 +1,6 @@
 """`reload-model-bot audit`: who asked for what, whether they were allowed to, and what came of it.
 
-It only reads, beside a running bot.
+It only reads, so the bot can run meanwhile.
 """
 
 import csv
@@ -28,7 +28,7 @@ _REFUSED = frozenset(
 )
 
 _FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
@@ -39,7 +39,7 @@ def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
 
 
 def _fields(line: AuditLine) -> Mapping[str, object]:
-    """A line by column. The ID of the reload and its result are empty where none was started."""
+    """A line by column. Without a reload, its ID and its result are empty."""
     values = (
         datetime.fromtimestamp(line.at, UTC),
         line.user_id,

@@ -1,4 +1,4 @@
-"""The tables, and how a database of an earlier version becomes one of this.
+"""The tables, and how a database of an earlier version is upgraded.
 
 All times are seconds since the Unix epoch (UTC), in double precision: the same on SQLite and PostgreSQL. Every name
 begins with reload_model, so that the tables can share a database with another program's.
@@ -63,7 +63,7 @@ reloads = Table(
     Column("undeliverable", Boolean, nullable=False, default=False),
 )
 in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
-"""One reload of a model is in flight at a time. SQLite uses a partial index only for its condition in literal words."""
+"""One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition."""
 Index("reload_model_one_in_flight", reloads.c.model_id, unique=True, sqlite_where=in_flight, postgresql_where=in_flight)
 was_accepted = reloads.c.accepted_at.is_not(None)
 Index(
@@ -79,7 +79,7 @@ subscribers = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     _reload_id(),
-    # Slack's own id of the invocation, once: https://docs.slack.dev/interactivity/implementing-slash-commands
+    # Slack's own ID of the invocation, unique: https://docs.slack.dev/interactivity/implementing-slash-commands
     Column("invocation_id", Text, nullable=False, unique=True),
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),
@@ -151,7 +151,7 @@ Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
 of_a_place = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
-"""A place of a reload has one status message and one follow-up."""
+"""Each place of a reload has one status message and one follow-up."""
 Index(
     "reload_model_one_per_place",
     jobs.c.reload_id,
@@ -163,7 +163,7 @@ Index(
     postgresql_where=of_a_place,
 )
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
-"""A person is reminded of a model once."""
+"""Each person has one reminder for a model."""
 Index(
     "reload_model_one_reminder",
     jobs.c.user_id,
@@ -179,7 +179,7 @@ people = Table(
     Column("user_id", Text, primary_key=True),
     Column("since", Double, nullable=False),
 )
-"""Who has used the command: see bot.storage.people."""
+"""People who have used the command: see bot.storage.people."""
 
 audit = Table(
     "reload_model_audit",
@@ -191,13 +191,13 @@ audit = Table(
     Column("channel_id", Text, nullable=False),
     Column("text", Text, nullable=False),  # what was typed or pressed
     Column("outcome", Text, nullable=False),
-    Column("rule", Text, nullable=False),  # what allowed the person, or refused them
+    Column("rule", Text, nullable=False),  # what allowed or refused the person
     Column("reload_id", Text),  # not a foreign key: the line can outlive the reload
 )
 
 
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
-    """A row of reloads. A failure that only a later version knows is shown as an internal one."""
+    """A row of reloads. A failure from a later version of this program becomes an internal one."""
     return Reload(
         id=row.id,
         model_id=row.model_id,
@@ -269,15 +269,15 @@ def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
 
 
 MIGRATIONS: Sequence[Callable[[Connection], None]] = ()
-"""The n-th, counted from 1, brings a database from version n to n + 1, and changes the tables above alike."""
+"""The n-th function, counted from 1, upgrades a database from version n to n + 1. The tables above change with it."""
 
 VERSION = len(MIGRATIONS) + 1
 
-_LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program of the database takes
+_LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program takes
 
 
 def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:
-    """Bring the database to this program's version, inside the caller's transaction.
+    """Upgrade the database to this program's version, inside the caller's transaction.
 
     Replicas that start together take turns. Raises CannotStart for a database made by a later version; what else keeps
     this program from writing there fails as it would later.
@@ -290,8 +290,8 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         connection.execute(insert(version).values(version=wanted))
     elif found > wanted:
         raise CannotStart(
-            f"DATABASE_URL: the database has schema version {found}, this program knows {wanted}: "
-            "run the newer program, or use another database"
+            f"DATABASE_URL: the database has schema version {found}, and this program only knows {wanted}: "
+            "run the newer version, or use another database"
         )
     else:
         for upgrade in migrations[found - 1 :]:
@@ -310,7 +310,7 @@ def _write_nothing(connection: Connection) -> None:
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables in a database, 0 if there are none. Raises CannotStart if it is not clear."""
+    """The version of the tables in a database, 0 if there are none. Raises CannotStart if it can't be determined."""
     if not inspect(connection).has_table(version.name):
         return 0
     versions = connection.execute(select(version.c.version)).scalars().all()

@@ -1,7 +1,7 @@
-"""The buttons below messages and in the Home tab: what a press asks for, and what it brings back. Pure.
+"""The buttons below messages and in the Home tab: what a press requests, and what Slack sends for it. Pure.
 
-A button's value names the place in which the bot posts about what it starts: the button itself may be elsewhere, in a
-DM or in the Home tab.
+A button's value contains the place where the bot posts the updates. The button itself can be elsewhere, in a DM or in
+the Home tab.
 """
 
 import re
@@ -18,7 +18,7 @@ from bot.ui.blocks import LABEL_LIMIT, middle, plain
 
 
 class Action(StrEnum):
-    """What a press asks for: the beginning of a button's action_id."""
+    """What a press requests: the beginning of a button's action_id."""
 
     JOIN = "join"
     AGAIN = "again"
@@ -54,7 +54,7 @@ class Button:
         return f"{channel_id}/{thread_ts}|{self.of}" if thread_ts else f"{channel_id}|{self.of}"
 
     def element(self, position: int = 0) -> ButtonElement:
-        """As Block Kit. Slack wants the action_ids of one block to differ, so the position follows the action."""
+        """As Block Kit. The action_ids of one block must differ, so each ends with the button's position."""
         return ButtonElement(
             text=plain(middle(self.label, LABEL_LIMIT)),
             action_id=f"{self.action}:{position}",
@@ -64,12 +64,12 @@ class Button:
 
 
 def row(buttons: Sequence[Button]) -> ActionsBlock:
-    """Buttons beside each other."""
+    """Buttons in one row."""
     return ActionsBlock(elements=[button.element(position) for position, button in enumerate(buttons)])
 
 
 def action_ids(action: Action) -> re.Pattern[str]:
-    """The action_ids of this action's buttons, in whatever position, as app.action() takes them."""
+    """A pattern for app.action(): the action_ids of this action's buttons in any position."""
     return re.compile(rf"\A{action}(:\d{{1,3}})?\Z", re.ASCII)
 
 
@@ -79,7 +79,7 @@ _WITHOUT_ID = (Action.PICK, Action.ASK_ACCESS, Action.ADD_PEOPLE, Action.REVOKE_
 
 
 def pressed(action_id: str, value: str) -> Button | None:
-    """The button that was pressed, without its label; None for one that this version doesn't have."""
+    """The button that was pressed, without its label; None if this version has no such button."""
     action = next((each for each in Action if action_ids(each).match(action_id)), None)
     found = _VALUE.fullmatch(value)
     if action is None or found is None:

@@ -32,7 +32,7 @@ OPTIONS_LIMIT = 100
 """All options of a menu: https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object"""
 
 OPTIONS_KEPT = 30
-"""How many of them a group of models leaves to each later one."""
+"""How many of them each group of models leaves for each group after it."""
 
 AS_TYPED = "What you typed"
 GROUPS: Mapping[ModelGroup, str] = {
@@ -56,9 +56,9 @@ _TITLE = "Reload a model"
 
 
 def picker(channel_id: str = "", model_id: str = "") -> View:
-    """The modal that asks which model to reload, and where to post about it; either may be filled in.
+    """The modal that asks which model to reload and where to post updates. Both can be filled in already.
 
-    The channel is in private_metadata too, for clients that don't show conversation fields in modals.
+    The channel is also in private_metadata, for clients that don't show conversation fields in modals.
     """
     return View(
         type="modal",
@@ -113,7 +113,7 @@ def suggestions(typed: str | None, found: Mapping[ModelGroup, Sequence[str]]) ->
 
 
 def option(model_id: str) -> Option:
-    """One suggestion: a long ID is shortened in the text, and whole in the value."""
+    """One suggestion. A long ID is shortened in the text, but not in the value."""
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
@@ -165,7 +165,7 @@ def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:
 
 
 def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: float) -> list[Block]:
-    """A reload that has not ended, with its bar once ModelsLab has accepted it."""
+    """A reload that hasn't ended, with its bar once ModelsLab has accepted it."""
     shown: list[Block] = [section(lists.running_line(entry, reload_seconds, viewer))]
     if entry.reload.state is State.ACCEPTED:
         shown.append(context(messages.bar(entry.reload, now)))
@@ -173,6 +173,6 @@ def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: fl
 
 
 def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
-    """A reload that has ended; its buttons open the picker, where a channel is to be chosen."""
+    """A reload that has ended. Its buttons open the picker, because a channel has to be chosen first."""
     buttons = messages.again_buttons(entry.reload, NOWHERE, Action.PICK, named=True)
     return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks

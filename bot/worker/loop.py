@@ -1,6 +1,6 @@
-"""The worker: claims due jobs under a lease, runs each, and records what came of it.
+"""The worker: claims due jobs under a lease, runs each, and records its outcome.
 
-A retry is the same row with a later due time. Everything that is recorded is recorded here, by one call.
+A retry is the same row with a later due time. All outcomes are recorded here, by one call.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
 STATUS_SLOTS = 8
-"""Their own, so that best-effort messages never take the place of guaranteed ones."""
+"""Status messages have slots of their own, so that best-effort messages never delay guaranteed ones."""
 
 CONTENDED_SECONDS = 0.05
-"""Until the next look for a job that is due, but locked by another replica just now."""
+"""Until the next try to claim a due job that another replica has just locked."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Worker:
         on_change: Callable[[], None] = lambda: None,
         timing: Timing = Timing(),
     ) -> None:
-        """owner is unlike that of every other process, now or later. on_change is called when a reload changed."""
+        """owner has to be unique to this process. on_change is called when a reload has changed."""
         self._database = database
         self._owner = owner
         self._jobs = jobs_
@@ -80,7 +80,7 @@ class Worker:
         self._stopping = False
         self._turned_at = 0.0
         self.fault = ""
-        """Why the last turn got nowhere, or empty."""
+        """Why the last turn failed, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
@@ -100,7 +100,7 @@ class Worker:
         self._awake.set()
 
     async def stop(self) -> None:
-        """Claim no more, and let running jobs finish for a while; what is left another process can claim at once."""
+        """Claim no more, and let running jobs finish for a while. Another process can claim the rest at once."""
         self._stopping = True
         self.wake()
         deadline = monotonic() + self._timing.stop
@@ -113,11 +113,11 @@ class Worker:
         await self._background.stop()
 
     def _busy(self) -> list[asyncio.Task[None]]:
-        """The loop, which may be claiming a job just now, and the running jobs."""
+        """The running jobs, and the loop, which may be claiming one."""
         return [*self._running, *([self._loop] if self._loop is not None and not self._loop.done() else [])]
 
     async def _turn(self) -> None:
-        """Turn until stopped. A database that is unavailable only slows the loop down."""
+        """Turn until stopped. An unavailable database only slows the loop down."""
         while not self._stopping:
             self._awake.clear()
             wait = self._timing.look
@@ -125,16 +125,16 @@ class Worker:
                 wait = min(await self._start_due(), self._timing.look)
                 self.fault, self._turned_at = "", monotonic()
             except DatabaseUnavailable as error:
-                self.fault, self._turned_at = f"can't work: {error}", monotonic()
+                self.fault, self._turned_at = f"waiting for the database: {error}", monotonic()
             except Exception as error:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
-                self.fault = f"fails: {type(error).__name__}"
+                self.fault = f"failing: {type(error).__name__}"
             await asyncio.sleep(self._timing.gather)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
 
     async def _start_due(self) -> float:
-        """Claim and start due jobs, as far as there are free slots; return the seconds until another one is due."""
+        """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
@@ -198,7 +198,7 @@ class Worker:
             wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
             if retry.out_of_time(claim, wait, self._timing):
                 return await self._jobs.give_up(claim, error)
-            log.warning("job_failed", **describe(error), again_in=wait)
+            log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))
@@ -227,7 +227,7 @@ class Worker:
             except DatabaseUnavailable:
                 pass
             await asyncio.sleep(self._timing.database_retry)
-        if lost and not uncertain:  # else the record of a moment ago was committed after all
+        if lost and not uncertain:  # otherwise the first try may have been committed
             log.warning("lease_lost", jobs=len(lost))
             metrics.LEASES_LOST.inc(len(lost))
         self._on_change()
@@ -256,7 +256,7 @@ class Worker:
 def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
     """Put the follow-ups together that the same people wait for in one place: they are one message.
 
-    A job that has crashed runs alone, so that no other one suffers from it.
+    A job that has crashed runs alone, so that it can't harm the others.
     """
     together: dict[object, list[Claimed]] = {}
     for claim in claims:

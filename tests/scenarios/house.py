@@ -31,7 +31,7 @@ from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
-"""The first three may reload models, Eve may not."""
+"""The first three can reload models, Eve can't."""
 
 MODELS, OPS = "C0MODELS", "C0OPS"
 

@@ -374,7 +374,7 @@ async def test_headers(bot: House) -> None:
     assert await refused(bot, request(command(), {f"X-{number}": MARK for number in range(65)})) == 400
     for _ in range(3):
         assert await refused(bot, request(command(), {"X": MARK * 300})) == 400
-    assert [record["why"] for record in bot.log.of("request_refused")].count("LineTooLong") == 1
+    assert [record["reason"] for record in bot.log.of("request_refused")].count("LineTooLong") == 1
 
 
 @pytest.mark.parametrize("path", ["/slack/events", "/nowhere"])

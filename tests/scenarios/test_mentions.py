@@ -51,7 +51,7 @@ async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> Non
 
 @one_mode
 async def test_buttons_in_a_thread_answer_there(bot: House) -> None:
-    """Whoever presses is notified in the thread, and what they start is shown there."""
+    """A person who presses one is notified in the thread, and their reload shows there."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
     status = await bot.wait_said("is reloading `sdxl`")
@@ -218,7 +218,7 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
     await bot.slack.mention("sdxl", user=ADA)
     await bot.wait_said(READY)
 
-    assert bot.log.of("answer_not_shown")[0]["reason"] == "user_not_in_channel"
+    assert bot.log.of("answer_not_sent")[0]["reason"] == "user_not_in_channel"
 
 
 @one_mode

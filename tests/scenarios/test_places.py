@@ -24,7 +24,7 @@ def places(bot: House) -> House:
     return bot
 
 
-# --- where the bot may not post -------------------------------------------------------------------------
+# --- where the bot can't post ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channel", [PRIVATE, DM])
@@ -54,7 +54,7 @@ async def test_a_failure_in_a_place_without_the_bot(places: House) -> None:
 
 @one_mode
 async def test_a_public_channel_without_the_bot(places: House) -> None:
-    """Where the app lacks chat:write.public, a channel that the bot has not joined is told through the response_url."""
+    """If the app lacks chat:write.public, a channel that the bot hasn't joined is reached through the response_url."""
     places.slack.scopes.remove("chat:write.public")
     places.slack.add_channel(OPS, "ops", bot_is_member=False)
     await places.ask("sdxl", ADA, OPS)
@@ -88,7 +88,7 @@ async def test_a_refused_post(places: House) -> None:
 
 @one_mode
 async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: House) -> None:
-    """The follow-up uses the response_url of whoever asked last, and any other where that one is spent."""
+    """The follow-up uses the response_url of the last request, and another one if that is used up."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await places.ask("sdxl", ADA, PRIVATE)

@@ -215,7 +215,7 @@ async def test_another_programs_file_is_left_as_it_is(
 async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
     """A second one is told why and what to do, unless the first one stops while it waits."""
     second = Database(url, Clock(), Timing(sqlite_owner_wait=0.1))
-    with pytest.raises(CannotStart, match=r"another process holds .*: an SQLite file serves one process; stop the"):
+    with pytest.raises(CannotStart, match=r"another process holds .*: only one process can use an SQLite"):
         await second.start()
     await bot.ask(request())
     third = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
@@ -233,11 +233,11 @@ async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
-    with pytest.raises(CannotStart, match=r"cannot lock .* \(No locks available\): put the SQLite file on a local"):
+    with pytest.raises(CannotStart, match=r"can't lock .* \(No locks available\): put the SQLite file on a local"):
         await Database(url, Clock()).start()
 
 
 async def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     """The message says what to create."""
-    with pytest.raises(CannotStart, match=r"cannot write .*/nowhere/.*\(No such file or directory\): create the f"):
+    with pytest.raises(CannotStart, match=r"can't write .*/nowhere/.*\(No such file or directory\): create the f"):
         await Database(f"sqlite:///{tmp_path}/nowhere/reload-model.db", Clock()).start()

@@ -32,7 +32,7 @@ REFUSED = {
 
 
 def told(text: str) -> str:
-    """What somebody is told who typed this, or "" where it is a command."""
+    """The answer to somebody who typed this, or "" if it is a command."""
     try:
         parse(text)
     except Refused as slip:
@@ -88,13 +88,13 @@ def test_failures_are_told_apart() -> None:
             ),
         ),
         (Refusal.NOT_RECORDED, "My database isn't responding, so I didn't start anything. Try again in a minute."),
-        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model id&gt;`."),
+        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model ID&gt;`."),
         (Refusal.WRONG_CHANNEL, "I only work in <#C0MODELS> and <#&lt;!channel&gt;>. Please try there."),
         (Refusal.TOO_MANY_COMMANDS, "You've hit the limit of 30 reloads in 10 minutes. Try again in a few minutes."),
     ],
 )
 def test_a_refusal_says_what_is_certain_and_what_to_do(reason: Refusal, text: str) -> None:
-    """What may have been recorded isn't told as if it had not been."""
+    """A request that may have been recorded isn't reported as unrecorded."""
     assert sentence(REFUSED.get(reason, Refused(reason))) == text
 
 
@@ -142,7 +142,7 @@ def test_long_lists_are_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [
-        ('"sdxl flux"', "Model IDs have no spaces in them, and `sdxl flux` has."),
+        ('"sdxl flux"', "`sdxl flux` isn't a valid model ID: IDs have no spaces."),
         ("--force", "There are no options such as `--force`."),
         ("''", "There is nothing between the quotes."),
         ("x" * 129, f"`{'x' * 59}…` is too long for a model ID: the limit is 128 characters."),
@@ -160,6 +160,13 @@ def test_a_slip_is_explained(text: str, beginning: str) -> None:
 def test_a_slip_that_resembles_a_word_is_answered_with_the_word() -> None:
     """In place of the pointer to help."""
     assert told("--help") == "There are no options such as `--help`. Did you mean `/reload-model help`?"
+
+
+def test_a_reload_cannot_be_cancelled() -> None:
+    """People who try read why, and how to reload a model of that name."""
+    assert told("stop") == (
+        'ModelsLab offers no way to cancel a reload. To reload a model called `stop`, quote it: `/reload-model "stop"`.'
+    )
 
 
 def test_an_id_that_resembles_a_word_can_be_quoted() -> None:

@@ -1,4 +1,4 @@
-"""`reload-model-bot check`: which checks there are, run at the same time, and how their results are printed."""
+"""`reload-model-bot check`: runs all checks at the same time, and prints their results."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from bot.settings import EVERYONE, NAMES, Problem, Settings
 from bot.storage import grants
 
 SECONDS = 16.0
-"""For all checks together. With the program's start and end it is 20 at most."""
+"""For all checks together. With the start and end of the program, 20 seconds at most."""
 
 _LONGEST = 400
 _SIGNING_SECRET = "signing secret"  # noqa: S105 - not one
@@ -56,7 +56,7 @@ def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: s
 
 
 def _in_brief(results: Sequence[CheckResult]) -> Sequence[CheckResult]:
-    """The same, with one line for all settings that are right; they come first among what is."""
+    """The same, with one line for all settings that are right, before everything else that is right."""
     right = [result for result in results if result.status is Status.OK and result.about in NAMES]
     others = [result for result in results if result not in right]
     at = sum(result.status is not Status.OK for result in results)
@@ -80,7 +80,7 @@ def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
 
 
 async def check_all(settings: Settings, problems: Sequence[Problem], *, balance: bool) -> Sequence[CheckResult]:
-    """Check everything. What needs a setting that has a problem is left out, and says so."""
+    """Check everything. A check that needs a setting with a problem is left out, and its result says so."""
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     wrong = {problem.setting for problem in problems}
 

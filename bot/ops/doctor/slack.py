@@ -28,12 +28,12 @@ APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
 PEOPLE, CHANNELS, ADMIN_CHANNEL = "ALLOWED_USERS", "ALLOWED_CHANNELS", "ADMIN_CHANNEL"
 
 ANSWER_SECONDS = 5.0
-"""For one answer, including the wait for its turn. Of those that follow each other there are three."""
+"""For one answer, including the wait for its turn. At most three answers come one after another."""
 
 _AT_ONCE = 8
 _APP_PAGE = "on your app's page, OAuth & Permissions"
 
-# What Slack says about an ID, and the fix. A private channel that the bot isn't in looks like none.
+# What Slack says about an ID, and the fix. Slack hides private channels that the bot isn't in.
 _NOT_FOUND = {
     "user_not_found": ("there is no such person", "fix it in {name}"),
     "user_not_visible": ("there is no such person in this workspace", "fix it in {name}"),
@@ -43,7 +43,7 @@ _NOT_FOUND = {
 
 
 class SlackChecks:
-    """The checks that take Slack. Open them with slack_checks."""
+    """The checks that need Slack. Open them with slack_checks."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         url = settings.slack_api_url
@@ -52,10 +52,10 @@ class SlackChecks:
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
         self.members: dict[str, Collection[str]] = {}
-        """Of each user group that could be read."""
+        """The members of each user group that could be read."""
 
     async def bot(self) -> Sequence[CheckResult]:
-        """The bot's token, and everything that can be found out with it."""
+        """Check the bot's token, and everything that can be checked with it."""
         people = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
         admins = sorted(filter(PERSON.fullmatch, self._settings.admin_users))
         channels = list(filter(CHANNEL.fullmatch, self._settings.allowed_channels))
@@ -92,7 +92,7 @@ class SlackChecks:
         ]
 
     async def app(self) -> Sequence[CheckResult]:
-        """The app's token, and whether the WebSocket's host can be reached."""
+        """Check the app's token, and whether the WebSocket's host can be reached."""
         token = self._settings.slack_app_token
         try:
             answer = await translated(self._slack.client.apps_connections_open(app_token=token))
@@ -104,7 +104,7 @@ class SlackChecks:
         return [ok(APP_TOKEN, "accepted"), await self._reach(str(answer.get("url")))]
 
     async def _reach(self, address: str) -> CheckResult:
-        """Request a page from the WebSocket's host: Slack could send somebody's command to an open WebSocket."""
+        """Request a page from the WebSocket's host. If it opened a WebSocket, Slack could send a command there."""
         url = re.sub("^ws", "http", address.partition("?")[0])
         host = url.split("/")[2] if url.startswith("http") else "an unknown host"
         try:
@@ -116,7 +116,7 @@ class SlackChecks:
             return unknown(SOCKET_MODE, f"not checked ({type(error).__name__})")
 
     def _rejected(self, error: SlackError) -> Sequence[CheckResult]:
-        """What is wrong where nothing can be found out with the token."""
+        """What is wrong if nothing can be checked with the token."""
         rest = "scopes, people and channels"
         if unusable := self._unusable(error):
             return [unusable, unknown(f"{BOT_TOKEN}, {rest}")]
@@ -124,15 +124,15 @@ class SlackChecks:
         return [rejected, unknown(rest, f"not checked: fix the {BOT_TOKEN} first")]
 
     def _unusable(self, error: SlackError) -> CheckResult | None:
-        """What is wrong, unless Slack has judged the token."""
+        """What is wrong with the connection to Slack, or None if Slack rejected the token."""
         code = error.code
         if code.endswith("Error"):
             return no_answer(SLACK, self._host, code, "SLACK_API_URL")
         if re.fullmatch(r"no_sense|http_[1-4]\d\d", code):
-            what = "its answer isn't JSON as Slack's is" if code == "no_sense" else code.replace("http_", "HTTP ")
+            what = "its answer isn't JSON" if code == "no_sense" else code.replace("http_", "HTTP ")
             return problem(SLACK, f"{self._host} isn't Slack's API ({what})", "fix SLACK_API_URL")
         if isinstance(error, SlackRetryableError) and code not in TOKEN_FAULTS:
-            return unknown(SLACK, f"{self._host} answers {code} at the moment")
+            return unknown(SLACK, f"{self._host} currently answers {code}")
         return None
 
     async def groups(self) -> Sequence[CheckResult]:
@@ -169,7 +169,7 @@ class SlackChecks:
 
 @asynccontextmanager
 async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
-    """The checks, with a session that accepts no slow or long answer."""
+    """The checks, with a session that limits the time and the length of answers."""
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
         yield SlackChecks(settings, session)
@@ -182,7 +182,7 @@ async def _look_up(
     scope: str = "",
     scopes: Collection[str] | None = None,
 ) -> Sequence[CheckResult]:
-    """Look up every ID of a setting, unless the token's scopes are known to lack the one that it takes."""
+    """Look up every ID of a setting, unless the token lacks the scope for it."""
 
     async def find(id_: str) -> CheckResult:
         try:
@@ -199,16 +199,16 @@ async def _look_up(
 
 
 def _scopes(scopes: Collection[str] | None) -> CheckResult:
-    """Those of user groups are checked with each group."""
+    """Compare with the scopes that the bot needs. The one for user groups is checked with each group."""
     if scopes is None:
-        return unknown(BOT_SCOPES, "Slack didn't name them")
+        return unknown(BOT_SCOPES, "not checked (Slack didn't list them)")
     if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in scopes]:
         return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", f"add them {_APP_PAGE}, and reinstall the app")
     return ok(BOT_SCOPES, ", ".join(scope for scope in (*SCOPES, *OPTIONAL_SCOPES) if scope in scopes))
 
 
 def _clock(date: str) -> CheckResult:
-    """Compare with the Date of an answer that came just now; it has whole seconds."""
+    """Compare with the Date header of an answer that has just come. It has whole seconds."""
     try:
         return clock(CLOCK, time.time() - parsedate_to_datetime(date).timestamp() - 0.5)
     except (ValueError, OverflowError):

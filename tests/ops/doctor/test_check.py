@@ -30,7 +30,7 @@ SIGNING_SECRET = "– signing secret: not checked: the first command from Slack 
 
 LOOK_LIKE = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
 
-NEITHER = "can't reload models: ALLOWED_USERS lists neither them nor a user group with them"
+NEITHER = "can't reload models: ALLOWED_USERS has neither this ID nor a user group of theirs"
 
 SETTINGS = f"""\
 ✓ SLACK_BOT_TOKEN: set
@@ -319,8 +319,8 @@ async def test_ids_need_optional_scopes(setup: Setup) -> None:
 @pytest.mark.parametrize(
     ("method", "answer", "lines"),
     [
-        ("auth.test", RateLimited(9), ["Slack: {host} answers ratelimited at the moment", "{rest}"]),
-        ("auth.test", Json(503, {}), ["Slack: {host} answers http_503 at the moment", "{rest}"]),
+        ("auth.test", RateLimited(9), ["Slack: {host} currently answers ratelimited", "{rest}"]),
+        ("auth.test", Json(503, {}), ["Slack: {host} currently answers http_503", "{rest}"]),
         ("apps.connections.open", "internal_error", ["app token: not checked (internal_error)"]),
         ("apps.connections.open", Json(200, {"ok": True, "url": "x"}), ["Socket Mode: not checked ({bad_url})"]),
         ("apps.connections.open", Json(200, {"ok": True}), ["Socket Mode: not checked ({bad_url})"]),
@@ -357,7 +357,7 @@ async def test_answers_without_scopes_date_or_names_are_taken_as_they_are(setup:
         setup.slack.fail(method, Json(200, {"ok": True, "user": [], "channel": None}))
     report = await setup.run()
 
-    assert report.not_checked == ["– clock vs Slack: unknown", "– bot scopes: Slack didn't name them"]
+    assert report.not_checked == ["– clock vs Slack: unknown", "– bot scopes: not checked (Slack didn't list them)"]
     assert report.line(f"ALLOWED_USERS {ADA}") == f"✓ ALLOWED_USERS {ADA}: no name, active"
     assert report.line(f"ALLOWED_CHANNELS {MODELS}") == f"✓ ALLOWED_CHANNELS {MODELS}: #{MODELS}, active"
 
@@ -511,11 +511,11 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
 @pytest.mark.parametrize(
     ("env", "code", "line"),
     [
-        ({}, 0, f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), by ALLOWED_USERS with {ADA}"),
+        ({}, 0, f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), because ALLOWED_USERS has {ADA}"),
         (
             {"ALLOWED_USERS": "*", "ALLOWED_CHANNELS": ""},
             0,
-            f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with * (everyone in this workspace)",
+            f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has * (everyone in this workspace)",
         ),
         ({"ALLOWED_USERS": BEN}, 1, f"✗ {ADA}: can't reload models: not in ALLOWED_USERS → add {ADA} to ALLOWED_USERS"),
         ({"ALLOWED_USERS": "ada"}, 1, f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}"),
@@ -528,7 +528,7 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
         (
             {"ALLOWED_USERS": f"{CREW} {ADA}", "ALLOWED_CHANNELS": ""},
             0,
-            f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {ADA}",
+            f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {ADA}",
         ),
     ],
 )
@@ -543,7 +543,7 @@ async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line:
 @pytest.mark.parametrize(
     ("users", "crew", "code", "lines"),
     [
-        (CREW, [ADA], 0, [f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+        (CREW, [ADA], 0, [f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {CREW}"]),
         (CREW, [BEN], 1, [f"✗ {ADA}: {NEITHER} → add {ADA} to ALLOWED_USERS, or to {CREW} in Slack"]),
         (
             f"{CREW} S0NONE",
@@ -554,7 +554,7 @@ async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line:
                 f"– {ADA}: depends on S0NONE, which can't be read",
             ],
         ),
-        (f"{CREW} S0NONE", [ADA], 0, [f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+        (f"{CREW} S0NONE", [ADA], 0, [f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {CREW}"]),
     ],
 )
 async def test_whether_a_person_is_allowed_by_a_user_group(

@@ -216,7 +216,7 @@ BROKEN = {
     ),
     "no such channel": Broken(
         given("ALLOWED_CHANNELS", f"{MODELS} C0GONE"),
-        "ALLOWED_CHANNELS C0GONE: the bot sees no such channel",
+        "ALLOWED_CHANNELS C0GONE: the bot can't see this channel",
         "/invite the bot",
     ),
     "an archived channel": Broken(
@@ -287,12 +287,14 @@ BROKEN = {
     ),
     "a disk that can't lock": Broken(no_locks, "database: can't write and lock files in /", "on a local disk"),
     "a folder for a file": Broken(
-        lambda setup: setup.file.mkdir(), "database: can't use /", "name a new file in DATABASE_URL, or the bot's own"
+        lambda setup: setup.file.mkdir(),
+        "database: can't use /",
+        "set DATABASE_URL to the bot's own database, or to a new file",
     ),
     "another kind of file": Broken(
         lambda setup: setup.file.write_text("Dear diary, " * 500),
         "database: can't use /",
-        "name a new file in DATABASE_URL",
+        "or to a new file",
     ),
     "a lock that cannot be opened": Broken(
         lock_is_a_folder,
@@ -300,9 +302,11 @@ BROKEN = {
         "make the folder and the file writable",
     ),
     "a database of a later version": Broken(
-        later_version, "schema: the database has schema version 99, this program knows ", "run the newer program"
+        later_version,
+        "schema: the database has schema version 99, and this program only knows ",
+        "run the newer version",
     ),
-    "a database that lacks a table": Broken(without_a_table, "database: can't use /", "name a new file"),
+    "a database that lacks a table": Broken(without_a_table, "database: can't use /", "or to a new file"),
     "a database without a version": Broken(
         without_a_version,
         "schema: the table reload_model_schema should have one row",
@@ -411,12 +415,12 @@ def no_rows(setup: Setup, postgres: Postgres) -> None:
 CANNOT = "database: can't use PostgreSQL: "
 
 POSTGRES = {
-    "may only read": (as_reader, f"{CANNOT}permission denied", "write in this database"),
+    "may only read": (as_reader, f"{CANNOT}permission denied", "create tables and write"),
     "takes no writes": (read_only, CANNOT, "not a standby"),
     "is of a later version": (
         version_99,
-        "schema: the database has schema version 99, this program knows",
-        "run the newer program",
+        "schema: the database has schema version 99, and this program only knows",
+        "run the newer version",
     ),
     "has no version": (
         no_rows,
@@ -435,7 +439,7 @@ POSTGRES = {
     ),
     "has no driver": (
         no_driver,
-        "database: psycopg, PostgreSQL's driver, is not installed",
+        "database: psycopg, the driver for PostgreSQL, isn't installed",
         "install reload-model-bot[postgres]",
     ),
     "has another clock": (another_time, "clock vs database: this machine is 1.5 hours ahead", "(NTP)"),
