@@ -294,9 +294,9 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
-        ("SLACK_BOT_TOKEN", ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"], "has characters that no key has: copy"),
-        ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder of .env.example: {BOT_FIX}"),
-        ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder of .env.example: {APP_FIX}"),
+        ("SLACK_BOT_TOKEN", ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"], "has characters that can't be part of a key: copy"),
+        ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder from .env.example: {BOT_FIX}"),
+        ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder from .env.example: {APP_FIX}"),
         ("SLACK_BOT_TOKEN", ["xoxe.xoxb-1-secret", "xoxe-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", ["xoxe.xoxb-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", [BOT_TOKEN], "holds a token that starts with xoxb-: swap it with SLACK_BOT_TOKEN"),
@@ -304,7 +304,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         (
             "SLACK_BOT_TOKEN",
             [f"{BOT_TOKEN}{flaw}" for flaw in ("\x00x", "\u200b", "é", " x", '"', ",", "\\n")],
-            "has characters that no key has: copy",
+            "has characters that can't be part of a key: copy",
         ),
         (
             "MODELSLAB_API_KEY",
@@ -330,7 +330,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         (
             "ADMIN_USERS",
             ["ada", "S0CREW", "*"],
-            "has {!r}, which isn't a person's Slack ID: admins are named one by one, by IDs like U012AB3CD",
+            "has {!r}, which isn't a person's Slack ID: admins are listed one by one, by IDs like U012AB3CD",
         ),
         ("ADMIN_CHANNEL", ["C0OPS"], "needs ADMIN_USERS: name the admins there, or remove ADMIN_CHANNEL"),
         (
