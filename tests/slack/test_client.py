@@ -138,6 +138,15 @@ async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
     assert api.token_fault == ""
 
 
+async def test_an_answer_can_be_read_twice(slack: SandboxSlack) -> None:
+    """As any answer of aiohttp's."""
+    async with (
+        aiohttp.ClientSession(response_class=BoundedResponse) as session,
+        session.get(f"{slack.api_url}auth.test") as answer,
+    ):
+        assert await answer.read() == await answer.read() == b'{"ok": false, "error": "not_authed"}'
+
+
 async def test_proxies_are_the_sessions_business(slack: SandboxSlack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK would send everything through HTTPS_PROXY and ignore NO_PROXY."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
