@@ -1,29 +1,52 @@
 # Everything runs from a fresh clone with nothing but python3 (3.11 or newer, with venv) and make.
-# .venv is built from the hashed lock, and built again only when the lock or pyproject.toml changes.
+# The bot needs the packages of requirements.txt, tests and lint those of requirements-dev.txt, too. All go into .venv,
+# when they are needed for the first time, and again when one of these files changes.
 
 PYTHON ?= python3
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 READY := .venv/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+  --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help try test soak bench screenshots run lint lock clean
+.PHONY: help try run check audit health manifest test lint soak bench screenshots lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): requirements-dev.txt pyproject.toml
+$(RUNTIME): requirements.txt
 	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "python3 3.11 or newer, with venv, is needed; PYTHON=... names another" >&2; exit 1; }
-	@echo "building .venv from requirements-dev.txt ..."
+	@echo "Installing the bot's packages into .venv: 80 MB, about 15 seconds ..." >&2
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  --require-hashes --only-binary :all: -r requirements-dev.txt
+	@$(INSTALL) --requirement requirements.txt
+	@touch $(RUNTIME)
+
+$(READY): $(RUNTIME) requirements-dev.txt pyproject.toml
+	@echo "Installing the packages for tests and lint into .venv: 390 MB more, about 20 seconds ..." >&2
+	@$(INSTALL) --requirement requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-index --no-build-isolation --editable .
 	@touch $(READY)
 
-try: $(READY) ## the bot on a pretend Slack and ModelsLab, on this machine
+try: $(RUNTIME) ## the bot on a pretend Slack and ModelsLab, on this machine
 	@$(BIN)/python -m bot try $(ARGS)
+
+run: $(RUNTIME) ## the bot, with the settings of the environment and .env
+	@$(BIN)/python -m bot run
+
+check: $(RUNTIME) ## what is set up wrong, and how to fix it; ARGS=--verbose lists every setting
+	@$(BIN)/python -m bot check $(ARGS)
+
+audit: $(RUNTIME) ## who asked for what in the last week; ARGS="--since 30d" for longer
+	@$(BIN)/python -m bot audit $(ARGS)
+
+health: $(RUNTIME) ## whether the bot on this machine is alive; ARGS=--ready: whether it takes commands
+	@$(BIN)/python -m bot health $(ARGS)
+
+manifest: $(RUNTIME) ## the manifest of the Slack app; ARGS="--url https://bot.example.com" for HTTP mode
+	@$(BIN)/python -m bot manifest $(ARGS)
 
 test: $(READY) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m coverage erase
@@ -34,14 +57,11 @@ test: $(READY) ## the whole test suite, with branch coverage
 soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for all attacks together
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
-bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes two minutes
+bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes a minute
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 screenshots: $(READY) ## the pictures of docs/, played on npm's local-slack (needs npm, a Chromium, Linux on x86-64)
 	@$(BIN)/python -m tests.screenshots
-
-run: $(READY) ## the bot, with the settings of the environment and .env
-	@$(BIN)/python -m bot run
 
 lint: $(READY) ## style, types, imports, the manifest, the deployment files, the workflows
 	@$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
 from bot.errors import DatabaseUnavailable, Refused
-from bot.handlers import bolt, buttons, commands, home_tab, picker
+from bot.handlers import bolt, buttons, commands, home_tab, mentions, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -67,7 +67,12 @@ class App:
         self._access = Access(self._allowlist, self.requests)
         self._home_tabs = HomeTabs(self._slack, self.requests, self._access, timing)
         modelslab = self._modelslab_client()
-        self._catalog = Catalog(modelslab.models, lambda limit: self.requests.read(history.known_models, limit))
+        self._catalog = Catalog(
+            lambda limit: self.requests.read(history.known_models, limit),
+            modelslab.own_models,
+            modelslab.public_models,
+            timing,
+        )
         self.worker = self._worker(modelslab)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = self._socket_mode() if settings.socket_mode else None
@@ -147,7 +152,8 @@ class App:
 
     def _worker(self, modelslab: ModelsLab) -> Worker:
         settings, timing = self._settings, self._timing
-        delivery = Delivery(self._slack, Pacer(monotonic, timing.channel_gap))
+        pacer = Pacer(monotonic, timing.channel_gap)
+        delivery = Delivery(self._slack, pacer, broadcast=settings.follow_up == "channel")
         nearest = self._catalog.nearest
         return Worker(
             self._database,
@@ -166,7 +172,9 @@ class App:
         audit = AuditTrail(requests)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
-        commands.register(app, access, requests, audit, opener, command)
+        typed = commands.Typed(requests, audit, command)
+        commands.register(app, typed, access, audit, opener, command)
+        mentions.register(app, typed, access, mentions.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)

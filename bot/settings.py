@@ -20,6 +20,8 @@ from bot.urls import database_fault, is_loopback, passwords, proxy_fault, servic
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
+FOLLOW_UPS = ("channel", "thread")
+"""Whether a follow-up in a thread is also shown in the channel."""
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
 GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
@@ -62,6 +64,7 @@ class Settings:
     allowed_channels: tuple[str, ...]
     commands_per_person: int
     max_in_flight: int
+    follow_up: str
     reload_seconds: float
     database_url: str = field(repr=False)
     host: str
@@ -145,6 +148,7 @@ def read(
         allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel's ID", _CHANNEL_FIX))),
         commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
         max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
+        follow_up=reader.choice("FOLLOW_UP", FOLLOW_UPS, "channel"),
         reload_seconds=reader.number("RELOAD_SECONDS", 120.0, 0, 86400),
         database_url=reader.database(),
         host=reader.host(),

@@ -1,4 +1,4 @@
-"""What is documented is what the code reads."""
+"""The documents name what there is: settings, commands, tests, files, and each other."""
 
 import re
 from dataclasses import fields
@@ -7,64 +7,117 @@ from pathlib import Path
 import pytest
 
 from bot.cli import main
+from bot.core.command import Word
 from bot.settings import NAMES, Settings, load
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
+DOCUMENTS |= {f"docs/{path.name}": path.read_text(encoding="utf-8") for path in ROOT.glob("docs/*.md")}
+OPERATING = DOCUMENTS["docs/operating.md"]
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS)
+
+
+def anchors(document: str) -> set[str]:
+    """The anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", DOCUMENTS[document], re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def has(path: str, name: str) -> bool:
+    """Whether a file defines this function or class."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    return re.search(rf"^ *(async def|def|class) {name}\b", source, re.MULTILINE) is not None
+
+
+@each_document
+def test_every_link_leads_to_a_file_and_a_heading(document: str) -> None:
+    """Of this repository; other addresses are not called."""
+    linked = re.findall(r'\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"', DOCUMENTS[document])
+    inside = [one or other for one, other in linked if "://" not in one + other]
+    for link in inside:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(str(target.resolve().relative_to(ROOT))), link
+
+
+@each_document
+def test_every_file_and_function_that_is_named_exists(document: str) -> None:
+    """A file is `bot/cli.py`, and a function in it `bot/cli.py::main`."""
+    code = re.findall(r"`((?:bot|deploy|docs|tests|\.github)/[\w./-]*)(?:::(\w+))?`", DOCUMENTS[document])
+
+    assert [path for path, _ in code if not (ROOT / path).exists()] == []
+    assert [f"{path}::{name}" for path, name in code if name and not has(path, name)] == []
+
+
+@pytest.mark.parametrize(("document", "count"), [("docs/reliability.md", 20), ("SECURITY.md", 4)])
+def test_what_is_promised_is_shown_by_tests(document: str, count: int) -> None:
+    """Many of the promises name theirs."""
+    assert len(re.findall(r"`tests/[\w/]+\.py::test_\w+`", DOCUMENTS[document])) > count
+
+
+@each_document
+def test_every_make_target_that_is_named_exists(document: str) -> None:
+    """Every command can be pasted as it stands."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[document], re.MULTILINE)) <= targets
+
+
+def test_the_house_is_drawn_as_it_is() -> None:
+    """Each folder is in the picture, and each module of the picture is there."""
+    picture = DOCUMENTS["docs/architecture.md"].partition("```\nbot/")[2].partition("```")[0]
+    folders = {path.parent.name for path in ROOT.glob("bot/*/__init__.py")}
+    modules = {path.name for path in ROOT.glob("bot/**/*.py")}
+
+    assert folders == set(re.findall(r"^  (\w+)/", picture, re.MULTILINE))
+    assert set(re.findall(r"\w+\.py", picture)) <= modules
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("document", ["README.md", ".env.example"])
-def test_every_setting_is_documented(document: str, name: str) -> None:
-    """It is explained where people look."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-
-    assert re.search(rf"\b{name}\b", text)
+def test_every_setting_is_documented(name: str) -> None:
+    """In a row of the table, and in the example."""
+    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", OPERATING, re.MULTILINE)
+    assert re.search(rf"\b{name}\b", EXAMPLE)
 
 
-@pytest.mark.parametrize("document", [".env.example"])
-def test_no_setting_is_documented_that_is_not_read(document: str) -> None:
+def test_no_setting_is_documented_that_is_not_read() -> None:
     """A setting in the example that nothing reads would do nothing."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    offered = re.findall(r"^#? ?([A-Z][A-Z_]+)=", text, re.MULTILINE)
-
-    assert sorted(offered) == sorted(NAMES)
-
-
-@pytest.mark.parametrize(("document", "count"), [("README.md", 20), ("SECURITY.md", 4)])
-def test_every_test_that_is_named_exists(document: str, count: int) -> None:
-    """What it survives and what is guaranteed is shown by tests."""
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / document).read_text(encoding="utf-8"))
-    missing = [
-        f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
-    ]
-
-    assert len(named) > count
-    assert missing == []
-
-
-@pytest.mark.parametrize("name", [*(field.name.upper() for field in fields(Settings) if not field.repr)])
-def test_how_to_change_every_secret_is_documented(name: str) -> None:
-    """Whatever is kept out of a repr is in a row of the table."""
-    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-
-    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", text, re.MULTILINE)
-
-
-def test_every_subcommand_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    """What --help lists, README explains."""
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    offered = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-
-    assert {"run", "try", "manifest", "check", "audit", "health"} <= set(offered)
-    assert [name for name in offered if not re.search(rf"(…|reload-model-bot) {name}\b", text)] == []
+    assert sorted(re.findall(r"^#? ?([A-Z][A-Z_]+)=", EXAMPLE, re.MULTILINE)) == sorted(NAMES)
 
 
 def test_the_example_is_a_valid_file_once_it_is_filled_in(tmp_path: Path) -> None:
     """Its comments are the defaults."""
-    text = (ROOT / ".env.example").read_text(encoding="utf-8")
     values = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "MODELSLAB_API_KEY": "k", "ALLOWED_USERS": "*"}
-    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", text, flags=re.MULTILINE))
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", EXAMPLE, flags=re.MULTILINE))
 
     assert load(values, tmp_path / ".env") == load(values)
+
+
+@pytest.mark.parametrize("name", [*(field.name.upper() for field in fields(Settings) if not field.repr)])
+def test_how_to_change_every_secret_is_documented(name: str) -> None:
+    """Every field that is kept out of a repr is in a row of the table."""
+    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", DOCUMENTS["SECURITY.md"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", Word)
+def test_every_word_of_the_command_is_documented(word: str) -> None:
+    """In a row of the table in README."""
+    assert f"| `/reload-model {word}` |" in DOCUMENTS["README.md"]
+
+
+def test_every_subcommand_and_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """What --help lists is in a row of the table."""
+    rows = dict(re.findall(r"^\| .*`reload-model-bot (\w+)` \| (.*?) \|", OPERATING, re.MULTILINE))
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+
+    assert set(commands) == set(rows)
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+        assert set(re.findall(r"--[a-z]+", rows[command])) == options

@@ -38,6 +38,7 @@ DEFAULTS = Settings(
     allowed_channels=(),
     commands_per_person=30,
     max_in_flight=100,
+    follow_up="channel",
     reload_seconds=120,
     database_url="sqlite:///reload-model.db",
     host="127.0.0.1",
@@ -63,6 +64,7 @@ GIVEN: Mapping[str, tuple[str, Any]] = {
     "ALLOWED_CHANNELS": ("C0MODELS G0OPS,C0MODELS", ("C0MODELS", "G0OPS")),
     "COMMANDS_PER_PERSON": ("0", 0),
     "MAX_IN_FLIGHT": ("7", 7),
+    "FOLLOW_UP": ("Thread", "thread"),
     "RELOAD_SECONDS": ("0.5", 0.5),
     "DATABASE_URL": ("postgresql://bot:pw@db/reloads", "postgresql://bot:pw@db/reloads"),
     "HOST": ("::", "::"),
@@ -101,7 +103,7 @@ def loaded(**env: str) -> Settings:
 
 
 def test_only_what_is_required_has_no_default() -> None:
-    """The defaults are those that the README lists. Logs are readable for a person at a terminal."""
+    """The defaults are those that docs/operating.md lists. Logs are readable for a person at a terminal."""
     assert load(REQUIRED) == DEFAULTS
     assert load(REQUIRED, terminal=True) == replace(DEFAULTS, log_format="console")
 
@@ -262,6 +264,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ("ADMIN_PORT", ["3000"], "is the same as PORT: use another port, one that the public can't reach"),
         ("ADMIN_PORT", ["0"], "is '0': use a whole number from 1 to 65535"),
         ("LOG_LEVEL", ["LOUD"], "is {!r}: use one of DEBUG, INFO, WARNING, ERROR"),
+        ("FOLLOW_UP", ["dm"], "is {!r}: use one of channel, thread"),
         ("LOG_FORMAT", ["xml"], "is {!r}: use one of json, console"),
         (
             "ALLOWED_USERS",

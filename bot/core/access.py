@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from bot.core.models import Place
 from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
 
@@ -22,6 +23,8 @@ class Home:
 class Person:
     """The author of a request, and the channel it is about ("" where there is none); private: not known to be public.
 
+    thread_ts is the thread in it, "" for the channel itself.
+
     team_id and enterprise_id are the person's own, or "" where the payload doesn't say. team_id may be that of an
     organisation.
     """
@@ -31,6 +34,12 @@ class Person:
     channel_id: str
     enterprise_id: str = ""
     private: bool = True
+    thread_ts: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where the person asked."""
+        return Place(self.channel_id, self.thread_ts)
 
 
 Members = Callable[[str], Collection[str] | None]

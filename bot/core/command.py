@@ -1,15 +1,21 @@
-"""Reads the text after the slash command, as people type it. Pure."""
+"""Reads what people type after the slash command, or after a mention of the bot. Pure."""
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import NoReturn
+from urllib.parse import unquote
 
 from bot.errors import Refusal, Refused
 
 SHORTCUT = "reload_model"
 """The callback_id of the global shortcut, as the app's manifest registers it."""
+
+MAX_MODELS = 5
+"""Models that one command can reload."""
 
 # ModelsLab documents neither the characters nor the length of a model_id. This admits all that have been seen, and
 # nothing that Slack or a terminal would treat as markup.
@@ -25,6 +31,17 @@ _AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") 
 # Any two quotes of one kind make a pair: languages differ, and so do keyboards.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
+# A quoted text, a link as Slack writes it, or whatever comes before the next space or comma.
+_TOKEN = re.compile(
+    rf"[{_AROUND},;]*("
+    + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
+    + ")"
+)
+_MODEL_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?modelslab\.com/models/(?:[^/?#]+/)?([^/?#]+)/?(?:[?#].*)?", re.ASCII | re.IGNORECASE
+)
+_ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
+
 
 class Word(StrEnum):
     """A word that is a command of its own, unless it is quoted."""
@@ -34,22 +51,40 @@ class Word(StrEnum):
     HISTORY = "history"
 
 
+_SYNONYMS: Mapping[str, Word] = {
+    **dict.fromkeys(("h", "info", "man", "options", "usage", "version"), Word.HELP),
+    **dict.fromkeys(("list", "ls", "progress", "ps", "queue", "running", "show", "stat", "state"), Word.STATUS),
+    **dict.fromkeys(("last", "log", "logs", "recent"), Word.HISTORY),
+}
+_CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
+_NO_MODEL = frozenset(
+    {"and", "for", "load", "me", "model", "models", "now", "please", "pls", "reload", "restart", "run", "start", "the"}
+)
+"""What people write before, between and after models."""
+
+MODEL_HERE = "<model ID>"
+"""What stands in a hint where a model ID belongs."""
+
+
 class Slip(StrEnum):
-    """What is wrong with a text that is neither a command nor a model id."""
+    """What is wrong with a text that is neither a command nor IDs of models."""
 
     NOTHING_QUOTED = "nothing_quoted"
-    SEVERAL_WORDS = "several_words"
+    SPACE = "space"
     OPTION = "option"
     TOO_LONG = "too_long"
+    TOO_MANY = "too_many"
     NOT_AN_ID = "not_an_id"
-    NEARLY_A_WORD = "nearly_a_word"
+    NOT_A_PAGE = "not_a_page"
+    NOT_OURS = "not_ours"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadModel:
-    """Reload the model with this id."""
+class ReloadModels:
+    """Reload the models with these IDs, MAX_MODELS at most, each given once."""
 
-    model_id: str
+    model_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,54 +92,101 @@ class Pick:
     """Nothing was typed: open the picker."""
 
 
-Command = Word | ReloadModel | Pick
+Command = Word | ReloadModels | Pick
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A word, or what stood in quotes."""
+
+    text: str
+    quoted: bool
 
 
 def parse(text: str) -> Command:
-    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) for what is neither a word nor one model id."""
-    bare = text.strip(_AROUND)
-    word, quoted = _unquoted(bare)
-    if not bare:
+    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) for what is neither a word nor IDs of models."""
+    tokens = _tokens(text)
+    words = [token.text.lower() for token in tokens if not token.quoted]
+    if not tokens:
         return Pick()
-    if not quoted and word.lower() in list(Word):
-        return Word(word.lower())
-    meant = _meant(word)
-    if MODEL_ID.fullmatch(word) is None:
-        raise _refused(bare, _slip(word), meant)
-    if not quoted and meant:
-        raise _refused(word, Slip.NEARLY_A_WORD, meant)
-    return ReloadModel(word)
+    if len(tokens) == 1 and words and words[0] in list(Word):
+        return Word(words[0])
+    model_ids = dict.fromkeys(_model_id(token, tokens) for token in tokens)
+    if len(model_ids) > MAX_MODELS:
+        _refuse(text.strip(_AROUND), Slip.TOO_MANY, None, tokens)
+    return ReloadModels(tuple(model_ids))
 
 
 def read_id(text: str) -> str | None:
-    """Read a model id where no word is a command; None where the text isn't one."""
-    word, _ = _unquoted(text.strip(_AROUND))
-    return word if MODEL_ID.fullmatch(word) else None
+    """Read a model ID, or a model's page, where no word is a command; None where the text isn't one."""
+    tokens = _tokens(text)
+    if len(tokens) != 1:
+        return None
+    id_ = _on_page(tokens[0].text)
+    return id_ if MODEL_ID.fullmatch(id_) and not _ADDRESS.fullmatch(id_) else None
 
 
-def _refused(text: str, slip: Slip, meant: Word | None) -> Refused:
-    return Refused(Refusal.NOT_A_COMMAND, text=text, slip=slip, meant=meant)
+def _tokens(text: str) -> list[_Token]:
+    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(text)]
+    return [token for token in tokens if token.text or token.quoted]
 
 
-def _unquoted(text: str) -> tuple[str, bool]:
-    """Take off the quotes, one pair after another, and say whether there were any."""
+def _unquoted(text: str) -> _Token:
+    """Take off the quotes, one pair after another."""
     quoted = False
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
-    return text, quoted
+    return _Token(text, quoted)
 
 
-def _slip(word: str) -> Slip:
-    if not word:
+def _on_page(text: str) -> str:
+    """The model ID in the address of a model's page, as a plain address or Slack's <address|label>; else the text."""
+    address = text[1:-1].partition("|")[0] if text.startswith("<") and text.endswith(">") else text
+    page = _MODEL_PAGE.fullmatch(address)
+    return unquote(page[1]) if page else text
+
+
+def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
+    """The model ID that a token is. Raises Refused for one that is none, or is likelier to mean something else."""
+    id_ = _on_page(token.text)
+    if _ADDRESS.fullmatch(id_.strip("<>")):
+        _refuse(token.text, Slip.NOT_A_PAGE, None, tokens)
+    if MODEL_ID.fullmatch(id_) is None:
+        _refuse(token.text, _slip(token.text), _meant(token.text), tokens)
+    if not token.quoted:
+        _check_meaning(token, tokens)
+    return id_
+
+
+def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
+    """Nobody else should see a reload of a model called "list", "cancel" or "please". In quotes it is an ID."""
+    word = token.text.lower()
+    if word in _CANCEL:
+        _refuse(token.text, Slip.CANCEL, None, tokens)
+    if meant := _meant(word):
+        _refuse(token.text, Slip.NOT_OURS, meant, tokens)
+    if word in _NO_MODEL:
+        models = [other.text for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
+        _refuse(token.text, Slip.NOT_OURS, " ".join(models) or MODEL_HERE, tokens)
+
+
+def _meant(word: str) -> str | None:
+    """The word of ours that this one may stand for, or be a typo of."""
+    bare = word.lower().strip("-/?!.")
+    near = get_close_matches(bare, list(Word), n=1, cutoff=0.75)
+    return near[0] if near else _SYNONYMS.get(bare)
+
+
+def _slip(text: str) -> Slip:
+    if not text:
         return Slip.NOTHING_QUOTED
-    if any(space in word for space in _SPACES):
-        return Slip.SEVERAL_WORDS
-    if word.startswith("-"):
+    if any(space in text for space in _SPACES):
+        return Slip.SPACE
+    if text.startswith("-"):
         return Slip.OPTION
-    return Slip.TOO_LONG if len(word) > MAX_ID else Slip.NOT_AN_ID
+    return Slip.TOO_LONG if len(text) > MAX_ID else Slip.NOT_AN_ID
 
 
-def _meant(word: str) -> Word | None:
-    """The command that this word may be a typo of."""
-    near = get_close_matches(word.lower().strip("-/?!."), list(Word), n=1, cutoff=0.75)
-    return Word(near[0]) if near else None
+def _refuse(text: str, slip: Slip, meant: str | None, tokens: Sequence[_Token]) -> NoReturn:
+    """Raise Refused: text is what is wrong, meant what should have been typed, alone whether there was nothing else."""
+    raise Refused(Refusal.NOT_A_COMMAND, text=text, slip=slip, meant=meant, alone=len(tokens) == 1)

@@ -9,6 +9,7 @@ All times are seconds since the Unix epoch (UTC).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from bot.errors import Failure
 
@@ -32,6 +33,16 @@ REMIND_AFTER = 6 * DAY
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5
 """https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
+
+
+class ModelGroup(StrEnum):
+    """Where a model's ID is known from, in the order in which IDs are offered."""
+
+    RELOADED = "reloaded"
+    """Reloaded here before."""
+    OWN = "own"
+    """The ModelsLab account's own."""
+    PUBLIC = "public"
 
 
 def repeat_after(reload_seconds: float) -> float:
@@ -58,9 +69,9 @@ class JobKind(StrEnum):
     CALL = "call"
     """Ask ModelsLab for the reload."""
     STATUS = "status"
-    """Post the status message of a channel, move its bar, and write its last word."""
+    """Post the status message of a place, move its bar, and write its last word."""
     NOTIFY = "notify"
-    """Post the follow-up, or the failure, in a channel."""
+    """Post the follow-up, or the failure, in a place."""
     DM = "dm"
     """Send a subscriber the same as a direct message, where the channel could not be reached."""
     REMINDER = "reminder"
@@ -72,14 +83,14 @@ PRIORITY = {JobKind.NOTIFY: 0, JobKind.DM: 1, JobKind.CALL: 2, JobKind.REMINDER:
 
 
 class Stage(StrEnum):
-    """How far one channel of a reload is, which its status message shows."""
+    """How far one place of a reload is, which its status message shows."""
 
     TRYING = "trying"
     """ModelsLab has not accepted the reload yet."""
     WAITING = "waiting"
     """It has, and the follow-up is still to come."""
     NOTIFIED = "notified"
-    """The channel has had its follow-up."""
+    """The place has had its follow-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +115,28 @@ class Reload:
     undeliverable: bool = False
 
 
+class Place(NamedTuple):
+    """Where people ask and are answered: a channel, or a thread in one."""
+
+    channel_id: str = ""
+    thread_ts: str = ""
+
+
+NOWHERE = Place()
+"""The Home tab, and the DMs that the bot writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Somebody who reads about reloads, and the channel in which they do; "" in the Home tab and in DMs of the bot."""
+    """Somebody who reads about reloads, and where they do."""
 
     user_id: str
-    channel_id: str = ""
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One request of one person for a reload, in one channel; notified_at is when they were told how it ended.
+    """One request of one person for a reload, in one place; notified_at is when they were told how it ended.
 
     private: the channel isn't known to be public.
     """
@@ -128,10 +150,16 @@ class Subscriber:
     response_url_uses: int = 0
     notified_at: float | None = None
     private: bool = True
+    thread_ts: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where the request was made, and is answered."""
+        return Place(self.channel_id, self.thread_ts)
 
     def is_known_to(self, viewer: Viewer) -> bool:
         """Whether somebody may read who this is: people see requests in the same channel, and their own."""
-        return viewer.user_id == self.user_id or viewer.channel_id == self.channel_id
+        return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
 
     def can_respond(self, now: float) -> bool:
         """Whether this request's response_url can still carry a message."""
@@ -159,13 +187,19 @@ class Job:
     attempts: int
     crashes: int
     status_ts: str = ""
+    thread_ts: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where the job posts."""
+        return Place(self.channel_id, self.thread_ts)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claimed job with all that it takes to run it, as of now (by the database's clock).
 
-    status_ts is the status message of the job's channel, stage how far that channel is.
+    status_ts is the status message of the job's place, stage how far that place is.
     """
 
     job: Job
@@ -176,20 +210,20 @@ class Claim:
     stage: Stage = Stage.WAITING
 
     @property
-    def in_channel(self) -> list[Subscriber]:
-        """Everyone who asked in the job's channel, the first first."""
-        return [subscriber for subscriber in self.subscribers if subscriber.channel_id == self.job.channel_id]
+    def in_place(self) -> list[Subscriber]:
+        """Everyone who asked in the job's place, the first first."""
+        return [subscriber for subscriber in self.subscribers if subscriber.place == self.job.place]
 
     @property
     def recipients(self) -> list[Subscriber]:
-        """Who is still to be notified by this job: everyone in its channel, or the one whom a DM is for.
+        """Who is still to be notified by this job: everyone in its place, or the one whom a DM is for.
 
-        A person who asked twice in the channel gets one DM, for their first request.
+        A person who asked twice in the place gets one DM, for their first request.
         """
-        waiting = [subscriber for subscriber in self.in_channel if subscriber.notified_at is None]
+        waiting = [subscriber for subscriber in self.in_place if subscriber.notified_at is None]
         if self.job.subscriber_id is None:
             return waiting
-        first = {subscriber.user_id: subscriber.id for subscriber in reversed(self.in_channel)}
+        first = {subscriber.user_id: subscriber.id for subscriber in reversed(self.in_place)}
         return [one for one in waiting if one.id == self.job.subscriber_id == first[one.user_id]]
 
 

@@ -33,7 +33,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """These subscribers know how the reload ended; the others of the channel get a DM.
+    """These subscribers know how the reload ended; the others of the place get a DM.
 
     response_url_of is the subscriber whose response_url carried the message. uncertain: they were told that nobody
     knows how it ended.
@@ -70,7 +70,7 @@ class Postpone:
 class Reschedule:
     """The job did what was due: it is due anew after wait seconds, as if it had never been tried.
 
-    status_ts is the message that a status job posted, response_url_of as in Notified. stage is that of its channel when
+    status_ts is the message that a status job posted, response_url_of as in Notified. stage is that of its place when
     the job was claimed: if that has changed meanwhile, the job is due at once.
     """
 

@@ -6,6 +6,9 @@ import unicodedata
 SLACK_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
 """An id of Slack's: of a person, a channel, a workspace, an organisation. It can stand in a mention as it is."""
 
+TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
+"""The ts of a message, which names it within its channel, and a thread by its first message."""
+
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 

@@ -61,6 +61,8 @@ class Timing:
     """What one move of a bar may take: less than stop, so that a stop waits for it."""
     suggestions: float = 3.0
     """How long similar model IDs are looked for."""
+    models_wait: float = 1.0
+    """How long a search waits for lists of models that were never read, of the three seconds that Slack gives."""
     start_retry: float = 3.0
     """Between two tries to open the database at the start."""
     slack_retry: float = 1.0

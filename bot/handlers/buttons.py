@@ -35,7 +35,7 @@ class Presses:
         button = pressed(action_id, payloads.text(action.get("value", "")))
         if button is None:
             return await ack()
-        person = payloads.interaction_author(body, button.channel_id)
+        person = payloads.interaction_author(body, *button.place)
         context["button"] = button
         context["place"] = f"{payloads.pressed_place(body)}/{action_id}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
@@ -77,7 +77,7 @@ def register(
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        reminder = await requests.write(storage.remind, context["person"].user_id, button.of, button.channel_id)
+        reminder = await requests.write(storage.remind, context["person"].user_id, button.of, button.place.channel_id)
         if reminder is None:
             raise Refused(Refusal.OVER)
         audit.record(context, Action.REMIND)

@@ -1,18 +1,19 @@
-"""The slash command: parse → access → request → ack."""
+"""The slash command: parse → access → request → ack. What was typed in a mention or a DM is carried out here, too."""
 
 import re
+from collections.abc import Sequence
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.core.access import Person
-from bot.core.command import Command, Pick, ReloadModel, Word, parse
+from bot.core.command import Command, Pick, ReloadModels, Word, parse
 from bot.core.models import Viewer
+from bot.core.text import code
 from bot.errors import Refusal, Refused
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.picker import Picker
 from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, acknowledgement, request_for
-from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import history
@@ -23,28 +24,86 @@ from bot.ui.reasons import sentence
 _ANY = re.compile(r"/.+")
 
 
+def read_typed(context: AsyncBoltContext, text: str) -> None:
+    """Put into the context what was typed. A slip is answered later, and only to people who are allowed to reload."""
+    try:
+        context["wanted"] = parse(text)
+    except Refused as slip:
+        context["wanted"] = slip
+
+
+class Typed:
+    """Carries out what somebody typed. Its surface also puts show into the context, which answers a Message."""
+
+    def __init__(self, requests: Requests, audit: AuditTrail, name: str) -> None:
+        """name is the slash command's."""
+        self._requests = requests
+        self._audit = audit
+        self._name = name
+
+    async def carry_out(self, context: AsyncBoltContext) -> None:
+        """Do what is wanted, and reply. Raises Refused."""
+        wanted: Command | Refused = context["wanted"]
+        match wanted:
+            case Refused():
+                raise wanted
+            case ReloadModels([model_id]):
+                asked = await self._requests.ask(request_for(context, model_id))
+                self._audit.requested(context, asked)
+                await context["reply"](acknowledgement(context, asked, self._requests.reload_seconds))
+            case ReloadModels(model_ids):
+                await context["reply"](await self._reload_each(context, model_ids))
+            case _:
+                word = Word.HELP if isinstance(wanted, Pick) else wanted
+                shown = await self._shown(word, context["person"])
+                self._audit.record(context, word)
+                await context["show"](shown)
+
+    async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
+        """Ask for several models; the answer has a line for each."""
+        lines = []
+        asked = [request_for(context, model_id, number) for number, model_id in enumerate(model_ids)]
+        for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
+            if isinstance(answer, Refused):
+                self._audit.record(context, answer.reason, rule=answer.rule)
+                lines.append(f"{code(model_id)}: {sentence(answer, self._name)}")
+            else:
+                self._audit.requested(context, answer)
+                lines.append(acknowledgement(context, answer, self._requests.reload_seconds))
+        return "\n".join(lines)
+
+    async def _shown(self, word: Word, person: Person) -> Message:
+        """The answer to a word; its buttons are for the channel in which it was typed."""
+        viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
+        if word is Word.HELP:
+            return Message(messages.help_text(self._name))
+        if word is Word.STATUS:
+            entries, count = await self._requests.read(history.running, LISTED_RUNNING)
+            return lists.running(entries, count, reload_seconds, viewer)
+        return lists.history(await self._requests.read(history.recent, LISTED_RECENT), reload_seconds, viewer)
+
+
 async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-    """Middleware: who typed what. A slip is answered later, and only to people who are allowed to reload."""
+    """Middleware: who typed what."""
     typed = payloads.text(command.get("text", ""))
     person = payloads.command_author(command)
     context["invocation_id"] = payloads.token(command["trigger_id"])
     context["answer_url"] = payloads.token(command["response_url"])
-    try:
-        context["wanted"] = parse(typed)
-    except Refused as slip:
-        context["wanted"] = slip
+    read_typed(context, typed)
+
+    async def show(message: Message) -> BoltResponse:
+        return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
     async def reply(text: str) -> BoltResponse:
-        shown = f"{messages.help_text(command['command'])}\n{text}" if isinstance(context["wanted"], Pick) else text
-        return await ack(shown, response_type="ephemeral")
+        helped = isinstance(context["wanted"], Pick)
+        return await show(Message(f"{messages.help_text(command['command'])}\n{text}" if helped else text))
 
+    context["show"] = show
     identify(context, person, typed, reply)
     await next_()
 
 
-def register(
-    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, name: str = COMMAND
-) -> None:
+def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, picker: Picker, name: str) -> None:
     """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
@@ -56,39 +115,16 @@ def register(
 
     @app.command(name, middleware=[read_command, allowed])
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        wanted: Command | Refused = context["wanted"]
-        channel_id = context["person"].channel_id
-        match wanted:
-            case Refused():
-                raise wanted
-            case Pick():
-                audit.record(context, "picker")
-                picker.open(context["invocation_id"], channel_id, answer_url=context["answer_url"])
-                await ack()
-            case ReloadModel(model_id):
-                asked = await requests.ask(request_for(context, model_id))
-                audit.requested(context, asked)
-                await context["reply"](acknowledgement(context, asked, requests.reload_seconds))
-            case _:
-                shown = await _shown(requests, wanted, context["person"], name)
-                audit.record(context, wanted)
-                blocks = shown.blocks if shown.is_rich else None
-                await ack(shown.text, blocks=blocks, response_type="ephemeral")
+        if isinstance(context["wanted"], Pick):
+            audit.record(context, "picker")
+            picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["answer_url"])
+            await ack()
+        else:
+            await typed.carry_out(context)
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
         """The Slack app's page has another name for the command than this program, or several of them."""
-        typed = payloads.text(command["command"])
-        audit.unknown_command(typed)
-        await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=typed), name), response_type="ephemeral")
-
-
-async def _shown(requests: Requests, word: Word, person: Person, name: str) -> Message:
-    """The answer to a word; its buttons are for the channel in which it was typed."""
-    viewer = Viewer(person.user_id, person.channel_id)
-    if word is Word.HELP:
-        return Message(messages.help_text(name))
-    if word is Word.STATUS:
-        entries, count = await requests.read(history.running, LISTED_RUNNING)
-        return lists.running(entries, count, requests.reload_seconds, viewer)
-    return lists.history(await requests.read(history.recent, LISTED_RECENT), requests.reload_seconds, viewer)
+        other = payloads.text(command["command"])
+        audit.unknown_command(other)
+        await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")

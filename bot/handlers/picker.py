@@ -3,7 +3,7 @@
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
-from slack_sdk.models.blocks import Option
+from slack_sdk.models.blocks import OptionGroup
 from slack_sdk.models.views import View
 
 from bot.core.access import Allowlist
@@ -49,11 +49,10 @@ class Picker:
         """Open a modal. A trigger_id is good for 3 seconds, so this is no job for the worker."""
         self._background.start(self._show(trigger_id, view, answer_url))
 
-    async def suggest(self, query: str) -> list[Option]:
+    async def suggest(self, query: str) -> list[OptionGroup]:
         """Models that match what was typed so far; first of all what was typed, if it could be a model's id."""
         typed = read_id(query)
-        found = await self._catalog.matching(query, views.OPTIONS_LIMIT - 1)
-        return [views.option(id_) for id_ in dict.fromkeys([*([typed] if typed else []), *found])]
+        return views.suggestions(typed, await self._catalog.matching(typed or query, views.OPTIONS_LIMIT))
 
     async def _show(self, trigger_id: str, view: View, answer_url: str) -> None:
         try:
@@ -119,7 +118,8 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
 
     @app.options(views.MODEL, middleware=[read_query, access.anywhere])
     async def suggest(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        await ack(options=await picker.suggest(context["query"]))
+        groups = await picker.suggest(context["query"])
+        await (ack(option_groups=groups) if groups else ack(options=[]))
 
     @app.view(views.PICKER, middleware=[read_submission, access.anywhere])
     async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:

@@ -1,6 +1,6 @@
 """What the handlers do with the database, each in one transaction, and the sentence that acknowledges a reload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import structlog
@@ -49,6 +49,12 @@ class Requests:
     async def ask(self, request: Request) -> Requested:
         """Start a reload, or join the one in flight."""
         requested = await self.write(requests.ask, request, self._limits)
+        self._on_change()
+        return requested
+
+    async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
+        """The same for several models; what a limit refuses stands in the place of what was requested."""
+        requested = await self.write(requests.ask_each, asked, self._limits)
         self._on_change()
         return requested
 
@@ -105,13 +111,15 @@ class Requests:
             log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(refused.__cause__))
 
 
-def request_for(context: AsyncBoltContext, model_id: str) -> Request:
-    """A request for a reload of a model, by the context's person, in their channel.
+def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:
+    """A request for a reload of a model, by the context's person, in their channel; number tells several apart.
 
     The invocation's id is unique, so that one which Slack delivers twice counts once. place is unique to the button
     that was pressed, if one was, so that a double click counts once.
     """
     person, invocation_id, place = context["person"], context["invocation_id"], context.get("place", "")
+    if number:
+        invocation_id = f"{invocation_id}/{number}"
     return Request(
         f"{place}#{invocation_id}" if place else invocation_id,
         person.user_id,
@@ -122,6 +130,7 @@ def request_for(context: AsyncBoltContext, model_id: str) -> Request:
         rule=context["rule"],
         button=place,
         private=person.private,
+        thread_ts=person.thread_ts,
     )
 
 
@@ -132,7 +141,7 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
         return messages.reloading(requested.reload, reload_seconds, where)
     if requested.again or requested.first.user_id == person.user_id:
         return messages.already_subscribed(requested.reload, reload_seconds)
-    viewer = Viewer(person.user_id, person.channel_id)
+    viewer = Viewer(person.user_id, person.place)
     return messages.joined(requested.reload, requested.first, viewer, reload_seconds, where)
 
 

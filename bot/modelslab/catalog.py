@@ -1,106 +1,162 @@
-"""The ids of models that are known here: what was reloaded before, and ModelsLab's list, kept in memory.
+"""The IDs of models that are known here, in groups, kept in memory: reloaded before, the account's own, public.
 
-Nobody waits long for ModelsLab: its list is fetched in the background, and an old one is better than none.
+Nobody waits long for a list: each is read in the background, and an old one is better than none.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from difflib import get_close_matches
+import heapq
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 from time import monotonic
 
 import structlog
 
+from bot.core.models import ModelGroup
 from bot.core.retry import Backoff
+from bot.core.timing import Timing
 from bot.errors import ModelsLabError, ModelsLabRetryableError, Refused
+from bot.modelslab.lists import ModelList
 
-FRESH_SECONDS = 600.0
-"""For how long a list is taken for fresh."""
+LIMITS: Mapping[ModelGroup, int] = {ModelGroup.RELOADED: 1000, ModelGroup.OWN: 5000, ModelGroup.PUBLIC: 50_000}
+"""How many IDs of each group are kept."""
+
+FRESH_SECONDS: Mapping[ModelGroup, float] = {
+    ModelGroup.RELOADED: 5.0,
+    ModelGroup.OWN: 600.0,
+    ModelGroup.PUBLIC: 3600.0,
+}
+"""How long each list counts as fresh."""
 
 RETRY_SECONDS = 60.0
-"""After a list could not be fetched, the first time; then twice as long each time, up to FRESH_SECONDS."""
-
-FIRST_SECONDS = 1.0
-"""How long the first query waits for the list, of the three seconds that Slack gives."""
-
-HISTORY_LIMIT = 1000
-"""Models that were reloaded before, the latest first."""
-
-HISTORY_SECONDS = 5.0
+RETRY_MOST_SECONDS = 600.0
+"""After a list could not be read, the first time; then twice as long each time, up to the second figure."""
 
 _LIKE = 0.6
 
 log = structlog.get_logger(__name__)
 
 
+class _Source:
+    """One list: read when somebody wants it and it is old."""
+
+    def __init__(
+        self, group: ModelGroup, read: Callable[[int], Awaitable[ModelList]], clock: Callable[[], float]
+    ) -> None:
+        self.ids: Sequence[str] = ()
+        self.reading: asyncio.Task[None] | None = None
+        self.began_at = 0.0
+        self._group = group
+        self._read = read
+        self._clock = clock
+        self._fresh = FRESH_SECONDS[group]
+        self._pauses = Backoff(RETRY_SECONDS, min(self._fresh, RETRY_MOST_SECONDS))
+        self._again_at = clock()
+        self._logged: tuple[str, object] = ("", None)
+
+    def look(self) -> None:
+        """Read the list again if it is old, in the background."""
+        if self.reading is None and self._clock() >= self._again_at:
+            self.began_at = self._clock()
+            self.reading = asyncio.create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        pause = self._fresh
+        try:
+            models = await self._read(LIMITS[self._group])
+            self.ids = models.ids
+            self._pauses.reset()
+            self._log("models_cut_off" if models.cut_off else "models_listed", count=len(models.ids))
+        except Refused as refused:
+            pause = self._pauses.pause()
+            self._log("models_not_listed", why=refused.reason.value)
+        except ModelsLabError as failed:
+            pause = self._pauses.pause(failed.wait if isinstance(failed, ModelsLabRetryableError) else None)
+            self._log("models_not_listed", why=failed.failure.value, said=failed.said)
+        finally:
+            self._again_at = self._clock() + pause
+            self.reading = None
+
+    def _log(self, event: str, **facts: object) -> None:
+        """Log what is new: a list is read again and again."""
+        if self._logged != (event, facts.get("why")):
+            self._logged = (event, facts.get("why"))
+            log.log(logging.WARNING if "why" in facts else logging.INFO, event, list=self._group.value, **facts)
+
+
 class Catalog:
-    """Finds ids of models, by a part of them or by their likeness."""
+    """Finds IDs of models, by a part of them or by their likeness. Searches run in a thread: there are many IDs."""
 
     def __init__(
         self,
-        fetch: Callable[[], Awaitable[Sequence[str]]],
-        history: Callable[[int], Awaitable[Sequence[str]]],
+        reloaded: Callable[[int], Awaitable[Sequence[str]]],
+        own: Callable[[int], Awaitable[ModelList]],
+        public: Callable[[int], Awaitable[ModelList]],
+        timing: Timing = Timing(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """fetch asks ModelsLab (raises ModelsLabError), history the database (Refused); clock counts seconds."""
-        self._fetch = fetch
-        self._history = history
+        """Each reads at most so many IDs. reloaded raises Refused, the others ModelsLabError; clock counts seconds."""
+
+        async def reloaded_here(limit: int) -> ModelList:
+            return ModelList(await reloaded(limit))
+
+        reads = {ModelGroup.RELOADED: reloaded_here, ModelGroup.OWN: own, ModelGroup.PUBLIC: public}
+        self._sources = {group: _Source(group, reads[group], clock) for group in ModelGroup}
+        self._wait = timing.models_wait
         self._clock = clock
-        self._pauses = Backoff(RETRY_SECONDS, FRESH_SECONDS)
-        self._listed: Sequence[str] = ()
-        self._reloaded: Sequence[str] = ()
-        self._list_again_at = self._history_again_at = clock()
-        self._fetching: asyncio.Task[None] | None = None
 
-    async def matching(self, query: str, limit: int) -> list[str]:
-        """The ids that contain every part of what was typed, those first that begin with it."""
-        known = await self._known()
-        parts = query.lower().split()
-        found = [id_ for id_ in known if all(part in id_.lower() for part in parts)]
-        first = parts[0] if parts else ""
-        return sorted(found, key=lambda id_: not id_.lower().startswith(first))[:limit]
+    async def matching(self, query: str, limit: int) -> Mapping[ModelGroup, Sequence[str]]:
+        """At most limit IDs of each group that contain every part of what was typed, each ID in its first group.
 
-    async def nearest(self, model_id: str, limit: int = 3) -> list[str]:
-        """The ids most like this one. To compare it with thousands takes a moment: other work goes on meanwhile."""
-        by_lower = {id_.lower(): id_ for id_ in await self._known() if id_ != model_id}
-        near = await asyncio.to_thread(get_close_matches, model_id.lower(), by_lower, limit, _LIKE)
-        return [by_lower[id_] for id_ in near]
+        Those come first that begin with it.
+        """
+        return await asyncio.to_thread(_matching, await self._known(), query.lower().split(), limit)
 
-    async def stop(self) -> None:
-        """Cancel what is being fetched."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])
+    async def nearest(self, model_id: str, limit: int = 3) -> Sequence[str]:
+        """The IDs most like this one; of those that are equally like it, the ones of earlier groups first."""
+        return await asyncio.to_thread(_nearest, await self._known(), model_id, limit)
 
     def look(self) -> None:
-        """Fetch ModelsLab's list again if it is old, in the background."""
-        if self._fetching is None and self._clock() >= self._list_again_at:
-            self._fetching = asyncio.create_task(self._refetch())
+        """Read the lists that are old again, in the background."""
+        for source in self._sources.values():
+            source.look()
 
-    async def _known(self) -> Sequence[str]:
-        """What was reloaded before, then what ModelsLab has besides."""
+    async def stop(self) -> None:
+        """Cancel what is being read."""
+        if reading := [source.reading for source in self._sources.values() if source.reading]:
+            for task in reading:
+                task.cancel()
+            await asyncio.wait(reading)
+
+    async def _known(self) -> Mapping[ModelGroup, Sequence[str]]:
+        """The IDs of each group. One that has none yet is waited for, but not for long after its reading began."""
         self.look()
-        if self._fetching is not None and not self._listed:
-            await asyncio.wait([self._fetching], timeout=FIRST_SECONDS)
-        if self._clock() >= self._history_again_at:
-            await self._look_back()
-        return list(dict.fromkeys([*self._reloaded, *self._listed]))
+        for source in self._sources.values():
+            left = source.began_at + self._wait - self._clock()
+            if source.reading and not source.ids and left > 0:
+                await asyncio.wait([source.reading], timeout=left)
+        return {group: source.ids for group, source in self._sources.items()}
 
-    async def _refetch(self) -> None:
-        wait = FRESH_SECONDS
-        try:
-            self._listed = await self._fetch()
-            self._pauses.reset()
-            log.info("models_listed", count=len(self._listed))
-        except ModelsLabError as failed:
-            wait = self._pauses.pause(failed.wait if isinstance(failed, ModelsLabRetryableError) else None)
-            log.warning("models_not_listed", why=failed.failure.value, said=failed.said, again_in=round(wait, 1))
-        finally:
-            self._list_again_at = self._clock() + wait
-            self._fetching = None
 
-    async def _look_back(self) -> None:
-        try:
-            self._reloaded = await self._history(HISTORY_LIMIT)
-            self._history_again_at = self._clock() + HISTORY_SECONDS
-        except Refused:
-            log.warning("history_not_read")
+def _matching(
+    known: Mapping[ModelGroup, Sequence[str]], parts: Sequence[str], limit: int
+) -> Mapping[ModelGroup, Sequence[str]]:
+    found: dict[ModelGroup, Sequence[str]] = {}
+    earlier: set[str] = set()
+    for group, ids in known.items():
+        fitting = [id_ for id_ in ids if id_ not in earlier and all(part in id_.lower() for part in parts)]
+        earlier.update(fitting)
+        found[group] = sorted(fitting, key=lambda id_: not id_.lower().startswith(tuple(parts[:1])))[:limit]
+    return found
+
+
+def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: int) -> Sequence[str]:
+    others = dict.fromkeys(id_ for ids in known.values() for id_ in ids if id_ != model_id)
+    matcher = SequenceMatcher(b=model_id.lower())
+
+    def likeness(id_: str) -> float:
+        matcher.set_seq1(id_.lower())
+        quick = matcher.real_quick_ratio() >= _LIKE and matcher.quick_ratio() >= _LIKE
+        return matcher.ratio() if quick else 0.0
+
+    return [id_ for id_ in heapq.nlargest(limit, others, key=likeness) if likeness(id_) >= _LIKE]

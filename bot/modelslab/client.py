@@ -6,32 +6,32 @@ https://docs.modelslab.com/image-generation/community-models/reload-model and ht
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import aiohttp
 
-from bot.core.command import MODEL_ID
 from bot.core.retry import retry_after
 from bot.core.text import SAID_LIMIT, harmless
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError
+from bot.modelslab.lists import ListReader, ModelList
 
 PATH = "/api/v6/images/model_reload"
 WALLET_PATH = "/api/wallet_balance"
-LIST_PATH = "/api/v4/dreambooth/model_list"
+PUBLIC_PATH = "/api/v4/dreambooth/model_list"
+OWN_PATH = "/api/v3/finetune_list"
 
 ATTEMPT_SECONDS = 15.0
 """One attempt, from the first packet to the last byte read."""
+
+LIST_SECONDS = 60.0
+"""The same for a list of models, which can be long."""
 
 CONNECT_SECONDS = 5.0
 """To make a connection; a request that fails by then was never sent."""
 
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
-
-LIST_LIMIT = 4 * 1024 * 1024
-MODELS_LIMIT = 20_000
-"""Bytes of the list of models that are read, and models that are taken from it."""
 
 RATE_LIMIT_WAIT = 30.0
 """Seconds to wait where a rate limit names none: the figure in ModelsLab's own messages."""
@@ -65,7 +65,8 @@ _TRY_AGAIN = "try again"
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 """With these, an error in ModelsLab's own shape is its word. With others a gateway may have given up on it."""
 
-_LISTED = re.compile(r'"model_id"\s*:\s*"((?:[^"\\]|\\/)*)"')
+_Reader = Callable[[aiohttp.StreamReader], Awaitable[bytes]]
+"""Reads an answer's body, and returns the beginning of it, which tells an error."""
 
 
 class ModelsLab:
@@ -93,34 +94,52 @@ class ModelsLab:
         found = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
         return harmless(self._redact(_flatten(found)), SAID_LIMIT)
 
-    async def models(self) -> Sequence[str]:
-        """Ask for the ids of the public models, as many as fit the limits. Raises as reload does.
+    async def public_models(self, limit: int) -> ModelList:
+        """List the public models. Raises as reload does.
 
-        The list is cut off where it is too long. What it says of a model's status is undocumented, and not used.
+        What the list says of a model's status is undocumented, and not used.
         """
-        response, body = await self._post(LIST_PATH, {}, LIST_LIMIT)
-        if not _is_success(response.status) or not body.lstrip().startswith(b"["):
-            self._judge(response, _fields(body[:ANSWER_LIMIT]))
-            raise ModelsLabPermanentError(Failure.NO_SENSE, "no list")
-        found = (id_.replace(r"\/", "/") for id_ in _LISTED.findall(body.decode("utf-8", "replace")))
-        return list(dict.fromkeys(id_ for id_ in found if MODEL_ID.fullmatch(id_)))[:MODELS_LIMIT]
+        return await self._list(PUBLIC_PATH, limit)
+
+    async def own_models(self, limit: int) -> ModelList:
+        """List the account's own models. Raises as reload does."""
+        return await self._list(OWN_PATH, limit)
+
+    async def _list(self, path: str, limit: int) -> ModelList:
+        reader = ListReader(limit)
+
+        async def read(content: aiohttp.StreamReader) -> bytes:
+            async for chunk in content.iter_any():
+                reader.feed(chunk)
+                if reader.ended:
+                    break
+            return reader.head
+
+        response, head = await self._post(path, {}, read, LIST_SECONDS)
+        fields = _fields(head)
+        if _is_success(response.status) and reader.found and _word(fields) in ("", *_ACCEPTED):
+            return reader.models
+        self._judge(response, fields)
+        raise ModelsLabPermanentError(Failure.NO_SENSE, "no list")
 
     async def _call(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
         """The fields of an answer that accepts. Raises ModelsLabError for any other."""
-        response, body = await self._post(path, fields, ANSWER_LIMIT)
+        response, body = await self._post(path, fields, _read, ATTEMPT_SECONDS)
         return self._judge(response, _fields(body))
 
-    async def _post(self, path: str, fields: Mapping[str, str], limit: int) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Post once, and read at most limit bytes of the answer. Raises ModelsLabRetryableError where none comes."""
+    async def _post(
+        self, path: str, fields: Mapping[str, str], read: _Reader, seconds: float
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Post once, and read the answer within so many seconds. Raises ModelsLabRetryableError where none comes."""
         try:
             async with self._session.post(
                 self._url + path,
                 json={"key": self._key, **fields},
                 headers={"Accept-Encoding": "identity"},  # so that what is read is what is counted
-                timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
-                return response, await _read(response, limit)
+                return response, await read(response.content)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -152,14 +171,14 @@ def _is_success(status: int) -> bool:
     return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """At most limit bytes of the body: leaving the rest unread closes the connection."""
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """At most ANSWER_LIMIT bytes of the body: leaving the rest unread closes the connection."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
+    async for chunk in content.iter_any():
         body += chunk
-        if len(body) > limit:
+        if len(body) > ANSWER_LIMIT:
             break
-    return bytes(body[:limit])
+    return bytes(body[:ANSWER_LIMIT])
 
 
 def _fields(body: bytes) -> Mapping[str, object]:

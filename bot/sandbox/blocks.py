@@ -39,10 +39,11 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What a person can choose in a select: the text they see, and the value that the app gets."""
+    """What a person can choose in a select: the text they see, the value that the app gets, and the group's label."""
 
     text: str
     value: str
+    group: str = ""
 
     @property
     def json(self) -> JsonObject:
@@ -101,13 +102,21 @@ def checked_view(value: object, type_: str) -> JsonObject:
     return view
 
 
-def checked_options(value: object) -> list[Option]:
-    """Read what a typeahead offers. Raises ApiError where Slack would not show it."""
-    options: list[Any] = value if isinstance(value, list) else [None]
-    faults = [fault for option in options for fault in _faults(option, lambda given: types.Option(**given))]
-    if faults or len(options) > _OPTIONS:
+def checked_options(answer: JsonObject) -> list[Option]:
+    """Read what a typeahead offers, in groups or without. Raises ApiError where Slack would not show it."""
+    kind, parse = ("option_groups", types.OptionGroup) if "option_groups" in answer else ("options", types.Option)
+    given = answer.get(kind)
+    listed: list[Any] = given if isinstance(given, list) else [None]
+    if faults := [fault for each in listed for fault in _faults(each, lambda each: parse(**each))]:
         raise ApiError("invalid_arguments", *faults)
-    return [Option(option["text"]["text"], option["value"]) for option in options]
+    found = [
+        Option(option["text"]["text"], option["value"], each["label"]["text"] if "label" in each else "")
+        for each in listed
+        for option in each.get("options", [each])
+    ]
+    if len(found) > _OPTIONS:
+        raise ApiError("invalid_arguments")
+    return found
 
 
 def identified(blocks: Sequence[JsonObject]) -> list[JsonObject]:

@@ -76,7 +76,7 @@ class Delivery(Surfaces):
         self._response_urls: dict[str, ResponseUrl] = {}
         self._socket_mode = SocketMode(self.app_id, self.changes)
 
-    async def send_event(self, event: JsonObject) -> Ack:
+    async def send_event(self, event: JsonObject, **overrides: object) -> Ack:
         """Deliver an event, and again where it isn't taken. https://docs.slack.dev/apis/events-api#retries."""
         ids = {"team_id": self.team_id, "api_app_id": self.app_id, "event_id": f"Ev{secrets.token_hex(5).upper()}"}
         bot = {"enterprise_id": self.enterprise_id, "team_id": self.team_id, "user_id": self.bot_user_id}
@@ -87,6 +87,7 @@ class Delivery(Surfaces):
             "event_time": int(self.clock()),
             "authorizations": [bot | {"is_bot": True, "is_enterprise_install": False}],
         }
+        wrapped |= overrides
         ack = await self.deliver("events_api", wrapped)
         if not ack.error:
             return ack

@@ -170,8 +170,12 @@ class Display:
             found: dict[Hashable, Choice] = {
                 option: Choice(option.text, partial(choose, option.value), user) for option in options
             }
-            labels = "  ".join(self._number(("options", modal.id), found).values()) or "nothing found"
-            self._add("modal", self._only(user), f"{field.label}: {text}\n{labels}", None)
+            labels = self._number(("options", modal.id), found)
+            groups: dict[str, list[str]] = {}
+            for option in options:
+                groups.setdefault(f"{option.group}: " if option.group else "", []).append(labels[option])
+            lines = [group + "  ".join(shown) for group, shown in groups.items()] or ["nothing found"]
+            self._add("modal", self._only(user), "\n".join([f"{field.label}: {text}", *lines]), None)
 
     async def _choose(self, modal: Modal, field: Field, value: str, _user: str, _text: str) -> None:
         self.shown += 1

@@ -27,6 +27,8 @@ _TIPS = "you are sending same request multiple times, spam filter is enabled, pl
 _FAILED = error(500, "Internal server error. Please try again.")
 SAME_REQUEST = error(200, "Rate limit exceeded", tips=_TIPS)
 
+OWN_MODELS = ("our-mascot", "product-shots")
+
 MISBEHAVING: Mapping[str, tuple[str, Sequence[Answer]]] = {
     "bad-key": ("is refused, as if the API key had been revoked", [error(401, "Invalid API key")]),
     "no-credits": ("costs too much", [error(402, "Insufficient credits. Please add more credits to continue.")]),
@@ -59,7 +61,7 @@ class SandboxModelsLab(Server):
     def __init__(self, *, clock: Callable[[], float] = time.time, strict: bool = False) -> None:
         self.key = f"key-{secrets.token_hex(16)}"
         self.models: list[str] = ["flux", "midjourney", "sdxl"]
-        self.own_models: list[str] = []
+        self.own_models: list[str] = [*OWN_MODELS]
         self.wallet: Answer = BALANCE
         self.calls: list[ReloadCall] = []
         self.in_flight_max = 0
@@ -68,7 +70,8 @@ class SandboxModelsLab(Server):
         self._changes = Changes()
         self._answers = {name: list(answers) for name, (_, answers) in MISBEHAVING.items()}
         self._in_flight = 0
-        self._list: Answer | None = None
+        self._public: Answer | None = None
+        self._own: Answer | None = None
         super().__init__(
             [
                 web.post("/api/v6/images/model_reload", self._serve_reload),
@@ -87,9 +90,13 @@ class SandboxModelsLab(Server):
         """Answer calls for this model with these, in order; the last one stays. Without any, accept them."""
         self._answers[model_id] = list(answers)
 
-    def fail_list(self, answer: Answer) -> None:
+    def answer_public(self, answer: Answer) -> None:
         """Answer requests for the public models with this."""
-        self._list = answer
+        self._public = answer
+
+    def answer_own(self, answer: Answer) -> None:
+        """Answer requests for the account's own models with this."""
+        self._own = answer
 
     async def wait_for_calls(self, n: int, *, within: float = 30.0) -> None:
         """Wait until n calls have come in all. Raises TimeoutError."""
@@ -117,10 +124,10 @@ class SandboxModelsLab(Server):
 
     def _listed(self) -> Answer:
         names = sorted({*self.models, *MISBEHAVING})
-        return self._list or Json(200, [{"model_id": name, "status": "model_ready"} for name in names])
+        return self._public or Json(200, [{"model_id": name, "status": "model_ready"} for name in names])
 
     def _listed_own(self) -> Answer:
-        return Json(200, {"status": "success", "messege": "model list", "data": self.own_models})
+        return self._own or Json(200, {"status": "success", "messege": "model list", "data": self.own_models})
 
     def _stranger(self, body: JsonObject) -> Answer | None:
         if body.get("key") != self.key:

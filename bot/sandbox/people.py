@@ -90,6 +90,28 @@ class People(Delivery):
         view = {"view": self.homes[user].view} if user in self.homes else {}
         return await self.send_event(event | {"event_ts": self.new_ts()} | view)
 
+    async def mention(
+        self, text: str, *, user: str = "U0ADA", channel: str = "C0MODELS", thread_ts: str = "", **overrides: object
+    ) -> Ack:
+        """Write a message that begins with a mention of the bot, or holds one. `overrides` are of the whole event.
+
+        https://docs.slack.dev/reference/events/app_mention
+        """
+        written = text if f"<@{self.bot_user_id}" in text else f"<@{self.bot_user_id}> {text}"
+        return await self.send_event(self._written("app_mention", written, user, channel, thread_ts), **overrides)
+
+    async def write(self, text: str, *, user: str = "U0ADA", thread_ts: str = "", **overrides: object) -> Ack:
+        """Write to the bot in a direct message. https://docs.slack.dev/reference/events/message.im."""
+        event = self._written("message", text, user, self.dm(user), thread_ts) | {"channel_type": "im"}
+        return await self.send_event(event, **overrides)
+
+    def _written(self, type_: str, text: str, user: str, channel: str, thread_ts: str) -> JsonObject:
+        ts = self.new_ts()
+        event = {"type": type_, "user": user, "text": text, "ts": ts, "channel": channel, "event_ts": ts}
+        return (
+            event | {"team": self.user_teams.get(user, self.team_id)} | ({"thread_ts": thread_ts} if thread_ts else {})
+        )
+
     async def suggest(self, modal: Modal, query: str, *, user: str, **overrides: object) -> list[Option]:
         """Type into the typeahead of a modal, and return what it offers. Raises ApiError for what Slack won't show."""
         field = next(each for each in modal.fields if each.kind == "external_select")
@@ -101,7 +123,7 @@ class People(Delivery):
         ack = await self.deliver("interactive", payload | overrides)
         if ack.error:
             raise ApiError(ack.error)
-        options = checked_options(ack.body.get("options"))
+        options = checked_options(ack.body)
         modal.offered |= {option.value: option for option in options}
         return options
 

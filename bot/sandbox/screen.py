@@ -13,8 +13,8 @@ from bot.sandbox.workspace import Workspace
 GLUE = "\N{NO-BREAK SPACE}"
 """A space at which no line is broken."""
 
-OUTCOME = re.compile(r"`([^`]+)` (?:should be ready now|was not reloaded)")
-"""The two sentences by which the bot says how a reload of a model went."""
+_OUTCOME = re.compile(r"(`[^`]+`(?:(?:,| and) `[^`]+`)*) (?:should be ready now|was not reloaded)")
+"""The two sentences by which the bot says how reloads went."""
 
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _INDENT = " " * 9
@@ -107,7 +107,12 @@ def plain(text: str, workspace: Workspace) -> str:
         return f"@{target[1:]}" if target.startswith("!") else label or target
 
     shown = _MARKUP.sub(meaning, text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return OUTCOME.sub(lambda outcome: outcome[0].replace(" ", GLUE), shown)
+    return _OUTCOME.sub(lambda outcome: outcome[0].replace(" ", GLUE), shown)
+
+
+def ended(text: str) -> list[str]:
+    """The models of which a message of the bot says how their reloads went."""
+    return [model_id for found in _OUTCOME.findall(text) for model_id in re.findall("`([^`]+)`", found)]
 
 
 def place(channel_id: str, workspace: Workspace) -> str:

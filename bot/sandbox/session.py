@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from bot.sandbox.display import Choice, Display, listed
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.screen import OUTCOME, Screen
+from bot.sandbox.screen import Screen, ended
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.wire import ApiError
 
@@ -153,7 +153,7 @@ class Session:
     def _running(self) -> list[str]:
         """The models that ModelsLab was asked to reload, and of which the bot has not said yet how it went."""
         called = {call.model_id: call.at for call in self._modelslab.calls}
-        said = {model_id: each.at for each in self._slack.messages for model_id in OUTCOME.findall(each.text)}
+        said = {model_id: each.at for each in self._slack.messages for model_id in ended(each.text)}
         return [model_id for model_id, at in called.items() if said.get(model_id, 0.0) < at]
 
     async def _quiet(self) -> None:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from bot import settings
 from bot.app import App
-from bot.sandbox.modelslab import MISBEHAVING, SandboxModelsLab
+from bot.sandbox.modelslab import MISBEHAVING, OWN_MODELS, SandboxModelsLab
 from bot.sandbox.screen import Screen
 from bot.sandbox.session import COMMAND, EXAMPLE, SHORTCUT, Session
 from bot.sandbox.slack import SandboxSlack
@@ -53,7 +53,8 @@ The bot works in #models and #ops, but not in #random. You can type:
   shortcut                            use the bot's shortcut, {SHORTCUT}
   wait 3                              let 3 seconds pass
   exit                                leave; so do Ctrl-D and Ctrl-C
-ModelsLab knows {", ".join(_MODELS)}. Some other models misbehave:
+ModelsLab knows {", ".join(_MODELS)}, and the account's own {" and ".join(OWN_MODELS)}.
+Some other models misbehave:
 """ + "".join(f"  {name:<14} {what}\n" for name, (what, _) in MISBEHAVING.items())
 
 _DEMO = f"""\

@@ -34,6 +34,12 @@ def _post_message(slack: Surfaces, args: JsonObject) -> JsonObject:
     return _posted(slack.say(channel.id, args, via, user=channel.person, thread_ts=args.get("thread_ts")))
 
 
+def _post_ephemeral(slack: Surfaces, args: JsonObject) -> JsonObject:
+    channel = slack.writable(args["channel"])
+    message = slack.say(channel.id, args, "api", user=args["user"], thread_ts=args.get("thread_ts"))
+    return {"message_ts": message.ts}
+
+
 def _update(slack: Surfaces, args: JsonObject) -> JsonObject:
     channel = slack.writable(args["channel"])
     return _posted(slack.edit(channel.id, args["ts"], args))
@@ -61,6 +67,7 @@ def _user_info(slack: Surfaces, args: JsonObject) -> JsonObject:
 _METHODS: dict[str, tuple[str, Method]] = {
     "auth.test": ("", _auth_test),
     "chat.postMessage": ("chat:write", _post_message),
+    "chat.postEphemeral": ("chat:write", _post_ephemeral),
     "chat.update": ("chat:write", _update),
     "conversations.open": ("im:write", lambda slack, args: {"channel": {"id": slack.dm(args["users"])}}),
     "conversations.info": ("channels:read", _channel_info),

@@ -81,7 +81,7 @@ class Workspace:
         self.user_teams: dict[str, str] = {}
         self.deactivated: set[str] = set()
         self.messages: list[Message] = []
-        self.scopes = {"commands", "chat:write", "chat:write.public", "im:write"}
+        self.scopes = {"commands", "chat:write", "chat:write.public", "im:write", "app_mentions:read", "im:history"}
         self.messages_tab = True
         self.on_message: Callable[[Message], None] = lambda _message: None
         self._last_ts = 0

@@ -13,8 +13,12 @@ SCOPES: Mapping[str, str] = {
     "chat:write": "post in channels it has joined",
     "chat:write.public": "post in public channels it hasn't joined",
     "im:write": "send direct messages",
+    "app_mentions:read": "answer mentions, in threads too",
 }
 """What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
+
+OPTIONAL_SCOPES: Mapping[str, str] = {"im:history": "optional: answer direct messages"}
+"""Without this one, and the event message.im, all else works."""
 
 GROUP_SCOPE = "usergroups:read"
 GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "read the user groups in ALLOWED_USERS"}
@@ -35,9 +39,9 @@ display_information:
 features:
   app_home:
     home_tab_enabled: true
-    # Direct messages are the last way to reach somebody in a place where the bot may not post.
+    # Direct messages are the last way to reach somebody in a place where the bot may not post; people can write, too.
     messages_tab_enabled: true
-    messages_tab_read_only_enabled: true
+    messages_tab_read_only_enabled: false
   bot_user:
     display_name: reload-model
     always_online: true
@@ -59,6 +63,8 @@ oauth_config:
   event_subscriptions:
 {events_url}    bot_events:
       - app_home_opened # the Home tab
+      - app_mention # mentions
+      - message.im # optional: direct messages
   interactivity:
     is_enabled: true
 {actions_url}  org_deploy_enabled: false
@@ -78,7 +84,7 @@ def text(url: str | None = None, *, groups: bool = False, command: str = COMMAND
 
     groups is whether the allowlist holds user groups, command the slash command.
     """
-    scopes = {**SCOPES, **(GROUP_SCOPES if groups else {})}
+    scopes = {**SCOPES, **OPTIONAL_SCOPES, **(GROUP_SCOPES if groups else {})}
     return _TEMPLATE.format(
         command=command,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),

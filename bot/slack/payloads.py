@@ -10,11 +10,12 @@ Events: https://docs.slack.dev/reference/events/app_home_opened
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from bot.core.access import Person
-from bot.core.text import SLACK_ID
+from bot.core.text import SLACK_ID, TIMESTAMP
 from bot.errors import Malformed
 
 _TOKEN_LIMIT = 2000
@@ -62,6 +63,13 @@ def slack_id(value: object) -> str:
     return value
 
 
+def timestamp(value: object) -> str:
+    """The ts of a message. Raises Malformed."""
+    if not isinstance(value, str) or TIMESTAMP.fullmatch(value) is None:
+        raise Malformed("a timestamp that isn't Slack's")
+    return value
+
+
 def token(value: object) -> str:
     """What a machine made: printable ASCII, which every database can store. Raises Malformed."""
     if isinstance(value, str) and 0 < len(value) <= _TOKEN_LIMIT and value.isascii() and value.isprintable():
@@ -88,8 +96,8 @@ def command_author(command: Fields) -> Person:
     )
 
 
-def interaction_author(body: Fields, channel_id: str = "") -> Person:
-    """Who pressed, submitted or typed; channel_id is the channel that this is about.
+def interaction_author(body: Fields, channel_id: str = "", thread_ts: str = "") -> Person:
+    """Who pressed, submitted or typed; channel_id and thread_ts are the place that this is about.
 
     user.team_id is where the person belongs: a workspace, or an organisation. In a channel that is shared with another
     organisation, the payload's own team and enterprise are not its author's. https://docs.slack.dev/apis/slack-connect
@@ -97,7 +105,7 @@ def interaction_author(body: Fields, channel_id: str = "") -> Person:
     user, channel = body["user"], body.get("channel") or {}
     team_id = slack_id(user["team_id"]) if user.get("team_id") else ""
     private = channel.get("id") != channel_id or _is_private(channel.get("name"))
-    return Person(slack_id(user["id"]), team_id, channel_id, private=private)
+    return Person(slack_id(user["id"]), team_id, channel_id, private=private, thread_ts=thread_ts)
 
 
 def _is_private(channel_name: object) -> bool:
@@ -118,6 +126,20 @@ def event_author(body: Fields) -> Person:
         return Person(slack_id(event["user"]), slack_id(own) if own else "", "")
     enterprise_id = slack_id(body["enterprise_id"]) if body.get("enterprise_id") else ""
     return Person(slack_id(event["user"]), slack_id(body["team_id"]), "", enterprise_id)
+
+
+def message_author(body: Fields) -> Person:
+    """The author of a message, and where it was written. Slack doesn't say whether that channel is public."""
+    event, author = body["event"], event_author(body)
+    thread_ts = timestamp(event["thread_ts"]) if event.get("thread_ts") else ""
+    return replace(author, channel_id=slack_id(event["channel"]), thread_ts=thread_ts)
+
+
+def bot_user_id(body: Fields) -> str:
+    """The bot's own user ID, as an event names it; "" where it doesn't."""
+    authorizations = body.get("authorizations") or [{}]
+    own = authorizations[0].get("user_id")
+    return slack_id(own) if own else ""
 
 
 def pressed_place(body: Fields) -> str:

@@ -28,6 +28,13 @@ _ROOM = " " * 8192
 _SUBSCRIBERS = (  # built once: see bot.storage.jobs
     select(subscribers).where(subscribers.c.reload_id.in_(bindparam("ids", expanding=True))).order_by(subscribers.c.id)
 )
+_KNOWN_MODELS = (
+    select(reloads.c.model_id)
+    .where(was_accepted)
+    .group_by(reloads.c.model_id)
+    .order_by(func.max(reloads.c.accepted_at).desc(), reloads.c.model_id)
+    .limit(bindparam("limit"))
+)
 _running = reloads.c.state != State.DONE
 
 
@@ -57,9 +64,7 @@ def last_accepted(connection: Connection, model_id: str) -> Reload:
 
 def known_models(connection: Connection, limit: int) -> list[str]:
     """The IDs of models that ModelsLab accepted a reload of, the most recent first."""
-    by_model = select(reloads.c.model_id).where(was_accepted).group_by(reloads.c.model_id)
-    recent_first = by_model.order_by(func.max(reloads.c.accepted_at).desc(), reloads.c.model_id)
-    return list(connection.execute(recent_first.limit(limit)).scalars())
+    return list(connection.execute(_KNOWN_MODELS, {"limit": limit}).scalars())
 
 
 def running(connection: Connection, limit: int) -> tuple[list[ListedReload], int]:

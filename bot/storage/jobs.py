@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
-from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, Stage, State
+from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import (
     REST,
     Accepted,
@@ -25,13 +25,17 @@ from bot.core.outcomes import (
 from bot.errors import LeaseLost
 from bot.storage import history, schema
 from bot.storage.database import now
-from bot.storage.requests import add_job, open_channels, open_statuses
+from bot.storage.requests import add_job, open_places, open_statuses
 from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_job, to_reload
 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
 """A job that did what was due, and will do it again as if for the first time."""
 
-_OF_A_CHANNEL = (JobKind.STATUS, JobKind.NOTIFY)
+TOGETHER_SECONDS = 2.0
+TOGETHER_PART = 1 / 60
+"""How long a follow-up waits for another one in its place, at most, and as a part of a reload's length."""
+
+_OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
 
 _FIRST_DUE = select(
     *[select(func.min(jobs.c.due_at)).where(jobs.c.kind == kind).scalar_subquery().label(kind) for kind in JobKind]
@@ -63,8 +67,8 @@ _BEGIN_NOTIFYING = (
     .values(state=State.NOTIFYING)
 )
 _RELOADS = select(reloads).where(reloads.c.id.in_(bindparam("ids", expanding=True)))
-_CHANNELS = select(jobs.c.reload_id, jobs.c.channel_id, jobs.c.kind, jobs.c.status_ts).where(
-    jobs.c.reload_id.in_(bindparam("ids", expanding=True)), schema.of_a_channel
+_PLACES = select(jobs.c.reload_id, jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind, jobs.c.status_ts).where(
+    jobs.c.reload_id.in_(bindparam("ids", expanding=True)), schema.of_a_place
 )
 
 _HELD = and_(
@@ -80,23 +84,30 @@ _CHANGE_RETURNING = _CHANGE_RELOAD.returning(reloads)
 _FINISH = _CHANGE_RELOAD.where(
     ~exists().where(jobs.c.reload_id == bindparam("of"), jobs.c.kind.in_([JobKind.NOTIFY, JobKind.DM]))
 )
+_IN_PLACE = and_(jobs.c.channel_id == bindparam("in_channel"), jobs.c.thread_ts == bindparam("in_thread"))
 _RESTING_STATUSES = update(jobs).where(
     jobs.c.reload_id == bindparam("of"), jobs.c.kind == JobKind.STATUS, jobs.c.lease_owner.is_(None)
 )
-_RESTING_STATUS = _RESTING_STATUSES.where(jobs.c.channel_id == bindparam("in_channel"))
+_RESTING_STATUS = _RESTING_STATUSES.where(_IN_PLACE)
 _REMINDERS = update(jobs).where(is_reminder, jobs.c.model_id == bindparam("of_model"))
-_CHANNEL_IDS = (
-    select(subscribers.c.channel_id)
+_PLACES_ASKED_IN = (
+    select(subscribers.c.channel_id, subscribers.c.thread_ts)
     .where(subscribers.c.reload_id == bindparam("of"))
     .distinct()
-    .order_by(subscribers.c.channel_id)
+    .order_by(subscribers.c.channel_id, subscribers.c.thread_ts)
 )
-_FOLLOW_UP = select(jobs.c.id).where(
-    jobs.c.reload_id == bindparam("of"), jobs.c.channel_id == bindparam("in_channel"), jobs.c.kind == JobKind.NOTIFY
+_GATHER = update(jobs).where(
+    jobs.c.kind == JobKind.NOTIFY,
+    _IN_PLACE,
+    jobs.c.lease_owner.is_(None),
+    jobs.c.due_at.between(bindparam("earliest"), bindparam("ready_at")),
+    jobs.c.reload_id.in_(select(reloads.c.id).where(reloads.c.ready_at >= bindparam("earliest"))),
 )
+_FOLLOW_UP = select(jobs.c.id).where(jobs.c.reload_id == bindparam("of"), _IN_PLACE, jobs.c.kind == JobKind.NOTIFY)
 _NOT_NOTIFIED = select(subscribers.c.id).where(
     subscribers.c.reload_id == bindparam("of"),
     subscribers.c.channel_id == bindparam("in_channel"),
+    subscribers.c.thread_ts == bindparam("in_thread"),
     subscribers.c.notified_at.is_(None),
 )
 _NOTIFIED = update(subscribers).where(subscribers.c.id.in_(bindparam("ids", expanding=True)))
@@ -156,38 +167,38 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
         if job.kind is JobKind.REMINDER
     }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
-    status_ts, waiting = _channels_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_CHANNEL})
+    status_ts, waiting = _places_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_PLACE})
     return [
         Claim(
             job,
             last.get(job.id, found[job.reload_id]),
             people.get(job.reload_id, ()),
             at,
-            status_ts.get((job.reload_id, job.channel_id), ""),
-            _stage(found[job.reload_id].state, waiting=(job.reload_id, job.channel_id) in waiting),
+            status_ts.get((job.reload_id, job.place), ""),
+            _stage(found[job.reload_id].state, waiting=(job.reload_id, job.place) in waiting),
         )
         for job in claimed
     ]
 
 
-def _channels_of(
+def _places_of(
     connection: Connection, reload_ids: Collection[str]
-) -> tuple[Mapping[tuple[str, str], str], Collection[tuple[str, str]]]:
-    """The status messages in the channels of these reloads, and which channels wait for their follow-up."""
-    status_ts: dict[tuple[str, str], str] = {}
-    waiting: set[tuple[str, str]] = set()
+) -> tuple[Mapping[tuple[str, Place], str], Collection[tuple[str, Place]]]:
+    """The status messages in the places of these reloads, and which places wait for their follow-up."""
+    status_ts: dict[tuple[str, Place], str] = {}
+    waiting: set[tuple[str, Place]] = set()
     if reload_ids:
-        for row in connection.execute(_CHANNELS, {"ids": list(reload_ids)}):
-            channel = (row.reload_id, row.channel_id)
+        for row in connection.execute(_PLACES, {"ids": list(reload_ids)}):
+            place = (row.reload_id, Place(row.channel_id, row.thread_ts))
             if row.kind == JobKind.STATUS:
-                status_ts[channel] = row.status_ts
+                status_ts[place] = row.status_ts
             else:
-                waiting.add(channel)
+                waiting.add(place)
     return status_ts, waiting
 
 
 def _stage(state: str, *, waiting: bool) -> Stage:
-    """How far a channel is, by the state of its reload and whether its follow-up is still to come."""
+    """How far a place is, by the state of its reload and whether its follow-up is still to come."""
     if state == State.REQUESTED:
         return Stage.TRYING
     return Stage.WAITING if waiting else Stage.NOTIFIED
@@ -199,8 +210,19 @@ def renew(connection: Connection, owner: str, claimed: Collection[Job], lease: f
     connection.execute(_CHANGE, [{**_held(job, owner), "due_at": until} for job in claimed])
 
 
-def record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> None:
-    """Record what came of a job. Raises LeaseLost, recording nothing, if it was claimed anew since."""
+def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
+    """Record what came of jobs. Returns those that were claimed anew since, of which nothing is recorded."""
+    lost = []
+    for job, outcome in results:
+        try:
+            with connection.begin_nested():
+                _record(connection, owner, job, outcome)
+        except LeaseLost:
+            lost.append(job)
+    return lost
+
+
+def _record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> None:
     match outcome:
         case Accepted():
             _record_accepted(connection, owner, job, outcome)
@@ -217,6 +239,11 @@ def record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> No
             _count_response(connection, outcome.response_url_of)
         case _:
             _put_back(connection, owner, job, outcome)
+
+
+def _of_place(job: Job) -> dict[str, object]:
+    """The place of a job, and its reload."""
+    return {"of": job.reload_id, "in_channel": job.channel_id, "in_thread": job.thread_ts}
 
 
 def _held(job: Job, owner: str) -> dict[str, object]:
@@ -247,17 +274,27 @@ def _change(connection: Connection, owner: str, job: Job, **columns: object) -> 
 
 
 def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Accepted) -> None:
-    """Each channel gets a status message now and its follow-up later; reminders count from this reload."""
+    """Each place gets a status message now and its follow-up later; reminders count from this reload."""
     at = now(connection)
     ready_at = at + outcome.ready_in
     values = {"of": job.reload_id, "state": State.ACCEPTED, "accepted_at": at, "ready_at": ready_at}
     reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
     _end(connection, owner, job)
-    open_channels(connection, reload, _channel_ids(connection, job), at)
+    places = _places(connection, job)
+    open_places(connection, reload, places, at)
+    _gather(connection, places, ready_at, outcome.ready_in)
     connection.execute(_RESTING_STATUSES, {"of": reload.id, "due_at": at, **_AFRESH})
     # A reminder that is being sent loses its lease.
     counted = {"of_model": reload.model_id, "reload_id": reload.id, "due_at": ready_at + REMIND_AFTER}
     connection.execute(_REMINDERS, {**counted, "lease_owner": None, **_AFRESH})
+
+
+def _gather(connection: Connection, places: Sequence[Place], ready_at: float, ready_in: float) -> None:
+    """Let follow-ups that are due a moment before this one wait for it: together they are one message."""
+    earliest = ready_at - min(TOGETHER_SECONDS, ready_in * TOGETHER_PART)
+    for channel_id, thread_ts in places:
+        where = {"in_channel": channel_id, "in_thread": thread_ts, "earliest": earliest}
+        connection.execute(_GATHER, {**where, "ready_at": ready_at, "due_at": ready_at})
 
 
 def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed) -> None:
@@ -267,17 +304,17 @@ def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed
         values["outcome_unknown"] = True
     _change_reload(connection, job, state=State.NOTIFYING, **values)
     _end(connection, owner, job)
-    for channel_id in _channel_ids(connection, job):
-        add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), channel_id=channel_id)
+    for place in _places(connection, job):
+        add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), **place._asdict())
 
 
-def _channel_ids(connection: Connection, job: Job) -> Sequence[str]:
-    """The channels in which a reload, which is locked, was asked for."""
-    return connection.execute(_CHANNEL_IDS, {"of": job.reload_id}).scalars().all()
+def _places(connection: Connection, job: Job) -> Sequence[Place]:
+    """The places in which a reload, which is locked, was asked for."""
+    return [Place(*row) for row in connection.execute(_PLACES_ASKED_IN, {"of": job.reload_id})]
 
 
 def _record_notified(connection: Connection, owner: str, job: Job, outcome: Notified) -> None:
-    """The others of the channel get a DM."""
+    """The others of the place get a DM."""
     _lock_reload(connection, job)
     _end(connection, owner, job)
     at = now(connection)
@@ -286,9 +323,8 @@ def _record_notified(connection: Connection, owner: str, job: Job, outcome: Noti
     if outcome.uncertain:
         _change_reload(connection, job, undeliverable=True)
     if job.kind is JobKind.NOTIFY:
-        waiting = connection.execute(_NOT_NOTIFIED, {"of": job.reload_id, "in_channel": job.channel_id}).scalars()
-        for id_ in waiting.all():
-            add_job(connection, job.reload_id, JobKind.DM, at, channel_id=job.channel_id, subscriber_id=id_)
+        for id_ in connection.execute(_NOT_NOTIFIED, _of_place(job)).scalars().all():
+            add_job(connection, job.reload_id, JobKind.DM, at, **job.place._asdict(), subscriber_id=id_)
     _finish(connection, job)
 
 
@@ -308,15 +344,14 @@ def _finish(connection: Connection, job: Job) -> None:
     """
     at = now(connection)
     if job.kind is JobKind.NOTIFY:
-        status = {"of": job.reload_id, "in_channel": job.channel_id}
-        connection.execute(_RESTING_STATUS, {**status, "due_at": at, **_AFRESH})
+        connection.execute(_RESTING_STATUS, {**_of_place(job), "due_at": at, **_AFRESH})
     connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
 
 
 def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: Reschedule) -> None:
     state, wait = _lock_reload(connection, job), outcome.wait
     if outcome.stage is not None:
-        follow_up = connection.execute(_FOLLOW_UP, {"of": job.reload_id, "in_channel": job.channel_id}).first()
+        follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
         if outcome.stage is not _stage(state, waiting=follow_up is not None):
             wait = 0.0
     ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
@@ -335,7 +370,7 @@ def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | P
     if outcome.unknown:
         _change_reload(connection, job, outcome_unknown=True)
     if job.kind is JobKind.CALL and isinstance(outcome, RetryIn):
-        open_statuses(connection, job.reload_id, _channel_ids(connection, job), at + outcome.report_in)
+        open_statuses(connection, job.reload_id, _places(connection, job), at + outcome.report_in)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

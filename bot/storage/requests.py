@@ -11,7 +11,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, select
 
-from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Reload, Reminder, State, Subscriber
+from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Place, Reload, Reminder, State, Subscriber
 from bot.core.outcomes import REST
 from bot.errors import Refusal, Refused
 from bot.storage import history
@@ -21,7 +21,7 @@ from bot.storage.schema import (
     in_flight,
     is_reminder,
     jobs,
-    of_a_channel,
+    of_a_place,
     reloads,
     subscribers,
     to_reload,
@@ -62,14 +62,16 @@ _REQUESTED_BY = (
     .select_from(subscribers)
     .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
 )
-_CHANNELS_OF_PERSON = select(subscribers.c.channel_id).where(
+_PLACES_OF_PERSON = select(subscribers.c.channel_id, subscribers.c.thread_ts).where(
     subscribers.c.reload_id == bindparam("of"), subscribers.c.user_id == bindparam("user")
 )
 _FIRST_SUBSCRIBER = (
     select(subscribers).where(subscribers.c.reload_id == bindparam("of")).order_by(subscribers.c.id).limit(1)
 )
 _SUBSCRIBE = insert(subscribers).returning(subscribers)
-_CHANNELS = select(jobs.c.channel_id, jobs.c.kind).where(jobs.c.reload_id == bindparam("of"), of_a_channel)
+_OPENED = select(jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind).where(
+    jobs.c.reload_id == bindparam("of"), of_a_place
+)
 _TROUBLE_REPORTED_AT = select(
     func.min(case((jobs.c.lease_owner.is_not(None), 0.0), else_=jobs.c.due_at))  # a claimed job is posting it
 ).where(jobs.c.reload_id == bindparam("of"), jobs.c.kind == JobKind.STATUS)
@@ -92,7 +94,7 @@ class Request:
 
     invocation_id is Slack's own and unique. team_id is the person's workspace and rule what allowed them: for the
     audit. button is which button of which message was pressed, if one was. private is False only for a channel that is
-    known to be public.
+    known to be public. thread_ts is the thread, if it was in one.
     """
 
     invocation_id: str
@@ -104,6 +106,12 @@ class Request:
     rule: str = ""
     button: str = ""
     private: bool = True
+    thread_ts: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it is answered."""
+        return Place(self.channel_id, self.thread_ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +150,30 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     return _start(connection, request)
 
 
+def ask_each(
+    connection: Connection, asked: Sequence[Request], limits: Limits = Limits()
+) -> Sequence[Requested | Refused]:
+    """Ask for several models: each is started, joined or refused, whatever becomes of the others."""
+    answers: dict[str, Requested | Refused] = {}
+    for request in sorted(asked, key=lambda one: one.model_id):  # two transactions lock reloads in the same order
+        try:
+            answers[request.model_id] = ask(connection, request, limits)
+        except Refused as refused:
+            answers[request.model_id] = refused
+    return [answers[request.model_id] for request in asked]
+
+
 def join(connection: Connection, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
     """Join this very reload; None if it is over or unknown. Raises Refused (too many requests).
 
-    Someone who is subscribed in that channel already gets the same answer, and nothing is written.
+    Someone who is subscribed in that place already gets the same answer, and nothing is written.
     """
     if earlier := _earlier(connection, request):
         return earlier
     reload = _lock(connection, _LOCK_BY_ID, reload_id)
     if reload is None:
         return None
-    if request.channel_id in _channels_of_person(connection, request, reload_id):
+    if request.place in _places_of_person(connection, request, reload_id):
         return Requested(reload, _first_subscriber(connection, reload_id), joined=True, again=True)
     _check_person(connection, request.user_id, limits)
     return _join(connection, request, reload)
@@ -171,26 +192,26 @@ def _start(connection: Connection, request: Request) -> Requested:
 
 
 def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
-    """One more subscriber of a reload that is locked; a channel that is new to it gets its messages, too."""
+    """One more subscriber of a reload that is locked; a place that is new to it gets its messages, too."""
     at = now(connection)
-    again = bool(_channels_of_person(connection, request, reload.id))
+    again = bool(_places_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at)
     if reload.state is State.ACCEPTED:
-        open_channels(connection, reload, [request.channel_id], at)
+        open_places(connection, reload, [request.place], at)
     elif (report_at := _trouble_reported_at(connection, reload.id)) is not None:
-        open_statuses(connection, reload.id, [request.channel_id], max(at, report_at))
+        open_statuses(connection, reload.id, [request.place], max(at, report_at))
     _add_audit(connection, request, reload, at, "joined")
     return Requested(reload, _first_subscriber(connection, reload.id), joined=True, again=again)
 
 
-def _channels_of_person(connection: Connection, request: Request, reload_id: str) -> Collection[str]:
-    """The channels in which the person has requested a reload before."""
-    found = connection.execute(_CHANNELS_OF_PERSON, {"of": reload_id, "user": request.user_id})
-    return set(found.scalars())
+def _places_of_person(connection: Connection, request: Request, reload_id: str) -> Collection[Place]:
+    """The places in which the person has requested a reload before."""
+    found = connection.execute(_PLACES_OF_PERSON, {"of": reload_id, "user": request.user_id})
+    return {Place(*row) for row in found}
 
 
 def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
-    """When the channels of a reload that ModelsLab has not accepted are told so; None if no call has failed."""
+    """When the places of a reload that ModelsLab has not accepted are told so; None if no call has failed."""
     due_at: float | None = connection.execute(_TROUBLE_REPORTED_AT, {"of": reload_id}).scalar_one()
     return 0.0 if due_at == REST else due_at
 
@@ -248,6 +269,7 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
         "button": request.button,
         "user_id": request.user_id,
         "channel_id": request.channel_id,
+        "thread_ts": request.thread_ts,
         "private": request.private,
         "requested_at": at,
         "response_url": request.response_url,
@@ -261,27 +283,28 @@ def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float
     connection.execute(insert(jobs), row)
 
 
-def open_channels(connection: Connection, reload: Reload, channel_ids: Sequence[str], at: float) -> None:
-    """Add what is missing so that channels of a reload, which is locked, get a status message now and a follow-up."""
+def open_places(connection: Connection, reload: Reload, places: Sequence[Place], at: float) -> None:
+    """Add what is missing so that places of a reload, which is locked, get a status message now and a follow-up."""
     opened = _opened(connection, reload.id)
-    new = [channel_id for channel_id in channel_ids if (channel_id, JobKind.NOTIFY) not in opened]
-    due = [(channel_id, JobKind.NOTIFY, reload.ready_at or at) for channel_id in new]
-    due += [(channel_id, JobKind.STATUS, at) for channel_id in new if (channel_id, JobKind.STATUS) not in opened]
-    for channel_id, kind, due_at in due:
-        add_job(connection, reload.id, kind, due_at, channel_id=channel_id)
+    new = [place for place in places if (place, JobKind.NOTIFY) not in opened]
+    due = [(place, JobKind.NOTIFY, reload.ready_at or at) for place in new]
+    due += [(place, JobKind.STATUS, at) for place in new if (place, JobKind.STATUS) not in opened]
+    for place, kind, due_at in due:
+        add_job(connection, reload.id, kind, due_at, **place._asdict())
 
 
-def open_statuses(connection: Connection, reload_id: str, channel_ids: Sequence[str], due_at: float) -> None:
-    """Add a status job in those of these channels of a reload, which is locked, that have none."""
+def open_statuses(connection: Connection, reload_id: str, places: Sequence[Place], due_at: float) -> None:
+    """Add a status job in those of these places of a reload, which is locked, that have none."""
     opened = _opened(connection, reload_id)
-    for channel_id in channel_ids:
-        if (channel_id, JobKind.STATUS) not in opened:
-            add_job(connection, reload_id, JobKind.STATUS, due_at, channel_id=channel_id)
+    for place in places:
+        if (place, JobKind.STATUS) not in opened:
+            add_job(connection, reload_id, JobKind.STATUS, due_at, **place._asdict())
 
 
-def _opened(connection: Connection, reload_id: str) -> Collection[tuple[str, str]]:
-    """Which channels of a reload have a job of which kind."""
-    return {(row.channel_id, row.kind) for row in connection.execute(_CHANNELS, {"of": reload_id})}
+def _opened(connection: Connection, reload_id: str) -> Collection[tuple[Place, str]]:
+    """Which places of a reload have a job of which kind."""
+    found = connection.execute(_OPENED, {"of": reload_id})
+    return {(Place(row.channel_id, row.thread_ts), row.kind) for row in found}
 
 
 def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:

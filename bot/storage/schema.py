@@ -81,6 +81,7 @@ subscribers = Table(
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),
     Column("channel_id", Text, nullable=False),
+    Column("thread_ts", Text, nullable=False, default=""),
     Column("private", Boolean, nullable=False),
     Column("requested_at", Double, nullable=False),
     Column("response_url", Text, nullable=False),
@@ -97,6 +98,7 @@ jobs = Table(
     Column("kind", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("channel_id", Text, nullable=False, default=""),
+    Column("thread_ts", Text, nullable=False, default=""),
     Column("subscriber_id", _Id),  # who a DM is for
     Column("user_id", Text, nullable=False, default=""),  # who a reminder is for
     Column("model_id", Text, nullable=False, default=""),  # the model that a reminder is about
@@ -110,18 +112,19 @@ jobs = Table(
     Column("crashes", Integer, nullable=False, default=0),
 )
 Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
-of_a_channel = jobs.c.kind.in_(
+of_a_place = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
-"""A channel of a reload has one status message and one follow-up."""
+"""A place of a reload has one status message and one follow-up."""
 Index(
-    "reload_model_one_per_channel",
+    "reload_model_one_per_place",
     jobs.c.reload_id,
     jobs.c.channel_id,
+    jobs.c.thread_ts,
     jobs.c.kind,
     unique=True,
-    sqlite_where=of_a_channel,
-    postgresql_where=of_a_channel,
+    sqlite_where=of_a_place,
+    postgresql_where=of_a_place,
 )
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
 """A person is reminded of a model once."""
@@ -187,6 +190,7 @@ def to_subscriber(row: Row[*tuple[object, ...]]) -> Subscriber:
         response_url_uses=row.response_url_uses,
         notified_at=row.notified_at,
         private=row.private,
+        thread_ts=row.thread_ts,
     )
 
 
@@ -204,6 +208,7 @@ def to_job(row: Row[*tuple[object, ...]]) -> Job:
         attempts=row.attempts,
         crashes=row.crashes,
         status_ts=row.status_ts,
+        thread_ts=row.thread_ts,
     )
 
 

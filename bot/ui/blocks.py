@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
-from slack_sdk.models.blocks.block_elements import ButtonElement
 
 SECTION_LIMIT = 3000
 """Characters of one section: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
@@ -28,9 +27,9 @@ def plain(text: str) -> PlainTextObject:
     return PlainTextObject(text=text, emoji=False)
 
 
-def section(text: str, button: ButtonElement | None = None) -> SectionBlock:
-    """One section of mrkdwn, with at most one button beside it."""
-    return SectionBlock(text=MarkdownTextObject(text=text), accessory=button)
+def section(text: str) -> SectionBlock:
+    """One section of mrkdwn."""
+    return SectionBlock(text=MarkdownTextObject(text=text))
 
 
 def context(text: str) -> ContextBlock:

@@ -1,6 +1,6 @@
 """The buttons below messages and in the Home tab: what a press asks for, and what it brings back. Pure.
 
-A button's value names the channel in which the bot posts about what it starts: the button itself may be elsewhere, in a
+A button's value names the place in which the bot posts about what it starts: the button itself may be elsewhere, in a
 DM or in the Home tab.
 """
 
@@ -12,7 +12,8 @@ from enum import StrEnum
 from slack_sdk.models.blocks import ActionsBlock, ButtonElement
 
 from bot.core.command import MODEL_ID
-from bot.core.text import SLACK_ID
+from bot.core.models import NOWHERE, Place
+from bot.core.text import SLACK_ID, TIMESTAMP
 from bot.ui.blocks import LABEL_LIMIT, middle, plain
 
 
@@ -30,19 +31,20 @@ class Action(StrEnum):
 class Button:
     """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
-    channel_id is "" for a button that needs no channel. spoken is what a screen reader reads instead of the label.
+    place is NOWHERE for a button that needs none. spoken is what a screen reader reads instead of the label.
     """
 
     label: str
     action: Action
     of: str = ""
-    channel_id: str = ""
+    place: Place = NOWHERE
     spoken: str = ""
 
     @property
     def value(self) -> str:
-        """What Slack sends back with a press, at most 2000 characters: "C0MODELS|sdxl"."""
-        return f"{self.channel_id}|{self.of}"
+        """What Slack sends back with a press, at most 2000 characters: "C0MODELS|sdxl", "C0MODELS/1700.01|sdxl"."""
+        channel_id, thread_ts = self.place
+        return f"{channel_id}/{thread_ts}|{self.of}" if thread_ts else f"{channel_id}|{self.of}"
 
     def element(self, position: int = 0) -> ButtonElement:
         """As Block Kit. Slack wants the action_ids of one block to differ, so the position follows the action."""
@@ -64,7 +66,7 @@ def action_ids(action: Action) -> re.Pattern[str]:
     return re.compile(rf"\A{action}(:\d{{1,3}})?\Z", re.ASCII)
 
 
-_VALUE = re.compile(rf"({SLACK_ID.pattern})?\|({MODEL_ID.pattern})?", re.ASCII)
+_VALUE = re.compile(rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({MODEL_ID.pattern})?", re.ASCII)
 _WITHOUT_CHANNEL = (Action.STOP_REMINDING, Action.PICK)
 
 
@@ -74,6 +76,6 @@ def pressed(action_id: str, value: str) -> Button | None:
     found = _VALUE.fullmatch(value)
     if action is None or found is None:
         return None
-    channel_id, of = found[1] or "", found[2] or ""
-    complete = (channel_id or action in _WITHOUT_CHANNEL) and (of or action is Action.PICK)
-    return Button("", action, of, channel_id) if complete else None
+    place, of = Place(found[1] or "", found[2] or ""), found[3] or ""
+    complete = (place.channel_id or action in _WITHOUT_CHANNEL) and (of or action is Action.PICK)
+    return Button("", action, of, place) if complete else None

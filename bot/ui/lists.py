@@ -6,7 +6,7 @@ own. What began in a private channel or a DM is shown elsewhere as a model and h
 
 from collections.abc import Sequence
 
-from bot.core.models import IN_FLIGHT, ListedReload, Reload, Reminder, State, Viewer, repeat_after
+from bot.core.models import IN_FLIGHT, ListedReload, Place, Reload, Reminder, State, Viewer, repeat_after
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, size
 from bot.ui.buttons import Action, Button
@@ -29,9 +29,7 @@ def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: View
     """The answer to `history`, with buttons like those of `status` for what failed, or ended a while ago."""
     if not entries:
         return Message("No reloads yet.")
-    lines = [
-        Line(f"• {ended_line(entry, viewer)}", _again(entry, reload_seconds, viewer.channel_id)) for entry in entries
-    ]
+    lines = [Line(f"• {ended_line(entry, viewer)}", _again(entry, reload_seconds, viewer.place)) for entry in entries]
     return _list(Line("Recent reloads"), *lines)
 
 
@@ -46,14 +44,14 @@ def _list(*lines: Line) -> Message:
 
 
 def _join(reload: Reload, viewer: Viewer) -> Sequence[Button]:
-    if not viewer.channel_id or reload.state not in IN_FLIGHT:
+    if not viewer.place.channel_id or reload.state not in IN_FLIGHT:
         return ()
-    return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.channel_id)]
+    return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.place)]
 
 
-def _again(entry: ListedReload, reload_seconds: float, channel_id: str) -> Sequence[Button]:
-    offered = channel_id and can_repeat(entry, reload_seconds)
-    return again_buttons(entry.reload, channel_id, named=True) if offered else ()
+def _again(entry: ListedReload, reload_seconds: float, place: Place) -> Sequence[Button]:
+    offered = place.channel_id and can_repeat(entry, reload_seconds)
+    return again_buttons(entry.reload, place, named=True) if offered else ()
 
 
 def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:

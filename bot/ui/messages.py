@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from slack_sdk.models.blocks import Block
 
-from bot.core.models import DAY, UNLOADED_AFTER, Reload, Reminder, Subscriber, Viewer
+from bot.core.models import DAY, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.settings import COMMAND
@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a list, short enough for one section, and its buttons: beside it if there is one, else below."""
+    """One line of a list, short enough for one section, and its buttons below: beside it they leave a phone no room."""
 
     text: str
     buttons: Sequence[Button] = ()
@@ -77,9 +77,8 @@ class Line:
     @property
     def blocks(self) -> list[Block]:
         """Its section, and its row of buttons."""
-        if len(self.buttons) > 1:
-            return [blocks.section(self.text), row(self.buttons)]
-        return [blocks.section(self.text, *(button.element() for button in self.buttons))]
+        shown: list[Block] = [blocks.section(self.text)]
+        return [*shown, row(self.buttons)] if self.buttons else shown
 
 
 def help_text(command: str = COMMAND) -> str:
@@ -87,7 +86,7 @@ def help_text(command: str = COMMAND) -> str:
     return f"""\
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model, and where to post updates
-• `{command} sdxl` reloads the model `sdxl`
+• `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
 • `{command} "status"`, in quotes, reloads a model that is called `status`"""
@@ -133,7 +132,7 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     return Message(
         f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)})",
         bar=bar(reload, now),
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.channel_id)],
+        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 
 
@@ -143,7 +142,7 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> 
     return Message(
         f"{mention(here.user_id)} is waiting for {code(reload.model_id)} · ModelsLab is busy or having problems. "
         f"I'll keep trying until {when(until)}.",
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.channel_id)],
+        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 
 
@@ -175,16 +174,22 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
         mark, how = "✗", "couldn't notify everyone"
     return Message(
         f"{mark} {code(reload.model_id)} · {how} · requested by {mention(here.user_id)}",
-        buttons=again_buttons(reload, here.channel_id) if again or reload.failure is not None else (),
+        buttons=again_buttons(reload, here.place) if again or reload.failure is not None else (),
     )
 
 
-def follow_up(reload: Reload, subscribers: Sequence[Subscriber], *, late: bool) -> Message:
+def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, late: bool) -> Message:
     """The follow-up. ModelsLab confirms nothing, so it says "should be"; no other message says "ready now"."""
-    text = f"{_mentions(subscribers)} {code(reload.model_id)} should be ready now."
+    models = either([code(reload.model_id) for reload in reloads], "and")
+    text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
-        text += f" Sorry, this is late: it was due at {when(reload.ready_at or reload.requested_at)}."
-    return Message(text, buttons=[Button(REMIND_ME, Action.REMIND, reload.id, subscribers[0].channel_id)])
+        text += f" Sorry, this is late: it was due at {when(reloads[0].ready_at or reloads[0].requested_at)}."
+    labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
+    place = subscribers[0].place
+    return Message(
+        text,
+        buttons=[Button(label, Action.REMIND, reload.id, place) for label, reload in zip(labels, reloads, strict=True)],
+    )
 
 
 def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
@@ -201,7 +206,7 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     return Message(
         f"{text} {did_you_mean(reload) or explanation.fix}",
         small_print=f"{code(said, SAID_LIMIT)} · reload `{reload.id}`" if said else f"reload `{reload.id}`",
-        buttons=again_buttons(reload, subscribers[0].channel_id),
+        buttons=again_buttons(reload, subscribers[0].place),
     )
 
 
@@ -211,15 +216,13 @@ def did_you_mean(reload: Reload) -> str:
     return f"Did you mean {either(similar)}?" if similar else ""
 
 
-def again_buttons(
-    reload: Reload, channel_id: str, action: Action = Action.AGAIN, *, named: bool = False
-) -> list[Button]:
+def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *, named: bool = False) -> list[Button]:
     """Buttons that reload a reload's model again, or one that may have been meant; named: the model stands in each."""
     short, long = RELOAD_AGAIN, f"Reload {reload.model_id} again"
     if reload.failure is not None:
         short, long = TRY_AGAIN, f"Try {reload.model_id} again"
-    again = Button(long if named else short, action, reload.model_id, channel_id, spoken="" if named else long)
-    similar = [Button(f"Reload {id_}" if named else id_, action, id_, channel_id) for id_ in reload.similar]
+    again = Button(long if named else short, action, reload.model_id, place, spoken="" if named else long)
+    similar = [Button(f"Reload {id_}" if named else id_, action, id_, place) for id_ in reload.similar]
     return [*similar, again]
 
 
@@ -238,7 +241,9 @@ def reminder(reload: Reload, channel_id: str, now: float) -> Message:
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}.",
         buttons=[
-            Button("Reload now", Action.AGAIN, reload.model_id, channel_id, spoken=f"Reload {reload.model_id} now"),
+            Button(
+                "Reload now", Action.AGAIN, reload.model_id, Place(channel_id), spoken=f"Reload {reload.model_id} now"
+            ),
             stop_reminding(reload.model_id, channel_id),
         ],
     )
@@ -248,7 +253,7 @@ def stop_reminding(model_id: str, channel_id: str = "", *, named: bool = False) 
     """The button that ends the reminders about a model; named: the model stands in it."""
     short, long = "Stop reminding", f"Stop reminding me about {model_id}"
     label, spoken = (long, "") if named else (short, long)
-    return Button(label, Action.STOP_REMINDING, model_id, channel_id, spoken=spoken)
+    return Button(label, Action.STOP_REMINDING, model_id, Place(channel_id), spoken=spoken)
 
 
 def expected(reload: Reload, reload_seconds: float) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.core.command import MAX_ID, Slip
+from bot.core.command import MAX_ID, MAX_MODELS, Slip
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
 from bot.settings import COMMAND
@@ -15,25 +15,33 @@ _CHANNELS_SHOWN = 10
 _GROUPS_SHOWN = 5
 
 SLIPS: Mapping[Slip, str] = {
-    Slip.NOTHING_QUOTED: "There is nothing between the quotes in {text}.",
-    Slip.SEVERAL_WORDS: "One model at a time, please: {text} is more than one word.",
+    Slip.NOTHING_QUOTED: "There is nothing between the quotes.",
+    Slip.SPACE: "Model IDs have no spaces in them, and {text} has.",
     Slip.OPTION: "There are no options such as {text}.",
     Slip.TOO_LONG: f"{{text}} is too long for a model ID: the limit is {MAX_ID} characters.",
+    Slip.TOO_MANY: f"I can reload {MAX_MODELS} models at once, and these are more.",
     Slip.NOT_AN_ID: (
         "{text} isn't a valid model ID. IDs start with a letter or digit and can contain letters, digits and . _ - : "
         "/ + @."
     ),
+    Slip.NOT_A_PAGE: "{text} isn't the address of a model on ModelsLab.",
+    Slip.CANCEL: "ModelsLab offers no way to cancel a reload.",
 }
-"""What is wrong with a text; a slip that is nearly a word is answered with a question instead."""
+"""What is wrong with a text; where another word was meant, a question follows, or is all there is (NOT_OURS)."""
 
 
-def _not_a_command(command: str, text: str, slip: Slip, meant: str | None) -> str:
-    question = f"Did you mean `{command} {meant}`?"
-    if slip is Slip.NEARLY_A_WORD:
+def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, alone: bool) -> str:
+    said = [SLIPS[slip].format(text=code(text, _SHOWN))] if slip in SLIPS else []
+    if meant:
+        said.append(f"Did you mean {code(f'{command} {meant}', _SHOWN + 100)}?")
+    if not alone:
+        said.append("Nothing was started.")
+    elif slip in (Slip.NOT_OURS, Slip.CANCEL):
         quoted = code(f'{command} "{text}"', _SHOWN + 100)
-        return f"{question} To reload a model called {code(text, _SHOWN)}, quote it: {quoted}."
-    wrong = SLIPS[slip].format(text=code(text, _SHOWN))
-    return f"{wrong} {question if meant else f'See `{command} help`.'}"
+        said.append(f"To reload a model called {code(text, _SHOWN)}, quote it: {quoted}.")
+    elif not meant:
+        said.append(f"See `{command} help`.")
+    return " ".join(said)
 
 
 def _group_unread(_command: str, groups: Sequence[str]) -> str:

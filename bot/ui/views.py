@@ -3,7 +3,7 @@
 https://docs.slack.dev/surfaces/modals and https://docs.slack.dev/surfaces/app-home
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slack_sdk.models.blocks import (
     Block,
@@ -12,12 +12,13 @@ from slack_sdk.models.blocks import (
     HeaderBlock,
     InputBlock,
     Option,
+    OptionGroup,
     PlainTextInputElement,
 )
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID, SHORTCUT
-from bot.core.models import HomeData, ListedReload, State, Viewer
+from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, State, Viewer
 from bot.ui import lists, messages
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button, row
@@ -27,7 +28,18 @@ PICKER = SHORTCUT
 """The callback_id of the picker."""
 
 OPTIONS_LIMIT = 100
-"""https://docs.slack.dev/reference/block-kit/block-elements/select-menu-element"""
+"""All options of a menu: https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object"""
+
+OPTIONS_KEPT = 30
+"""How many of them a group of models leaves to each later one."""
+
+AS_TYPED = "What you typed"
+GROUPS: Mapping[ModelGroup, str] = {
+    ModelGroup.RELOADED: "Reloaded here",
+    ModelGroup.OWN: "Yours",
+    ModelGroup.PUBLIC: "Public",
+}
+"""The labels of the picker's option groups."""
 
 MODEL = "model"
 TYPED = "typed"
@@ -86,6 +98,19 @@ def picker(channel_id: str = "", model_id: str = "") -> View:
     )
 
 
+def suggestions(typed: str | None, found: Mapping[ModelGroup, Sequence[str]]) -> list[OptionGroup]:
+    """The picker's option groups: what was typed, if it could be an ID, then the models that match it."""
+    labelled = [(AS_TYPED, [typed] if typed else [])]
+    labelled += [(GROUPS[group], [id_ for id_ in ids if id_ != typed]) for group, ids in found.items()]
+    groups, room = [], OPTIONS_LIMIT
+    for position, (label, ids) in enumerate(labelled, start=1):
+        kept = sum(min(len(later), OPTIONS_KEPT) for _, later in labelled[position:])
+        if shown := ids[: room - kept]:
+            groups.append(OptionGroup(label=plain(label), options=[option(id_) for id_ in shown]))
+        room -= len(shown)
+    return groups
+
+
 def option(model_id: str) -> Option:
     """One suggestion: a long ID is shortened in the text, and whole in the value."""
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
@@ -104,8 +129,9 @@ def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
         running.append(context(f"… and {data.count - len(data.running)} more"))
     recent = [block for entry in data.recent for block in _ended(entry, reload_seconds, viewer)]
     reminders = [
-        section(lists.reminder_line(each), messages.stop_reminding(each.model_id, named=True).element())
+        block
         for each in data.reminders
+        for block in Line(lists.reminder_line(each), [messages.stop_reminding(each.model_id, named=True)]).blocks
     ]
     return View(
         type="home",
@@ -137,5 +163,5 @@ def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: fl
 
 def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
     """A reload that has ended; its buttons open the picker, where a channel is to be chosen."""
-    buttons = messages.again_buttons(entry.reload, "", Action.PICK, named=True)
+    buttons = messages.again_buttons(entry.reload, NOWHERE, Action.PICK, named=True)
     return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks

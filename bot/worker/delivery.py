@@ -42,22 +42,26 @@ class Delivered:
 class Delivery:
     """Posts to Slack with the bot's token, and to response_urls without it."""
 
-    def __init__(self, slack: SlackClient, pacer: "Pacer") -> None:
+    def __init__(self, slack: SlackClient, pacer: "Pacer", *, broadcast: bool = True) -> None:
+        """broadcast is whether a reply below a status message is shown in the channel, too."""
         self._slack = slack
         self._pacer = pacer
+        self._broadcast = broadcast
 
     def turn(self, claim: Claim) -> float:
         """Seconds until a job's message can go to its channel; 0 takes the turn."""
         return self._pacer.wait(claim.job.id, claim.job.channel_id)
 
     async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
-        """Post in a job's channel by the first way that works there; thread: below its status message, broadcast.
+        """Post in a job's place by the first way that works there; thread: below its status message.
+
+        What was asked for in a thread stays there.
 
         Raises SlackPermanentError if no way leads into the channel, SlackRetryableError if one may later.
         """
         channel = claim.job.channel_id
         try:
-            return Delivered(ts=await self._post(channel, message, claim.status_ts if thread else ""))
+            return Delivered(ts=await self._post(channel, message, self._threaded(claim, thread=thread)))
         except SlackError as error:
             if isinstance(error, SlackRetryableError) and error.wait is not None:
                 self._pacer.hold(channel, error.wait)
@@ -76,22 +80,27 @@ class Delivery:
         channel = opened.get("channel")
         if not isinstance(channel, dict) or not isinstance(channel.get("id"), str):
             raise SlackRetryableError("no_channel_opened")
-        await self._post(channel["id"], message, "")
+        await self._post(channel["id"], message, {})
+
+    def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
+        """The fields that put a message into a thread, if it belongs there."""
+        if claim.job.thread_ts:
+            return {"thread_ts": claim.job.thread_ts}
+        if thread and claim.status_ts:
+            return {"thread_ts": claim.status_ts, "reply_broadcast": self._broadcast}
+        return {}
 
     async def edit(self, channel_id: str, ts: str, message: Message) -> None:
         """Change a message that the bot posted. Raises SlackPermanentError, SlackRetryableError."""
         await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
 
-    async def _post(self, channel_id: str, message: Message, thread_ts: str) -> str:
+    async def _post(self, channel_id: str, message: Message, threaded: Mapping[str, object]) -> str:
         """Post, with less if Slack does not take all of it: without the thread, without the blocks."""
-        fields: dict[str, object] = {"text": message.text, "blocks": message.blocks}
-        if thread_ts:
-            fields |= {"thread_ts": thread_ts, "reply_broadcast": True}
         try:
-            answer = await self._post_fields(channel_id, fields)
+            answer = await self._post_fields(channel_id, {"text": message.text, "blocks": message.blocks, **threaded})
         except SlackPermanentError as error:
-            if thread_ts and error.code in _THREAD_FAULTS:
-                return await self._post(channel_id, message, "")
+            if threaded and error.code in _THREAD_FAULTS:
+                return await self._post(channel_id, message, {})
             if error.code not in _TOO_LONG:
                 raise
             answer = await self._post_fields(channel_id, {"text": message.text})
@@ -104,7 +113,7 @@ class Delivery:
 
     async def _respond(self, claim: Claim, message: Message) -> Delivered | None:
         """Use the response_url of somebody who asked in the channel, the newest first; None if none works."""
-        for subscriber in sorted(claim.in_channel, key=lambda one: one.requested_at, reverse=True):
+        for subscriber in sorted(claim.in_place, key=lambda one: one.requested_at, reverse=True):
             if subscriber.can_respond(claim.now):
                 with suppress(SlackPermanentError):
                     await self._slack.respond(subscriber.response_url, text=message.text, blocks=message.blocks)

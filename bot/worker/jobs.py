@@ -76,7 +76,7 @@ class Jobs:
             case JobKind.STATUS:
                 return await self._status(claim)
             case JobKind.NOTIFY:
-                return await self._notify(claim)
+                return (await self.notify([claim]))[0]
             case JobKind.DM:
                 return await self._dm(claim)
             case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
@@ -141,13 +141,13 @@ class Jobs:
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
         until = claim.reload.requested_at + self._timing.call_give_up
-        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_channel, until), REST)
+        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = (claim.reload.ready_at or 0.0) - claim.now
         if left <= 0:  # the follow-up is due: nothing more is said before it
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
-        message = messages.status(claim.reload, claim.in_channel, claim.subscribers[0], claim.now)
+        message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         if not claim.status_ts:
             return await self._post_status(claim, message, self._next_move(left))
         return await self._move_bar(claim, message, self._next_move(left))
@@ -177,7 +177,7 @@ class Jobs:
         if not claim.status_ts:
             return Done()
         left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
-        message = messages.closed(claim.reload, claim.in_channel, again=left <= 0)
+        message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
 
@@ -195,29 +195,38 @@ class Jobs:
 
     # Notifications
 
-    async def _notify(self, claim: Claim) -> Outcome:
-        """Tell everyone who asked in a channel how it ended; those whom this does not reach get a DM."""
-        recipients = messages.mentioned(claim.recipients)
+    async def notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
+        """Tell everyone who asked in a place how it ended; those whom this does not reach get a DM.
+
+        Several claims are follow-ups in one place, to the same people: one message. Raises SlackError.
+        """
+        first = claims[0]
+        recipients = messages.mentioned(first.recipients)
         if not recipients:
-            return Notified()
-        if pause := self._delivery.turn(claim):
-            return Postpone(pause)
-        message = self._ending(claim, recipients)
-        delivered = await self._delivery.to_channel(claim, message, thread=True)
-        self._log_notified(claim, "channel" if delivered.response_url_of is None else "response_url", recipients)
-        ids = [recipient.id for recipient in recipients]
-        return Notified(ids, delivered.response_url_of, uncertain=_is_last_try(claim))
+            return [Notified() for _ in claims]
+        if pause := self._delivery.turn(first):
+            return [Postpone(pause) for _ in claims]
+        message = self._ending(claims, recipients)
+        delivered = await self._delivery.to_channel(first, message, thread=True)
+        via = "channel" if delivered.response_url_of is None else "response_url"
+        return [self._notified(claim, via, delivered.response_url_of if claim is first else None) for claim in claims]
+
+    def _notified(self, claim: Claim, via: str, response_url_of: int | None) -> Notified:
+        recipients = messages.mentioned(claim.recipients)
+        self._log_notified(claim, via, recipients)
+        return Notified([one.id for one in recipients], response_url_of, uncertain=_is_last_try(claim))
 
     async def _dm(self, claim: Claim) -> Outcome:
         """Tell one person how it ended: the last way there is."""
         recipients = claim.recipients
         if not recipients:
             return Notified()
-        await self._delivery.to_person(recipients[0].user_id, self._ending(claim, recipients))
+        await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
         return Notified([recipients[0].id], uncertain=_is_last_try(claim))
 
-    def _ending(self, claim: Claim, recipients: Sequence[Subscriber]) -> Message:
+    def _ending(self, claims: Sequence[Claim], recipients: Sequence[Subscriber]) -> Message:
+        claim = claims[0]
         if _is_last_try(claim):
             log.error("message_broken", crashes=claim.job.crashes)
             return messages.uncertain(claim.reload, recipients)
@@ -225,7 +234,7 @@ class Jobs:
             return messages.failure(claim.reload, recipients)
         due_before_start = (claim.reload.ready_at or 0.0) < self.started_at
         late = _lateness(claim) > (LATE_AFTER_START if due_before_start else LATE)
-        return messages.follow_up(claim.reload, recipients, late=late)
+        return messages.follow_up([each.reload for each in claims], recipients, late=late)
 
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
         late = _lateness(claim)

@@ -4,7 +4,7 @@ A retry is the same row with a later due time. Everything that is recorded is re
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -12,13 +12,13 @@ import structlog
 
 from bot.core import retry
 from bot.core.background import BackgroundTasks
-from bot.core.models import Claim, JobKind
+from bot.core.command import MAX_MODELS
+from bot.core.models import Claim, Job, JobKind
 from bot.core.outcomes import Outcome, Postpone, RetryIn
 from bot.core.timing import Timing
 from bot.errors import (
     CommitUncertain,
     DatabaseUnavailable,
-    LeaseLost,
     ModelsLabPermanentError,
     ModelsLabRetryableError,
     SlackPermanentError,
@@ -65,7 +65,7 @@ class Worker:
         self._history_days = history_days
         self._on_change = on_change
         self._timing = timing
-        self._running: dict[asyncio.Task[None], Claim] = {}
+        self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
         self._background = BackgroundTasks()
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
@@ -133,48 +133,55 @@ class Worker:
         claims, due_in = await self._database.run(
             jobs.claim, self._owner, free, self._timing.lease, within=self._timing.answer
         )
-        for claim in claims:
-            task = asyncio.create_task(self._run(claim))
-            self._running[task] = claim
+        for batch in batches(claims):
+            task = asyncio.create_task(self._run(batch))
+            self._running[task] = batch
             task.add_done_callback(self._finished)
-            metrics.JOBS_CLAIMED.labels(claim.job.kind).inc()
-            metrics.JOBS_RUNNING.labels(claim.job.kind).inc()
+            metrics.JOBS_CLAIMED.labels(batch[0].job.kind).inc(len(batch))
+            metrics.JOBS_RUNNING.labels(batch[0].job.kind).inc(len(batch))
         if due_in is None or due_in > 0:
             return self._timing.look if due_in is None else due_in
         metrics.WORKER_LAG.observe(-due_in)
         return 0.0 if claims else CONTENDED_SECONDS
 
     def _free(self, kinds: tuple[JobKind, ...]) -> int:
-        return self._slots[kinds] - sum(claim.job.kind in kinds for claim in self._running.values())
+        return self._slots[kinds] - sum(claim.job.kind in kinds for batch in self._running.values() for claim in batch)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        metrics.JOBS_RUNNING.labels(self._running.pop(task).job.kind).dec()
+        batch = self._running.pop(task)
+        metrics.JOBS_RUNNING.labels(batch[0].job.kind).dec(len(batch))
         self.wake()
 
-    async def _run(self, claim: Claim) -> None:
-        """Run a job and record what came of it, whatever that is."""
-        # For as long as this task lives: it has a context of its own.
-        structlog.contextvars.bind_contextvars(
-            reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
-        )
+    async def _run(self, batch: Sequence[Claim]) -> None:
+        """Run a job, or several that are one message, and record what came of each, whatever that is."""
         try:
-            await self._record(claim, await self._outcome(claim))
+            await self._record(batch, await self._outcomes(batch))
         except asyncio.CancelledError:
             log.info("job_interrupted")
-            released = Postpone(0.0, unknown=claim.job.kind is JobKind.CALL)
-            with suppress(DatabaseUnavailable, LeaseLost):
-                await self._database.run(jobs.record, self._owner, claim.job, released, within=1.0)
+            released = [(claim.job, Postpone(0.0, unknown=claim.job.kind is JobKind.CALL)) for claim in batch]
+            with suppress(DatabaseUnavailable):
+                await self._database.run(jobs.record, self._owner, released, within=1.0)
             raise
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
 
-    async def _outcome(self, claim: Claim) -> Outcome:
-        """What came of a job: what it returned, or what its error means for it."""
-        if claim.job.crashes >= retry.MAX_CRASHES:
-            return await self._jobs.give_up(claim)
+    async def _outcomes(self, batch: Sequence[Claim]) -> Sequence[Outcome]:
+        """What came of each job: what it returned, or what its error means for it."""
+        first = batch[0]
+        _bind_to_log(first)
+        if first.job.crashes >= retry.MAX_CRASHES:
+            return [await self._jobs.give_up(first)]
         try:
-            return await self._jobs.run(claim)
-        except (ModelsLabRetryableError, SlackRetryableError) as error:
+            return await self._jobs.notify(batch) if len(batch) > 1 else [await self._jobs.run(first)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
+            return [await self._after(claim, error) for claim in batch]
+
+    async def _after(self, claim: Claim, error: Exception) -> Outcome:
+        """What an error means for its job: another try, or the end."""
+        _bind_to_log(claim)
+        if isinstance(error, ModelsLabPermanentError | SlackPermanentError):
+            return await self._jobs.give_up(claim, error)
+        if isinstance(error, ModelsLabRetryableError | SlackRetryableError):
             wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
             if retry.out_of_time(claim, wait, self._timing):
                 return await self._jobs.give_up(claim, error)
@@ -182,38 +189,32 @@ class Worker:
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))
-        except (ModelsLabPermanentError, SlackPermanentError) as error:
-            return await self._jobs.give_up(claim, error)
-        except Exception:
-            log.exception("job_crashed", crashes=claim.job.crashes + 1)
-            metrics.JOB_CRASHES.labels(claim.job.kind).inc()
-            wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
-            unknown = claim.job.kind is JobKind.CALL
-            return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
+        log.error("job_crashed", crashes=claim.job.crashes + 1, exc_info=error)
+        metrics.JOB_CRASHES.labels(claim.job.kind).inc()
+        wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
+        unknown = claim.job.kind is JobKind.CALL
+        return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
 
     def _report_in(self, claim: Claim) -> float:
         """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
         return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> None:
-        """Record an outcome, however long the database is unavailable."""
-        uncertain = False
+    async def _record(self, batch: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
+        """Record outcomes, however long the database is unavailable."""
+        uncertain, lost = False, list[Job]()
+        results = [(claim.job, outcome) for claim, outcome in zip(batch, outcomes, strict=True)]
         while True:
             try:
-                await self._database.run(jobs.record, self._owner, claim.job, outcome)
-            except LeaseLost:
-                if uncertain:  # the record of a moment ago was committed after all
-                    break
-                log.warning("lease_lost")
-                metrics.LEASES_LOST.inc()
-                return
+                lost = await self._database.run(jobs.record, self._owner, results)
+                break
             except CommitUncertain:
                 uncertain = True
             except DatabaseUnavailable:
                 pass
-            else:
-                break
             await asyncio.sleep(self._timing.database_retry)
+        if lost and not uncertain:  # else the record of a moment ago was committed after all
+            log.warning("lease_lost", jobs=len(lost))
+            metrics.LEASES_LOST.inc(len(lost))
         self._on_change()
 
     async def _renew(self) -> None:
@@ -221,7 +222,7 @@ class Worker:
         while True:
             await asyncio.sleep(self._timing.renew)
             if self._running:
-                running = [claim.job for claim in self._running.values()]
+                running = [claim.job for batch in self._running.values() for claim in batch]
                 with suppress(DatabaseUnavailable):
                     await self._database.run(jobs.renew, self._owner, running, self._timing.lease)
 
@@ -234,3 +235,26 @@ class Worker:
                     log.info("history_pruned", reloads=reloads, audit=lines)
                     continue
             await asyncio.sleep(self._timing.prune)
+
+
+def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """Put the follow-ups together that the same people wait for in one place: they are one message.
+
+    A job that has crashed runs alone, so that no other one suffers from it.
+    """
+    together: dict[object, list[Claim]] = {}
+    for claim in claims:
+        key: object = claim.job.id
+        if claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None and not claim.job.crashes:
+            key = claim.job.place, frozenset(one.user_id for one in claim.recipients)
+        together.setdefault(key, []).append(claim)
+    return [
+        batch[start : start + MAX_MODELS] for batch in together.values() for start in range(0, len(batch), MAX_MODELS)
+    ]
+
+
+def _bind_to_log(claim: Claim) -> None:
+    """Name a job in every log line of the task, which has a context of its own, from now on."""
+    structlog.contextvars.bind_contextvars(
+        reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
+    )

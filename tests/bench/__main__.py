@@ -159,10 +159,10 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
         calls, _ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS}, 60.0)
         for claim in calls:
             ready_in = due[claim.reload.model_id.removeprefix("model-")] - now(connection)
-            jobs.record(connection, "seed", claim.job, Accepted(ready_in))
+            jobs.record(connection, "seed", [(claim.job, Accepted(ready_in))])
         shown, _ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS}, 60.0)
         for claim in shown:
-            jobs.record(connection, "seed", claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))
+            jobs.record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
 
     database = Database(url, SteadyClock())
     await database.start()

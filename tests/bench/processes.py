@@ -115,8 +115,7 @@ class Started:
 @asynccontextmanager
 async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Started]:
     """Start the bot on the database of that URL, or default Bolt where there is none, and wait until it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     arguments = ["-m", "bot"] if url else ["-m", "tests.bench.yardstick", str(port)]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **around.env, "PORT": str(port), "DATABASE_URL": url}
     began = time.perf_counter()
@@ -133,6 +132,13 @@ async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Sta
     finally:
         process.kill()
         await process.wait()
+
+
+def free_port() -> int:
+    """A port that is free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 async def _ready(port: int, url: str) -> bool:

@@ -3,10 +3,22 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from bot.core.command import MAX_ID, MODEL_ID, Command, Pick, ReloadModel, Slip, Word, parse, read_id
+from bot.core.command import (
+    MAX_ID,
+    MAX_MODELS,
+    MODEL_HERE,
+    MODEL_ID,
+    Command,
+    Pick,
+    ReloadModels,
+    Slip,
+    Word,
+    parse,
+    read_id,
+)
 from bot.errors import Refusal, Refused
 
 SPACES = [
@@ -55,7 +67,20 @@ QUOTED = [
 # Words, ids, and slips of both, in the middle of anything at all.
 typed = st.lists(
     st.one_of(
-        st.sampled_from([*Word, "sdxl", "statsu", "--help", "<!channel>", "a" * 130, "\u202e", "\x00", "\ud800"]),
+        st.sampled_from(
+            [
+                *Word,
+                "sdxl",
+                "statsu",
+                "--help",
+                "<!channel>",
+                "https://modelslab.com/models/x",
+                "a" * 130,
+                "\u202e",
+                "\x00",
+                "\ud800",
+            ]
+        ),
         st.sampled_from([*SPACES, *"`\"'<>&/-\u201c\u201d"]),
         st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"]), max_size=20),
     ),
@@ -85,7 +110,7 @@ def refused(text: str) -> Refused:
 )
 def test_one_id_is_a_reload(model_id: str) -> None:
     """An id is taken as it is typed, capitals and all."""
-    assert parse(model_id) == ReloadModel(model_id)
+    assert parse(model_id) == ReloadModels((model_id,))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +133,7 @@ def test_every_kind_of_space_around_is_ignored(space: str, text: str) -> None:
 @pytest.mark.parametrize("word", ["status", "Help", "statuss", "sdxl"])
 def test_a_quoted_word_is_always_an_id(quoted: str, word: str) -> None:
     """Every kind of quote makes an id of a word, and of what looks like a slip of one."""
-    assert parse(quoted.format(word)) == ReloadModel(word)
+    assert parse(quoted.format(word)) == ReloadModels((word,))
 
 
 @pytest.mark.parametrize("text", ['"status', "status'", "`status\u201d", "'status\""])
@@ -118,26 +143,83 @@ def test_half_a_quote_is_not_a_quote(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "sdxl flux",
+        "sdxl,flux",
+        "sdxl, flux",
+        "sdxl;flux",
+        "sdxl\u00a0flux",
+        "sdxl\nflux\n",
+        '"sdxl" `flux`',
+        "sdxl flux sdxl",
+    ],
+)
+def test_several_ids_are_several_reloads(text: str) -> None:
+    """With spaces or commas between them; one that is given twice counts once."""
+    assert parse(text) == ReloadModels(("sdxl", "flux"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://modelslab.com/models/flux-dev",
+        "https://modelslab.com/models/black-forest/flux-dev",
+        "http://www.modelslab.com/models/black-forest/flux-dev/",
+        "modelslab.com/models/flux-dev?tab=api#try",
+        "HTTPS://ModelsLab.com/models/black-forest/flux-dev",
+        "https://modelslab.com/models/black-forest/flux%2Ddev",
+        "<https://modelslab.com/models/black-forest/flux-dev>",
+        "<https://modelslab.com/models/black-forest/flux-dev|modelslab.com/models/black-forest/flux-dev>",
+        "`https://modelslab.com/models/flux-dev`",
+    ],
+)
+def test_the_address_of_a_page_is_its_model(page: str) -> None:
+    """However it was pasted, alone or beside others, and in the picker."""
+    assert parse(page) == ReloadModels(("flux-dev",))
+    assert parse(f"sdxl {page}, midjourney") == ReloadModels(("sdxl", "flux-dev", "midjourney"))
+    assert read_id(page) == "flux-dev"
+
+
+@pytest.mark.parametrize(
     ("text", "slip"),
     [
         ('""', Slip.NOTHING_QUOTED),
         ("``", Slip.NOTHING_QUOTED),
         ("\u201c\u00a0\u201d", Slip.NOTHING_QUOTED),
         ("'\"\"'", Slip.NOTHING_QUOTED),
-        ("sdxl flux", Slip.SEVERAL_WORDS),
-        ("sdxl\u00a0flux", Slip.SEVERAL_WORDS),
-        ("reload\nsdxl", Slip.SEVERAL_WORDS),
-        ('"sdxl flux"', Slip.SEVERAL_WORDS),
+        ('"sdxl flux"', Slip.SPACE),
         ("--force", Slip.OPTION),
         ("x" * 129, Slip.TOO_LONG),
         ("_sdxl", Slip.NOT_AN_ID),
         ("żółw", Slip.NOT_AN_ID),
         ("<!channel>", Slip.NOT_AN_ID),
+        ("https://example.com/models/sdxl", Slip.NOT_A_PAGE),
+        ("<https://modelslab.com/pricing|pricing>", Slip.NOT_A_PAGE),
+        ("modelslab.com", Slip.NOT_A_PAGE),
+        ("cancel", Slip.CANCEL),
+        ("Stop", Slip.CANCEL),
     ],
 )
 def test_a_slip_is_named(text: str, slip: Slip) -> None:
-    """With the text, as it was typed, and no word that it resembles."""
-    assert refused(text).data == {"text": text, "slip": slip, "meant": None}
+    """And resembles no word of ours."""
+    data = refused(text).data
+    assert (data["slip"], data["meant"], data["alone"]) == (slip, None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "slip"),
+    [
+        ("sdxl flux _bad", "_bad", Slip.NOT_AN_ID),
+        ('sdxl "two words"', "two words", Slip.SPACE),
+        ("sdxl https://example.com", "https://example.com", Slip.NOT_A_PAGE),
+        ("cancel sdxl", "cancel", Slip.CANCEL),
+        (" ".join(f"model-{n}" for n in range(MAX_MODELS + 1)), None, Slip.TOO_MANY),
+    ],
+)
+def test_one_slip_among_several_ids_starts_none_of_them(text: str, wrong: str | None, slip: Slip) -> None:
+    """The answer names the one that is wrong."""
+    assert refused(text).data == {"text": wrong or text, "slip": slip, "meant": None, "alone": False}
 
 
 @pytest.mark.parametrize(
@@ -150,11 +232,30 @@ def test_what_cannot_be_an_id_but_resembles_a_word_names_the_word(text: str, wor
     assert refused(text).data["slip"] in (Slip.OPTION, Slip.NOT_AN_ID)
 
 
-@pytest.mark.parametrize(("text", "word"), [("statsu", "status"), ("histroy", "history"), ("Helpp", "help")])
-def test_an_id_that_resembles_a_word_is_not_reloaded(text: str, word: str) -> None:
-    """It is likelier a typo; in quotes it is an id."""
-    assert refused(text).data == {"text": text, "slip": Slip.NEARLY_A_WORD, "meant": word}
-    assert parse(f'"{text}"') == ReloadModel(text)
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("statsu", "status"),
+        ("histroy", "history"),
+        ("Helpp", "help"),
+        ("list", "status"),
+        ("LS", "status"),
+        ("logs", "history"),
+        ("help me", "help"),
+        ("status all", "status"),
+        ("list sdxl", "status"),
+        ("reload", MODEL_HERE),
+        ("reload sdxl", "sdxl"),
+        ("please reload sdxl and flux", "sdxl flux"),
+    ],
+)
+def test_what_is_likelier_meant_as_something_else_is_not_reloaded(text: str, meant: str) -> None:
+    """A typo, a word of other programs, or a whole sentence: the person is asked. In quotes each is an ID."""
+    data = refused(text).data
+    first = text.split(maxsplit=1)[0]
+
+    assert (data["slip"], data["meant"], data["alone"]) == (Slip.NOT_OURS, meant, text == first)
+    assert parse(" ".join(f'"{word}"' for word in text.split())) == ReloadModels(tuple(text.split()))
 
 
 @given(typed)
@@ -166,18 +267,28 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
     """Nothing else comes of it."""
     with suppress(Refused):
         command: Command = parse(text)
-        assert isinstance(command, Word | Pick) or MODEL_ID.fullmatch(command.model_id)
+        assert isinstance(command, Word | Pick) or all(MODEL_ID.fullmatch(id_) for id_ in command.model_ids)
 
 
 @given(st.from_regex(MODEL_ID, fullmatch=True), st.sampled_from(QUOTED))
 def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
-    """Whatever an id looks like, quoted it is itself."""
-    assert parse(quoted.format(model_id)) == ReloadModel(model_id)
+    """Whatever an id looks like, quoted it is itself, unless it is an address."""
+    assume("://" not in model_id and "modelslab.com" not in model_id.lower())
+
+    assert parse(quoted.format(model_id)) == ReloadModels((model_id,))
 
 
 @pytest.mark.parametrize(
     ("text", "model_id"),
-    [("sdxl", "sdxl"), (" `status` ", "status"), ("helpp", "helpp"), ("", None), ('""', None), ("two words", None)],
+    [
+        ("sdxl", "sdxl"),
+        (" `status` ", "status"),
+        ("helpp", "helpp"),
+        ("", None),
+        ('""', None),
+        ("two words", None),
+        ("https://example.com/x", None),
+    ],
 )
 def test_where_no_word_is_a_command_only_ids_are_read(text: str, model_id: str | None) -> None:
     """As in the picker's fields."""

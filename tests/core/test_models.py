@@ -24,7 +24,7 @@ def test_a_job_notifies_everyone_of_its_channel_who_has_not_been() -> None:
 
     claimed = claim(here, notified, elsewhere)
 
-    assert (claimed.recipients, claimed.in_channel) == ([here], [here, notified])
+    assert (claimed.recipients, claimed.in_place) == ([here], [here, notified])
 
 
 @pytest.mark.parametrize(("subscriber_id", "recipients"), [(1, [1]), (2, [2]), (3, []), (4, [4])])

@@ -46,7 +46,7 @@ def test_the_image_is_named_with_its_version(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["Dockerfile", "deploy/systemd/reload-model.service", "CHANGELOG.md", "README.md", "docs/operating.md"]
+    "path", ["Dockerfile", "deploy/systemd/reload-model.service", "CHANGELOG.md", "docs/operating.md"]
 )
 def test_every_link_to_this_project_is_to_one_repository(path: str) -> None:
     """A fork changes one name everywhere."""

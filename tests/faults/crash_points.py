@@ -120,5 +120,7 @@ def _label(name: str, args: tuple[object, ...]) -> str:
         return f"{what} in {get_contextvars().get('job')}"
     work = getattr(args[0], "__name__", "")
     if work == "record":
-        return f"commit {getattr(args[2], 'kind', '')} {type(args[3]).__name__}"
+        assert isinstance(args[2], list)
+        (job, outcome), *_ = args[2]
+        return f"commit {job.kind} {type(outcome).__name__}"
     return f"commit {work}"

@@ -51,7 +51,7 @@ async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkey
     await database.run(jobs.open_database)
     await database.run(requests.ask, Request("t", "U0ADA", "C0MODELS", "sdxl", ""))
     [call], _ = await database.run(jobs.claim, "one", {CALLS: 1}, 10.0)
-    await database.run(jobs.record, "one", call.job, Accepted(1000.0))
+    await database.run(jobs.record, "one", [(call.job, Accepted(1000.0))])
     monkeypatch.setattr(time, "time", lambda: 0.0)
     _, due_in = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
     await database.stop()

@@ -16,15 +16,17 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 
 from bot.core.clock import SteadyClock
+from bot.core.models import Place
 from bot.core.outcomes import REST
 from bot.core.timing import Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
+from bot.sandbox.screen import ended
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
 from bot.storage import jobs, requests, schema
 from bot.storage.database import Database
-from bot.storage.requests import Request
+from bot.storage.requests import Request, Requested
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from tests.postgres import Postgres
 
 ADA, BEN = "U0ADA", "U0BEN"
-MODELS, OPS, PRIVATE, SPENT = "C0MODELS", "C0OPS", "G0PRIVATE", "G0SPENT"
+MODELS, OPS, PRIVATE, SPENT = Place("C0MODELS"), Place("C0OPS"), Place("G0PRIVATE"), Place("G0SPENT")
+THREAD = Place("C0MODELS", "1700.1")
 RELOAD_SECONDS = 0.2
 TIMING = Timing(
     lease=600.0,  # none ends by itself, however busy the machine is: see expire
@@ -55,17 +58,17 @@ RUNS_AT_ONCE = 8
 WITHIN = 240.0
 """Seconds that one run may take on a machine that is busy."""
 
-ENDINGS = ("should be ready now", "was not reloaded")
 REMINDER = "`sdxl` was reloaded 0 days ago"
 
 
 @dataclass(frozen=True)
 class Story:
-    """Who asks where, all for the same reload; how ModelsLab answers; and who wants to be reminded then."""
+    """Who asks where, all for the same models; how ModelsLab answers; and who wants to be reminded then."""
 
-    asks: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, Place], ...]
     answers: tuple[Answer, ...] = ()
     reminding: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("sdxl",)
 
 
 STORIES = {
@@ -75,6 +78,8 @@ STORIES = {
     "private": Story(((ADA, PRIVATE),)),
     "direct": Story(((ADA, SPENT), (BEN, SPENT))),
     "reminded": Story(((ADA, MODELS),), reminding=(ADA, BEN)),
+    "several": Story(((ADA, MODELS),), models=("flux", "sdxl")),
+    "in a thread": Story(((ADA, THREAD), (BEN, MODELS))),
 }
 
 
@@ -125,19 +130,23 @@ class Run:
     async def _ask(self, database: Database, worker: Worker) -> None:
         """The story: what was answered is acknowledged."""
 
-        async def ask(n: int, person: str, channel: str) -> str:
-            url = self.slack.new_response_url(channel, person)
-            if channel == SPENT:
+        async def ask(n: int, person: str, place: Place) -> str:
+            url = self.slack.new_response_url(place.channel_id, person)
+            if place == SPENT:
                 self.slack.spend(url)
-            request = Request(f"trigger-{n}", person, channel, "sdxl", url)
-            asked = await database.run(requests.ask, request)
+            asked = [
+                Request(f"trigger-{n}/{model}", person, place.channel_id, model, url, thread_ts=place.thread_ts)
+                for model in self.story.models
+            ]
+            first, *_ = await database.run(requests.ask_each, asked)
             worker.wake()
-            self.acknowledged.append(request)
-            return asked.reload.id
+            self.acknowledged += asked
+            assert isinstance(first, Requested)
+            return first.reload.id
 
         ids = await asyncio.gather(*(ask(n, *each) for n, each in enumerate(self.story.asks)))
         for person in self.story.reminding:
-            while await database.run(requests.remind, person, ids[0], MODELS) is None:  # noqa: ASYNC110 - as above
+            while await database.run(requests.remind, person, ids[0], MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
             self.reminding.append(person)
 
@@ -145,22 +154,23 @@ class Run:
         """Who was not notified or reminded, and what came twice though its first time had been recorded."""
         messages = self.slack.messages
         faults = [
-            f"{asked.user_id} in {asked.channel_id} was not notified"
+            f"{asked.user_id} was not notified of {asked.model_id} in {asked.channel_id}"
             for asked in self.acknowledged
             if not any(
                 f"<@{asked.user_id}>" in message.text
-                and any(ending in message.text for ending in ENDINGS)
+                and asked.model_id in ended(message.text)
                 and (message.channel == asked.channel_id or message.via == "dm")
+                and (message.thread_ts == asked.thread_ts or not asked.thread_ts)
                 for message in messages
             )
         ]
         reminded = {message.user for message in messages if REMINDER in message.text}
         faults += [f"{person} was not reminded" for person in self.reminding if person not in reminded]
         effects = Counter(name.partition(".")[0] for name in unrecorded)
-        calls = len(self.modelslab.calls) - max(len(self.story.answers), 1)
+        calls = len(self.modelslab.calls) - max(len(self.story.answers), len(self.story.models))
         if calls > effects["ModelsLab"]:
             faults.append(f"{calls} calls too many")
-        posts = Counter((message.channel, message.text) for message in messages)
+        posts = Counter((message.channel, message.thread_ts, message.text) for message in messages)
         twice = [f"{key} was posted {n} times" for key, n in posts.items() if n > 1]
         if len(twice) > effects["SlackClient"]:
             faults += twice
@@ -222,10 +232,10 @@ def _let_the_crashed_rest(loop: asyncio.AbstractEventLoop, context: dict[str, ob
 async def a_run(name: str, fresh: Fresh) -> AsyncIterator[Run]:
     """A story that begins."""
     async with fresh() as url, SandboxSlack() as slack, SandboxModelsLab() as modelslab:
-        slack.add_channel(MODELS, "models")
-        slack.add_channel(OPS, "ops")
-        for channel in (PRIVATE, SPENT):
-            slack.add_channel(channel, channel.lower(), private=True, bot_is_member=False)
+        slack.add_channel(MODELS.channel_id, "models")
+        slack.add_channel(OPS.channel_id, "ops")
+        for channel_id, _ in (PRIVATE, SPENT):
+            slack.add_channel(channel_id, channel_id.lower(), private=True, bot_is_member=False)
         modelslab.answer("sdxl", *STORIES[name].answers)
         yield Run(STORIES[name], slack, modelslab, url)
 
@@ -236,7 +246,8 @@ async def points(name: str, fresh: Fresh) -> list[tuple[str, Point]]:
     async with a_run(name, fresh) as run:
         await run.process(crash, asks=True)
 
-        assert (len(run.acknowledged), run.faults([])) == (len(STORIES[name].asks), [])
+        assert len(run.acknowledged) == len(run.story.asks) * len(run.story.models)
+        assert run.faults([]) == []
     return [(name, point) for point in crash.passed]
 
 

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver
 
 from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.client import PATH, ModelsLab
+from bot.modelslab.lists import ModelList
 from bot.ops.logging import Redactor
 from bot.sandbox.modelslab import SAME_REQUEST, SandboxModelsLab, error
 from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
@@ -305,67 +306,70 @@ async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModels
     assert refusal.said.endswith("…")
 
 
-# The models
+# The lists of models
 
 
-async def test_the_ids_of_the_models_are_listed_once_each(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """In the service's order; what is no id is left out."""
-    no_ids: list[object] = [None, 7, "sdxl", [], {}, {"model_id": None}, {"model_id": 7}, {"model_id": ["x"]}]
-    no_ids += [{"model_id": text} for text in ("", "two words", "<!channel>", "é", "x" * 129, "-x", "a\n", 'a"b')]
-    models = [{"model_id": id_, "status": "model_ready", "screenshots": "x" * 300} for id_ in ("b", "a", "b", "c/d:1")]
-    modelslab.fail_list(Json(200, [models[0], *no_ids, *models]))
-
-    assert await client.models() == ["b", "a", "c/d:1"]
+LISTS = pytest.mark.parametrize("group", ["own", "public"])
 
 
-@pytest.mark.parametrize(
-    ("body", "listed"),
-    [
-        (b'[{"model_id": "a"}, {"model_id": "b"}, {"model_i', ["a", "b"]),
-        (b' [ {"model_id" : "a"} , {"model_id":"b"} ] and more', ["a", "b"]),
-        (rb'[{"model_id": "org\/a"}, {"text": "\"model_id\": \"x\""}, oops', ["org/a"]),
-        (b"[", []),
-    ],
-)
-async def test_a_list_may_be_cut_off(
-    modelslab: SandboxModelsLab, client: ModelsLab, body: bytes, listed: list[str]
+async def listed(client: ModelsLab, group: str, limit: int = 100) -> ModelList:
+    """What a list holds."""
+    return await (client.own_models if group == "own" else client.public_models)(limit)
+
+
+def answer_list(modelslab: SandboxModelsLab, group: str, answer: Answer) -> None:
+    """Have a list answered so."""
+    (modelslab.answer_own if group == "own" else modelslab.answer_public)(answer)
+
+
+async def test_models_are_listed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """The account's own and the public ones, as ModelsLab documents each list."""
+    modelslab.models, modelslab.own_models = ["sdxl"], ["mine", "ours"]
+
+    assert await listed(client, "own") == ModelList(["mine", "ours"])
+    assert "sdxl" in (await listed(client, "public")).ids
+    assert await listed(client, "own", limit=1) == ModelList(["mine"], cut_off=True)
+
+
+@LISTS
+async def test_no_more_of_a_long_list_is_read_than_is_wanted(
+    modelslab: SandboxModelsLab, client: ModelsLab, group: str
 ) -> None:
-    """Where it is too long to be read. PHP writes a slash with a backslash before it."""
-    modelslab.fail_list(Raw(200, body, "application/json"))
+    """The connection is closed instead."""
+    answer_list(modelslab, group, Json(200, [{"model_id": f"m{number}"} for number in range(50_000)]))
 
-    assert await client.models() == listed
-
-
-async def test_a_list_is_bounded(
-    modelslab: SandboxModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In bytes and in number."""
-    modelslab.fail_list(Json(200, [{"model_id": f"m{number}"} for number in range(5000)]))
-    monkeypatch.setattr("bot.modelslab.client.MODELS_LIMIT", 700)
-    assert len(await client.models()) == 700
-    monkeypatch.setattr("bot.modelslab.client.LIST_LIMIT", 1000)
-    listed = await client.models()
-
-    assert listed[0] == "m0"
-    assert 20 < len(listed) < 60
+    assert await listed(client, group, limit=2) == ModelList(["m0", "m1"], cut_off=True)
 
 
+@LISTS
+async def test_a_list_without_a_status_is_a_list(modelslab: SandboxModelsLab, client: ModelsLab, group: str) -> None:
+    """A status that says "error" makes it a failure."""
+    answer_list(modelslab, group, Json(200, {"data": ["a"]}))
+    assert await listed(client, group) == ModelList(["a"])
+    answer_list(modelslab, group, Json(200, {"status": "error", "message": "Not today", "data": ["a"]}))
+    with pytest.raises(ModelsLabPermanentError, match="Not today"):
+        await listed(client, group)
+
+
+@LISTS
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
         (error(401, "Invalid API key"), Failure.KEY),
         (Json(500, [{"model_id": "a"}]), Failure.DOWN),
-        (Json(200, {"status": "success"}), Failure.NO_SENSE),
+        (Json(200, {"status": "success", "data": None}), Failure.NO_SENSE),
+        (Raw(200, b"<html>"), Failure.NO_SENSE),
         (Reset(), Failure.NO_ANSWER),
+        (HalfAnswer(), Failure.NO_ANSWER),
     ],
     ids=repr,
 )
-async def test_a_list_that_cannot_be_had(
-    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, failure: Failure
+async def test_a_list_that_cannot_be_read_fails_as_a_reload_does(
+    modelslab: SandboxModelsLab, client: ModelsLab, group: str, answer: Answer, failure: Failure
 ) -> None:
-    """It fails as a reload does."""
-    modelslab.fail_list(answer)
+    """With what ModelsLab says."""
+    answer_list(modelslab, group, answer)
     with pytest.raises(ModelsLabError) as raised:
-        await client.models()
+        await listed(client, group)
 
     assert raised.value.failure is failure

@@ -58,8 +58,9 @@ async def test_models_are_listed(service: SandboxModelsLab) -> None:
     assert isinstance(listed, list)
     assert {"model_id": "sdxl", "status": "model_ready"} in listed
     assert await ask(service, OWN) == (200, {"status": "success", "messege": "model list", "data": ["portraits"]})
-    service.fail_list(error(500, "no"))
-    assert [(await ask(service, path))[0] for path in (MODELS, WALLET)] == [500, 200]
+    service.answer_public(error(500, "no"))
+    service.answer_own(error(503, "no"))
+    assert [(await ask(service, path))[0] for path in (MODELS, OWN, WALLET)] == [500, 503, 200]
 
 
 async def test_some_models_misbehave(service: SandboxModelsLab) -> None:

@@ -4,6 +4,7 @@ import pytest
 from slack_bolt.async_app import AsyncAck, AsyncRespond
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.sandbox.blocks import Option
 from bot.sandbox.slack import SandboxSlack
 from bot.sandbox.surfaces import Modal
 from bot.sandbox.wire import ApiError, JsonObject
@@ -124,20 +125,28 @@ async def test_the_home_tab_opens(slack: SandboxSlack, app: App) -> None:
 
 async def test_a_typeahead_offers_options(slack: SandboxSlack, client: AsyncWebClient, app: App) -> None:
     """From as many characters on as it says, and only those that Slack would show."""
-    offered: list[JsonObject] = [{"text": plain("SDXL"), "value": "sdxl"}]
+    option = {"text": plain("SDXL"), "value": "sdxl"}
+    answers: list[JsonObject] = [
+        {"options": [option]},
+        {"option_groups": [{"label": plain("Public"), "options": [option]}]},
+        {"options": [{"text": plain("x" * 76), "value": "x"}]},
+        {"option_groups": [{"label": plain("x" * 76), "options": [option]}]},
+        {"option_groups": [{"label": plain(label), "options": [option] * 60} for label in "ab"]},
+    ]
 
     async def suggest(ack: AsyncAck) -> None:
-        await ack(options=offered)
+        await ack(answers.pop(0))
 
     app.bolt.options("model")(suggest)
     modal = await opened(slack, client)
 
     assert await slack.suggest(modal, "", user="U0ADA") == []
-    assert [(o.text, o.value) for o in await slack.suggest(modal, "s", user="U0ADA")] == [("SDXL", "sdxl")]
+    assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl")]
+    assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl", "Public")]
     assert (app.payloads[-1]["value"], app.payloads[-1]["action_id"]) == ("s", "model")
-    offered[0] = {"text": plain("x" * 76), "value": "x"}
-    with pytest.raises(ApiError, match="invalid_arguments"):
-        await slack.suggest(modal, "s", user="U0ADA")
+    while answers:
+        with pytest.raises(ApiError, match="invalid_arguments"):
+            await slack.suggest(modal, "s", user="U0ADA")
 
 
 async def test_a_modal_is_submitted(slack: SandboxSlack, client: AsyncWebClient, app: App) -> None:

@@ -53,7 +53,11 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
 
     async def suggest(ack: AsyncAck, payload: JsonObject) -> None:
         found = [name for name in ("flux", "sd-turbo", "sdxl") if payload["value"] in name]
-        await ack(options=[{"text": plain_text(name), "value": name} for name in found])
+        options = [{"text": plain_text(name), "value": name} for name in found]
+        if payload["value"] == "x":
+            await ack(option_groups=[{"label": plain_text("Public"), "options": options}])
+        else:
+            await ack(options=options)
 
     async def submitted(ack: AsyncAck, view: JsonObject) -> None:
         values = view["state"]["values"]
@@ -113,7 +117,7 @@ async def test_people_speak_and_press_by_number(typed: Terminal) -> None:
 
 
 async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
-    """A typeahead takes the one option that it finds, or lists those that there are."""
+    """A typeahead takes the one option that it finds, or lists those that there are, in groups if it has any."""
     opened = await typed.type("ada: /reload-model modal")
     assert opened[1:] == [
         "modal    (only ada sees) Hello",
@@ -128,6 +132,7 @@ async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
     assert (await typed.type("1 sd"))[1:] == ["modal    (only ada sees) model: sd", "         [5] sd-turbo  [6] sdxl"]
     assert "         [1] model: sdxl" in await typed.type("6")
     assert "         [1] model: flux" in await typed.type("1 fl")
+    assert (await typed.type("1 x"))[1:] == ["modal    (only ada sees) model: x", "         Public: [7] flux  [8] sdxl"]
     assert (await typed.type("2"))[1:] == ["What goes into [2]? Try: 2 sdxl"]
     assert (await typed.type("3"))[1:] == ["What goes into [3]? Try: 3 #ops"]
     assert "         [3] where: #ops" in await typed.type("3 #ops")

@@ -95,7 +95,9 @@ async def test_scopes_and_tokens_are_checked(slack: SandboxSlack, client: AsyncW
     slack.scopes.remove("im:write")
 
     assert (told["team_id"], told["user_id"]) == ("T0SANDBOX", "U0BOT")
-    assert told.headers["X-OAuth-Scopes"] == "chat:write,chat:write.public,commands,im:write"
+    assert (
+        told.headers["X-OAuth-Scopes"] == "app_mentions:read,chat:write,chat:write.public,commands,im:history,im:write"
+    )
     assert (await client.auth_test())["enterprise_id"] == "E0GRID"
     with pytest.raises(SlackApiError, match="missing_scope"):
         await client.conversations_open(users="U0ADA")

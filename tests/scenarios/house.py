@@ -22,6 +22,7 @@ from bot.core.timing import Timing
 from bot.handlers.requests import Requests
 from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.screen import ended
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
 from bot.storage import history
@@ -52,6 +53,7 @@ BRISK = Timing(
     call_retry=0.05,
     post_retry=0.05,
     post_retry_most=0.05,
+    models_wait=20.0,
     start_retry=0.05,
     slack_retry=0.05,
     slack_retry_most=0.2,
@@ -60,7 +62,7 @@ BRISK = Timing(
     home_gather=0.02,
     home_per_tab=0.0,
 )
-"""What keeps a scenario waiting and is not its point takes less time."""
+"""What keeps a scenario waiting and is not its point takes less time; what must come in time gets more."""
 
 _NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
 
@@ -274,6 +276,10 @@ class House:
             and channel in (None, message.channel)
             and all(word in message.text for word in words)
         ]
+
+    def ready(self) -> list[str]:
+        """Every model that a follow-up has said to be ready, once for each."""
+        return [model_id for message in self.said(READY) for model_id in ended(message.text)]
 
     async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
         """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""

@@ -21,7 +21,7 @@ _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FR
 async def test_every_command_is_kept(bot: House) -> None:
     """Reloads with their id, other words, slips and blocked attempts, each with the rule that decided."""
     await bot.ask("sdxl", ADA)
-    for text, user in (("sdxl", EVE), ("status", BEN), ("two words\u202e", BEN), ("", EVE)):
+    for text, user in (("sdxl", EVE), ("status", BEN), ('"two words\u202e"', BEN), ("", EVE)):
         await bot.ask(text, user)
     await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_audit")
 
@@ -30,7 +30,7 @@ async def test_every_command_is_kept(bot: House) -> None:
         (ADA, *home, "sdxl", "requested", ADA, bot.last_id),
         (EVE, *home, "sdxl", "not_allowed", "ALLOWED_USERS", None),
         (BEN, *home, "status", "status", BEN, None),
-        (BEN, *home, "two words\N{REPLACEMENT CHARACTER}", "not_a_command", BEN, None),
+        (BEN, *home, '"two words\N{REPLACEMENT CHARACTER}"', "not_a_command", BEN, None),
         (EVE, *home, "", "not_allowed", "ALLOWED_USERS", None),
     ]
 

@@ -146,7 +146,7 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
     await press(bot, shown[history.text], "Reload sdxl again", BEN)
     await press(bot, shown[status.text], "Notify me about flux", BEN)
     held.set()
-    await bot.wait_said(READY, f"<@{BEN}>", channel=OPS, n=2)
+    await bot.slack.wait_until(lambda: sorted(bot.ready()) == ["flux", "flux", "sdxl", "sdxl"])
 
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "sdxl", "sdxl"]
 
@@ -155,10 +155,10 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
 
 
 async def test_an_unknown_model_has_neighbours(bot: House) -> None:
-    """The nearest known ids stand in the answer, as words and as buttons."""
-    bot.modelslab.models = ["sdxl", "stable-diffusion-xl", "flux"]
+    """The nearest known ids stand in the answer, as words and as buttons; own models before public ones."""
+    bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
     failure = await a_failure(bot, "sdxxl")
-    assert "Did you mean `sdxl`" in failure.text
+    assert "Did you mean `sdxl`, `sdxxl-2` or `sdxxl-1`?" in failure.text
     await press(bot, failure, "sdxl", BEN)
     await bot.wait_said("`sdxl` should be ready now", f"<@{BEN}>")
 
@@ -168,7 +168,7 @@ async def test_an_unknown_model_has_neighbours(bot: House) -> None:
 @one_mode
 async def test_without_a_list_an_unknown_model_is_told_all_the_same(bot: House) -> None:
     """What cannot be had offers nothing, and holds up nothing for long."""
-    bot.modelslab.fail_list(error(500, "no"))
+    bot.modelslab.answer_public(error(500, "no"))
     failure = await a_failure(bot, "sdxxl")
 
     assert "Did you mean" not in failure.text

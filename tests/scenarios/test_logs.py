@@ -74,7 +74,7 @@ async def test_another_environment_has_a_command_of_its_own(house: House) -> Non
     """Help and all messages name it; the other environment's command is answered, and is a line in the log."""
     other = "/reload-model-dev"
     await house.open(SLASH_COMMAND=other, ALLOWED_USERS=ADA)
-    texts = [(await house.ask(text, command=other)).text for text in ("help", "two words", "stauts", "sdxl", "status")]
+    texts = [(await house.ask(text, command=other)).text for text in ("help", "_bad", "stauts", "sdxl", "status")]
     wrong = await house.ask("sdxl")
     await house.slack.shortcut(views.PICKER, user=ADA)
     await house.wait_done()

@@ -9,8 +9,8 @@ from bot.core.command import MAX_ID
 from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
-from tests.answers import Answer, Hang
-from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, mentioned
+from tests.answers import Answer, Hang, Raw
+from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, eventually_answered, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -25,6 +25,14 @@ async def opened(bot: House, user: str = ADA, channel: str = MODELS) -> Modal:
 async def suggested(bot: House, modal: Modal, query: str, user: str = ADA) -> list[str]:
     """The ids that are suggested for what was typed."""
     return [option.value for option in await bot.slack.suggest(modal, query, user=user)]
+
+
+async def grouped(bot: House, modal: Modal, query: str) -> dict[str, list[str]]:
+    """The ids that are suggested for what was typed, by the label of their group."""
+    groups: dict[str, list[str]] = {}
+    for option in await bot.slack.suggest(modal, query, user=ADA):
+        groups.setdefault(option.group, []).append(option.value)
+    return groups
 
 
 async def submit(bot: House, modal: Modal, user: str = ADA, **values: str) -> None:
@@ -121,32 +129,83 @@ async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: House) -> 
 
 
 @one_mode
-async def test_what_was_reloaded_before_comes_first(bot: House) -> None:
-    """Then the account's own; what was typed is always among it, if it could be an id."""
-    bot.modelslab.models = ["sd-turbo", "flux"]
+async def test_models_are_suggested_in_groups(bot: House) -> None:
+    """What was reloaded here, the account's own, then the public ones; what was typed is first if it could be an ID."""
+    bot.modelslab.models = ["sd-turbo", "flux", "sdxl"]
+    bot.modelslab.own_models = ["our-sd", "sdxl"]
     await bot.ask("sdxl")
     await bot.wait_said(READY)
     modal = await opened(bot)
 
-    assert (await suggested(bot, modal, ""))[0] == "sdxl"
-    assert await suggested(bot, modal, "sd") == ["sd", "sdxl", "sd-turbo"]
-    assert await suggested(bot, modal, "sdxl") == ["sdxl"]
-    assert await suggested(bot, modal, "two words") == []
+    assert (await grouped(bot, modal, ""))["Reloaded here"] == ["sdxl"]
+    assert await grouped(bot, modal, "sd") == {
+        "What you typed": ["sd"],
+        "Reloaded here": ["sdxl"],
+        "Yours": ["our-sd"],
+        "Public": ["sd-turbo"],
+    }
+    assert await grouped(bot, modal, "`sdxl`") == {"What you typed": ["sdxl"]}
+    assert await grouped(bot, modal, "two words") == {}
+
+
+async def test_an_own_model_is_picked(bot: House) -> None:
+    """It is one that ModelsLab's public list doesn't have."""
+    modal = await opened(bot)
+    assert await grouped(bot, modal, "mascot") == {"What you typed": ["mascot"], "Yours": ["our-mascot"]}
+    await submit(bot, modal, model="our-mascot")
+    await bot.wait_said("`our-mascot`", READY)
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["our-mascot"]
 
 
 @one_mode
-@pytest.mark.parametrize("answer", [error(500, "Internal server error"), Hang()], ids=["fails", "hangs"])
-async def test_without_the_accounts_list_there_is_history(
-    bot: House, answer: Answer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("broken", "groups"),
+    [("public", {"What you typed", "Reloaded here", "Yours"}), ("own", {"What you typed", "Reloaded here", "Public"})],
+)
+@pytest.mark.parametrize("answer", [error(500, "Internal server error"), Raw(200, b"<html>")], ids=["500", "a page"])
+async def test_a_list_that_cannot_be_read_hides_no_other(
+    bot: House, broken: str, groups: set[str], answer: Answer
 ) -> None:
-    """And what was typed. Nobody waits long for the list."""
-    monkeypatch.setattr("bot.modelslab.catalog.FIRST_SECONDS", 0.1)
-    bot.modelslab.fail_list(answer)
+    """One line in the log says so, however much is typed."""
+    (bot.modelslab.answer_public if broken == "public" else bot.modelslab.answer_own)(answer)
+    bot.modelslab.models, bot.modelslab.own_models = ["sd-turbo"], ["our-sd"]
     await bot.ask("sdxl")
     await bot.wait_said(READY)
     modal = await opened(bot)
 
-    assert await suggested(bot, modal, "s") == ["s", "sdxl"]
+    for query in ("s", "sd"):
+        assert set(await grouped(bot, modal, query)) == groups
+    assert [line["list"] for line in bot.log.of("models_not_listed")] == [broken]
+
+
+@one_mode
+async def test_a_list_that_does_not_come_is_not_waited_for(bot: House) -> None:
+    """Slack gives three seconds: what is there meanwhile is suggested."""
+    bot.hurry(models_wait=0.05)
+    await bot.reopen()
+    bot.modelslab.answer_public(Hang())
+    bot.modelslab.answer_own(Hang())
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+    modal = await opened(bot)
+
+    async def reloaded() -> bool:
+        return await grouped(bot, modal, "s") == {"What you typed": ["s"], "Reloaded here": ["sdxl"]}
+
+    assert await eventually_answered(reloaded)
+
+
+@one_mode
+async def test_there_are_no_more_suggestions_than_slack_takes(bot: House) -> None:
+    """Of tens of thousands of models."""
+    bot.modelslab.models = [f"sd-{number}" for number in range(20_000)]
+    bot.modelslab.own_models = [f"our-sd-{number}" for number in range(200)]
+    modal = await opened(bot)
+    found = await grouped(bot, modal, "sd")
+
+    assert {label: len(ids) for label, ids in found.items()} == {"What you typed": 1, "Yours": 69, "Public": 30}
+    assert found["Public"][0] == "sd-0"
 
 
 @one_mode
@@ -166,11 +225,13 @@ async def test_a_long_id_is_whole_when_it_comes_back(bot: House) -> None:
 @one_mode
 async def test_a_list_that_is_no_list_of_ids_is_harmless(bot: House) -> None:
     """Only what could be an id is offered."""
-    bot.modelslab.models = ["ok-model", "two words", "<!channel>", "x" * 200, ""]
+    no_ids = ["two words", "<!channel>", "x" * 200, ""]
+    bot.modelslab.models, bot.modelslab.own_models = ["ok-model", *no_ids], ["own-model", *no_ids]
     modal = await opened(bot)
+    found = await suggested(bot, modal, "")
 
-    assert "ok-model" in await suggested(bot, modal, "")
-    assert not {"two words", "<!channel>", "x" * 200, ""} & set(await suggested(bot, modal, ""))
+    assert {"ok-model", "own-model"} <= {*found}
+    assert not {*no_ids} & {*found}
 
 
 # --- the ways in ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A row that fails every time: given up, told, logged, and in nobody's way."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
     """Where its message fails every time, the asker is told that, once, while another reload goes its way."""
     wording = messages.follow_up
 
-    def poisoned(reload: Reload, *rest: object, **more: bool) -> messages.Message:
-        if reload.model_id == "poison":
+    def poisoned(reloads: Sequence[Reload], *rest: object, **more: bool) -> messages.Message:
+        if reloads[0].model_id == "poison":
             raise ArithmeticError("no words")
-        return wording(reload, *rest, **more)  # type: ignore[arg-type]
+        return wording(reloads, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bot.ui.messages.follow_up", poisoned)
     await bot.ask("poison", ADA)

@@ -279,7 +279,7 @@ async def test_a_fault_is_tried_again(bot: House, monkeypatch: pytest.MonkeyPatc
     await bot.wait_done(len(faults))
 
     assert set(Counter(call.model_id for call in bot.modelslab.calls).values()) == {3}
-    assert len(bot.said(READY)) == len(faults)
+    assert len(bot.ready()) == len(faults)
     assert bot.said(FAILED) == []
 
 
@@ -422,7 +422,7 @@ async def test_calls_at_once(bot: House) -> None:
 
     assert bot.modelslab.in_flight_max == 2
     assert models == sorted(call.model_id for call in bot.modelslab.calls)
-    assert len(bot.said(READY)) == 6
+    assert sorted(bot.ready()) == models
 
 
 @one_mode

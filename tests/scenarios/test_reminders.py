@@ -149,7 +149,7 @@ async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch)
     async def nearest(model_id: str) -> list[str]:
         return [model_id, "sd-xl", "no id", "sd-xl", "<!channel>", "sdxl2", "org/sdxl", "sdx"]
 
-    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for the lists of models
 
     assert "Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?" in await _refused(bot)
 
@@ -164,7 +164,7 @@ async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for a list of the account
+    monkeypatch.setattr(bot.worker._jobs, "_similar", nearest)  # noqa: SLF001 - stands for the lists of models
     monkeypatch.setattr(bot.worker._jobs, "_timing", Timing(suggestions=0.1))  # noqa: SLF001
 
     assert FAILURES[Failure.UNKNOWN_MODEL].fix in await _refused(bot)

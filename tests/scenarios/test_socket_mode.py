@@ -114,7 +114,7 @@ async def test_a_message_that_is_too_long(bot: House) -> None:
 
 async def test_nothing_secret_in_debug_logs(bot: House) -> None:
     """At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in."""
-    await bot.ask(f"{MARK} {MARK}")
+    await bot.ask(f"{MARK} _{MARK}")
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 
@@ -250,7 +250,7 @@ async def test_a_connection_that_was_replaced_is_closed(house: House) -> None:
     house.hurry(socket_handshake=0.1)
     await house.open()
     await house.slack.send_envelope(json.dumps({"type": "disconnect", "reason": "warning"}))
-    await house.slack.wait_connected(2)
+    await house.log.wait_for("socket_mode_connected", 2)
     await eventually(lambda: house.slack.connections == 1)
 
     assert "Reloading" in (await house.ask("sdxl")).text

@@ -117,7 +117,7 @@ async def test_commands_just_before_the_stop(bot: House) -> None:
     await bot.wait_done(10)
 
     assert {f"model-{number}" for number in range(10)} == {call.model_id for call in bot.modelslab.calls}
-    assert len(bot.said(READY)) == 10
+    assert len(bot.ready()) == len(set(bot.ready())) == 10
 
 
 async def test_a_command_while_the_bot_stops(bot: House) -> None:
@@ -179,6 +179,5 @@ async def test_stopped_in_the_middle_of_a_crowd(bot: House) -> None:
         await bot.reopen()
     await bot.wait_done(30, within=20)
 
-    told = [message.text for message in bot.said(READY)]
-    assert 30 == len(told) == len(set(told))
+    assert len(bot.ready()) == len(set(bot.ready())) == 30
     assert len({call.model_id for call in bot.modelslab.calls}) == 30

@@ -351,20 +351,20 @@ NO_ID: tuple[tuple[str, str], ...] = (
     ("<!here|x>", "`&lt;!here|x&gt;`"),
     ("<@U0BEN>", "`&lt;@U0BEN&gt;`"),
     ("<https://evil.example|sdxl>", "`&lt;https://evil.example|sdxl&gt;`"),
-    ("a & b", "`a &amp; b`"),
+    ("a & b", "`&amp;`"),
     ("sd`xl", "`sd\u02cbxl`"),
     ("sd\x1b[31mxl\x00", "`sd�[31mxl�`"),
     ("sd\u202exl", "`sd�xl`"),
     ("sd\u200bxl", "`sd�xl`"),
-    ("sd\r\nxl", "`sd  xl`"),
+    ('"sd\r\nxl"', "`sd  xl`"),
     ("x" * 129, f"`{'x' * 59}…`"),
     ("é", "`é`"),
     ("😀" * 4000, f"`{'😀' * 59}…`"),
-    ("''", "`''`"),
+    ("''", "the quotes"),
     ("-rf", "`-rf`"),
     ("../../etc/passwd", "`../../etc/passwd`"),
-    ("sdxl {{7*7}} ${x} %s", "`sdxl {{7*7}} ${x} %s`"),
-    ("'; DROP TABLE reload; --", "`'; DROP TABLE reload; --`"),
+    ("sdxl {{7*7}} ${x} %s", "`{{7*7}}`"),
+    ("'; DROP TABLE reload; --", "`'`"),
 )
 
 
@@ -374,6 +374,8 @@ async def test_what_is_no_id(bot: House) -> None:
         ack = await bot.ask(text)
 
         assert f"{shown} " in ack.text or f"{shown}." in ack.text
-        assert ack.text.endswith(("See `/reload-model help`.", "Did you mean `/reload-model help`?"))
+        assert ack.text.endswith(
+            ("See `/reload-model help`.", "Did you mean `/reload-model help`?", "Nothing was started.")
+        )
         assert bot.reloads == []
         assert json.dumps(text)[1:-1] not in bot.log.text

@@ -1,6 +1,6 @@
 """The bot in npm's local-slack, used through headless Chromium as people use it: make screenshots.
 
-First every message and view is held against the types of npm's @slack/types; then the story is played, and its four
+First every message and view is held against the types of npm's @slack/types; then the story is played, and its
 pictures are written to docs/.
 """
 

@@ -1,4 +1,4 @@
-"""What Ada, Ben and Eve do in local-slack's page, what each step must lead to, and the four pictures on the way.
+"""What Ada, Ben and Eve do in local-slack's page, what each step must lead to, and the pictures on the way.
 
 Every step that does not lead there ends it. What local-slack itself cannot do is left out: choosing from a menu that
 asks the bot or lists channels, shortcuts, and a reply that is shown in the channel too.
@@ -13,42 +13,61 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.core.models import REPEAT_AFTER
-from bot.sandbox.modelslab import error
-from bot.ui import messages
+from bot.sandbox.modelslab import ACCEPTED, error
+from bot.ui import messages, views
 from tests.screenshots.browser import Page, counted, found
 from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
-PICTURE_LIMIT = 150_000
+PICTURE_LIMIT = 200_000
 """Bytes."""
 
 _MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
 _FIELD = ".modal input.bk-plain-input"
 
+DESKTOP, PHONE = (1100, 900), (390, 2000)
+"""CSS pixels: of the page while it is used, and while a picture is taken, which shows all that a phone scrolls to."""
+
 # local-slack draws less than Slack does: times as they are sent, the fallback text above the blocks that stand for it,
-# a button below its text and not beside it, and nothing for a menu that asks the bot. For the pictures, and only there,
-# that is drawn as Slack draws it, and room around is left out.
+# nothing for a menu that asks the bot, and its sidebar on a phone, too. For the pictures, and only there, that is drawn
+# as Slack draws it, and room around is left out.
 _DRAWN = """
 if (!document.getElementById('drawn')) {
   const style = document.createElement('style');
   style.id = 'drawn';
   style.textContent = `
     .msg-text:has(+ .blocks) { display: none; }
+    .msg-text, .bk-text { line-height: 22px; }
     .msg, .modal-overlay { background: #fff; }
     .messages .msg { padding-block: 12px; }
     .thread-body { flex: none; padding-bottom: 16px; }
-    .home-inner { padding: 16px; max-width: 840px; }
-    .bk-section { display: flex; justify-content: space-between; align-items: flex-start; gap: 16px; }
-    .bk-section .bk-button { flex: none; }
+    .home-inner { padding: 16px; }
     .bk-input .bk-unknown { display: block; font-size: 0; border: 1px solid #bbb; border-radius: 4px; padding: 8px; }
-    .bk-input .bk-unknown::before { content: 'Pick one, or search'; font-size: 15px; color: #616061; }
-    .bk-input .bk-unknown::after { content: '▾'; font-size: 15px; color: #616061; float: right; }`;
+    .bk-input .bk-unknown::before { content: 'Pick one or search'; font-size: 15px; color: #616061; }
+    .bk-input .bk-unknown::after { content: '▾'; font-size: 15px; color: #616061; float: right; }
+    @media (max-width: 500px) {
+      .topbar, .sidebar, .app:has(.thread-pane) .main, .thread-resize-handle { display: none; }
+      .main, .thread-pane { width: 100% !important; }
+    }`;
   document.head.append(style);
 }
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
   walker.currentNode.data = walker.currentNode.data.replaceAll(/<!date\\^\\d+\\^[^|>]*\\|([^>]*?)(?: UTC)?>/g, '$1');
 }
+"""
+
+# What is wider than its place, if anything is.
+_TOO_WIDE = """
+[...document.querySelectorAll('html, .main *, .thread-pane *, .modal *')]
+  .filter((element) => element.clientWidth && element.scrollWidth > element.clientWidth + 1)
+  .map((element) => `${element.className}: ${element.textContent.slice(0, 60)}`).join('; ')
+"""
+
+# How many lines a message's text takes.
+_LINES = """
+const message = {element}, shown = message.querySelector('.bk-text') ?? message.querySelector('.msg-text');
+Math.round(shown.getBoundingClientRect().height / parseFloat(getComputedStyle(shown).lineHeight))
 """
 
 
@@ -61,10 +80,11 @@ class Story:
     pictures: Path
 
     async def play(self) -> None:
-        """From the first command to the last button: about two and a half minutes."""
-        await self.page.size(1100, 900)
+        """From the first command to the last button: about three minutes."""
+        await self.page.size(*DESKTOP)
         await self.page.show(self.sandbox.url)
         await self.page.see(".status.ok", "connected")
+        await self._trouble()
         await self._failure()
         await self._picker()
         await self._status()
@@ -76,25 +96,37 @@ class Story:
 
     # --- the steps ------------------------------------------------------------------------------------
 
+    async def _trouble(self) -> None:
+        """ModelsLab refuses the first call: the ack says nothing of it yet, the channel reads it soon."""
+        self.sandbox.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
+        async with self._told("Reloading dreamshaper. I'll ping you here around"):
+            await self._say("/reload-model dreamshaper")
+        await self._picture("ack", _MESSAGE, "I'll ping you here", lines=2)
+        await self.page.see(_MESSAGE, "ModelsLab is busy or having problems. I'll keep trying until", within=30.0)
+        await self._picture("trouble", _MESSAGE, "ModelsLab is busy")
+        note("trouble: said once the first try has failed")
+
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
         unknown = error(200, "Model not found: midjorney")
         self.sandbox.modelslab.answer("midjorney", unknown)
+        calls = len(self.sandbox.modelslab.calls)
         async with self._seen(_MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
+        await self._picture("failure", _MESSAGE, "was not reloaded")
         async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
-            await self.page.press("Try again", _MESSAGE, "was not reloaded")
-        assert len(self.sandbox.modelslab.calls) == 2, self.sandbox.modelslab.calls
+            await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
+        assert [call.model_id for call in self.sandbox.modelslab.calls[calls:]].count("midjorney") == 2
         async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
             await self.page.press("midjourney", _MESSAGE, "Did you mean")
-        note("a failure: Try again, and the id that was meant")
+        note("a failure: Try again, and the ID that was meant")
 
     async def _picker(self) -> None:
-        """The modal: a slip is marked, an id begins a reload."""
+        """The modal: an omission is marked, an ID begins a reload."""
         await self._say("/reload-model")
         await self.page.see(".modal-title", "Reload a model")
         await self.page.press("Reload", ".modal")
-        await self.page.see(".modal-error", "This is no model id.")
+        await self.page.see(".modal-error", views.NOTHING_CHOSEN)
         await self.page.press("Cancel", ".modal")
         await self.page.see_no(".modal")
         await self._say("/reload-model")
@@ -102,80 +134,83 @@ class Story:
         await self._picture("picker", ".modal")
         await self.page.press("Reload", ".modal")
         said = await self.page.see(".modal-body", "Reloading sdxl")
-        assert "It should be ready about" in said, said
+        assert "I'll ping you in" in said, said
         await self.page.press("Close", ".modal")
         await self.page.see_no(".modal")
-        note("the picker: opens, marks a slip, begins a reload, closes")
+        note("the picker: opens, marks an omission, begins a reload, closes")
 
     async def _status(self) -> None:
         """The bar moves, a second person joins, a stranger may not."""
         message = "is reloading sdxl"
         first = await self._bar(_MESSAGE, message)
-        async with self._told("sdxl is being reloaded already"):
+        async with self._told("@Ada is already reloading sdxl. I'll ping you"):
             await self._act_as("Ben")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
         async with self._told("You don't have permission to reload models"):
             await self._act_as("Eve")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
+        await self._picture("refusal", _MESSAGE, "You don't have permission")
         await self._act_as("Ada")
         second = await self._bar(_MESSAGE, message, but=first)
         third = await self._bar(_MESSAGE, message, but=second)
         await self._picture("status", _MESSAGE, message)
-        note(f"the status message: {first} → {second} → {third}, Notify me too")
+        note(f"the status message: {first} → {second} → {third}, {messages.NOTIFY_ME}")
 
     async def _follow_up(self) -> None:
         """It comes in the thread, for both, and takes a reminder."""
-        await self.page.see(_MESSAGE, "✓ sdxl, asked for by @Ada", within=2.0 * RELOAD_SECONDS)
+        await self.page.see(_MESSAGE, "✓ sdxl · should be ready since", within=2.0 * RELOAD_SECONDS)
         await self.page.click(".messages .thread-summary")
         said = await self.page.see(_IN_THREAD, "should be ready now")
         assert "@Ada @Ben sdxl should be ready now." in said, said
-        await self._picture("follow-up", ".thread-body")
-        async with self._told("I will remind you of sdxl"):
-            await self.page.press("Remind me before it idles out", _IN_THREAD, "should be ready now")
+        await self._picture("follow-up", _IN_THREAD, "should be ready now", lines=2)
+        async with self._told("I'll remind you about sdxl"):
+            await self.page.press(messages.REMIND_ME, _IN_THREAD, "should be ready now")
         await self.page.press("✕", ".thread-pane")
-        note("the follow-up: in the thread, for both; Remind me before it idles out")
+        note(f"the follow-up: in the thread, for both; {messages.REMIND_ME}")
 
     async def _lists(self) -> None:
-        """What is being reloaded, with a button to join it, and what was."""
+        """What is reloading, with a button to join it: by now that is one model."""
+        await self.page.see(_MESSAGE, "✓ dreamshaper · should be ready since", within=4.0 * RELOAD_SECONDS)
         await self._say("/reload-model flux")
         await self.page.see(_MESSAGE, "is reloading flux")
-        async with self._told("Being reloaded: 1"):
+        async with self._told("1 model reloading"):
             await self._say("/reload-model status")
-        async with self._told("flux is being reloaded already"):
+        async with self._told("@Ada is already reloading flux"):
             await self._act_as("Ben")
-            await self.page.press(messages.NOTIFY_ME, _MESSAGE, "Being reloaded: 1")
+            await self.page.press("Notify me about flux", _MESSAGE, "1 model reloading")
         await self._act_as("Ada")
-        note("status: lists what is being reloaded; Notify me too")
+        note("status: lists what is reloading; Notify me")
 
     async def _again(self, seconds: float) -> None:
-        """A while later the status message offers another reload."""
-        closed = "✓ sdxl, asked for by @Ada"
+        """A while later the status message offers another reload, and so does the history."""
+        closed = "✓ sdxl · should be ready since"
         again = f"{_MESSAGE}:has(button.bk-button)"
         await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
-        async with self._told("The last reloads:"):
+        async with self._told("Recent reloads"):
             await self._say("/reload-model history")
-        await self.page.see(f"{_MESSAGE} button", messages.RELOAD_AGAIN)
+        await self.page.see(f"{_MESSAGE} button", "Reload sdxl again")
+        await self._picture("history", _MESSAGE, "Recent reloads")
         async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
-            await self.page.press(messages.RELOAD_AGAIN, again, closed)
-        note("a while later: Reload again")
+            await self.page.press(messages.RELOAD_AGAIN, f"{again}:not(:has(.badge-eph))", closed)
+        note(f"a while later: {messages.RELOAD_AGAIN}, and the history")
 
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
         await self.page.click(".sidebar-item", "reload-model")
-        said = await self.page.see(".home", "✗ ModelsLab has no model with that ID")
-        for title in ("Being reloaded", "Reloaded lately", "My reminders"):
+        said = await self.page.see(".home", "ModelsLab has no model with that ID")
+        for title in ("Reloading now", "Recent reloads", "My reminders"):
             assert title in said, said
         home = ".home-inner"
         shown = await self._bar(home)
         for _ in range(3):
             shown = await self._bar(home, but=shown)
         await self._picture("home", home)
-        for label in ("Reload a model", messages.RELOAD_AGAIN, messages.TRY_AGAIN):
+        for label in ("Reload a model", "Reload midjourney again", "Try midjorney again"):
             await self.page.press(label, home)
             await self.page.see(".modal-title", "Reload a model")
             await self.page.press("Cancel", ".modal")
             await self.page.see_no(".modal")
-        await self.page.press("Stop reminding", home)
+        await self.page.press("Stop reminding me about sdxl", home)
         await self.page.see_no(".home button", "Stop reminding")
         note("the Home tab: shows the reload, its bar moves, opens the picker, stops reminding")
 
@@ -205,12 +240,22 @@ class Story:
         what = f"a bar in {selector} with {text!r}, other than {but!r}"
         return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar", what))
 
-    async def _picture(self, name: str, selector: str, text: str = "") -> None:
-        """Keep what the last such element looks like."""
+    async def _picture(self, name: str, selector: str, text: str = "", *, lines: int = 0) -> None:
+        """Keep what the last such element looks like on a phone, where nothing may scroll sideways.
+
+        lines is how many its text may take at most, if that is limited.
+        """
+        await self.page.size(*PHONE)
         await self.page.run(_DRAWN)
+        wide = await self.page.run(_TOO_WIDE)
+        assert not wide, f"{name} scrolls sideways: {wide}"
+        taken_lines = await self.page.run(_LINES.format(element=found(selector, text))) if lines else 0
+        assert isinstance(taken_lines, int)
+        assert taken_lines <= lines, f"{name} takes {taken_lines} lines"
         taken = await self.page.picture(selector, text)
         assert len(taken) <= PICTURE_LIMIT, f"{name} has {len(taken)} bytes"
         (self.pictures / f"{name}.png").write_bytes(taken)
+        await self.page.size(*DESKTOP)
 
 
 def note(text: str) -> None:

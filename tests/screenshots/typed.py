@@ -12,7 +12,7 @@ from pathlib import Path
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import DAY, HomeData, ListedReload, Reminder, State, Viewer
+from bot.core.models import DAY, HomeData, ListedReload, Place, Reminder, State, Viewer
 from bot.errors import Failure
 from bot.ui import lists, messages, views
 from bot.ui.messages import Message
@@ -26,7 +26,7 @@ _NEAR = [f"{letter}{_LONGEST[1:]}" for letter in "abc"]
 _FLYING = replace(ACCEPTED, model_id=_LONGEST)
 _OVER = replace(_FLYING, state=State.DONE, ended_at=NOON + 121)
 _FAILED = replace(_OVER, failure=Failure.REFUSED, said="<no> & " * 60, similar=_NEAR, outcome_unknown=True)
-_VIEWER = Viewer("U0EVE", MODELS)
+_VIEWER = Viewer("U0EVE", Place(MODELS))
 _LATER = NOON + 30 * DAY
 _CROWD = [subscriber(n, f"U{n:010}") for n in range(messages.MENTIONS_LIMIT)]
 _REMINDERS = [
@@ -52,8 +52,8 @@ def _said() -> Iterator[tuple[str, Message]]:
     yield "closed", messages.closed(_OVER, asker)
     yield "closed_again", messages.closed(_OVER, asker, again=True)
     yield "closed_failed", messages.closed(_FAILED, asker)
-    yield "follow_up", messages.follow_up(_OVER, crowd, late=False)
-    yield "follow_up_late", messages.follow_up(_OVER, asker, late=True)
+    yield "follow_up", messages.follow_up([_OVER], crowd, late=False)
+    yield "follow_up_late", messages.follow_up([_OVER], asker, late=True)
     yield "failure", messages.failure(_FAILED, crowd)
     yield "uncertain", messages.uncertain(_OVER, crowd)
     yield "reminder", messages.reminder(_OVER, MODELS, _LATER)

@@ -23,6 +23,7 @@ URL = "https://bot.example.com"
 # that the bot has not joined takes chat:write.public besides.
 SCOPES = {
     "auth.test": set[str](),
+    "chat.postEphemeral": {"chat:write"},
     "chat.postMessage": {"chat:write", "chat:write.public"},
     "chat.update": {"chat:write"},
     "conversations.open": {"im:write"},
@@ -90,14 +91,14 @@ def test_it_asks_for_the_scopes_that_the_code_uses(text: str) -> None:
     scopes = load(text)["oauth_config"]["scopes"]["bot"]
 
     assert called == set(SCOPES)
-    assert scopes == list(manifest.SCOPES)
-    assert set(scopes) == {"commands"}.union(*SCOPES.values())
+    assert scopes == [*manifest.SCOPES, *manifest.OPTIONAL_SCOPES]
+    assert set(scopes) == {"commands", "app_mentions:read", "im:history"}.union(*SCOPES.values())
     assert load(text)["oauth_config"] == {"scopes": {"bot": scopes}}
 
 
 @both
 def test_it_names_what_the_code_serves(text: str) -> None:
-    """The command unescaped, so that an id like a host name arrives as typed; DMs, that nobody has to answer."""
+    """The command unescaped, so that an id like a host name arrives as typed; and direct messages both ways."""
     features, settings = load(text)["features"], load(text)["settings"]
     [command], [shortcut] = features["slash_commands"], features["shortcuts"]
     interactivity, events = settings["interactivity"], settings["event_subscriptions"]
@@ -108,7 +109,8 @@ def test_it_names_what_the_code_serves(text: str) -> None:
     assert features["app_home"] == {
         "home_tab_enabled": True,
         "messages_tab_enabled": True,
-        "messages_tab_read_only_enabled": True,
+        "messages_tab_read_only_enabled": False,
     }
-    assert (interactivity["is_enabled"], events["bot_events"]) == (True, ["app_home_opened"])
+    assert interactivity["is_enabled"] is True
+    assert events["bot_events"] == ["app_home_opened", "app_mention", "message.im"]
     assert ("message_menu_options_url" in interactivity) == ("request_url" in events) == (text == manifest.text(URL))

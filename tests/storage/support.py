@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, sel
 from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
+from bot.errors import LeaseLost
 from bot.storage import history, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database, reading_engine
@@ -118,8 +119,9 @@ class Bot:
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
     async def record(self, claim: Claim, outcome: Outcome) -> None:
-        """See jobs.record."""
-        await self.run(steps.record, self.owner, claim.job, outcome)
+        """Record one outcome. Raises LeaseLost if the job was claimed anew since."""
+        if await self.run(steps.record, self.owner, [(claim.job, outcome)]):
+            raise LeaseLost
 
     async def called(self, *asked: Request) -> Claim:
         """Ask, and claim the call."""

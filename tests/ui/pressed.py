@@ -20,5 +20,7 @@ def pressed(message: Message) -> list[tuple[str, Action, str, str]]:
             if isinstance(button, ButtonElement):
                 brought = buttons.pressed(str(button.action_id), str(button.value))
                 assert brought is not None
-                found.append((str(button.text and button.text.text), brought.action, brought.of, brought.channel_id))
+                found.append(
+                    (str(button.text and button.text.text), brought.action, brought.of, brought.place.channel_id)
+                )
     return found

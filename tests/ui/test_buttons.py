@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from bot.core.models import Place
 from bot.ui.blocks import middle
 from bot.ui.buttons import Action, Button, action_ids, pressed
 
-CHANNEL = "C0MODELS"
+CHANNEL = Place("C0MODELS")
+THREAD = Place("C0MODELS", "1795787189.000100")
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,7 @@ CHANNEL = "C0MODELS"
     [
         Button("Notify me too", Action.JOIN, "7k3m9p", CHANNEL),
         Button("Try again", Action.AGAIN, "org/model.v1:main", CHANNEL),
+        Button("Reload again", Action.AGAIN, "org/model.v1:main", THREAD),
         Button("Remind me before it's unloaded", Action.REMIND, "7k3m9p", CHANNEL),
         Button("Stop reminding", Action.STOP_REMINDING, "sdxl"),
         Button("Reload a model", Action.PICK),

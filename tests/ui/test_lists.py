@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.models import ListedReload, Reload, Reminder, State, Viewer
+from bot.core.models import ListedReload, Place, Reload, Reminder, State, Viewer
 from bot.errors import Failure
 from bot.ui import lists
 from bot.ui.buttons import Action
@@ -19,7 +19,7 @@ SINCE = "<!date^1700049721^{date_short_pretty} at {time}|15 Nov at 12:02 UTC>"
 
 AT_NOON = "<!date^1700049600^{date_short_pretty} at {time}|15 Nov at 12:00 UTC>"
 
-CEM_HERE = Viewer("U0CEM", MODELS)
+CEM_HERE = Viewer("U0CEM", Place(MODELS))
 
 
 def listed(reload: Reload, *people: str, private: bool = False, now: float = NOON) -> ListedReload:
@@ -61,13 +61,13 @@ def test_history_lists_what_has_ended() -> None:
 @pytest.mark.parametrize(
     ("viewer", "private", "who"),
     [
-        (Viewer("U0CEM", MODELS), False, " · requested by <@U0ADA> and 1 more"),
-        (Viewer("U0CEM", MODELS), True, " · requested by <@U0ADA> and 1 more"),
-        (Viewer(ADA, OPS), True, " · requested by you and 1 more"),
-        (Viewer(BEN, OPS), True, " · requested by you and 1 more"),
-        (Viewer("U0CEM", OPS), False, " · requested by a colleague and 1 more"),
+        (Viewer("U0CEM", Place(MODELS)), False, " · requested by <@U0ADA> and 1 more"),
+        (Viewer("U0CEM", Place(MODELS)), True, " · requested by <@U0ADA> and 1 more"),
+        (Viewer(ADA, Place(OPS)), True, " · requested by you and 1 more"),
+        (Viewer(BEN, Place(OPS)), True, " · requested by you and 1 more"),
+        (Viewer("U0CEM", Place(OPS)), False, " · requested by a colleague and 1 more"),
         (Viewer("U0CEM"), False, " · requested by a colleague and 1 more"),
-        (Viewer("U0CEM", OPS), True, ""),
+        (Viewer("U0CEM", Place(OPS)), True, ""),
         (Viewer("U0CEM"), True, ""),
     ],
 )
@@ -87,7 +87,7 @@ def test_what_is_running_can_be_joined_by_a_press() -> None:
     """Until people are being notified, and where there is a channel to notify them in."""
     entries = [listed(RELOAD), listed(ACCEPTED), listed(replace(FAILED, state=State.NOTIFYING))]
 
-    joins = pressed(lists.running(entries, 3, 120, Viewer(BEN, OPS)))
+    joins = pressed(lists.running(entries, 3, 120, Viewer(BEN, Place(OPS))))
     assert joins == [("Notify me about sdxl", Action.JOIN, "r4x7", OPS)] * 2
     assert pressed(lists.running(entries, 3, 120, Viewer(BEN))) == []
 
@@ -96,15 +96,15 @@ def test_what_ended_a_while_ago_can_be_reloaded_again() -> None:
     """Five times as long ago as a reload takes, not before."""
     soon, later = (listed(replace(DONE, model_id=id_), now=NOON + 122 + ago) for id_, ago in (("a", 599), ("b", 600)))
 
-    again = pressed(lists.history([soon, later], 120, Viewer(BEN, OPS)))
+    again = pressed(lists.history([soon, later], 120, Viewer(BEN, Place(OPS))))
     assert again == [("Reload b again", Action.AGAIN, "b", OPS)]
     assert pressed(lists.history([later], 120, Viewer(BEN))) == []
-    assert pressed(lists.history([replace(later, reload=ACCEPTED)], 120, Viewer(BEN, OPS))) == []
+    assert pressed(lists.history([replace(later, reload=ACCEPTED)], 120, Viewer(BEN, Place(OPS)))) == []
 
 
 def test_what_failed_can_be_tried_again_at_once() -> None:
     """With the models that may have been meant first."""
-    again = pressed(lists.history([listed(FAILED)], 120, Viewer(BEN, OPS)))
+    again = pressed(lists.history([listed(FAILED)], 120, Viewer(BEN, Place(OPS))))
 
     assert [(label, model) for label, _, model, _ in again] == [("Reload sd-xl", "sd-xl"), ("Try sdxl again", "sdxl")]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import ActionsBlock, Block, ContextBlock, SectionBlock
 
 from bot.core.command import MAX_ID, MODEL_ID
-from bot.core.models import DAY, ListedReload, Reload, Reminder, State, Subscriber, Viewer
+from bot.core.models import DAY, ListedReload, Place, Reload, Reminder, State, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT
 from bot.errors import Failure
 from bot.ui import lists, messages
@@ -39,7 +39,7 @@ def every_message(
     people = [requester, BEN_REQUESTED]
     failed = replace(reload, failure=Failure.REFUSED, said=said, similar=similar, outcome_unknown=True)
     ended = replace(reload, state=State.DONE, ended_at=NOON + 121)
-    viewer, later = Viewer(requester.user_id, requester.channel_id), NOON + 7200
+    viewer, later = Viewer(requester.user_id, Place(requester.channel_id)), NOON + 7200
     return {
         "running": lists.running([ListedReload(reload, people, NOON)] * 20, 99, 120, viewer),
         "history": lists.history(
@@ -50,8 +50,8 @@ def every_message(
         "closed": messages.closed(reload, people),
         "closed_long_ago": messages.closed(replace(reload, undeliverable=True), people, again=True),
         "closed_failed": messages.closed(failed, people),
-        "follow_up": messages.follow_up(reload, people, late=False),
-        "follow_up_late": messages.follow_up(reload, people, late=True),
+        "follow_up": messages.follow_up([reload], people, late=False),
+        "follow_up_late": messages.follow_up([reload], people, late=True),
         "failure": messages.failure(failed, people),
         "uncertain": messages.uncertain(reload, people),
         "reminder": messages.reminder(reload, requester.channel_id, NOON + 6.5 * DAY),
@@ -63,7 +63,7 @@ def every_text(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, st
     """Every text there is about a reload, by what it is."""
     return {name: message.text for name, message in every_message(reload, said).items()} | {
         "reloading": messages.reloading(reload, 120),
-        "joined": messages.joined(reload, ADA_REQUESTED, Viewer(BEN, MODELS), 120),
+        "joined": messages.joined(reload, ADA_REQUESTED, Viewer(BEN, Place(MODELS)), 120),
         "already_subscribed": messages.already_subscribed(reload, 120),
         "help": messages.help_text(),
     }
@@ -78,8 +78,8 @@ def test_the_ack_of_a_joined_reload_names_its_requester_only_to_people_who_could
     """That is in the same channel."""
     rest = f" is already reloading `sdxl`. I'll ping you here around {AT_1202_01}."
 
-    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, MODELS), 120) == f"<@U0ADA>{rest}"
-    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, OPS), 120) == f"A colleague{rest}"
+    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, Place(MODELS)), 120) == f"<@U0ADA>{rest}"
+    assert messages.joined(ACCEPTED, ADA_REQUESTED, Viewer(BEN, Place(OPS)), 120) == f"A colleague{rest}"
 
 
 def test_the_ack_of_a_second_request_says_so() -> None:
@@ -181,15 +181,15 @@ def test_the_follow_up_mentions_everyone_once() -> None:
     """However often they requested it."""
     people = [ADA_REQUESTED, BEN_REQUESTED, subscriber(3)]
 
-    assert messages.follow_up(ACCEPTED, people, late=False).text == "<@U0ADA> <@U0BEN> `sdxl` should be ready now."
-    assert pressed(messages.follow_up(ACCEPTED, people, late=True)) == [
+    assert messages.follow_up([ACCEPTED], people, late=False).text == "<@U0ADA> <@U0BEN> `sdxl` should be ready now."
+    assert pressed(messages.follow_up([ACCEPTED], people, late=True)) == [
         ("Remind me before it's unloaded", Action.REMIND, "r4x7", MODELS)
     ]
 
 
 def test_a_late_follow_up_says_so() -> None:
     """After the bot was down, the time it was due tells how late."""
-    assert messages.follow_up(ACCEPTED, [ADA_REQUESTED], late=True).text == (
+    assert messages.follow_up([ACCEPTED], [ADA_REQUESTED], late=True).text == (
         f"<@U0ADA> `sdxl` should be ready now. Sorry, this is late: it was due at {AT_1202_01}."
     )
 
@@ -376,7 +376,7 @@ def test_a_time_is_never_torn_apart(shift: int) -> None:
     """A time holds spaces; wherever a section ends, it does not end within one."""
     crowd = [subscriber(number, f"U{number:05d}") for number in range(289)]
     last = subscriber(999, "U" * (shift + 2))
-    texts = sections(messages.follow_up(ACCEPTED, [*crowd, last], late=True))
+    texts = sections(messages.follow_up([ACCEPTED], [*crowd, last], late=True))
 
     assert [text for text in texts if AT_1202_01 in text]
 

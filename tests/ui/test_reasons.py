@@ -15,7 +15,9 @@ from bot.ui.reasons import FAILURES, REFUSALS, SLIPS, either, sentence
 ADA = Person("U0ADA", "T0HOME", "C0OTHER")
 
 REFUSED = {
-    Refusal.NOT_A_COMMAND: Refused(Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SEVERAL_WORDS, meant=None),
+    Refusal.NOT_A_COMMAND: Refused(
+        Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SPACE, meant=None, alone=False
+    ),
     Refusal.NOT_ALLOWED: Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
     Refusal.GROUP_UNREAD: Refused(Refusal.GROUP_UNREAD, groups=[f"S0{number}" for number in range(9)]),
     Refusal.OTHER_WORKSPACE: Refused(Refusal.OTHER_WORKSPACE, interaction=True),
@@ -40,7 +42,7 @@ def test_every_reason_has_an_entry() -> None:
     """A new one needs a sentence before anybody can be given it as a reason."""
     assert set(REFUSALS) == set(Refusal)
     assert set(FAILURES) == set(Failure)
-    assert set(SLIPS) == set(Slip) - {Slip.NEARLY_A_WORD}
+    assert set(SLIPS) == set(Slip) - {Slip.NOT_OURS}
 
 
 @pytest.mark.parametrize("reason", Refusal)
@@ -118,9 +120,9 @@ def test_long_lists_are_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [
-        ("sdxl flux", "One model at a time, please: `sdxl flux` is more than one word."),
+        ('"sdxl flux"', "Model IDs have no spaces in them, and `sdxl flux` has."),
         ("--force", "There are no options such as `--force`."),
-        ("''", "There is nothing between the quotes in `''`."),
+        ("''", "There is nothing between the quotes."),
         ("x" * 129, f"`{'x' * 59}…` is too long for a model ID: the limit is 128 characters."),
         ("żółw", "`żółw` isn't a valid model ID. IDs start with a letter or digit and can contain letters, digits and"),
         ("<!channel>", "`&lt;!channel&gt;` isn't a valid model ID."),

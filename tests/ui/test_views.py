@@ -1,12 +1,14 @@
 """The picker and the Home tab: valid by Slack's own SDK, at their longest ids too, and in plain words."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
+from slack_sdk.models.blocks import OptionGroup
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
-from bot.core.models import HomeData, ListedReload, Reload, Reminder, State, Subscriber
+from bot.core.models import HomeData, ListedReload, ModelGroup, Reload, Reminder, State, Subscriber
 from bot.errors import Failure
 from bot.ui import views
 
@@ -68,6 +70,45 @@ def test_a_long_id_is_shortened_where_it_is_shown_and_whole_where_it_counts() ->
 
     assert option["value"] == LONGEST
     assert option["text"] == {"type": "plain_text", "text": "m" * 37 + "…" + "m" * 36 + "z", "emoji": False}
+
+
+def labelled(groups: Sequence[OptionGroup]) -> dict[str, list[str]]:
+    """The IDs in each group, by its label; the SDK checks Slack's limits as it writes them."""
+    shown = [group.to_dict() for group in groups]
+    return {group["label"]["text"]: [option["value"] for option in group["options"]] for group in shown}
+
+
+def test_suggestions_are_grouped_by_where_models_are_known_from() -> None:
+    """What was typed comes first, and once only; a group without models is left out."""
+    found = {ModelGroup.RELOADED: ["sdxl", "sd"], ModelGroup.OWN: [], ModelGroup.PUBLIC: ["sd-turbo"]}
+
+    assert labelled(views.suggestions("sd", found)) == {
+        "What you typed": ["sd"],
+        "Reloaded here": ["sdxl"],
+        "Public": ["sd-turbo"],
+    }
+    assert labelled(views.suggestions(None, {ModelGroup.OWN: ["our-mascot"]})) == {"Yours": ["our-mascot"]}
+    assert views.suggestions(None, {ModelGroup.OWN: []}) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "many", "shown"),
+    [
+        (None, (200, 200, 200), [40, 30, 30]),
+        ("m", (200, 200, 200), [1, 39, 30, 30]),
+        ("m", (5, 200, 200), [1, 5, 64, 30]),
+        (None, (200, 0, 200), [70, 30]),
+        (None, (200, 3, 2), [95, 3, 2]),
+        (None, (0, 0, 200), [100]),
+    ],
+)
+def test_suggestions_keep_within_slacks_limit_in_all(
+    typed: str | None, many: tuple[int, int, int], shown: list[int]
+) -> None:
+    """An earlier group leaves some room to those after it."""
+    found = {group: [f"{group}-{n}" for n in range(count)] for group, count in zip(ModelGroup, many, strict=True)}
+
+    assert [len(ids) for ids in labelled(views.suggestions(typed, found)).values()] == shown
 
 
 def test_a_notice_has_nothing_to_submit() -> None:

@@ -1,18 +1,26 @@
-"""Checks of ModelsLab, by a call that costs nothing: https://docs.modelslab.com."""
+"""Checks of ModelsLab, by calls that cost nothing: https://docs.modelslab.com."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from bot.core.models import ModelGroup
 from bot.errors import Failure, ModelsLabError
+from bot.modelslab.catalog import LIMITS
 from bot.modelslab.client import ModelsLab
+from bot.modelslab.lists import ModelList
 from bot.ops.doctor.results import CheckResult, no_answer, ok, problem, unknown
 from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.ui.reasons import FAILURES
 
 MODELSLAB, KEY, ACCOUNT, BALANCE = "ModelsLab", "ModelsLab key", "ModelsLab account", "ModelsLab balance"
+OWN_MODELS, PUBLIC_MODELS = "account's models", "public models"
+
+LIST_SECONDS = 5.0
+"""For a list of models, of the time that all checks take together."""
 
 
 async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
@@ -39,4 +47,19 @@ async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
                     return [accepted, problem(ACCOUNT, explained.why, explained.fix)]
                 case _:
                     return [unknown(KEY, f"{FAILURES[error.failure].why}: {error.said}")]
-    return [accepted, *([ok(BALANCE, found or "unknown")] if balance else [])]
+        listed = await asyncio.gather(
+            _list(OWN_MODELS, client.own_models(LIMITS[ModelGroup.OWN])),
+            _list(PUBLIC_MODELS, client.public_models(1)),  # there are many, and one shows that they can be read
+        )
+    return [accepted, *([ok(BALANCE, found or "unknown")] if balance else []), *listed]
+
+
+async def _list(about: str, reading: Awaitable[ModelList]) -> CheckResult:
+    """Whether a list of models can be read. The bot works without it, so that is no problem."""
+    try:
+        models = await asyncio.wait_for(reading, LIST_SECONDS)
+    except ModelsLabError as error:
+        return unknown(about, f"the picker can't suggest them: {FAILURES[error.failure].why}: {error.said}")
+    except TimeoutError:
+        return unknown(about, f"the picker can't suggest them: no answer within {LIST_SECONDS:g} s")
+    return ok(about, "listed" if models.cut_off else f"{len(models.ids)} listed")

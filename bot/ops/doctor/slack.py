@@ -19,7 +19,7 @@ from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, PERSON, Settings
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
-from bot.slack.manifest import GROUP_SCOPE, SCOPES
+from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
 from bot.slack.user_groups import GONE, METHOD, members_in
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
@@ -198,7 +198,7 @@ def _scopes(scopes: Collection[str] | None) -> CheckResult:
         return unknown(BOT_SCOPES, "Slack didn't name them")
     if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in scopes]:
         return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", f"add them {_APP_PAGE}, and reinstall the app")
-    return ok(BOT_SCOPES, ", ".join(SCOPES))
+    return ok(BOT_SCOPES, ", ".join(scope for scope in (*SCOPES, *OPTIONAL_SCOPES) if scope in scopes))
 
 
 def _clock(date: str) -> CheckResult:

@@ -21,7 +21,7 @@ from bot.slack.server import WebServer
 from bot.slack.user_groups import METHOD
 from bot.storage import schema
 from bot.storage.database import Database
-from tests.answers import Answer, HalfAnswer, Json, RateLimited, Raw, Reset
+from tests.answers import Answer, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, MODELS, Setup
 
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
@@ -42,6 +42,7 @@ SETTINGS = f"""\
 ✓ ALLOWED_CHANNELS: {MODELS}
 ✓ COMMANDS_PER_PERSON: 30
 ✓ MAX_IN_FLIGHT: 100
+✓ FOLLOW_UP: channel
 ✓ RELOAD_SECONDS: 120
 ✓ DATABASE_URL: sqlite:///{{file}}
 ✓ HOST: 127.0.0.1
@@ -57,13 +58,15 @@ OTHERS = f"""\
 ✓ schema: version {schema.VERSION}, writable
 ✓ bot token: workspace Sandbox (T0SANDBOX), as reload-model (U0BOT)
 ✓ clock vs Slack: in sync
-✓ bot scopes: commands, chat:write, chat:write.public, im:write
+✓ bot scopes: commands, chat:write, chat:write.public, im:write, app_mentions:read, im:history
 ✓ ALLOWED_USERS {ADA}: ada, active
 ✓ ALLOWED_USERS {BEN}: ben, active
 ✓ ALLOWED_CHANNELS {MODELS}: #models, active
 ✓ app token: accepted
 ✓ Socket Mode: {{slack_host}} answers
 ✓ ModelsLab key: accepted by {{modelslab_host}}
+✓ account's models: 2 listed
+✓ public models: listed
 """
 
 
@@ -97,7 +100,7 @@ async def test_what_is_right_is_listed_with_one_line_for_the_settings(setup: Set
         "modelslab_host": setup.modelslab.url.split("/")[2],
     }
 
-    assert brief.text == "✓ 18 settings (--verbose lists them)\n" + OTHERS.format(**shown)
+    assert brief.text == "✓ 19 settings (--verbose lists them)\n" + OTHERS.format(**shown)
     assert verbose.text == (SETTINGS + OTHERS).format(**shown)
     assert (brief.code, verbose.code) == (0, 0)
 
@@ -376,6 +379,40 @@ async def test_what_modelslab_does_not_answer_now_is_not_a_problem(answer: Answe
     report = await setup.run()
 
     assert (report.code, report.not_checked) == (0, [f"– ModelsLab key: {line}"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (error(403, "This feature requires a premium subscription"), "plan doesn't include it: This feature requires"),
+        (Json(200, {"status": "success"}), "sent a reply I couldn't understand: no list"),
+        (Hang(), "no answer within 0.5 s"),
+    ],
+    ids=["refused", "no list", "hangs"],
+)
+async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
+    answer: Answer, why: str, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bot works without; the other list is shown all the same."""
+    monkeypatch.setattr("bot.ops.doctor.modelslab.LIST_SECONDS", 0.5 if isinstance(answer, Hang) else 10.0)
+    setup.modelslab.answer_own(answer)
+    report = await setup.run()
+
+    assert report.code == 0
+    assert report.line("account's models").startswith("– account's models: the picker can't suggest them: ")
+    assert why in report.line("account's models")
+    if not isinstance(answer, Hang):
+        assert report.line("public models") == "✓ public models: listed"
+
+
+async def test_all_of_a_short_list_is_counted(setup: Setup) -> None:
+    """Nothing but the beginning of a long one is read."""
+    setup.modelslab.own_models = [f"m{number}" for number in range(6000)]
+    setup.modelslab.answer_public(Json(200, [{"model_id": "sdxl"}]))
+    report = await setup.run()
+
+    assert report.line("account's models") == "✓ account's models: listed"
+    assert report.line("public models") == "✓ public models: 1 listed"
 
 
 # Time

@@ -1,0 +1,100 @@
+"""Mentions of the bot, which work in threads, too, and what people write to it in a direct message.
+
+They do what the slash command does: what was asked for in a thread is answered there.
+https://docs.slack.dev/reference/events/app_mention
+"""
+
+import html
+import re
+
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.response import BoltResponse
+
+from bot.core.access import Person
+from bot.core.background import BackgroundTasks
+from bot.core.command import Word
+from bot.errors import Refusal, Refused, SlackError
+from bot.handlers.access import Access, Next, identify
+from bot.handlers.commands import Typed, read_typed
+from bot.slack import payloads
+from bot.slack.client import SlackClient
+from bot.slack.payloads import Fields
+from bot.ui.messages import Message
+
+_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>", re.ASCII)
+
+log = structlog.get_logger(__name__)
+
+
+class Mentions:
+    """Reads what people write to the bot, and answers it."""
+
+    def __init__(self, slack: SlackClient, background: BackgroundTasks) -> None:
+        self._slack = slack
+        self._background = background
+
+    async def read(
+        self, event: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
+    ) -> BoltResponse | None:
+        """Middleware: who wrote what, and where. Bots, edits and whatever isn't a person's message start nothing."""
+        in_dm = event.get("channel_type") == "im"
+        is_for_us = event["type"] == "app_mention" or in_dm
+        if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
+            return await ack()
+        person = payloads.message_author(body)
+        written = payloads.text(event["text"])
+        text = html.unescape(written if in_dm else _after_mention(written, payloads.bot_user_id(body)))
+        context["invocation_id"] = payloads.token(body["event_id"])
+        context["answer_url"] = ""
+        read_typed(context, text)
+
+        async def show(message: Message) -> BoltResponse:
+            self._background.start(self._answer(person, message, privately=not in_dm))
+            return await ack()
+
+        async def reply(text: str) -> BoltResponse:
+            return await show(Message(text))
+
+        context["show"] = show
+        identify(context, person, text, reply)
+        await next_()
+        return None
+
+    async def _answer(self, person: Person, message: Message, *, privately: bool) -> None:
+        fields: dict[str, object] = {"text": message.text, "blocks": message.blocks}
+        if person.thread_ts:
+            fields["thread_ts"] = person.thread_ts
+        try:
+            if privately:
+                await self._slack.call("chat.postEphemeral", channel=person.channel_id, user=person.user_id, **fields)
+            else:
+                await self._slack.call("chat.postMessage", channel=person.channel_id, **fields)
+        except SlackError as failed:
+            log.warning("answer_not_shown", user=person.user_id, reason=failed.code)
+
+
+def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) -> None:
+    """Register the listeners for mentions and direct messages."""
+
+    async def allowed(context: AsyncBoltContext, next_: Next) -> None:
+        """Help is for everybody here; the rest is for people who can reload models in this channel."""
+        try:
+            await access.in_channel(context, next_)
+        except Refused as refused:
+            if context["wanted"] is not Word.HELP or refused.reason is Refusal.OTHER_WORKSPACE:
+                raise
+            await next_()
+
+    @app.event("app_mention", middleware=[mentions.read, allowed])
+    @app.event("message", middleware=[mentions.read, allowed])
+    async def written(context: AsyncBoltContext) -> None:
+        await typed.carry_out(context)
+
+
+def _after_mention(text: str, bot_user_id: str) -> str:
+    """What follows the mention of the bot, or, if nothing does, what is before it: "thanks @reload-model sdxl"."""
+    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
+    if ours is None:
+        return text
+    return text[ours.end() :].strip() or text[: ours.start()].strip()

@@ -1,0 +1,242 @@
+"""Mentions of the bot in channels and threads, and direct messages to it."""
+
+import pytest
+
+from bot.sandbox.workspace import Message
+from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+THREAD = "1795787189.000100"
+
+
+async def answer(bot: House, *parts: str, user: str = ADA) -> Message:
+    """What only this person sees, with these parts in it."""
+
+    def found() -> list[Message]:
+        return [m for m in bot.slack.messages if m.user == user and all(part in m.text for part in parts)]
+
+    await bot.slack.wait_until(lambda: bool(found()))
+    return found()[-1]
+
+
+def in_thread(bot: House, thread_ts: str) -> list[Message]:
+    """What everybody sees in a thread."""
+    return [m for m in bot.slack.messages if m.thread_ts == thread_ts and m.user is None]
+
+
+async def test_a_mention_in_a_thread_stays_in_the_thread(bot: House) -> None:
+    """The answer is for its author only; status and follow-up are replies that the channel does not see."""
+    ack = await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
+    private = await answer(bot, "Reloading `sdxl`. I'll ping you here around")
+    follow_up = await bot.wait_said(READY)
+    await bot.wait_done()
+
+    assert ack.status == 200
+    assert private.thread_ts == THREAD
+    assert follow_up.text.startswith(f"<@{ADA}> `sdxl` should be ready now.")
+    assert [(m.thread_ts, m.broadcast) for m in bot.slack.messages if m.user is None] == [(THREAD, False)] * 2
+    assert bot.sql("SELECT text, outcome FROM reload_model_audit") == [("sdxl", "requested")]
+
+
+async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> None:
+    """Its status is in the channel, and so is its follow-up, below the status."""
+    await bot.slack.mention("sdxl", user=ADA)
+    await bot.wait_said(READY)
+    await bot.wait_done()
+    status, follow_up = (m for m in bot.slack.messages if m.user is None)
+
+    assert (status.channel, status.thread_ts) == (MODELS, None)
+    assert (follow_up.thread_ts, follow_up.broadcast) == (status.ts, True)
+
+
+@one_mode
+async def test_buttons_in_a_thread_answer_there(bot: House) -> None:
+    """Whoever presses is notified in the thread, and what they start is shown there."""
+    await bot.reopen(RELOAD_SECONDS="1")
+    await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
+    status = await bot.wait_said("is reloading `sdxl`")
+    await bot.slack.press(status, "Notify me too", user=BEN)
+    follow_up = await bot.wait_said(READY)
+    await bot.wait_done()
+
+    assert follow_up.text.startswith(f"<@{ADA}> <@{BEN}> ")
+    assert len(in_thread(bot, THREAD)) == 2
+
+
+@one_mode
+async def test_a_thread_and_its_channel_are_two_places(bot: House) -> None:
+    """One reload, and each place has its status and its follow-up."""
+    await bot.reopen(RELOAD_SECONDS="1")
+    await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
+    await answer(bot, "Reloading `sdxl`")
+    ack = await bot.ask("sdxl", BEN)
+    await bot.wait_done()
+
+    assert ack.text.startswith(f"<@{ADA}> is already reloading `sdxl`.")
+    assert len(bot.modelslab.calls) == 1
+    assert sorted(m.text for m in bot.said(READY)) == [
+        f"<@{ADA}> `sdxl` should be ready now.",
+        f"<@{BEN}> `sdxl` should be ready now.",
+    ]
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "`/reload-model sdxl` reloads the model `sdxl`"),
+        ("help", "`/reload-model sdxl` reloads the model `sdxl`"),
+        ("status", "No reloads right now."),
+        ("history", "No reloads yet."),
+        ("list", "Did you mean `/reload-model status`?"),
+        ("sdxl &amp; flux", "`&amp;` isn't a valid model ID."),
+    ],
+)
+async def test_a_mention_knows_the_words_of_the_command(bot: House, text: str, part: str) -> None:
+    """And its slips; what Slack escaped is read as it was typed."""
+    await bot.slack.mention(text, user=ADA)
+    await answer(bot, part)
+
+    assert bot.reloads == []
+
+
+@one_mode
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<@U0BOT> sdxl",
+        "<@U0BOT|reload-model> \u201csdxl\u201d",
+        "sdxl <@U0BOT>",
+        "that one <@U0BEN> is gone, <@U0BOT> sdxl",
+        "<@U0BOT> <https://modelslab.com/models/x/sdxl|modelslab.com/models/x/sdxl>",
+    ],
+)
+async def test_what_follows_the_mention_counts(bot: House, text: str) -> None:
+    """And what is before it if nothing follows; links are as Slack writes them."""
+    await bot.slack.mention(text, user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
+
+
+async def test_several_models_by_one_mention(bot: House) -> None:
+    """As by one command."""
+    await bot.slack.mention("sdxl flux", user=ADA, thread_ts=THREAD)
+    private = await answer(bot, "Reloading `flux`.")
+    await bot.wait_done(2)
+
+    assert len(private.text.splitlines()) == 2
+
+
+async def test_an_event_that_slack_delivers_again_is_one_request(bot: House) -> None:
+    """Its event_id says so, even from another connection or to another replica."""
+    for _ in range(2):
+        await bot.slack.mention("sdxl flux", user=ADA, event_id="Ev0123ABCD")
+    await bot.wait_done(2)
+
+    assert len(bot.modelslab.calls) == 2
+    assert len(bot.sql("SELECT id FROM reload_model_subscribers")) == 2
+
+
+@one_mode
+@pytest.mark.parametrize("field", [{"bot_id": "B0OTHER"}, {"subtype": "message_changed"}, {"edited": {"ts": "1.2"}}])
+async def test_bots_and_edits_start_nothing(bot: House, field: dict[str, object]) -> None:
+    """Nor are they answered."""
+    event = {"type": "app_mention", "user": ADA, "text": "<@U0BOT> sdxl", "ts": "1.1", "channel": MODELS}
+    ack = await bot.slack.send_event(event | field)
+    await bot.ask("flux")
+    await bot.wait_done()
+
+    assert ack.status == 200
+    assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
+
+
+@one_mode
+async def test_who_is_not_allowed_is_refused_privately(bot: House) -> None:
+    """In the thread where they asked. Help is for everybody of the workspace."""
+    await bot.slack.mention("sdxl", user=EVE, thread_ts=THREAD)
+    refused = await answer(bot, "You don't have permission to reload models.", user=EVE)
+    await bot.slack.mention("help", user=EVE)
+    await answer(bot, "I load it again", user=EVE)
+
+    assert refused.thread_ts == THREAD
+    assert bot.reloads == []
+
+
+@one_mode
+async def test_a_stranger_of_a_shared_channel_is_refused(bot: House) -> None:
+    """Even for help, and whatever the allowlist."""
+    await bot.reopen(ALLOWED_USERS="*")
+    bot.slack.user_teams[CEM] = "T0OTHER"
+    for text in ("sdxl", "help"):
+        await bot.slack.mention(text, user=CEM)
+        await bot.wait_sql(f"SELECT count(*) = 1 FROM reload_model_audit WHERE text = '{text}'")  # noqa: S608
+    await answer(bot, "Only members of this bot's workspace can reload models.", user=CEM)
+
+    assert bot.sql("SELECT DISTINCT outcome FROM reload_model_audit") == [("other_workspace",)]
+    assert bot.reloads == []
+
+
+@one_mode
+async def test_where_channels_are_limited_mentions_are_too(bot: House) -> None:
+    """Wherever the bot was invited to."""
+    await bot.reopen(ALLOWED_CHANNELS=OPS)
+    await bot.slack.mention("sdxl", user=ADA, channel=MODELS)
+
+    await answer(bot, f"I only work in <#{OPS}>.")
+    assert bot.reloads == []
+
+
+async def test_a_direct_message_is_like_a_mention(bot: House) -> None:
+    """Everything is said there."""
+    await bot.slack.write("sdxl", user=ADA)
+    await bot.wait_done()
+    texts = [m.text for m in bot.slack.messages if m.channel == bot.slack.dm(ADA)]
+
+    assert texts[0].startswith("Reloading `sdxl`.")
+    assert any(text.startswith(f"<@{ADA}> `sdxl` should be ready now.") for text in texts)
+    assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
+
+
+@one_mode
+async def test_a_message_in_a_channel_is_not_for_the_bot(bot: House) -> None:
+    """Even where somebody subscribed the app to those."""
+    message = {"type": "message", "channel_type": "channel", "user": ADA, "text": "sdxl", "ts": "1.1"}
+    ack = await bot.slack.send_event(message | {"channel": MODELS})
+    await bot.ask("flux")
+    await bot.wait_done()
+
+    assert ack.status == 200
+    assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
+
+
+@one_mode
+async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
+    """All else goes on."""
+    bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
+    await bot.slack.mention("sdxl", user=ADA)
+    await bot.wait_said(READY)
+
+    assert bot.log.of("answer_not_shown")[0]["reason"] == "user_not_in_channel"
+
+
+@one_mode
+async def test_a_thread_that_is_gone(bot: House) -> None:
+    """What was promised is said in the channel."""
+    bot.slack.fail("chat.postMessage", "thread_not_found", times=1)
+    await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
+    await bot.wait_said(READY)
+    await bot.wait_done()
+
+    assert [m.thread_ts for m in bot.slack.messages if m.user is None] == [None, THREAD]
+
+
+@one_mode
+async def test_follow_ups_can_stay_in_their_threads(bot: House) -> None:
+    """With FOLLOW_UP=thread the channel has the status only."""
+    await bot.reopen(FOLLOW_UP="thread")
+    await bot.ask("sdxl")
+    follow_up = await bot.wait_said(READY)
+
+    assert follow_up.thread_ts
+    assert not follow_up.broadcast

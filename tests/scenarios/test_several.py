@@ -1,0 +1,135 @@
+"""Several models by one command."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from bot.core.models import Reload
+from bot.ui import messages
+from bot.ui.messages import Message
+from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House
+
+one_mode = pytest.mark.parametrize("mode", ["socket"])
+
+
+async def test_each_model_is_a_reload_of_its_own(bot: House) -> None:
+    """The ack has a line for each, and so has everything that follows."""
+    ack = await bot.ask("sdxl flux, sdxl https://modelslab.com/models/midjourney")
+    for model in ("sdxl", "flux", "midjourney"):
+        await bot.wait_said(f"`{model}`", READY)
+    await bot.wait_done(3)
+
+    assert [line.partition(".")[0] for line in ack.text.splitlines()] == [
+        "Reloading `sdxl`",
+        "Reloading `flux`",
+        "Reloading `midjourney`",
+    ]
+    assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "midjourney", "sdxl"]
+
+
+async def test_one_invalid_id_starts_none(bot: House) -> None:
+    """The answer says which one it is."""
+    ack = await bot.ask("sdxl _flux midjourney")
+
+    assert ack.text.startswith("`_flux` isn't a valid model ID.")
+    assert ack.text.endswith("Nothing was started.")
+    assert bot.reloads == []
+
+
+async def test_started_joined_and_refused(bot: House) -> None:
+    """What a limit refuses does not stop the others; each line says what became of its model."""
+    await bot.reopen(MAX_IN_FLIGHT="2", RELOAD_SECONDS="60")
+    await bot.ask("sdxl", BEN)
+    ack = await bot.ask("zephyr sdxl flux", ADA)
+    await bot.wait_sql("SELECT count(*) = 4 FROM reload_model_audit")
+
+    lines = ack.text.splitlines()
+    assert lines[0].startswith("`zephyr`: 2 models are already reloading, which is the limit.")
+    assert lines[1].startswith("<@U0BEN> is already reloading `sdxl`.")
+    assert lines[2].startswith("Reloading `flux`.")
+    assert bot.sql("SELECT outcome FROM reload_model_audit ORDER BY outcome") == [
+        ("joined",),
+        ("requested",),
+        ("requested",),
+        ("too_many_in_flight",),
+    ]
+
+
+async def test_a_limit_counts_each_model(bot: House) -> None:
+    """COMMANDS_PER_PERSON counts reloads, however they were typed."""
+    await bot.reopen(COMMANDS_PER_PERSON="2")
+    ack = await bot.ask("a1 b1 c1")
+
+    assert [line.partition("`")[0] for line in ack.text.splitlines()] == ["Reloading ", "Reloading ", ""]
+    assert "You've hit the limit of 2 reloads" in ack.text
+
+
+async def test_what_slack_delivers_twice_is_done_once(bot: House) -> None:
+    """And answered alike."""
+    first = await bot.ask("sdxl flux")
+    second = await bot.ask("sdxl flux", trigger_id=first.trigger_id, response_url=first.response_url)
+    await bot.wait_done(2)
+
+    assert second.text == first.text
+    assert len(bot.modelslab.calls) == 2
+
+
+async def test_follow_ups_that_are_due_together_are_one_message(bot: House) -> None:
+    """With a button for each model. Who waits for other models has a message of their own."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.slack.command("sdxl flux midjourney", user=ADA)
+    await bot.slack.command("zephyr", user=BEN)
+    await bot.slack.command("orca", user=ADA, channel=OPS)
+    await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_reloads WHERE state = 'accepted'")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(5)
+    said = {(m.channel, m.text): [button.text for button in m.buttons] for m in bot.said(READY)}
+
+    assert len(said) == 3
+    [together] = [text for _, text in said if "`flux`" in text]
+    assert together.startswith(f"<@{ADA}> `")
+    assert together.count("`, `") == together.count("` and `") == 1
+    assert together.endswith("` should be ready now.")
+    assert sorted(said[MODELS, together]) == [f"Remind me about {model}" for model in ("flux", "midjourney", "sdxl")]
+    assert said[MODELS, f"<@{BEN}> `zephyr` should be ready now."] == ["Remind me before it's unloaded"]
+    assert (OPS, f"<@{ADA}> `orca` should be ready now.") in said
+
+
+@one_mode
+async def test_one_message_that_slack_does_not_take_is_tried_again(bot: House) -> None:
+    """As one, for all of its models."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl flux")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE kind = 'status' AND status_ts != ''")
+    bot.slack.fail("chat.postMessage", "internal_error", times=1)
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(2)
+
+    assert len(bot.said(READY)) == 1
+    assert len(bot.log.of("job_failed")) == 2
+
+
+@one_mode
+async def test_one_message_that_cannot_be_made_hurts_no_other(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its follow-ups is then tried alone."""
+    follow_up = messages.follow_up
+
+    def broken(reloads: Sequence[Reload], *args: object, **kwargs: object) -> Message:
+        if len(reloads) > 1:
+            raise RuntimeError("together")
+        return follow_up(reloads, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bot.ui.messages.follow_up", broken)
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl flux")
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    bot.worker.wake()
+    await bot.wait_done(2)
+
+    assert len(bot.said(READY)) == 2
+    assert len(bot.log.of("job_crashed")) == 2
+    bot.mishaps = True
