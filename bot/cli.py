@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from bot import __version__, settings
+from bot import __version__, env_file, settings
 from bot.errors import CannotStart
 from bot.ops import logging as logs
 from bot.slack import manifest
@@ -108,10 +108,18 @@ def _person(text: str) -> str:
     return text
 
 
+def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
+    """Read the settings. What .env has for libpq, such as PGPASSWORD, libpq looks for in the environment."""
+    for name, value in env_file.read(DOTENV)[0].items():
+        if name.startswith("PG") and value:
+            os.environ.setdefault(name, value)
+    return settings.read(os.environ, DOTENV, terminal=terminal)
+
+
 def _run(_options: argparse.Namespace) -> int:
     # As the first process of a container, the bot would ignore the signal until it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config, problems = settings.read(os.environ, DOTENV, terminal=sys.stderr.isatty())
+    config, problems = _settings(terminal=sys.stderr.isatty())
     if problems:
         return _explain(problems, "Can't start. ")
     logs.configure(config.log_level, config.log_format, config.secrets)
@@ -136,7 +144,7 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> int:
-    config, problems = settings.read(os.environ, DOTENV)
+    config, problems = _settings()
     if wrong := _that_matter(problems, "SLASH_COMMAND"):
         return _explain(wrong)
     sys.stdout.write(manifest.text(options.url, groups=options.groups, command=config.slash_command))
@@ -146,7 +154,7 @@ def _manifest(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from bot.ops.doctor import check  # noqa: PLC0415 - of no use to the other commands
 
-    config, problems = settings.read(os.environ, DOTENV)
+    config, problems = _settings()
     logs.configure("CRITICAL", "console", config.secrets)  # the results say what is wrong
     form = "json" if options.json else "verbose" if options.verbose else "brief"
     return check.main(sys.stdout, config, problems, who=options.who or "", balance=options.balance, form=form)
@@ -155,7 +163,7 @@ def _check(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace) -> int:
     from bot.ops import audit  # noqa: PLC0415 - of no use to the other commands
 
-    config, problems = settings.read(os.environ, DOTENV)
+    config, problems = _settings()
     if wrong := _that_matter(problems, "DATABASE_URL"):
         return _explain(wrong)
     try:
@@ -169,7 +177,7 @@ def _audit(options: argparse.Namespace) -> int:
 def _health(options: argparse.Namespace) -> int:
     from bot.ops import probe  # noqa: PLC0415 - of no use to the other commands
 
-    config, problems = settings.read(os.environ, DOTENV)
+    config, problems = _settings()
     if wrong := _that_matter(problems, "HOST", "PORT", "ADMIN_PORT"):
         _explain(wrong)
         return 1  # Docker reserves 2: https://docs.docker.com/reference/dockerfile/#healthcheck

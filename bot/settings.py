@@ -11,12 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
-from dotenv import dotenv_values
-
+from bot import env_file
 from bot.errors import SettingsError
-from bot.urls import database_fault, is_loopback, passwords, proxy_fault, service_fault
+from bot.urls import database_fault, is_bypassed, is_loopback, passwords, proxy_fault, service_fault
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
@@ -99,11 +97,13 @@ class Settings:
         """The proxy for a URL (http, https, ws, wss), or None for a direct connection, as to this machine itself."""
         try:
             parts = urlsplit(url)
+            secure, host = parts.scheme in ("https", "wss"), parts.hostname or ""
+            port = parts.port or (443 if secure else 80)
         except ValueError:
             return None
-        if is_loopback(parts.hostname or "") or proxy_bypass_environment(parts.netloc, {"no": self.no_proxy}):
+        if is_loopback(host) or is_bypassed(self.no_proxy, host, port):
             return None
-        return (self.https_proxy if parts.scheme in ("https", "wss") else self.http_proxy) or None
+        return (self.https_proxy if secure else self.http_proxy) or None
 
 
 IN_FILES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "DATABASE_URL")
@@ -133,7 +133,8 @@ def read(
 
     terminal is whether a person reads the log.
     """
-    in_file, unreadable = _read_dotenv(dotenv) if dotenv else ({}, [])
+    in_file, faults = env_file.read(dotenv) if dotenv else ({}, [])
+    unreadable = [Problem(str(dotenv), *fault) for fault in faults]
     reader = _Reader({**in_file, **env})
     settings = Settings(
         slack_bot_token=reader.token("SLACK_BOT_TOKEN"),
@@ -164,19 +165,6 @@ def read(
     return settings, [*unreadable, *_misspelled(env, in_file), *reader.problems]
 
 
-def _read_dotenv(path: Path) -> tuple[Mapping[str, str], Sequence[Problem]]:
-    """https://saurabh-kumar.com/python-dotenv/: a name without "=" has no value."""
-    try:
-        values = dotenv_values(path, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except (OSError, ValueError) as error:
-        return {}, [Problem(str(path), f"can't be read ({_reason(error)})", "make it a readable text file in UTF-8")]
-    return {name: value for name, value in values.items() if value is not None}, []
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else "it isn't UTF-8"
-
-
 def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
     """Names like that of a setting: ALLOWED_CHANNEL must not silently allow every channel."""
     candidates = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
@@ -201,9 +189,9 @@ class _Reader:
             return
         why = "it is empty"
         try:
-            self._values[name] = Path(path).read_text(encoding="utf-8")
+            self._values[name] = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
-            why = _reason(error)
+            why = env_file.why_unreadable(error)
         if not self.get(name):
             shown = path if path.startswith(("/", ".")) else "the file"  # it may be the secret itself, pasted there
             self._add(name, f"can't be read from {shown} ({why})", f"fix {name}_FILE or that file")
@@ -214,9 +202,12 @@ class _Reader:
     def get(self, name: str, default: str = "") -> str:
         """The value; an empty one counts as not set. Spaces, matching quotes and a comment aren't part of it.
 
-        docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env.
+        docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env; a chart adds its own.
         """
-        return _AROUND.sub(r"\2", self._values.get(name, "").strip()).strip() or default
+        text = self._values.get(name, "")
+        for _ in range(2):
+            text = _AROUND.sub(r"\2", text.strip())
+        return text.strip() or default
 
     def _is_given(self, name: str) -> bool:
         """Whether it is set, or was meant to be: a file that can't be read has been reported already."""
@@ -229,14 +220,17 @@ class _Reader:
             self._add(name, "is missing", fix)
         elif other != name:
             self._add(name, f"holds a token that starts with {_TOKENS[other][0]}", f"swap it with {other}")
-        elif not value.isprintable() or not value.isascii() or " " in value:
+        elif not (_OF_SLACK if name.startswith("SLACK_") else _KEY).fullmatch(value):
             self._add(name, "has characters that no key has", "copy it again")
         return value
 
     def token(self, name: str) -> str:
         """A Slack token, whose prefix tells its kind: https://docs.slack.dev/authentication/tokens."""
         prefix, fix = _TOKENS[name]
+        before = len(self.problems)
         value = self.secret(name, fix)
+        if len(self.problems) > before:
+            return value
         if value.startswith(("xoxe.", "xoxe-")):
             self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _ROTATION_FIX)
         elif value and not value.startswith(tuple(prefix for prefix, _ in _TOKENS.values())):
@@ -278,7 +272,8 @@ class _Reader:
     def host(self) -> str:
         """In Socket Mode only health is served, which is nobody's business but this machine's."""
         everywhere = "0.0.0.0"  # noqa: S104 - in HTTP mode Slack's requests come from outside
-        return self.get("HOST", "127.0.0.1" if self._is_given("SLACK_APP_TOKEN") else everywhere)
+        host = self.get("HOST", "127.0.0.1" if self._is_given("SLACK_APP_TOKEN") else everywhere)
+        return host.removeprefix("[").removesuffix("]")  # as in a URL
 
     def admin_port(self) -> int | None:
         if not self.get("ADMIN_PORT"):
@@ -344,6 +339,9 @@ _ROTATION_FIX = (
 _ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
 _PERSON_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
 _CHANNEL_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
+_OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
+_KEY = re.compile(r"[!-~]*")
+"""Printable ASCII."""
 _AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
 
 

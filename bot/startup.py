@@ -22,6 +22,7 @@ async def open_database(database: Database, timing: Timing) -> float:
 
     Raises CannotStart for what waiting can't fix.
     """
+    pauses = Backoff(timing.start_retry, timing.start_retry_most)
     while True:
         try:
             return await database.run(jobs.open_database)
@@ -30,7 +31,7 @@ async def open_database(database: Database, timing: Timing) -> float:
                 raise CannotStart(f"DATABASE_URL: can't use the SQLite file: {error}") from error
             if fix := fix_for(error):
                 raise CannotStart(f"DATABASE_URL: can't use PostgreSQL ({error}): {fix}") from error
-        await asyncio.sleep(timing.start_retry)
+        await asyncio.sleep(pauses.pause())
 
 
 async def sign_in(slack: SlackClient, timing: Timing) -> Home:

@@ -47,6 +47,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_bypassed(no_proxy: str, host: str, port: int) -> bool:
+    """Whether NO_PROXY lists a host: by name, by the end of its name, by address or network, perhaps with a port.
+
+    There is no standard: https://about.gitlab.com/blog/we-need-to-talk-no-proxy/
+    """
+    for entry in re.findall(r"[^,\s]+", no_proxy.lower()):
+        named = re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", entry)
+        name, only = (named[1], int(named[2])) if named else (entry, port)
+        name = name.strip("[]").lstrip("*.")
+        listed = not name or f".{host}".endswith(f".{name}") or _is_in_network(host, name)
+        if listed and only == port:
+            return True
+    return False
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
 def passwords(url: str) -> list[str]:
     """The passwords in the URL of a database or a proxy, as they are written and decoded."""
     found = [match[1] for pattern in _PASSWORDS for match in pattern.finditer(url)]

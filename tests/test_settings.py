@@ -116,7 +116,9 @@ def test_everything_can_be_set() -> None:
     assert {field.name.upper() for field in fields(Settings)} < {*NAMES}
 
 
-@pytest.mark.parametrize("around", ["  {}\n", " '{}' ", '"{}"', "{} # why", '"{}"  # "why"'])
+@pytest.mark.parametrize(
+    "around", ["  {}\r\n", " '{}' ", '"{}"', "{} # why", '"{}"  # "why"', "'\"{}\"'", "'{} # why'"]
+)
 def test_what_stands_around_a_value_is_not_part_of_it(around: str) -> None:
     """docker run --env-file and kubectl --from-env-file keep what a .env file may have: quotes, comments."""
     assert load({name: around.format(value) for name, value in EVERYTHING.items()}) == EVERYTHING_SET
@@ -135,6 +137,7 @@ def test_the_app_token_decides_the_mode() -> None:
     assert loaded(SLACK_SIGNING_SECRET=SIGNING).socket_mode
     assert not load(HTTP).socket_mode
     assert load(HTTP).host == "0.0.0.0"  # noqa: S104 - where Slack's requests come from outside
+    assert loaded(HOST="[::1]").host == "::1"
     assert loaded(HOST="0.0.0.0").host == "0.0.0.0"  # noqa: S104 - as the image sets it
 
 
@@ -143,9 +146,9 @@ def test_the_app_token_decides_the_mode() -> None:
 
 @pytest.mark.parametrize("name", IN_FILES)
 def test_a_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
-    """As container engines mount them: NAME_FILE is the path. The line end isn't part of the value."""
+    """As container engines mount them: NAME_FILE is the path. What editors add isn't part of the value."""
     env = {**EVERYTHING, "SLACK_APP_TOKEN": APP_TOKEN}
-    (tmp_path / "secret").write_text(env[name] + "\r\n")
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + env[name].encode() + b"\r\n")
 
     assert load({**env, name: "", f"{name}_FILE": str(tmp_path / "secret")}) == load(env)
     assert problems({**env, f"{name}_FILE": str(tmp_path / "secret")}) == [
@@ -199,10 +202,14 @@ def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch:
         "PORT is 'x': use a whole number from 0 to 65535",
     ]
 
+    fix = "write NAME=value there, and close each quote in its line"
+    dotenv.write_text("# why\nPORT: 3000\nHISTORY_DAYS=3\nHOST='::\nLOG_LEVEL=DEBUG\n")
+    assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 4)]
+
     def refuse(*_args: object, **_more: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("bot.settings.dotenv_values", refuse)  # root, who may run the tests, can read everything
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)  # root, who may run the tests, can read everything
 
     assert "can't be read (Permission denied)" in problems(REQUIRED, dotenv)[0]
 
@@ -243,13 +250,18 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
+        ("SLACK_BOT_TOKEN", ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"], "has characters that no key has: copy"),
         ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder of .env.example: {BOT_FIX}"),
         ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder of .env.example: {APP_FIX}"),
         ("SLACK_BOT_TOKEN", ["xoxe.xoxb-1-secret", "xoxe-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", ["xoxe.xoxb-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", [BOT_TOKEN], "holds a token that starts with xoxb-: swap it with SLACK_BOT_TOKEN"),
         ("MODELSLAB_API_KEY", [APP_TOKEN], "holds a token that starts with xapp-: swap it with SLACK_APP_TOKEN"),
-        ("SLACK_BOT_TOKEN", [f"{BOT_TOKEN}{flaw}x" for flaw in "\x00\u200bé "], "has characters that no key has: copy"),
+        (
+            "SLACK_BOT_TOKEN",
+            [f"{BOT_TOKEN}{flaw}" for flaw in ("\x00x", "\u200b", "é", " x", '"', ",", "\\n")],
+            "has characters that no key has: copy",
+        ),
         (
             "MODELSLAB_API_KEY",
             ["a key", "\N{CYRILLIC SMALL LETTER A}"],
@@ -407,10 +419,10 @@ PROXY = "http://proxy.example.com:3128"
         ({"HTTP_PROXY": PROXY}, "ws://example.com/", PROXY),
         ({"http_proxy": PROXY}, "http://example.com/", PROXY),
         ({"HTTP_PROXY": PROXY}, "https://slack.com/api/", None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "slack.com"}, "https://notslack.com/", PROXY),
         ({"HTTP_PROXY": PROXY}, "http://127.0.0.1:4000/api/", None),
         ({"HTTP_PROXY": PROXY}, "ws://[::1]:4000/", None),
         ({"HTTPS_PROXY": PROXY}, "wss://[::1", None),
+        ({"HTTPS_PROXY": PROXY}, "wss://slack.com:99999/", None),
         ({"HTTPS_PROXY": "proxy:3128"}, "https://slack.com/", "http://proxy:3128"),
         ({"HTTPS_PROXY": "user:p%2Fw@proxy:3128"}, "https://slack.com/", "http://user:p%2Fw@proxy:3128"),
     ],
@@ -420,8 +432,24 @@ def test_one_rule_says_which_proxy_is_for_a_url(env: dict[str, str], url: str, p
     assert loaded(**env).proxy_for(url) == proxy
 
 
-@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_names_hosts_that_are_reached_directly(name: str) -> None:
-    """By the end of their name, or all of them."""
-    for listed in ("slack.com", ".com", "*", "example.com, SLACK.com", "wss-primary.slack.com:443"):
-        assert loaded(HTTPS_PROXY=PROXY, **{name: listed}).proxy_for("wss://wss-primary.slack.com:443/link/") is None
+@pytest.mark.parametrize(
+    ("listed", "host"),
+    [
+        *(("slack.com", "slack.com"), (".com", "wss-primary.slack.com"), ("*", "modelslab.com")),
+        *(("*.slack.com", "wss-primary.slack.com"), ("example.com, SLACK.com:443", "wss-primary.slack.com")),
+        *(("10.0.0.0/8", "10.1.2.3"), ("fd00::1", "[fd00::1]"), ("[fd00::1]:443", "[fd00::1]")),
+        ("fd00::/8", "[fd00::1]"),
+    ],
+)
+def test_no_proxy_names_hosts_that_are_reached_directly(listed: str, host: str) -> None:
+    """By their name, the end of it, their address or network; with a port, only there."""
+    for name in ("NO_PROXY", "no_proxy"):
+        settings = loaded(HTTPS_PROXY=PROXY, **{name: listed})
+        assert settings.proxy_for(f"wss://{host}/link/") is None
+        assert settings.proxy_for(f"https://{host}:8443/") == (PROXY if ":443" in listed else None)
+
+
+@pytest.mark.parametrize("listed", ["slack.com:8443", "10.0.0.0/8", "notslack.com", "com.slack", "::1", "a/b"])
+def test_no_proxy_names_no_other_hosts(listed: str) -> None:
+    """Nor another port."""
+    assert loaded(HTTPS_PROXY=PROXY, NO_PROXY=listed).proxy_for("wss://wss-primary.slack.com/link/") == PROXY

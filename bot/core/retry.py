@@ -48,13 +48,20 @@ def bar_wait(reload_seconds: float, timing: Timing) -> float:
     return min(max(reload_seconds / 6.0, timing.bar_least), timing.bar_every)
 
 
-def wait(kind: JobKind, attempts: int, asked: float | None, timing: Timing) -> float:
-    """Seconds until a job is tried again, after so many attempts; asked is the pause that a service asked for."""
+def wait(
+    kind: JobKind, attempts: int, asked: float | None, timing: Timing, chance: Callable[[], float] = random
+) -> float:
+    """Seconds until a job is tried again, after so many attempts; asked is the pause that a service asked for.
+
+    Half as much again is left to chance, as in Backoff.
+    """
     if kind is JobKind.CALL:
-        return max(asked or 0.0, timing.call_retry)
-    if asked is not None:
-        return min(max(asked, timing.post_retry), PAUSE_LIMIT)
-    return min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
+        pause = max(asked or 0.0, timing.call_retry)
+    elif asked is not None:
+        pause = min(max(asked, timing.post_retry), PAUSE_LIMIT)
+    else:
+        pause = min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
+    return pause * (1.0 + chance() / 2.0)
 
 
 def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:

@@ -17,6 +17,8 @@ class Timing:
     """How long one waits for a lock on PostgreSQL."""
     postgres_idle: float = 10.0
     """How long a transaction on PostgreSQL can stay idle, as where its process was stopped."""
+    postgres_silence: float = 8.0
+    """After which a connection is given up that brings no answer: longer than a statement can take."""
     database_stop: float = 2.0
     """What queued transactions get when the bot stops."""
     answer: float = 2.0
@@ -63,8 +65,10 @@ class Timing:
     """How long similar model IDs are looked for."""
     models_wait: float = 1.0
     """How long a search waits for lists of models that were never read, of the three seconds that Slack gives."""
-    start_retry: float = 3.0
-    """Between two tries to open the database at the start."""
+    start_retry: float = 1.0
+    """Before the database is tried again at the start, the first time; then twice as long each time."""
+    start_retry_most: float = 5.0
+    """The same, at most."""
     slack_retry: float = 1.0
     """Before Slack is tried again at the start or for a connection, the first time; then twice as long each time."""
     slack_retry_most: float = 30.0

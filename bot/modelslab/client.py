@@ -38,16 +38,15 @@ RATE_LIMIT_WAIT = 30.0
 
 _ACCEPTED = ("success", "processing")
 
+_REFUSED = ("error", "failed", "fail", "false")
+
 # Parts of ModelsLab's messages, lower case. They choose between sentences, and tell what comes with a status of 200.
 _HINTS: Mapping[str, Failure] = {
-    "rate limit": Failure.RATE_LIMIT,
-    "queued requests": Failure.RATE_LIMIT,
-    "invalid api key": Failure.KEY,
-    "api key required": Failure.KEY,
-    "insufficient credits": Failure.CREDITS,
-    "premium subscription": Failure.PLAN,
-    "model not found": Failure.UNKNOWN_MODEL,
-    "model id not found": Failure.UNKNOWN_MODEL,
+    r"rate limit|queued requests|too many (requests|attempts)|spam filter": Failure.RATE_LIMIT,
+    r"(invalid|missing|wrong|expired) api key|api key (is )?(required|missing|invalid|not valid|expired)": Failure.KEY,
+    r"(insufficient|not enough|out of) credits": Failure.CREDITS,
+    r"premium subscription|upgrade your (plan|subscription)|subscription (has )?(expired|is required)": Failure.PLAN,
+    r"model(.id)? (was )?(not found|does not exist|doesn't exist)|(selected|invalid) model": Failure.UNKNOWN_MODEL,
 }
 _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.UNAUTHORIZED: Failure.KEY,
@@ -57,8 +56,14 @@ _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
 }
 
-# An error that isn't one: "Model is reloading", "the model is already loaded".
-_UNDER_WAY = re.compile(r"(?<!not )\b(is|being|already) ((being|been|already|currently) )*(re)?load(ing|ed)\b")
+# An error that isn't one: "Model is reloading", "the model is already loaded", "reload already in progress".
+_UNDER_WAY = re.compile(
+    r"(?<!not )(?<!n't )\b(is|being|already) ((being|been|already|currently) )*(re)?load(ing|ed)\b"
+    r"|\breload(ing)? (is )?(already |currently )?(in progress|running|queued)\b"
+)
+
+_REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""Without a word of ModelsLab's own; 404 and 405 say that there is no such endpoint."""
 
 _TRY_AGAIN = "try again"
 
@@ -140,7 +145,7 @@ class ModelsLab:
                 allow_redirects=False,
             ) as response:
                 return response, await read(response.content)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=self._host) from None
@@ -159,7 +164,8 @@ class ModelsLab:
         if failure is Failure.DOWN:
             refused = word == "error" and text != "" and response.status in _ERRORS_DOCUMENTED
             raise ModelsLabRetryableError(failure, said, unknown=not refused, wait=wait)
-        unknown = failure is Failure.NO_SENSE and _is_success(response.status)
+        unclear = failure in (Failure.NO_SENSE, Failure.REFUSED) and word not in _REFUSED
+        unknown = unclear and _is_success(response.status)
         raise ModelsLabPermanentError(failure, said, unknown=unknown)
 
     def _said(self, fields: Mapping[str, object]) -> str:
@@ -196,8 +202,9 @@ def _word(fields: Mapping[str, object]) -> str:
 
 
 def _text(fields: Mapping[str, object]) -> str:
-    """What an answer says, also in the fields that older endpoints have."""
-    return _flatten([fields.get("message") or fields.get("messege"), fields.get("tip"), fields.get("tips")])
+    """What an answer says, also in the fields that older endpoints and gateways have."""
+    said = next((text for name in ("message", "messege", "error", "detail") if (text := fields.get(name))), None)
+    return _flatten([said, fields.get("errors"), fields.get("tip"), fields.get("tips")])
 
 
 def _flatten(value: object) -> str:
@@ -227,12 +234,12 @@ def _failure(status: int, word: str, text: str) -> Failure:
         return by_status
     if not (word or text):
         return Failure.NO_SENSE
-    hinted = next((failure for hint, failure in _HINTS.items() if hint in text), None)
+    hinted = next((failure for hint, failure in _HINTS.items() if re.search(hint, text)), None)
     if found := by_status or hinted:
         return found
     if _is_success(status) and word and _TRY_AGAIN in text:
         return Failure.DOWN
-    return Failure.REFUSED if word else Failure.NO_SENSE
+    return Failure.REFUSED if word or status in _REFUSALS else Failure.NO_SENSE
 
 
 def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
@@ -245,6 +252,8 @@ def _kind(error: Exception) -> str:
     """What broke, in a word or two: an exception's own text may hold addresses and more."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused, HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "no connection"
     return "no answer in time" if isinstance(error, TimeoutError) else "the connection broke"

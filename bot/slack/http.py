@@ -57,12 +57,9 @@ class SlackEndpoint:
         self._in_progress += 1
         try:
             return await self._answer(request)
-        except web.HTTPException as refused:
-            log.warning("request_refused", status=refused.status, why=refused.reason)
-            raise
         except Malformed as malformed:
             log.warning("request_refused", status=400, why=str(malformed))
-            raise web.HTTPBadRequest(text="malformed request\n") from None
+            raise web.HTTPBadRequest(text="malformed request\n") from malformed
         finally:
             self._in_progress -= 1
 

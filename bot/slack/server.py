@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 
 from bot.core.text import harmless
 from bot.core.timing import Timing
+from bot.errors import Malformed
 from bot.slack.http import BODY_LIMIT
 
 LINE_LIMIT = 4 * 1024
@@ -27,7 +28,7 @@ BACKLOG = 512
 
 _PATH_SHOWN = 100
 _LOG_EVERY = 60.0
-"""Seconds between two log lines about requests that lead nowhere: anybody can send them."""
+"""Seconds between two log lines about requests that are refused for one reason: anybody can send them."""
 
 _Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -89,18 +90,20 @@ class WebServer:
         try:
             response = await handler(request)
         except web.HTTPException as refused:
-            if refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            if isinstance(refused.__cause__, Malformed):  # Slack signed it, and it has been logged
+                self._refused(str(refused.status))
+            elif refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
                 path = harmless(request.path, _PATH_SHOWN)
                 self._led_nowhere(refused.status, refused.reason, method=request.method, path=path)
             else:
-                self._refused(str(refused.status))
+                self._led_nowhere(refused.status, refused.reason)
             raise
         if self.closing:
             response.force_close()
         return response
 
     def _led_nowhere(self, status: int, why: str, **more: str) -> None:
-        """Count a request that never got to a handler, and log one of each kind: a wrong Request URL shows here."""
+        """Count a request that was refused, and log one of each kind: a wrong Request URL or secret shows here."""
         self._refused(str(status))
         now = monotonic()
         if now >= self._log_again_at.get(why, now):

@@ -40,19 +40,6 @@ POSTGRES_CONNECTIONS = 2
 TRIES = 3
 """How often a transaction is run that another one got in the way of."""
 
-# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for tcp_user_timeout
-_POSTGRES: dict[str, str | int] = {
-    "application_name": "reload-model",
-    "client_encoding": "utf8",
-    "connect_timeout": 2,
-    "tcp_user_timeout": 3000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 2,
-    # After a failover the address may still lead to the old primary, which is read-only by then.
-    "target_session_attrs": "read-write",
-}
-
 # For this transaction only: behind a pooler a session is everyone's.
 _BEGIN = text(
     "SELECT extract(epoch FROM clock_timestamp())::float8, set_config('statement_timeout', :statement, true),"
@@ -130,7 +117,7 @@ class Database:
         done, _ = await asyncio.wait([answer], timeout=within)
         if done:
             return answer.result()
-        self.fault = f"no answer within {within:g} s"
+        self._note_fault(f"no answer within {within:g} s")
         if attempt.cancel():  # it has not begun, and never will
             raise DatabaseUnavailable(self.fault)
         raise CommitUncertain(self.fault)
@@ -311,7 +298,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
         )
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: _postgres(url),
+        creator=lambda: _postgres(url, timing),
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
         isolation_level="READ COMMITTED",  # whatever the server's default is
@@ -346,7 +333,7 @@ def reading_engine(url: str) -> Engine:
         address = f"{sqlite_file(url).absolute().as_uri()}?mode=ro"
         return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
     return create_engine(
-        "postgresql+psycopg://", creator=lambda: _postgres(url), poolclass=NullPool, use_native_hstore=False
+        "postgresql+psycopg://", creator=lambda: _postgres(url, Timing()), poolclass=NullPool, use_native_hstore=False
     )
 
 
@@ -369,11 +356,7 @@ def _sqlite(url: str, timing: Timing) -> sqlite3.Connection:
     return connection
 
 
-def _postgres(url: str) -> "psycopg.Connection":
-    """Connect as libpq reads the URL; what the URL itself says wins over what stands here."""
-    import psycopg  # noqa: PLC0415 - an extra that SQLite does without
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - as above
+def _postgres(url: str, timing: Timing) -> "psycopg.Connection":
+    from bot.storage import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
 
-    given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
-    return psycopg.connect(make_conninfo("", **{**_POSTGRES, **given}), prepare_threshold=None)
+    return postgres.connect(url, timing.postgres_silence)

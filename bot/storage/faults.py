@@ -1,39 +1,47 @@
 """What PostgreSQL says where waiting won't help, and what will."""
 
+import re
 from collections.abc import Mapping
 
 from bot.errors import DatabaseUnavailable
 
 _USER = "fix the user and the password in DATABASE_URL (or PGPASSWORD)"
-_RIGHTS = "let the user of DATABASE_URL connect, create tables and write in this database"
+_RIGHTS = "let the user of DATABASE_URL connect from here, create tables and write in this database"
 _NAME = "create that database, or fix its name in DATABASE_URL"
 _TLS = "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate"
 _PARAMETER = "fix or remove that parameter in DATABASE_URL; to use a schema, write options=-csearch_path%3Dname"
+_ADDRESS = "fix the host and the port in DATABASE_URL: what answers there isn't PostgreSQL"
 _SCHEMA = "create that schema, or fix search_path in DATABASE_URL"
 _TABLES = "use another database or schema in DATABASE_URL: the tables in this one aren't as this program needs them"
 
 # By SQLSTATE or the beginning of one, the first that fits:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_BY_SQLSTATE: Mapping[str, str] = {"42501": _RIGHTS, "3F": _SCHEMA, "42": _TABLES}
-
-# A connection that fails has no SQLSTATE. These are parts of what libpq, PostgreSQL and PgBouncer say, in lower case.
-_BY_TEXT: Mapping[str, str] = {
-    "authentication failed": _USER,
-    "no password supplied": _USER,
-    "not permitted to log in": _USER,
-    "user not found": _USER,
-    'role "': _USER,
-    "pg_hba.conf": _RIGHTS,
-    "permission denied": _RIGHTS,
-    'database "': _NAME,
-    "no such database": _NAME,
-    "certificate": _TLS,
-    "does not support ssl": _TLS,
-    "invalid": _PARAMETER,
-    "bad value for": _PARAMETER,
-    "unrecognized configuration parameter": _PARAMETER,
-    "unsupported startup parameter": _PARAMETER,
+_BY_SQLSTATE: Mapping[str, str] = {
+    "42501": _RIGHTS,
+    "42883": _ADDRESS,  # a function that PostgreSQL has
+    "0A": _ADDRESS,
+    "3F": _SCHEMA,
+    "42": _TABLES,
 }
+
+# A connection that fails has no SQLSTATE. These are parts of what libpq, PostgreSQL, and the poolers of PgBouncer,
+# Supabase, Neon and Amazon say, in lower case. The first that fits.
+_BY_TEXT: Mapping[str, str] = {
+    r"authentication failed|no password supplied|wrong password type": _USER,
+    r"not permitted to log in|no such user|user not found|tenant|local user |no postgresql user name": _USER,
+    r"role '' does not exist": _USER,
+    r"pg_hba\.conf|permission denied|not allowed to connect|login rejected": _RIGHTS,
+    r"database '' does not exist|no such database": _NAME,
+    r"ssl (connection )?(is |was )?required|requires tls|insecure|verified ssl|channel binding": _TLS,
+    r"certificate|private key": _TLS,
+    r"received invalid response|expected authentication request": _ADDRESS,
+    r"invalid|bad value for|could not match|service file|definition of service": _PARAMETER,
+    r"unrecognized configuration parameter|unsupported startup parameter|command-line options": _PARAMETER,
+    r"authentication method requirement": _PARAMETER,
+}
+
+_NAMES = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'")
+"""Of hosts, users and databases, which can be like anything above."""
 
 
 def fix_for(error: DatabaseUnavailable) -> str | None:
@@ -42,7 +50,8 @@ def fix_for(error: DatabaseUnavailable) -> str | None:
         if error.sqlstate.startswith(sqlstate):
             return fix
     if not error.sqlstate:
+        text = _NAMES.sub("''", str(error).lower())
         for part, fix in _BY_TEXT.items():
-            if part in str(error).lower():
+            if re.search(part, text):
                 return fix
     return None

@@ -19,6 +19,8 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    delete,
+    false,
     func,
     insert,
     inspect,
@@ -223,7 +225,8 @@ _LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program of th
 def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:
     """Bring the database to this program's version, inside the caller's transaction.
 
-    Replicas that start together take turns. Raises CannotStart for a database made by a later version.
+    Replicas that start together take turns. Raises CannotStart for a database made by a later version; what else keeps
+    this program from writing there fails as it would later.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -240,6 +243,16 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         for upgrade in migrations[found - 1 :]:
             upgrade(connection)
         connection.execute(update(version).values(version=wanted))
+    _write_nothing(connection)
+
+
+def _write_nothing(connection: Connection) -> None:
+    """Run statements that touch no row, and yet fail if a table, a column or a permission is missing."""
+    for table in metadata.sorted_tables:
+        nothing = select(*table.c).where(false())
+        connection.execute(insert(table).from_select([column.name for column in table.c], nothing))
+        connection.execute(update(table).where(false()).values({column: column for column in table.c}))
+        connection.execute(delete(table).where(false()))
 
 
 def version_of(connection: Connection) -> int:
@@ -247,10 +260,10 @@ def version_of(connection: Connection) -> int:
     if not inspect(connection).has_table(version.name):
         return 0
     versions = connection.execute(select(version.c.version)).scalars().all()
-    if len(versions) != 1:
+    if len(versions) != 1 or not isinstance(versions[0], int):
         raise CannotStart(
-            f"DATABASE_URL: the table {version.name} should have one row and has {len(versions)}, so the version of "
-            "the tables is unknown: restore the database from a backup, or use a new one"
+            f"DATABASE_URL: the table {version.name} should have one row, a number, and has {len(versions)}, so the "
+            "version of the tables is unknown: restore the database from a backup, or use a new one"
         )
     found: int = versions[0]
     return found

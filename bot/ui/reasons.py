@@ -14,6 +14,8 @@ _SHOWN = 60
 _CHANNELS_SHOWN = 10
 _GROUPS_SHOWN = 5
 
+STATUS_PAGE = "https://modelslab.com/status"
+
 SLIPS: Mapping[Slip, str] = {
     Slip.NOTHING_QUOTED: "There is nothing between the quotes.",
     Slip.SPACE: "Model IDs have no spaces in them, and {text} has.",
@@ -140,11 +142,12 @@ FAILURES: Mapping[Failure, Explanation] = {
     ),
     Failure.DOWN: Explanation(
         "ModelsLab is having problems",
-        "Try again later, or check ModelsLab's status page.",
+        f"Try again later; {STATUS_PAGE} shows whether it works.",
     ),
     Failure.NO_ANSWER: Explanation(
         "ModelsLab couldn't be reached or didn't answer",
-        "Try again later; if it persists, ask the operator to check the bot's connection to ModelsLab.",
+        f"Try again later; {STATUS_PAGE} shows whether it works. If it does, ask the operator to check the bot's "
+        "connection to ModelsLab.",
     ),
     Failure.NO_SENSE: Explanation(
         "ModelsLab sent a reply I couldn't understand",

@@ -6,6 +6,7 @@ A retry is the same row with a later due time. Everything that is recorded is re
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
 import structlog
@@ -154,13 +155,16 @@ class Worker:
 
     async def _run(self, batch: Sequence[Claim]) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
+        outcomes: Sequence[Outcome] = ()
         try:
-            await self._record(batch, await self._outcomes(batch))
+            outcomes = await self._outcomes(batch)
+            await self._record(batch, outcomes)
         except asyncio.CancelledError:
-            log.info("job_interrupted")
-            released = [(claim.job, Postpone(0.0, unknown=claim.job.kind is JobKind.CALL)) for claim in batch]
-            with suppress(DatabaseUnavailable):
-                await self._database.run(jobs.record, self._owner, released, within=1.0)
+            log.info("job_interrupted", done=bool(outcomes))
+            released = [Postpone(0.0, unknown=claim.job.kind is JobKind.CALL) for claim in batch]
+            results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
+            with suppress(DatabaseUnavailable):  # what is queued to be recorded may come first
+                await self._database.run(jobs.record, self._owner, results, within=1.0)
             raise
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
@@ -174,7 +178,9 @@ class Worker:
         try:
             return await self._jobs.notify(batch) if len(batch) > 1 else [await self._jobs.run(first)]
         except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
-            return [await self._after(claim, error) for claim in batch]
+            outcomes = [await self._after(claim, error) for claim in batch]
+            wait = max([outcome.wait for outcome in outcomes if isinstance(outcome, RetryIn)], default=0.0)
+            return [replace(one, wait=wait) if isinstance(one, RetryIn) else one for one in outcomes]
 
     async def _after(self, claim: Claim, error: Exception) -> Outcome:
         """What an error means for its job: another try, or the end."""

@@ -75,8 +75,9 @@ async def recorded(bot: House) -> Sound:
         await bot.slack.open_home(ADA)
         home = await bot.slack.wait_home(ADA, lambda home: bool(home.buttons))
         await bot.slack.press_in(home, home.buttons[0], user=ADA)
+        await bot.slack.mention("anything", user=ADA, thread_ts="1.2")
     sent["events_api"].append({"type": "url_verification", "challenge": "abc"})
-    await bot.wait_done(2)
+    await bot.wait_done(3)
     return sent
 
 

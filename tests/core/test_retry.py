@@ -16,12 +16,18 @@ from tests.samples import ACCEPTED, NOON, claim, job
 
 TIMING = Timing()
 
+
+def never() -> float:
+    """No chance."""
+    return 0.0
+
+
 POSTS = [kind for kind in JobKind if kind is not JobKind.CALL]
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
     """They are short again once it has worked. A service is believed when it asks for a longer one, within reason."""
-    pauses = Backoff(1.0, 30.0, chance=lambda: 0.0)
+    pauses = Backoff(1.0, 30.0, chance=never)
     grown = [pauses.pause() for _ in range(7)]
     pauses.reset()
 
@@ -33,12 +39,13 @@ def test_pauses_grow_up_to_a_limit() -> None:
 def test_some_of_a_pause_is_left_to_chance(chance: float) -> None:
     """Replicas that were cut off together don't come back together, and none of them before it was told to."""
     assert Backoff(8.0, 8.0, chance=lambda: chance).pause(10.0) == 10.0 * (1.0 + chance / 2.0)
+    assert wait(JobKind.DM, 0, 10.0, TIMING, lambda: chance) == 10.0 * (1.0 + chance / 2.0)
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 10**6])
 def test_calls_are_half_a_minute_apart(attempts: int) -> None:
     """ModelsLab refuses the same request within that time; it may ask for more."""
-    waits = [wait(JobKind.CALL, attempts, asked, TIMING) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
+    waits = [wait(JobKind.CALL, attempts, asked, TIMING, never) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
 
     assert waits == [30, 30, 30, 45, 3600]
 
@@ -46,8 +53,8 @@ def test_calls_are_half_a_minute_apart(attempts: int) -> None:
 @pytest.mark.parametrize("kind", POSTS)
 def test_messages_are_spaced_out_to_a_minute(kind: JobKind) -> None:
     """1 s, twice as long each time; Slack is believed from a second up to five minutes, whatever the attempts."""
-    waits = [wait(kind, attempts, None, TIMING) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
-    asked = [wait(kind, 6, seconds, TIMING) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
+    waits = [wait(kind, attempts, None, TIMING, never) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
+    asked = [wait(kind, 6, seconds, TIMING, never) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
 
     assert waits == [1, 2, 4, 32, 60, 60, 60]
     assert asked == [1, 1, 7, PAUSE_LIMIT, PAUSE_LIMIT]

@@ -48,6 +48,11 @@ class Wire:
         """Keep the connections, and let nothing through."""
         self._open.clear()
 
+    def reroute(self) -> None:
+        """Let new connections through; those that are silent stay so, as behind a balancer after a failover."""
+        self._open = asyncio.Event()
+        self._open.set()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             from_server, to_server = await asyncio.open_unix_connection(self._behind)
@@ -55,9 +60,10 @@ class Wire:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)
+        is_open = self._open
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._open.wait()
+                await is_open.wait()
                 writer.write(data)
                 await writer.drain()
         self._streams.discard(writer)

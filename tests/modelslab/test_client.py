@@ -100,6 +100,7 @@ async def test_success_and_processing_are_accepted(
         Json(200, {"message": "Model is reloading"}),
         Json(400, {"status": "failed", "message": "This model is currently loading"}),
         Json(409, {"status": "error", "message": {"model_id": ["It is already being loaded."]}}),
+        error(200, "Reload already in progress"),
         error(503, "Model is loading, try again later"),
     ],
     ids=repr,
@@ -127,6 +128,9 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
         (error(404, "Model not found: sdxl"), final(Failure.UNKNOWN_MODEL, "Model not found: sdxl")),
         (error(200, "API key required"), final(Failure.KEY, "API key required")),
         (error(200, "Model id not found"), final(Failure.UNKNOWN_MODEL, "Model id not found")),
+        (error(200, "model_id does not exist"), final(Failure.UNKNOWN_MODEL, "model_id does not exist")),
+        (error(200, "Please upgrade your plan"), final(Failure.PLAN, "Please upgrade your plan")),
+        (error(422, {"model_id": ["Model id is invalid."]}), final(Failure.UNKNOWN_MODEL, "Model id is invalid.")),
         (error(200, "Invalid Api Key", tip="1. Make sure"), final(Failure.KEY, "Invalid Api Key 1. Make sure")),
         (
             error(200, {"prompt": ["It is required.", "It is short."], "key": ["Bad."]}, tips=["a", "b"]),
@@ -135,13 +139,17 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
         (error(400, "Bad image, try again"), final(Failure.REFUSED, "Bad image, try again")),
         (Json(200, {"status": "error", "message": None, "messege": "No"}), final(Failure.REFUSED, "No")),
         (Json(200, {"status": "error"}), final(Failure.REFUSED, "HTTP 200")),
-        (Json(200, {"status": ["success"], "message": "a list"}), final(Failure.REFUSED, "a list")),
         (Json(401, {"status": "success"}), final(Failure.KEY, "HTTP 401")),
         (Json(404, {"status": "success", "message": "odd"}), final(Failure.REFUSED, "odd")),
         (error(200, "The model is not loaded"), final(Failure.REFUSED, "The model is not loaded")),
+        (error(200, "It isn't already loaded"), final(Failure.REFUSED, "It isn't already loaded")),
         (error(200, "Could not be reloaded"), final(Failure.REFUSED, "Could not be reloaded")),
         # Without its own status, the HTTP one decides: a proxy's or a firewall's page says nothing of the account.
         (Json(401, {"message": "Unauthenticated."}), final(Failure.KEY, "Unauthenticated.")),
+        (Json(401, {"error": "Unauthenticated."}), final(Failure.KEY, "Unauthenticated.")),
+        (Json(422, {"message": "No.", "errors": {"model_id": ["Too long."]}}), final(Failure.REFUSED, "No. Too long.")),
+        (Json(405, {"message": "Not supported."}), final(Failure.NO_SENSE, "Not supported.")),
+        (Json(404, {"detail": "Not Found"}), final(Failure.NO_SENSE, "Not Found")),
         (Json(403, {"message": "Forbidden"}), final(Failure.PLAN, "Forbidden")),
         (Json(402, {"messege": "Pay"}), final(Failure.CREDITS, "Pay")),
         (Json(200, {"message": "Invalid API key"}), final(Failure.KEY, "Invalid API key")),
@@ -164,6 +172,12 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
             )
         ),
         (Json(200, {"status": "", "message": "hm"}), final(Failure.NO_SENSE, "hm", unknown=True)),
+        # So may one with a status that nobody knows.
+        *(
+            (Json(200, {"status": status, "message": "hm"}), final(Failure.REFUSED, "hm", unknown=True))
+            for status in (["success"], "queued", True)
+        ),
+        (Json(200, {"status": False, "message": "hm"}), final(Failure.REFUSED, "hm")),
         # A service that fails may be asked again. Unless it says so itself, a gateway may have given up on it.
         (error(500, "Internal server error."), down("Internal server error.", unknown=False)),
         (error(503, "Service unavailable."), down("Service unavailable.", unknown=False)),

@@ -120,7 +120,10 @@ async def test_a_signature(bot: House, signature: str | None) -> None:
 
 
 async def test_a_signature_of_something_else(bot: House) -> None:
-    """It holds for the body that was signed, whatever its type, and comes from this app's secret."""
+    """It holds for the body that was signed, whatever its type, and comes from this app's secret. The log says it once.
+
+    Anybody can send such requests.
+    """
     headers = bot.slack.sign(command())
     assert await refused(bot, request(command(text="other"), headers)) == 401
     assert await refused(bot, request(event(event={"type": "app_home_opened", "user": ADA}), JSON)) == 401
@@ -128,6 +131,7 @@ async def test_a_signature_of_something_else(bot: House) -> None:
     headers, bot.slack.signing_secret = bot.slack.sign(command()), right
     assert await refused(bot, request(command(), headers)) == 401
 
+    assert [record["status"] for record in bot.log.of("request_refused")] == [401]
     await still_serves(bot)
 
 

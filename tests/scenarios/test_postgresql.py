@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bot.sandbox.modelslab import error
 from tests.postgres import Postgres
-from tests.scenarios.house import ADA, READY, House, eventually_answered
+from tests.scenarios.house import ADA, FAILED, READY, House, eventually_answered
 from tests.scenarios.process import Machine
 
 
@@ -52,38 +53,55 @@ async def test_what_waiting_cannot_fix_ends_the_start(
     assert fix in last["reason"]
 
 
+async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path: Path, postgres_url: str) -> None:
+    """Such as a password with any characters. Nothing in it wins over the environment."""
+    url = urlsplit(postgres_url)
+    (tmp_path / ".env").write_text(f"PGDATABASE='{url.path[1:]}' # why\nPGPASSWORD='p@:/#% \"'\nPGUSER=nobody\n")
+
+    await machine.boot(DATABASE_URL=f"postgresql:///?{url.query}", PGUSER="postgres")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("DROP TABLE reload_model_schema", "already exists"),
+        ("DROP TABLE reload_model_people", "does not exist"),
+        ("ALTER TABLE reload_model_schema ALTER version TYPE text", "the version of the tables is unknown"),
+    ],
+)
 async def test_tables_that_are_not_the_bots_end_the_start(
-    machine: Machine, postgres: Postgres, postgres_url: str
+    change: str, reason: str, machine: Machine, postgres: Postgres, postgres_url: str
 ) -> None:
-    """Those with other names don't matter."""
+    """Another program's, or what is left of the bot's own. Those with other names don't matter."""
     postgres.execute("CREATE TABLE audit (x int); CREATE TABLE schema_version (x int)", postgres_url)
     await (await machine.boot(DATABASE_URL=postgres_url)).kill()
-    postgres.execute("DROP TABLE reload_model_schema", postgres_url)
+    postgres.execute(change, postgres_url)
     bot = machine.process(DATABASE_URL=postgres_url)
 
     assert await bot.run() == 1
     (last,) = bot.of("cannot_start")
-    assert "already exists): use another database or schema in DATABASE_URL" in str(last["reason"])
+    assert str(last["reason"]).startswith("DATABASE_URL: ")
+    assert reason in str(last["reason"])
 
 
+@pytest.mark.parametrize(("encoding", "kept"), [("SQL_ASCII", "sdxl ü😀"), ("LATIN1", r"sdxl \xfc\U0001f600")])
 async def test_a_database_in_another_encoding(
-    house: House, machine: Machine, postgres: Postgres, postgres_url: str
+    encoding: str, kept: str, house: House, machine: Machine, postgres: Postgres, postgres_url: str
 ) -> None:
-    """SQL_ASCII is what a server without a locale has. What people type comes back as it was."""
-    name = "ascii_of_the_test"
-    postgres.execute(f"DROP DATABASE IF EXISTS {name}")
-    postgres.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    """What it can't store is stored in other words: neither a command nor a failed reload hangs on it."""
+    name = f"{encoding.lower()}_of_the_test"
+    postgres.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    postgres.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
     url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    house.modelslab.answer("sdxl", error(400, "模型 ü"))
     await machine.boot(DATABASE_URL=url)
-    await house.ask("sdxl 😀")
+    await house.ask("sdxl ü😀")
+    await house.ask("sdxl")
+    await house.wait_said(FAILED)
     audit = machine.process("audit", "--json", DATABASE_URL=url)
+    await audit.run()
 
-    async def audited() -> list[str]:
-        await audit.run()
-        return audit.stdout.splitlines()
-
-    (line, *_) = await eventually_answered(audited)
-    assert json.loads(line)["what"] == "sdxl 😀"
+    assert sorted(json.loads(line)["what"] for line in audit.stdout.splitlines()) == ["sdxl", kept]
 
 
 async def test_readiness_on_a_server_that_takes_no_writes(

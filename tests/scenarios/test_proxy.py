@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ TLS = Path(__file__).parent.parent / "data" / "test-tls.pem"
 SLACK, WEBSOCKET, MODELSLAB = "slack.test", "wss.slack.test", "modelslab.test"
 """Names that no DNS server knows: only the proxy leads there."""
 
+LOGIN = b64encode(b"user:p@ss/word").decode()
+
 
 class ConnectProxy:
-    """Takes CONNECT for names that it knows, ends TLS there, and connects to a port of this machine."""
+    """Takes CONNECT from one user for names that it knows, ends TLS there, and connects to a port of this machine."""
 
     def __init__(self, ports: Mapping[str, int]) -> None:
         self._ports = ports
@@ -35,10 +38,10 @@ class ConnectProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
-        method, target, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+        method, target, head = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
         host = target.removesuffix(":443")
         assert method == "CONNECT"
-        if host in self.refused:
+        if host in self.refused or f"Proxy-Authorization: Basic {LOGIN}\r\n" not in head:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             writer.close()
             return
@@ -94,7 +97,7 @@ async def proxy(house: House) -> AsyncIterator[ConnectProxy]:
 def env(proxy: ConnectProxy) -> Mapping[str, str]:
     """Settings by which everything is behind the proxy. It is named without a scheme, as people do."""
     return {
-        "HTTPS_PROXY": proxy.url,
+        "HTTPS_PROXY": f"user:p%40ss%2Fword@{proxy.url}",
         "NO_PROXY": "example.com,127.0.0.1",
         "SSL_CERT_FILE": str(TLS),
         "SLACK_API_URL": f"https://{SLACK}/api/",
@@ -147,12 +150,13 @@ async def test_the_check_takes_the_same_way(machine: Machine, proxy: ConnectProx
     assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
 
 
-async def test_the_check_finds_a_proxy_that_refuses_the_websocket(
+async def test_the_check_finds_a_proxy_that_refuses_a_host(
     machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
     """A firewall may let the Web API through and not the WebSocket."""
-    proxy.refused.add(WEBSOCKET)
+    proxy.refused |= {WEBSOCKET, MODELSLAB}
     check = machine.process("check", **env)
     await check.run()
 
     assert f"✗ Socket Mode: no answer from {WEBSOCKET} (ClientHttpProxyError)" in check.stdout
+    assert f"✗ ModelsLab: no answer from {MODELSLAB} (the proxy refused, HTTP 403) → " in check.stdout

@@ -324,6 +324,7 @@ async def test_giving_up(
     await bot.wait_done()
 
     assert FAILURES[failure].why in told.text
+    assert ("https://modelslab.com/status" in told.text) == (failure is not Failure.RATE_LIMIT)
     assert maybe == (MAYBE in told.text)
     assert 2 <= len(bot.modelslab.calls) <= 6
     assert bot.log.of("reload_failed")[0]["level"] == "warning"

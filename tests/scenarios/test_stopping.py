@@ -174,6 +174,8 @@ async def test_the_database_is_away_at_the_stop(bot: House) -> None:
 @one_mode
 async def test_stopped_in_the_middle_of_a_crowd(bot: House) -> None:
     """Stopped again and again while thirty people ask, the bot tells each of them once."""
+    bot.hurry(stop=6.0)
+    await bot.reopen()
     for round_ in range(3):
         await asyncio.gather(*(bot.ask(f"model-{round_}-{n}", ADA, MODELS) for n in range(10)))
         await bot.reopen()

@@ -93,6 +93,7 @@ class Story:
         await self._lists()
         await self._again(REPEAT_AFTER * RELOAD_SECONDS - (time.monotonic() - began))
         await self._home()
+        await self._thread()
 
     # --- the steps ------------------------------------------------------------------------------------
 
@@ -213,6 +214,23 @@ class Story:
         await self.page.press("Stop reminding me about sdxl", home)
         await self.page.see_no(".home button", "Stop reminding")
         note("the Home tab: shows the reload, its bar moves, opens the picker, stops reminding")
+
+    async def _thread(self) -> None:
+        """Two models at once, one by its page's address; and a mention in a thread, where commands can't be used."""
+        await self.page.click(".sidebar-item", "art")
+        async with self._told("Reloading aurora"):
+            await self._say("/reload-model orca, https://modelslab.com/models/acme/aurora")
+        await self._say("Is zephyr gone again?")
+        await self.page.see(_MESSAGE, "Is zephyr gone again?")
+        await self.page.run(
+            f"{found(_MESSAGE, 'Is zephyr gone again?')}.querySelector('[title=\"Reply in thread\"]').click()"
+        )
+        await self.page.type(".thread-pane textarea", "@reload-model zephyr", enter=True)
+        await self.page.see(_IN_THREAD, "Reloading zephyr. I'll ping you here")
+        await self.page.see(_IN_THREAD, "should be ready now", within=4.0 * RELOAD_SECONDS)
+        await self._picture("thread", ".thread-body")
+        await self.page.press("✕", ".thread-pane")
+        note("two models at once, and a mention in a thread")
 
     # --- what they are made of ------------------------------------------------------------------------
 

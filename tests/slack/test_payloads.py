@@ -72,6 +72,9 @@ def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
     for body in ({**OPENED, "event": {"user": wrong}}, {**OPENED, "team_id": wrong}):
         with pytest.raises(Malformed):
             payloads.event_author(body)
+    if wrong:  # as a thread, nothing is none
+        with pytest.raises(Malformed):
+            payloads.message_author({**OPENED, "event": {"user": "U0ADA", "channel": "C0MODELS", "thread_ts": wrong}})
     with pytest.raises(Malformed):
         payloads.interaction_author({**PRESS, "user": {"id": wrong, "team_id": "T0HOME"}})
 

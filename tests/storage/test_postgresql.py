@@ -152,6 +152,13 @@ async def test_work_whose_connection_breaks_is_run_again(
     assert notes() == ([0, breaks + 1] if breaks < TRIES and error is None else [0])
 
 
+async def test_a_connection_that_brings_no_answer_is_given_up(url: str) -> None:
+    """A proxy keeps it, though the server behind it is gone; a new one may lead to another server."""
+    statements = iter(["SELECT pg_sleep(60)", PID])
+    async with started(url, Timing(postgres_silence=0.3)) as database:
+        assert isinstance(await database.run(lambda connection: say(connection, next(statements))), int)
+
+
 # What takes too long, or can't be done
 
 

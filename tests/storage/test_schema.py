@@ -98,8 +98,8 @@ async def test_a_new_database_needs_no_migration(database: Database, url: str) -
     ("versions", "why"),
     [
         ([99], "has schema version 99, this program knows 1: run the newer program"),
-        ([], "reload_model_schema should have one row and has 0"),
-        ([1, 1], "reload_model_schema should have one row and has 2"),
+        ([], "reload_model_schema should have one row, a number, and has 0"),
+        ([1, 1], "reload_model_schema should have one row, a number, and has 2"),
     ],
 )
 async def test_a_version_that_is_later_or_not_clear_is_refused(bot: Bot, versions: list[int], why: str) -> None:

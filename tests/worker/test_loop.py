@@ -18,7 +18,8 @@ from bot.storage import jobs as steps
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
-from tests.storage.support import WAIT, Clock, request
+from tests.scenarios.house import eventually
+from tests.storage.support import WAIT, Clock, Gate, request
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -35,9 +36,12 @@ class Faulty(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url, Clock())
         self.failed = asyncio.Event()
+        self.recording = asyncio.Event()
 
     async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None) -> T:
         """Run work; raise the error instead of an answer to the first record."""
+        if work is RECORD:
+            self.recording.set()
         if work is not RECORD or self.failed.is_set():
             return await super().run(work, *args, within=within)
         self.failed.set()
@@ -82,6 +86,32 @@ async def test_a_record_that_is_uncertain_is_made_once(database: Faulty, *, comm
     assert running.reload.accepted_at is not None
     assert database.failed.is_set()
     assert "lease_lost" not in log
+
+
+async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database: Faulty) -> None:
+    """Its record waits for the database, and the stop does not overtake it."""
+    database.failed.set()
+    gate = Gate()
+    runner = create_autospec(Jobs, instance=True)
+    blocking: list[asyncio.Task[None]] = []
+
+    async def accept(_claim: object) -> Accepted:
+        blocking.append(asyncio.create_task(database.run(gate.wait)))
+        await gate.reached()
+        return Accepted(120.0)
+
+    runner.run.side_effect = accept
+    worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, timing=Timing(stop=0.0))
+    with structlog.testing.capture_logs() as log:
+        worker.start(0.0)
+        await asyncio.wait_for(database.recording.wait(), WAIT)
+        stopping = asyncio.create_task(worker.stop())
+        await eventually(lambda: [line for line in log if line["event"] == "job_interrupted"])
+        gate.open()
+        await stopping
+
+    ((running,), _) = await database.run(history.running, 10)
+    assert running.reload.accepted_at is not None
 
 
 async def test_a_record_that_fails_for_a_reason_of_the_bots_own_is_logged(database: Faulty) -> None:

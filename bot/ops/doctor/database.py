@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, delete, false, insert, select, update
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -131,19 +131,9 @@ def _check_schema(connection: Connection, *, write: bool) -> CheckResult:
             return ok(SCHEMA, f"version {found}; the bot updates it to {schema.VERSION} when it starts")
         if write:
             schema.migrate(connection)
-            _write_nothing(connection)
     except CannotStart as error:
         _, what, fix = str(error).split(": ", 2)
         return problem(SCHEMA, what, fix)
     if not found:
         return ok(SCHEMA, "no tables yet; the bot creates them when it starts")
     return ok(SCHEMA, f"version {found}" + (", writable" if write else ""))
-
-
-def _write_nothing(connection: Connection) -> None:
-    """Run statements that touch no row, and yet fail if a table, a column or a permission is missing."""
-    for table in schema.metadata.sorted_tables:
-        nothing = select(*table.c).where(false())
-        connection.execute(insert(table).from_select([column.name for column in table.c], nothing))
-        connection.execute(update(table).where(false()).values({column: column for column in table.c}))
-        connection.execute(delete(table).where(false()))

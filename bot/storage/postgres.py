@@ -1,0 +1,73 @@
+"""Connections to PostgreSQL: as the URL says, for a database in any encoding, and none that waits for ever.
+
+psycopg is an extra that SQLite does without: this module is imported where it is needed.
+"""
+
+from time import monotonic
+from typing import TypeVar
+
+import psycopg
+from psycopg.abc import Buffer, PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+from psycopg.types.string import StrDumperUnknown
+
+RV = TypeVar("RV")
+
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for tcp_user_timeout
+_PARAMETERS: dict[str, str | int] = {
+    "application_name": "reload-model",
+    "client_encoding": "utf8",
+    "connect_timeout": 2,
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    # After a failover the address may still lead to the old primary, which is read-only by then.
+    "target_session_attrs": "read-write",
+}
+
+_STORES_ANY_TEXT = ("UTF8", "SQL_ASCII")
+
+
+class _Connection(psycopg.Connection[TupleRow]):
+    silence: float
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for an answer, but not for ever: a proxy keeps a connection whose server is gone."""
+        del timeout
+        return super().wait(_limited(gen, self.silence), interval)
+
+
+class _AsciiDumper(StrDumperUnknown):
+    r"""Writes é as \xe9: a character that the database's encoding lacks would fail the whole transaction."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.encode("ascii", "backslashreplace").decode())
+
+
+def connect(url: str, silence: float) -> psycopg.Connection:
+    """Connect as libpq reads the URL; what the URL itself says wins over what stands here.
+
+    silence is how long the server can take for one answer, in seconds.
+    """
+    given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
+    connection = _Connection.connect(make_conninfo("", **{**_PARAMETERS, **given}), prepare_threshold=None)
+    connection.silence = silence
+    if connection.info.parameter_status("server_encoding") not in _STORES_ANY_TEXT:
+        connection.adapters.register_dumper(str, _AsciiDumper)
+    return connection
+
+
+def _limited(answer: PQGen[RV], seconds: float) -> PQGen[RV]:
+    """The same, which raises OperationalError after so many seconds; psycopg looks in ten times a second."""
+    until = monotonic() + seconds
+    try:
+        wanted = next(answer)
+        while monotonic() < until:
+            wanted = answer.send((yield wanted))
+    except StopIteration as end:
+        answered: RV = end.value
+        return answered
+    raise psycopg.OperationalError(f"no answer within {seconds:g} s")
