@@ -130,7 +130,10 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
         (error(200, "Model id not found"), final(Failure.UNKNOWN_MODEL, "Model id not found")),
         (error(200, "model_id does not exist"), final(Failure.UNKNOWN_MODEL, "model_id does not exist")),
         (error(200, "Please upgrade your plan"), final(Failure.PLAN, "Please upgrade your plan")),
-        (error(422, {"model_id": ["Model id is invalid."]}), final(Failure.UNKNOWN_MODEL, "Model id is invalid.")),
+        (
+            error(422, {"model_id": ["The selected model id is invalid."]}),
+            final(Failure.UNKNOWN_MODEL, "The selected model id is invalid."),
+        ),
         (error(200, "Invalid Api Key", tip="1. Make sure"), final(Failure.KEY, "Invalid Api Key 1. Make sure")),
         (
             error(200, {"prompt": ["It is required.", "It is short."], "key": ["Bad."]}, tips=["a", "b"]),
