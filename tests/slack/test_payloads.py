@@ -79,37 +79,6 @@ def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
         payloads.interaction_author({**PRESS, "user": {"id": wrong, "team_id": "T0HOME"}})
 
 
-@pytest.mark.parametrize(
-    ("fields", "place", "url"),
-    [
-        ({}, "C0MODELS/1.2", URL),
-        ({"container": {"type": "view", "view_id": "V0"}, "channel": None, "response_url": None}, "V0", ""),
-        ({"container": None, "channel": {"id": "", "name": ""}}, "", ""),  # as an emulator sends it
-    ],
-)
-def test_a_press_is_answered_below_its_message(fields: Fields, place: str, url: str) -> None:
-    """And known by it; in a view there is no message."""
-    body = {**PRESS, **fields}
-
-    assert (payloads.pressed_place(body), payloads.response_url(body)) == (place, url)
-
-
-@pytest.mark.parametrize(
-    ("element", "value"),
-    [
-        ({"selected_option": {"text": {}, "value": "sdxl"}}, "sdxl"),
-        ({"value": "sdxl"}, "sdxl"),
-        ({"selected_conversation": "C0OPS"}, "C0OPS"),
-        ({"selected_option": None}, ""),
-        (None, ""),
-    ],
-)
-def test_what_was_chosen_in_a_field_is_read(element: Fields | None, value: str) -> None:
-    """Whatever kind of field it is; clients differ in how they say that nothing was."""
-    assert payloads.chosen({"state": {"values": {"model": {"model": element}}}}, "model") == value
-    assert payloads.chosen({"state": {"values": {}}}, "model") == payloads.chosen({"state": None}, "model") == ""
-
-
 def test_a_modal_has_a_response_url_for_the_channel_chosen_in_it() -> None:
     """Or none: a client that gives none is no reason to refuse."""
     given_urls = [{"channel_id": "C0X", "response_url": ""}, {"channel_id": "C0OPS", "response_url": URL}]
