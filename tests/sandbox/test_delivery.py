@@ -4,7 +4,6 @@ import asyncio
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
 from aiohttp.test_utils import make_mocked_request
 from slack_bolt.async_app import AsyncAck
 from slack_sdk.errors import SlackApiError
@@ -75,22 +74,6 @@ async def test_an_answer_that_is_no_200_is_an_error(slack: SandboxSlack, app: Ap
 
     assert (refused.status, refused.error) == ((401, "dispatch_failed") if slack.request_url else (200, ""))
     assert (lost.status, lost.error) == (0, "dispatch_failed")
-
-
-async def test_connections_are_refreshed_and_fall_silent(slack: SandboxSlack, http: aiohttp.ClientSession) -> None:
-    """An old one is closed when the app has connected anew; a silent one stays open, and carries nothing."""
-    old = await linked(slack, http)
-    refreshing = asyncio.create_task(slack.refresh(reason="warning"))
-    assert await old.receive_json() == {"type": "disconnect", "reason": "warning"}
-    async with await linked(slack, http) as link:
-        assert (await old.receive()).type is WSMsgType.CLOSE
-        await refreshing
-        await link.ping(b"before")
-        assert (await link.receive()).data == b"before"
-        slack.silence()
-        slack.ack_seconds = 0.05
-        await link.ping(b"after")
-        assert ((await slack.command("sdxl")).error, slack.connections) == ("operation_timeout", 1)
 
 
 async def test_each_envelope_goes_to_one_connection_in_turn(slack: SandboxSlack, http: aiohttp.ClientSession) -> None:
