@@ -62,13 +62,18 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Mock:
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
-def test_the_bot_is_run_with_its_settings(arguments: list[str], run: AsyncMock, tmp_path: Path) -> None:
+def test_the_bot_is_run_with_its_settings(
+    arguments: list[str], run: AsyncMock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """To run is the default, and a bot that was stopped ends with 0. A .env file adds to the environment."""
-    (tmp_path / ".env").write_text("PORT=4000\nMODELSLAB_API_KEY=not this one\n")
+    monkeypatch.setenv("PGPASSWORD", "")
+    monkeypatch.delenv("PGPASSWORD")
+    (tmp_path / ".env").write_text("PORT=4000\nMODELSLAB_API_KEY=not this one\nPGPASSWORD=for libpq\n")
 
     assert main(arguments) == 0
     (settings,) = run.call_args.args
     assert (settings.port, settings.modelslab_api_key) == (4000, "secret-of-modelslab")
+    assert os.environ["PGPASSWORD"] == "for libpq"
 
 
 def test_wrong_settings_end_with_2(run: AsyncMock, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.secrecy import remember, scan
 
 __all__ = ["bot", "house", "mode", "slack"]
 
-ROUND = 100
+ROUND = 60
 """Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
 
 SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))

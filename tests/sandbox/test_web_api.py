@@ -92,6 +92,8 @@ async def test_scopes_and_tokens_are_checked(slack: SandboxSlack, client: AsyncW
     """Each method has its scope; every answer names those that the token has."""
     told = await client.auth_test()
     slack.enterprise_id = "E0GRID"
+    with pytest.raises(SlackApiError, match="user_not_found"):
+        await client.conversations_open(users="C0MODELS")
     slack.scopes.remove("im:write")
 
     assert (told["team_id"], told["user_id"]) == ("T0SANDBOX", "U0BOT")

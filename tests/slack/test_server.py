@@ -26,11 +26,21 @@ def refused() -> Counter[str]:
 
 
 @pytest.fixture
-async def start(refused: Counter[str]) -> AsyncIterator[Start]:
-    """Starts a server with the paths /alive and /broken."""
+def reading() -> asyncio.Event:
+    """Whether /slow waits for a body."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def start(refused: Counter[str], reading: asyncio.Event) -> AsyncIterator[Start]:
+    """Starts a server with the paths /alive, /slow and /broken."""
 
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="yes")
+
+    async def slow(request: web.Request) -> web.Response:
+        reading.set()
+        return web.Response(body=await request.read())
 
     async def broken(_request: web.Request) -> web.Response:
         raise ArithmeticError("of our own")
@@ -40,7 +50,7 @@ async def start(refused: Counter[str]) -> AsyncIterator[Start]:
         async def started(host: str = "127.0.0.1", **times: float) -> WebServer:
             timing = Timing(**{"http_linger": 0.1, **times})
             server = WebServer(host, 0, timing, lambda status: refused.update([status]))
-            server.app.router.add_routes([web.get("/alive", alive), web.get("/broken", broken)])
+            server.app.router.add_routes([web.get("/alive", alive), web.get("/slow", slow), web.get("/broken", broken)])
             await server.start()
             stack.push_async_callback(server.stop)
             return server
@@ -109,11 +119,16 @@ async def test_what_leads_nowhere_is_counted_and_logged_once_a_minute(start: Sta
     ]
 
 
-async def test_an_error_of_our_own_is_logged(start: Start) -> None:
-    """It gets a 500."""
+async def test_only_an_error_of_our_own_is_logged(start: Start, reading: asyncio.Event) -> None:
+    """It gets a 500. A client that hangs up in the middle of its body is none."""
     server = await start()
     with capture_logs() as logged:
         assert b" 500 " in await answer(server, LAST.replace(b"/alive", b"/broken"))
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(ALIVE.replace(b"/alive", b"/slow").replace(b"Host", b"Content-Length: 9\r\nHost"))
+        await reading.wait()
+        writer.transport.abort()
+        await server.stop()
 
     assert [line["event"] for line in logged] == ["internal_error"]
 
