@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 .DEFAULT_GOAL := help
 .PHONY: help try run check audit health manifest test lint soak bench screenshots lock clean
 
-help: ## list what can be made
+help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(RUNTIME): requirements.txt
@@ -30,7 +30,7 @@ $(READY): $(RUNTIME) requirements-dev.txt pyproject.toml
 	  --no-deps --no-index --no-build-isolation --editable .
 	@touch $(READY)
 
-try: $(RUNTIME) ## the bot on a pretend Slack and ModelsLab, on this machine
+try: $(RUNTIME) ## the bot with a pretend Slack and ModelsLab, on this machine
 	@$(BIN)/python -m bot try $(ARGS)
 
 run: $(RUNTIME) ## the bot, with the settings of the environment and .env
@@ -57,7 +57,7 @@ test: $(READY) ## the whole test suite, with branch coverage
 soak: $(READY) ## the fault tests that take minutes; ATTACK_SECONDS=600 is for all attacks together
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
-bench: $(READY) ## how fast it is beside default Bolt; ARGS=--quick takes a minute
+bench: $(READY) ## how fast the bot is, compared with default Bolt; ARGS=--quick takes a minute
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 screenshots: $(READY) ## the pictures of docs/, played on npm's local-slack (needs npm, a Chromium, Linux on x86-64)
@@ -81,7 +81,7 @@ lint: $(READY) ## style, types, imports, the manifest, the deployment files, the
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header pyproject.toml
 
-lock: ## the three locks anew (needs uv)
+lock: ## resolve the three lock files again (needs uv)
 	$(COMPILE) --upgrade --extra postgres -o requirements.txt
 	$(COMPILE) --upgrade --extra postgres --group dev --constraint requirements.txt -o requirements-dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

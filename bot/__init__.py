@@ -1,3 +1,3 @@
-"""reload-model: a Slack slash command that brings an idle ModelsLab model back, and says when."""
+"""reload-model: a Slack bot that reloads an idle ModelsLab model, and pings people when it should be ready."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Builds the parts from the settings, starts them in the order in which they need each other, and stops them."""
+"""Builds the parts from the settings, starts them in order, and stops them."""
 
 import asyncio
 import secrets
@@ -18,7 +18,7 @@ from bot.core.background import BackgroundTasks
 from bot.core.clock import SteadyClock
 from bot.core.timing import Timing
 from bot.errors import DatabaseUnavailable, Refused
-from bot.handlers import bolt, buttons, commands, home_tab, mentions, picker
+from bot.handlers import access_list, access_requests, bolt, buttons, commands, home_tab, mentions, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 class App:
-    """One process of the bot. It is made in a running event loop."""
+    """One process of the bot. It has to be created in a running event loop."""
 
     def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
         """Raises CannotStart."""
@@ -61,7 +61,9 @@ class App:
         self._at_stop(self._database.stop)
         self._slack = self._slack_client()
         self._user_groups = UserGroups(settings.allowed_groups, timing, clock)
-        self._allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, self._user_groups.members)
+        self._allowlist = Allowlist(
+            settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
+        )
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
         self._access = Access(self._allowlist, self.requests)
@@ -92,8 +94,8 @@ class App:
     async def start(self) -> None:
         """Start, and return when commands are taken.
 
-        What is unavailable is waited for, and the log says so. Raises CannotStart for what waiting does not fix; then,
-        too, stop() ends what had been started.
+        If something is unavailable, wait for it and log that. Raises CannotStart if waiting can't help; close() then
+        stops what has been started.
         """
         await self._database.start()
         self._background.start(self._user_groups.run(reading(self._slack)))
@@ -111,8 +113,8 @@ class App:
     async def stop(self, *, drain: float = 0.0) -> None:
         """Stop as close() does, and log it.
 
-        For drain seconds at least the port still takes commands while /readyz says that it is about to close. What
-        comes in then is committed as always, and another replica or the next start carries it out.
+        For drain seconds at least, the port still takes commands while /readyz says that the process is stopping. They
+        are committed as usual, and another replica or the next start carries them out.
         """
         log.info("stopping")
         self._web.closing = True
@@ -120,7 +122,7 @@ class App:
         log.info("stopped")
 
     async def close(self, *, drain: float = 0.0) -> None:
-        """End the parts, the last started first: running jobs, Slack's connection, the port, the database."""
+        """Stop the parts, the last one started first: running jobs, Slack's connection, the port, the database."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.exit):
                 await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
@@ -130,7 +132,7 @@ class App:
         self._closing.push_async_callback(stop)
 
     def _requested(self) -> None:
-        """A request was recorded: there is work, and what shows reloads is out of date."""
+        """Wake the worker and refresh the Home tabs, because a request was recorded."""
         self.worker.wake()
         self._home_tabs.changed()
 
@@ -145,7 +147,7 @@ class App:
 
     def _modelslab_client(self) -> ModelsLab:
         settings = self._settings
-        # Undecoded, so that the bytes of an answer that are read are the bytes that are counted.
+        # Without decompression, so that the limit counts the bytes that are read.
         session = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
         self._at_stop(session.close)
         return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
@@ -166,18 +168,20 @@ class App:
         )
 
     def _bolt_app(self) -> AsyncApp:
-        """The Bolt app with all its listeners. The command's comes first: Bolt asks them one after another."""
+        """The Bolt app with all its listeners. The command comes first, because Bolt tries them in order."""
         requests, access, background = self.requests, self._access, self._background
         command = self._settings.slash_command
         audit = AuditTrail(requests)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
-        typed = commands.Typed(requests, audit, command)
+        typed = commands.Typed(access, requests, audit, command)
         commands.register(app, typed, access, audit, opener, command)
         mentions.register(app, typed, access, mentions.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
+        access_requests.register(app, access, requests, audit, presses, self._settings.admin_channel)
+        access_list.register(app, access, requests, audit, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
 
@@ -187,7 +191,7 @@ class App:
         return SocketMode(slack, token, self._dispatch, proxy_for, self._timing, refused)
 
     def _add_routes(self) -> None:
-        """What the ports answer. In Socket Mode no payload comes this way, so there is no path for them."""
+        """Add what the ports answer. In Socket Mode, payloads don't come this way, so there is no path for them."""
         operators = self._admin or self._web
         add_health(operators.app, "/healthz", self._health)
         add_health(operators.app, "/readyz", self._readiness)
@@ -198,12 +202,12 @@ class App:
             self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
 
     async def _health(self) -> Mapping[str, str]:
-        """Whether the worker turns; before it has started, that is for /readyz to say."""
+        """Whether the worker is alive. Before it has started, only /readyz says so."""
         idle = self.worker.idle_seconds
-        return {"worker": "ok" if idle < self._timing.stuck else f"has not turned for {idle:.0f} s"}
+        return {"worker": "ok" if idle < self._timing.stuck else f"stuck for {idle:.0f} s"}
 
     async def _readiness(self) -> Mapping[str, str]:
-        """Whether a command would be taken now, and carried out."""
+        """Whether a command would be taken and carried out now."""
         signed_in = self._allowlist.home is not None
         connected = signed_in if self._socket is None else self._socket.connected
         parts = {
@@ -215,7 +219,7 @@ class App:
         return parts | ({"process": "stopping"} if self._web.closing else {})
 
     async def _database_state(self) -> str:
-        """Whether the database would take a request now: one that is locked or full still answers to readers."""
+        """Whether the database would record a request now. One that is locked or full can still be read."""
         if not self._opened:  # before that there may be no tables
             return self._database.fault or "not open yet"
         try:
@@ -235,11 +239,11 @@ class App:
 async def run(settings: Settings, timing: Timing = Timing()) -> None:
     """Run the bot until SIGTERM or SIGINT. Raises CannotStart."""
     app = App(settings, timing)
-    told_to_stop = asyncio.Event()
+    stop_signal = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_signal.set)
     starting = asyncio.create_task(app.start())
-    stopping = asyncio.create_task(told_to_stop.wait())
+    stopping = asyncio.create_task(stop_signal.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and starting.exception() is not None:
         await app.close()

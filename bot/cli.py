@@ -1,4 +1,4 @@
-"""The command line: run (the default), try, manifest, check, audit, health. A command ends with an exit code."""
+"""The command line: run (the default), try, manifest, check, audit, access, health. Each ends with an exit code."""
 
 import argparse
 import asyncio
@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="reload-model-bot", description="A Slack slash command that reloads an idle ModelsLab model."
+        prog="reload-model-bot", description="A Slack bot that reloads idle ModelsLab models."
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(command=_run)
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.set_defaults(command=_try)
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
     printed.add_argument("--url", type=_https, help="for HTTP mode: the bot's URL, such as https://bot.example.com")
-    printed.add_argument("--groups", action="store_true", help="for user groups in ALLOWED_USERS")
+    printed.add_argument("--groups", action="store_true", help="add the scope for user groups in ALLOWED_USERS")
     printed.set_defaults(command=_manifest)
     check = commands.add_parser("check", help="check the settings, the ports, the database, Slack and ModelsLab")
     check.add_argument("--who", type=_person, metavar="ID", help="only check whether this person can reload models")
@@ -74,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV, for spreadsheets")
     audit.set_defaults(command=_audit, form="table")
+    access = commands.add_parser("access", help="list who can reload models because an admin said so in Slack")
+    access.add_argument("--json", action="store_true", help="print one JSON object per line")
+    access.set_defaults(command=_access)
     health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
     health.add_argument("--ready", action="store_true", help="ask whether it can take commands")
     health.set_defaults(command=_health)
@@ -82,13 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float:
     with suppress(ValueError):
-        if 0 <= (value := float(text)) <= 600:  # noqa: PLR2004 - ten minutes are more than anyone waits at a terminal
+        if 0 <= (value := float(text)) <= 600:  # noqa: PLR2004 - nobody waits longer at a terminal
             return value
     raise argparse.ArgumentTypeError(f"{text} isn't a number from 0 to 600")
 
 
 def _https(text: str) -> str:
-    """The bot's address, with or without the path that Slack calls there."""
+    """Read the bot's address, with or without the path that Slack calls."""
     if re.fullmatch(r"https://[\w.-]+(:\d+)?(/[\w./~-]*)?", text, re.ASCII) is None:
         raise argparse.ArgumentTypeError(f"{text} isn't an https:// URL, which Slack requires")
     return text.rstrip("/").removesuffix(manifest.EVENTS_PATH).rstrip("/")
@@ -123,7 +128,7 @@ def _run(_options: argparse.Namespace) -> int:
     if problems:
         return _explain(problems, "Can't start. ")
     logs.configure(config.log_level, config.log_format, config.secrets)
-    from bot import app  # noqa: PLC0415 - slow to import, and of no use with wrong settings
+    from bot import app  # noqa: PLC0415 - slow to import, and useless with wrong settings
 
     try:
         asyncio.run(app.run(config))
@@ -137,9 +142,9 @@ def _run(_options: argparse.Namespace) -> int:
 
 
 def _try(options: argparse.Namespace) -> int:
-    from bot.sandbox.terminal import sandbox  # noqa: PLC0415 - of no use to the other commands
+    from bot.sandbox.terminal import sandbox  # noqa: PLC0415 - the other commands don't need it
 
-    logs.configure("CRITICAL", "console", ())  # errors there are part of the play, and are seen in the conversation
+    logs.configure("CRITICAL", "console", ())  # errors there are part of the game, and show in the conversation
     return asyncio.run(sandbox(seconds=options.seconds, stdin=sys.stdin or io.StringIO(), stdout=sys.stdout))
 
 
@@ -152,7 +157,7 @@ def _manifest(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from bot.ops.doctor import check  # noqa: PLC0415 - of no use to the other commands
+    from bot.ops.doctor import check  # noqa: PLC0415 - the other commands don't need it
 
     config, problems = _settings()
     logs.configure("CRITICAL", "console", config.secrets)  # the results say what is wrong
@@ -161,21 +166,32 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from bot.ops import audit  # noqa: PLC0415 - of no use to the other commands
+    from bot.ops import audit  # noqa: PLC0415 - the other commands don't need it
 
+    return _read("audit", partial(audit.write, since=options.since, form=options.form))
+
+
+def _access(options: argparse.Namespace) -> int:
+    from bot.ops import access  # noqa: PLC0415 - of no use to the other commands
+
+    return _read("access", partial(access.write, form="json" if options.json else "table"))
+
+
+def _read(name: str, write: Callable[[TextIO, settings.Settings], None]) -> int:
+    """Run a command that writes what it reads from the database."""
     config, problems = _settings()
     if wrong := _that_matter(problems, "DATABASE_URL"):
         return _explain(wrong)
     try:
-        audit.write(sys.stdout, config, since=options.since, form=options.form)
+        write(sys.stdout, config)
     except CannotStart as error:
-        sys.stderr.write(f"reload-model-bot audit: {error}\n")
+        sys.stderr.write(f"reload-model-bot {name}: {error}\n")
         return EXIT_CANNOT_START
     return 0
 
 
 def _health(options: argparse.Namespace) -> int:
-    from bot.ops import probe  # noqa: PLC0415 - of no use to the other commands
+    from bot.ops import probe  # noqa: PLC0415 - the other commands don't need it
 
     config, problems = _settings()
     if wrong := _that_matter(problems, "HOST", "PORT", "ADMIN_PORT"):
@@ -190,7 +206,7 @@ def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[
 
 
 def _explain(problems: Sequence[settings.Problem], begin: str = "") -> int:
-    """Say where the settings come from, and every problem with its fix."""
+    """Print where the settings come from, and every problem with its fix."""
     dotenv = DOTENV.absolute()
     if dotenv.is_file():
         first = f"{begin}Fix these settings in {dotenv} or the environment (see .env.example):"

@@ -3,16 +3,16 @@
 ReloadModelError
 ├── SettingsError                 the settings are invalid: exit code 2
 ├── CannotStart                   something outside has to be fixed first: exit code 1
-├── DatabaseUnavailable           the database did not answer in time, or at all
+├── DatabaseUnavailable           the database didn't answer, or not in time
 │   └── CommitUncertain           ... and the commit may have happened
-├── LeaseLost                     another process owns the job by now: record nothing
+├── LeaseLost                     another process has taken over the job: record nothing
 ├── Malformed                     a request without the shape that Slack sends
-├── Refused                       a request that starts nothing, or may have started nothing
-├── ModelsLabError                ModelsLab did not accept a reload
-│   ├── ModelsLabPermanentError   ... and would not accept it later
+├── Refused                       a request that starts nothing, as far as is known
+├── ModelsLabError                ModelsLab didn't accept a reload
+│   ├── ModelsLabPermanentError   ... and wouldn't accept it later
 │   └── ModelsLabRetryableError   ... and may accept it later
-└── SlackError                    Slack did not take a message
-    ├── SlackPermanentError       ... and never will, in this place
+└── SlackError                    Slack didn't take a message
+    ├── SlackPermanentError       ... and never will in this place
     └── SlackRetryableError       ... and may take it later
 """
 
@@ -21,10 +21,13 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """Why a request was refused. The value is the outcome in the audit, and the label in the metrics."""
+    """Why a request was refused. The value is the outcome in the audit and the label in the metrics."""
 
     NOT_A_COMMAND = "not_a_command"
     NOT_ALLOWED = "not_allowed"
+    NOT_ADMIN = "not_admin"
+    NOT_GRANTED = "not_granted"
+    ALREADY_DECIDED = "already_decided"
     GROUP_UNREAD = "group_unread"
     OTHER_WORKSPACE = "other_workspace"
     WRONG_CHANNEL = "wrong_channel"
@@ -40,7 +43,7 @@ class Refusal(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why a model was not reloaded. The value is the word in the database, and the label in the metrics.
+    """Why a model was not reloaded. The value is what the database stores, and the label in the metrics.
 
     The reasons follow ModelsLab's documented errors: https://docs.modelslab.com/error-codes
     """
@@ -58,7 +61,7 @@ class Failure(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Failure":
-        """A newer version of this program may have recorded a reason that this one doesn't have."""
+        """A newer version of this program may have recorded a reason that this version doesn't have."""
         del value
         return cls.INTERNAL
 
@@ -68,7 +71,7 @@ class ReloadModelError(Exception):
 
 
 class SettingsError(ReloadModelError):
-    """The settings are invalid; problems holds every problem, each a sentence that says how to fix it."""
+    """The settings are invalid. problems has a sentence for each problem, with the fix."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -80,7 +83,7 @@ class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it pr
 
 
 class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names the state of the database
-    """The database cannot be reached, is locked or full, or did not commit in time; sqlstate is PostgreSQL's code."""
+    """The database can't be reached, is locked or full, or didn't commit in time. sqlstate is PostgreSQL's code."""
 
     def __init__(self, message: str = "", sqlstate: str = "") -> None:
         super().__init__(message)
@@ -96,13 +99,13 @@ class LeaseLost(ReloadModelError):  # noqa: N818 - names what happened
 
 
 class Malformed(ReloadModelError):  # noqa: N818 - describes the request
-    """A request does not have the shape that Slack sends; the message names the field, and shows nothing of it."""
+    """A request doesn't have the shape that Slack sends. The message says why, and shows none of its content."""
 
 
 class Refused(ReloadModelError):  # noqa: N818 - a decision, not a failure
-    """A request is refused; rule is the setting that decided so, and data is what the sentence names.
+    """A request is refused. rule is the setting that refused it, and data is what the sentence mentions.
 
-    What each reason needs as data is in bot/ui/reasons.py.
+    bot/ui/reasons.py shows which data each reason needs.
     """
 
     def __init__(self, reason: Refusal, *, rule: str = "", **data: object) -> None:
@@ -113,10 +116,10 @@ class Refused(ReloadModelError):  # noqa: N818 - a decision, not a failure
 
 
 class ModelsLabError(ReloadModelError):
-    """ModelsLab did not accept a reload.
+    """ModelsLab didn't accept a reload.
 
-    said is ModelsLab's own text, redacted and bounded but not escaped; unknown is True where the request may have been
-    carried out all the same; host is the one that could not be reached, if that is what happened.
+    said is ModelsLab's own text, redacted and bounded, but not escaped. unknown means that ModelsLab may have carried
+    out the request anyway. host is set if it couldn't be reached.
     """
 
     def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "") -> None:
@@ -132,7 +135,7 @@ class ModelsLabPermanentError(ModelsLabError):
 
 
 class ModelsLabRetryableError(ModelsLabError):
-    """The same request may be accepted later; wait is the pause that ModelsLab asked for, in seconds."""
+    """The same request may be accepted later. wait is the pause that ModelsLab asked for, in seconds."""
 
     def __init__(
         self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
@@ -142,9 +145,9 @@ class ModelsLabRetryableError(ModelsLabError):
 
 
 class SlackError(ReloadModelError):
-    """Slack did not take a message; code is Slack's own error code, or a word for what happened instead.
+    """Slack didn't take a message. code is Slack's own error code, or a word for what happened instead.
 
-    host is the one that could not be reached, if that is what happened.
+    host is set if it couldn't be reached.
     """
 
     def __init__(self, code: str) -> None:
@@ -154,14 +157,14 @@ class SlackError(ReloadModelError):
 
 
 class SlackPermanentError(SlackError):
-    """Slack will never take it in this place: another way must carry the message."""
+    """Slack will never take the message in this place: it has to be sent another way."""
 
 
 class SlackRetryableError(SlackError):
-    """Slack may take the same post later; wait is the pause that it asked for, in seconds.
+    """Slack may take the same message later. wait is the pause that it asked for, in seconds.
 
-    refused: Slack works, and doesn't take it for a reason that will pass, as the token's or the workspace's. Meanwhile
-    another way may work.
+    refused means that Slack works, but refuses the message for a reason that can pass, such as an invalid token.
+    Another way may work meanwhile.
     """
 
     def __init__(self, code: str, wait: float | None = None, *, refused: bool = False) -> None:

@@ -19,7 +19,7 @@ from bot.urls import database_fault, is_bypassed, is_loopback, passwords, proxy_
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "console")
 FOLLOW_UPS = ("channel", "thread")
-"""Whether a follow-up in a thread is also shown in the channel."""
+"""Where follow-ups are shown: in the thread and the channel, or only in the thread."""
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
 GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
@@ -36,7 +36,7 @@ N = TypeVar("N", int, float)
 
 
 class Problem(NamedTuple):
-    """What is wrong with a setting, and how to fix it. The text continues a sentence that the name begins."""
+    """What is wrong with a setting, and how to fix it. The text continues a sentence that begins with the name."""
 
     setting: str
     text: str
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked. Times are in seconds; a proxy that isn't set is empty. Secrets are kept out of repr."""
+    """All settings, checked. Times are in seconds; a proxy that isn't set is "". Secrets are kept out of the repr."""
 
     slack_bot_token: str = field(repr=False)
     slack_app_token: str = field(repr=False)
@@ -59,6 +59,8 @@ class Settings:
     modelslab_url: str
     modelslab_concurrency: int
     allowed_users: frozenset[str]
+    admin_users: frozenset[str]
+    admin_channel: str
     allowed_channels: tuple[str, ...]
     commands_per_person: int
     max_in_flight: int
@@ -110,12 +112,12 @@ IN_FILES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "MODEL
 """Settings that can be read from a file: NAME_FILE is its path, as container secrets are mounted."""
 
 NAMES = (*(item.name.upper() for item in fields(Settings)), *(f"{name}_FILE" for name in IN_FILES))
-"""Every setting's name. A proxy's can be in lower case, too."""
+"""The name of every setting. Those of the proxies also work in lower case."""
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _PREFIXES = tuple({f"{name.partition('_')[0]}_" for name in NAMES if "_" in name})
 _RESEMBLES = 0.82
-"""DATABASE_PORT, which Kubernetes sets for a service called "database", is 0.8 like DATABASE_URL."""
+"""How similar a name has to be. DATABASE_PORT, which Kubernetes sets for a service "database", reaches 0.8."""
 
 
 def load(env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False) -> Settings:
@@ -129,9 +131,9 @@ def load(env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool =
 def read(
     env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False
 ) -> tuple[Settings, Sequence[Problem]]:
-    """Read the settings from env and from a .env file, which need not exist; env wins. Problems are in their order.
+    """Read the settings from env and from a .env file, which need not exist; env wins. Also returns every problem.
 
-    terminal is whether a person reads the log.
+    terminal is whether the log goes to a terminal.
     """
     in_file, faults = env_file.read(dotenv) if dotenv else ({}, [])
     unreadable = [Problem(str(dotenv), *fault) for fault in faults]
@@ -146,6 +148,8 @@ def read(
         modelslab_url=reader.url("MODELSLAB_URL", "https://modelslab.com").rstrip("/"),
         modelslab_concurrency=reader.number("MODELSLAB_CONCURRENCY", 4, 1, 100),
         allowed_users=frozenset(reader.people()),
+        admin_users=frozenset(reader.ids("ADMIN_USERS", PERSON, "a person's Slack ID", _ADMIN_FIX)),
+        admin_channel=reader.admin_channel(),
         allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel's ID", _CHANNEL_FIX))),
         commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
         max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
@@ -166,7 +170,7 @@ def read(
 
 
 def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
-    """Names like that of a setting: ALLOWED_CHANNEL must not silently allow every channel."""
+    """Names that resemble a setting: ALLOWED_CHANNEL must not silently allow every channel."""
     candidates = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
     known = {*NAMES, *map(str.lower, _PROXIES)}
     meant = {name: get_close_matches(name.upper(), NAMES, 1, _RESEMBLES) for name in candidates if name not in known}
@@ -185,7 +189,7 @@ class _Reader:
 
     def _read_file(self, name: str, path: str) -> None:
         if self.get(name):
-            self._add(name, f"is set twice, here and by {name}_FILE", "remove one of them")
+            self._add(name, f"is set twice, directly and by {name}_FILE", "remove one of them")
             return
         why = "it is empty"
         try:
@@ -193,14 +197,14 @@ class _Reader:
         except (OSError, ValueError) as error:
             why = env_file.why_unreadable(error)
         if not self.get(name):
-            shown = path if path.startswith(("/", ".")) else "the file"  # it may be the secret itself, pasted there
+            shown = path if path.startswith(("/", ".")) else "the file"  # it may be a secret, pasted there
             self._add(name, f"can't be read from {shown} ({why})", f"fix {name}_FILE or that file")
 
     def _add(self, name: str, text: str, fix: str) -> None:
         self.problems.append(Problem(name, text, fix))
 
     def get(self, name: str, default: str = "") -> str:
-        """The value; an empty one counts as not set. Spaces, matching quotes and a comment aren't part of it.
+        """The value without surrounding spaces, quotes and a comment. An empty one counts as not set.
 
         docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env; a chart adds its own.
         """
@@ -210,7 +214,7 @@ class _Reader:
         return text.strip() or default
 
     def _is_given(self, name: str) -> bool:
-        """Whether it is set, or was meant to be: a file that can't be read has been reported already."""
+        """Whether it is set, or in a file that couldn't be read, which has been reported already."""
         return bool(self.get(name)) or any(problem.setting == name for problem in self.problems)
 
     def secret(self, name: str, fix: str) -> str:
@@ -225,7 +229,7 @@ class _Reader:
         return value
 
     def token(self, name: str) -> str:
-        """A Slack token, whose prefix tells its kind: https://docs.slack.dev/authentication/tokens."""
+        """A Slack token. Its prefix says what kind it is: https://docs.slack.dev/authentication/tokens."""
         prefix, fix = _TOKENS[name]
         before = len(self.problems)
         value = self.secret(name, fix)
@@ -236,7 +240,7 @@ class _Reader:
         elif value and not value.startswith(tuple(prefix for prefix, _ in _TOKENS.values())):
             self._add(name, f"doesn't start with {prefix}", fix)
         elif value and not value.removeprefix(prefix).strip(".…"):
-            self._add(name, "is still the placeholder of .env.example", fix)
+            self._add(name, "is still the placeholder from .env.example", fix)
         return value
 
     def app_token(self) -> str:
@@ -270,7 +274,7 @@ class _Reader:
         return default
 
     def host(self) -> str:
-        """In Socket Mode only health is served, which is nobody's business but this machine's."""
+        """In Socket Mode only health is served, and only to this machine."""
         everywhere = "0.0.0.0"  # noqa: S104 - in HTTP mode Slack's requests come from outside
         host = self.get("HOST", "127.0.0.1" if self._is_given("SLACK_APP_TOKEN") else everywhere)
         return host.removeprefix("[").removesuffix("]")  # as in a URL
@@ -299,10 +303,18 @@ class _Reader:
 
     def people(self) -> Sequence[str]:
         ids = self.ids("ALLOWED_USERS", _ALLOWED, "a Slack ID", _PERSON_FIX)
-        if not ids:
+        if not ids and not self.get("ADMIN_USERS"):
             fix = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
             self._add("ALLOWED_USERS", "is missing", fix)
         return ids
+
+    def admin_channel(self) -> str:
+        ids = self.ids("ADMIN_CHANNEL", CHANNEL, "a channel's ID", _CHANNEL_FIX)
+        if len(ids) > 1:
+            self._add("ADMIN_CHANNEL", f"has {len(ids)} channels", "name one")
+        if ids and not self.get("ADMIN_USERS"):
+            self._add("ADMIN_CHANNEL", "needs ADMIN_USERS", "name the admins there, or remove ADMIN_CHANNEL")
+        return ids[0] if ids else ""
 
     def url(self, name: str, default: str) -> str:
         url = self.get(name, default)
@@ -334,10 +346,11 @@ _TOKENS = {
 # An app may not be able to turn it off again: https://docs.slack.dev/authentication/using-token-rotation
 _ROTATION_FIX = (
     "turn it off (OAuth & Permissions on your app's page) and reinstall the app; if Slack doesn't offer that, create "
-    "the app anew from manifest.yml"
+    "a new app from manifest.yml"
 )
 _ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
 _PERSON_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
+_ADMIN_FIX = "admins are named one by one, by IDs like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
 _CHANNEL_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
 _OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
 _KEY = re.compile(r"[!-~]*")
@@ -346,5 +359,5 @@ _AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
 
 
 def _shown(text: str) -> str:
-    """A wrong value, unless somebody pasted a token there."""
+    """A wrong value, unless it is a token that somebody pasted into the wrong place."""
     return "a token" if "xox" in text or "xapp-" in text else repr(text[:40])

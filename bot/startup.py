@@ -1,4 +1,4 @@
-"""What has to answer before commands are taken: the database and Slack. Waits for what waiting can fix."""
+"""Waits at the start until the database and Slack answer, unless the problem needs a person to fix it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 
 
 async def open_database(database: Database, timing: Timing) -> float:
-    """Create or upgrade the tables, however long the database is unavailable, and return the time now.
+    """Create or upgrade the tables, waiting for as long as the database is unavailable. Returns the time now.
 
-    Raises CannotStart for what waiting can't fix.
+    Raises CannotStart if waiting can't help.
     """
     pauses = Backoff(timing.start_retry, timing.start_retry_most)
     while True:
@@ -35,9 +35,9 @@ async def open_database(database: Database, timing: Timing) -> float:
 
 
 async def sign_in(slack: SlackClient, timing: Timing) -> Home:
-    """Ask Slack which workspace or organisation the token is for, however long Slack is unavailable.
+    """Ask Slack which workspace or organisation the token is for, waiting for as long as Slack is unavailable.
 
-    Raises CannotStart for a token that Slack rejects. https://docs.slack.dev/reference/methods/auth.test
+    Raises CannotStart if Slack rejects the token. https://docs.slack.dev/reference/methods/auth.test
     """
     pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
     while True:
@@ -49,7 +49,7 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
                 fix = "copy it again from OAuth & Permissions on your app's page"
                 raise CannotStart(f"SLACK_BOT_TOKEN: Slack rejects it ({error.code}): {fix}") from error
             wait = pauses.pause(error.wait if isinstance(error, SlackRetryableError) else None)
-            log.warning("slack_away", reason=error.code, host=error.host, again_in=round(wait, 1))
+            log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
         else:
             log.info("signed_in", team=home.team_id or home.enterprise_id, bot=answer.get("user_id"))
             return home

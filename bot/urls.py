@@ -1,7 +1,7 @@
-"""What a URL says about itself, without a connection: whether it is valid, its host, its passwords.
+"""Checks URLs without connecting: whether they are valid, their host, their passwords.
 
-Patterns, not a parser: where every special character is percent-encoded, no piece of a password can be taken for
-another part, and nothing of an URL that isn't valid is ever shown.
+It uses patterns instead of a parser. They require special characters to be percent-encoded, so no part of a password
+can be taken for something else, and nothing of an invalid URL is ever shown.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ _POSTGRES = re.compile(
     rf"postgres(?:ql)?://{_USERINFO}{_HOST}(?:,{_HOST})*(?:/{_NAME})?(?:\?(?:{_PARAMETER}(?:&{_PARAMETER})*)?)?"
 )
 
-# Up to the first @ as libpq reads it, and up to the last as somebody means it who encoded none of them.
+# Up to the first @, as libpq reads it, and up to the last, in case the @ in a password were not encoded.
 _PASSWORDS = (
     re.compile(r"^\w+://[^:/@]*:([^@]*)@"),
     re.compile(r"^\w+://[^:/@]*:(.*)@"),
@@ -76,13 +76,13 @@ def passwords(url: str) -> list[str]:
 
 
 Fault = tuple[str, str]
-"""What is wrong, and the fix. Shows no part of the URL that can belong to a password."""
+"""What is wrong, and the fix. It shows no part of the URL that could belong to a password."""
 
 
 def service_fault(url: str, example: str) -> Fault | None:
     """Check the base URL of a service: a host and a path, by https, or by http on this machine."""
     if not _is(_SERVICE, url):
-        return "isn't an http(s) URL with a host and perhaps a path", f"use one such as {example}"
+        return "isn't an http(s) URL with a host and an optional path", f"use one such as {example}"
     parts = urlsplit(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "would send secrets unencrypted", "use https:// (http:// is for this machine only)"
@@ -104,7 +104,7 @@ def _is(pattern: re.Pattern[str], url: str) -> bool:
 
 
 def database_fault(url: str) -> Fault | None:
-    """Check the URL of a database; what its parameters mean is left to libpq."""
+    """Check the URL of a database. libpq checks the parameters."""
     if url.startswith(("postgresql://", "postgres://")):
         if _POSTGRES.fullmatch(url):
             return None
@@ -112,7 +112,7 @@ def database_fault(url: str) -> Fault | None:
             return "isn't a valid URL", f"{_ENCODE}, or leave the password out and set PGPASSWORD"
         return "isn't a valid URL", "use one such as postgresql://user:password@db.example.com/name"
     if not url.startswith("sqlite:///"):
-        return "isn't a database's URL", "it must start with sqlite:/// or postgresql://"
+        return "isn't a database URL", "it must start with sqlite:/// or postgresql://"
     if url.removeprefix("sqlite:///").partition("?")[0] in ("", ":memory:"):
-        return "names no file", "use one such as sqlite:////data/reload-model.db"
+        return "doesn't name a file", "use one such as sqlite:////data/reload-model.db"
     return None

@@ -196,6 +196,15 @@ def test_check_takes_options(check: Mock, arguments: list[str], options: dict[st
     assert (check.call_args.args[0], check.call_args.kwargs) == (sys.stdout, options)
 
 
+@pytest.mark.parametrize(("arguments", "form"), [([], "table"), (["--json"], "json")])
+def test_access_takes_options(arguments: list[str], form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is a table."""
+    monkeypatch.setattr("bot.ops.access.write", write := Mock())
+
+    assert main(["access", *arguments]) == 0
+    assert write.call_args.kwargs == {"form": form}
+
+
 @pytest.mark.parametrize(
     ("arguments", "since", "form"),
     [
@@ -217,7 +226,7 @@ def test_audit_takes_options(arguments: list[str], since: float, form: str, monk
     ("command", "name", "value", "code", "text"),
     [
         ("audit", "DATABASE_URL", "sqlite:///no.db", 1, "reload-model-bot audit: DATABASE_URL: there is no file"),
-        ("audit", "DATABASE_URL", "mysql://x", 2, "- DATABASE_URL isn't a database's URL: "),
+        ("audit", "DATABASE_URL", "mysql://x", 2, "- DATABASE_URL isn't a database URL: "),
         ("audit", "DATABASE_URI", "sqlite:///no.db", 2, "- DATABASE_URI isn't a setting: did you mean DATABASE_URL?"),
         ("health", "PORT", "x", 1, "- PORT is 'x'"),  # the exit code that container engines expect
     ],

@@ -66,7 +66,7 @@ def test_every_make_target_that_is_named_exists(document: str) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[document], re.MULTILINE)) <= targets
 
 
-def test_the_house_is_drawn_as_it_is() -> None:
+def test_the_folders_are_drawn_as_they_are() -> None:
     """Each folder is in the picture, and each module of the picture is there."""
     picture = DOCUMENTS["docs/architecture.md"].partition("```\nbot/")[2].partition("```")[0]
     folders = {path.parent.name for path in ROOT.glob("bot/*/__init__.py")}

@@ -35,6 +35,8 @@ DEFAULTS = Settings(
     modelslab_url="https://modelslab.com",
     modelslab_concurrency=4,
     allowed_users=frozenset({"U0ADA"}),
+    admin_users=frozenset(),
+    admin_channel="",
     allowed_channels=(),
     commands_per_person=30,
     max_in_flight=100,
@@ -61,6 +63,8 @@ GIVEN: Mapping[str, tuple[str, Any]] = {
     "MODELSLAB_URL": ("https://proxy.example.com:8443/modelslab/", "https://proxy.example.com:8443/modelslab"),
     "MODELSLAB_CONCURRENCY": ("15", 15),
     "ALLOWED_USERS": ("U0ADA, W0BEN\nS0CREW *", frozenset({"U0ADA", "W0BEN", "S0CREW", "*"})),
+    "ADMIN_USERS": ("U0BOSS W0BOSS", frozenset({"U0BOSS", "W0BOSS"})),
+    "ADMIN_CHANNEL": ("C0ADMINS", "C0ADMINS"),
     "ALLOWED_CHANNELS": ("C0MODELS G0OPS,C0MODELS", ("C0MODELS", "G0OPS")),
     "COMMANDS_PER_PERSON": ("0", 0),
     "MAX_IN_FLIGHT": ("7", 7),
@@ -152,7 +156,7 @@ def test_a_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
 
     assert load({**env, name: "", f"{name}_FILE": str(tmp_path / "secret")}) == load(env)
     assert problems({**env, f"{name}_FILE": str(tmp_path / "secret")}) == [
-        f"{name} is set twice, here and by {name}_FILE: remove one of them"
+        f"{name} is set twice, directly and by {name}_FILE: remove one of them"
     ]
 
 
@@ -222,8 +226,8 @@ MODE_FIX = "set SLACK_APP_TOKEN (Socket Mode, recommended) or SLACK_SIGNING_SECR
 ALLOWED_FIX = "list the Slack IDs of the people who can reload models, or use * for everyone in the workspace"
 ROTATING = "is a rotating token (xoxe), and this bot doesn't support token rotation: turn it off"
 PEOPLE_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
-CHANNELS_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
-NO_SERVICE = "isn't an http(s) URL with a host and perhaps a path: use one such as https://"
+CHANNELS_FIX = "channel IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
+NO_SERVICE = "isn't an http(s) URL with a host and an optional path: use one such as https://"
 IN_CLEAR = "would send secrets unencrypted: use https:// (http:// is for this machine only)"
 LINK = "is a Kubernetes service link: set enableServiceLinks: false in the pod, or"
 NO_PROXY = "isn't an http(s) URL: use one such as http://proxy.example.com:3128"
@@ -247,10 +251,22 @@ def test_all_problems_are_reported_at_once() -> None:
     assert str(raised.value) == "; ".join(expected)
 
 
+def test_with_admins_nobody_else_has_to_be_named() -> None:
+    """They give access in Slack, and tell of requests in one channel if they like."""
+    admins = {**REQUIRED, "ALLOWED_USERS": "", "ADMIN_USERS": "U0BOSS"}
+
+    assert load(admins).allowed_users == frozenset()
+    assert problems(admins | {"ADMIN_CHANNEL": "C0OPS C0LAB"}) == ["ADMIN_CHANNEL has 2 channels: name one"]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
-        ("SLACK_BOT_TOKEN", ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"], "has characters that no key has: copy"),
+        (
+            "SLACK_BOT_TOKEN",
+            ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"],
+            "has characters that can't be part of a key: copy",
+        ),
         ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder of .env.example: {BOT_FIX}"),
         ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder of .env.example: {APP_FIX}"),
         ("SLACK_BOT_TOKEN", ["xoxe.xoxb-1-secret", "xoxe-1-secret"], ROTATING),
@@ -260,12 +276,12 @@ def test_all_problems_are_reported_at_once() -> None:
         (
             "SLACK_BOT_TOKEN",
             [f"{BOT_TOKEN}{flaw}" for flaw in ("\x00x", "\u200b", "é", " x", '"', ",", "\\n")],
-            "has characters that no key has: copy",
+            "has characters that can't be part of a key: copy",
         ),
         (
             "MODELSLAB_API_KEY",
             ["a key", "\N{CYRILLIC SMALL LETTER A}"],
-            "has characters that no key has: copy it again",
+            "has characters that can't be part of a key: copy it again",
         ),
         ("SLASH_COMMAND", ["reload", "/", "/two words", "/a`b", f"/{'x' * 32}"], "is {!r}: use a slash and then up to"),
         ("MODELSLAB_CONCURRENCY", ["0", "101", "four", "4.5", "nan", "1e1", "-4"], "is {!r}: use a whole number from"),
@@ -284,9 +300,15 @@ def test_all_problems_are_reported_at_once() -> None:
             f"has {{!r}}, which isn't a Slack ID: {PEOPLE_FIX}",
         ),
         (
+            "ADMIN_USERS",
+            ["ada", "S0CREW", "*"],
+            "has {!r}, which isn't a person's Slack ID: admins are named one by one, by IDs like U012AB3CD",
+        ),
+        ("ADMIN_CHANNEL", ["C0OPS"], "needs ADMIN_USERS: name the admins there, or remove ADMIN_CHANNEL"),
+        (
             "ALLOWED_CHANNELS",
             ["models", "#models", "U0ADA", "c0models", "*"],
-            f"has {{!r}}, which isn't a channel's ID: {CHANNELS_FIX}",
+            f"has {{!r}}, which isn't a channel ID: {CHANNELS_FIX}",
         ),
         ("SLACK_API_URL", ["slack.com/api", "ftp://slack.com", "https://", "https://[::1"], NO_SERVICE),
         ("SLACK_API_URL", ["https://host:port/", "https://h:99999"], NO_SERVICE),
@@ -298,7 +320,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ),
         ("SLACK_API_URL", ["http://10.0.0.1/", "http://localhost.example.com", "HTTP://127.0.0.1.nip.io"], IN_CLEAR),
         ("MODELSLAB_URL", ["http://modelslab", "http://0.0.0.0:80"], IN_CLEAR),
-        ("DATABASE_URL", ["mysql://db"], "isn't a database's URL: it must start with sqlite:/// or postgresql://"),
+        ("DATABASE_URL", ["mysql://db"], "isn't a database URL: it must start with sqlite:/// or postgresql://"),
         ("HTTPS_PROXY", ["socks5://proxy:1080", "http://", "proxy:port", "a proxy", "http://[::1"], NO_PROXY),
         ("http_proxy", ["socks5://proxy:1080"], NO_PROXY),
     ],
@@ -315,7 +337,7 @@ def test_a_wrong_value_is_a_problem(name: str, values: list[str], expected: str)
 def test_a_signing_secret_is_checked_in_http_mode() -> None:
     """Like the other secrets; in Socket Mode nothing is signed."""
     assert problems({**HTTP, "SLACK_SIGNING_SECRET": "e\u0301"}) == [
-        "SLACK_SIGNING_SECRET has characters that no key has: copy it again"
+        "SLACK_SIGNING_SECRET has characters that can't be part of a key: copy it again"
     ]
     assert problems({**REQUIRED, "SLACK_SIGNING_SECRET": "e\u0301"}) == []
 

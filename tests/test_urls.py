@@ -10,8 +10,8 @@ ENCODE = (
 )
 SPECIAL = ("isn't a valid URL", f"{ENCODE}, or leave the password out and set PGPASSWORD")
 NOT_VALID = ("isn't a valid URL", "use one such as postgresql://user:password@db.example.com/name")
-NO_DATABASE = ("isn't a database's URL", "it must start with sqlite:/// or postgresql://")
-NO_FILE = ("names no file", "use one such as sqlite:////data/reload-model.db")
+NO_DATABASE = ("isn't a database URL", "it must start with sqlite:/// or postgresql://")
+NO_FILE = ("doesn't name a file", "use one such as sqlite:////data/reload-model.db")
 
 
 @pytest.mark.parametrize(("host", "expected"), [("localhost", True), ("::1", True), ("::2", False), ("", False)])

@@ -1,11 +1,15 @@
-"""Decides whether a person may reload models, and where. Pure: ids against the settings' ids."""
+"""Decides whether a person can reload models, and where. Pure: it compares IDs with those in the settings."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.core.models import Place
 from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
+
+ADMINS = "ADMIN_USERS"
+"""The rule that allows an admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,11 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The author of a request, and the channel it is about ("" where there is none); private: not known to be public.
+    """The author of a request, and the channel that it is about ("" if there is none).
 
-    thread_ts is the thread in it, "" for the channel itself.
-
-    team_id and enterprise_id are the person's own, or "" where the payload doesn't say. team_id may be that of an
-    organisation.
+    private means that the channel isn't known to be public. thread_ts is the thread in the channel, "" for the channel
+    itself. team_id and enterprise_id are the person's own, or "" if the payload doesn't say. team_id can be the ID of
+    an organisation.
     """
 
     user_id: str
@@ -38,39 +41,44 @@ class Person:
 
     @property
     def place(self) -> Place:
-        """Where the person asked."""
+        """Where the request was made."""
         return Place(self.channel_id, self.thread_ts)
 
 
 Members = Callable[[str], Collection[str] | None]
-"""Returns the ids of the members of a user group, None where they are not known."""
+"""Returns the IDs of the members of a user group, or None if they are unknown."""
 
 
 def _not_known(_group: str) -> None:
-    """No user group has been read."""
+    """For an allowlist without user groups."""
 
 
 class Allowlist:
-    """Decides from ids, never from names; nobody is allowed until named."""
+    """Decides by ID, never by name. Nobody has access until they are listed."""
 
-    def __init__(self, users: Collection[str], channels: Sequence[str], members: Members = _not_known) -> None:
+    def __init__(
+        self,
+        users: Collection[str],
+        channels: Sequence[str],
+        members: Members = _not_known,
+        admins: Collection[str] = (),
+    ) -> None:
         """users are ids of people and user groups, or * for everyone in the workspace; no channels means all of them.
 
-        members is called for each decision.
+        members is called for each decision. admins are ids of people, who can also give access to others.
         """
         self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
-        self._people = frozenset(users) - {EVERYONE, *self._groups}
-        self._everyone = EVERYONE in users
+        self.people = frozenset(users) - {EVERYONE, *self._groups}
+        self.everyone = EVERYONE in users
         self._channels = tuple(channels)
         self._members = members
+        self.admins = frozenset(admins)
         self.home: Home | None = None
 
-    def check(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule that allows this person in this channel. Raises Refused. known: see who()."""
-        rule = self.who(person, known=known)
-        if not self.is_open(person.channel_id):
+    def check_channel(self, channel_id: str) -> None:
+        """Raises Refused for a channel in which models can't be reloaded."""
+        if not self.is_open(channel_id):
             raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self._channels)
-        return rule
 
     def is_open(self, channel_id: str) -> bool:
         """Whether models can be reloaded in this channel at all."""
@@ -78,23 +86,50 @@ class Allowlist:
 
     @property
     def first_channel(self) -> str:
-        """A channel in which models can be reloaded, where not all are; else ""."""
+        """The first channel in ALLOWED_CHANNELS, or "" if models can be reloaded everywhere."""
         return next(iter(self._channels), "")
 
     def who(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule that allows this person, in whatever channel. Raises Refused.
+        """Return the rule of the settings that allows this person, in whatever channel. Raises Refused.
 
-        For the author of an interaction, whose payload may name another team of the organisation, known is whether this
-        person has used the command here.
+        known: see check_workspace().
+        """
+        self.check_workspace(person, known=known)
+        return self.rule(person.user_id)
+
+    def check_admin(self, person: Person, *, known: bool | None = None) -> str:
+        """Return the rule by which this person can give access. Raises Refused. known: see check_workspace()."""
+        self.check_workspace(person, known=known)
+        if person.user_id not in self.admins:
+            raise Refused(Refusal.NOT_ADMIN, rule=ADMINS)
+        return ADMINS
+
+    def check_workspace(self, person: Person, *, known: bool | None = None) -> None:
+        """Raises Refused for a stranger.
+
+        The payload of an interaction can name another team of the organisation. So for its author, known is whether
+        this person has used the command here before.
         """
         if self.home is None:
             raise Refused(Refusal.NOT_READY)
         if not (known or self.is_ours(person)):
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
-        return self._rule(person.user_id)
+
+    def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
+        """The rule of the settings that allows each of these people, for those whom one allows."""
+        found = {}
+        for user_id in user_ids:
+            with suppress(Refused):
+                found[user_id] = self.rule(user_id)
+        return found
+
+    def group_sizes(self) -> Mapping[str, int | None]:
+        """How many members each allowed user group has, None where that isn't known."""
+        members = {group: self._members(group) for group in self._groups}
+        return {group: None if ids is None else len(ids) for group, ids in members.items()}
 
     def is_ours(self, person: Person) -> bool:
-        """Whether this person's own team or organisation is that of the bot, as far as the payload says.
+        """Whether this person's own team or organisation is the bot's, according to the payload.
 
         https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
         """
@@ -104,15 +139,20 @@ class Allowlist:
             return True
         return self.home.enterprise_id != "" and person.enterprise_id == self.home.enterprise_id
 
-    def _rule(self, user_id: str) -> str:
-        """The most specific rule that allows this person. A group whose members are unknown allows nobody."""
-        if user_id in self._people:
+    def rule(self, user_id: str) -> str:
+        """The most specific rule of the settings that allows somebody of the workspace. Raises Refused.
+
+        A group whose members are unknown allows nobody.
+        """
+        if user_id in self.people:
             return user_id
+        if user_id in self.admins:
+            return ADMINS
         members = {group: self._members(group) for group in self._groups}
         for group, ids in members.items():
             if ids is not None and user_id in ids:
                 return group
-        if self._everyone:
+        if self.everyone:
             return EVERYONE
         if unread := [group for group, ids in members.items() if ids is None]:
             raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)

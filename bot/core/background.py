@@ -1,4 +1,4 @@
-"""Background tasks: references to them until they end, as asyncio itself holds tasks weakly.
+"""Background tasks, with references to them until they end: asyncio itself only keeps weak ones.
 
 https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
 """
@@ -24,7 +24,7 @@ class BackgroundTasks:
         task.add_done_callback(self._ended)
 
     async def stop(self, within: float = 0.0) -> None:
-        """Give what is running so many seconds, and cancel what is left then."""
+        """Give running tasks so many seconds, then cancel the rest."""
         if within and self._tasks:
             await asyncio.wait(self._tasks, timeout=within)
         left = list(self._tasks)

@@ -1,12 +1,12 @@
-"""A clock that nobody can set: the time of day at its making, and what the steady clock has counted since."""
+"""A clock that nobody can set: the time when it was created, plus what a monotonic clock has counted since."""
 
 import time
 
 
 class SteadyClock:
-    """Seconds since the Unix epoch (UTC), unmoved when the system's time of day is changed while it runs.
+    """Seconds since the Unix epoch (UTC). Changes to the system's time don't affect it.
 
-    It counts the time that a machine sleeps, as far as its system tells: https://peps.python.org/pep-0418/
+    It also counts the time while the machine sleeps, if the system supports that: https://peps.python.org/pep-0418/
     """
 
     def __init__(self) -> None:

@@ -17,21 +17,21 @@ SHORTCUT = "reload_model"
 MAX_MODELS = 5
 """Models that one command can reload."""
 
-# ModelsLab documents neither the characters nor the length of a model_id. This admits all that have been seen, and
+# ModelsLab documents neither the characters nor the length of a model_id. This allows all that have been seen, and
 # nothing that Slack or a terminal would treat as markup.
 MAX_ID = 128
 MODEL_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._\-:/+@]{{0,{MAX_ID - 1}}}", re.ASCII)
 
-# What phones, word processors and chat clients put around a word: every kind of space, non-breaking ones
-# (https://www.unicode.org/reports/tr14/#GL) too, and what has no width: joiners and direction marks.
+# What phones, word processors and chat clients put around a word: every kind of space, including non-breaking ones
+# (https://www.unicode.org/reports/tr14/#GL), and characters without width: joiners and direction marks.
 _LOW = [chr(point) for point in range(0x3001)]
 _SPACES = "".join(c for c in _LOW if c.isspace())
 _AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
 
-# Any two quotes of one kind make a pair: languages differ, and so do keyboards.
+# Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, or whatever comes before the next space or comma.
+# A quoted text, a link as Slack writes it, or everything up to the next space or comma.
 _TOKEN = re.compile(
     rf"[{_AROUND},;]*("
     + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
@@ -44,11 +44,12 @@ _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re
 
 
 class Word(StrEnum):
-    """A word that is a command of its own, unless it is quoted."""
+    """A subcommand. A quoted word is never one."""
 
     HELP = "help"
     STATUS = "status"
     HISTORY = "history"
+    ACCESS = "access"
 
 
 _SYNONYMS: Mapping[str, Word] = {
@@ -63,11 +64,11 @@ _NO_MODEL = frozenset(
 """What people write before, between and after models."""
 
 MODEL_HERE = "<model ID>"
-"""What stands in a hint where a model ID belongs."""
+"""The placeholder for a model ID in a hint."""
 
 
 class Slip(StrEnum):
-    """What is wrong with a text that is neither a command nor IDs of models."""
+    """What is wrong with a text that is neither a subcommand nor model IDs."""
 
     NOTHING_QUOTED = "nothing_quoted"
     SPACE = "space"
@@ -97,14 +98,14 @@ Command = Word | ReloadModels | Pick
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A word, or what stood in quotes."""
+    """A word, or what was in quotes."""
 
     text: str
     quoted: bool
 
 
 def parse(text: str) -> Command:
-    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) for what is neither a word nor IDs of models."""
+    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
     tokens = _tokens(text)
     words = [token.text.lower() for token in tokens if not token.quoted]
     if not tokens:
@@ -118,7 +119,7 @@ def parse(text: str) -> Command:
 
 
 def read_id(text: str) -> str | None:
-    """Read a model ID, or a model's page, where no word is a command; None where the text isn't one."""
+    """Read a model ID or the address of a model's page; None if the text is neither. No word is a subcommand here."""
     tokens = _tokens(text)
     if len(tokens) != 1:
         return None
@@ -132,7 +133,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _unquoted(text: str) -> _Token:
-    """Take off the quotes, one pair after another."""
+    """Remove the quotes, one pair after another."""
     quoted = False
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
@@ -147,7 +148,7 @@ def _on_page(text: str) -> str:
 
 
 def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
-    """The model ID that a token is. Raises Refused for one that is none, or is likelier to mean something else."""
+    """The model ID in a token. Raises Refused if it isn't one, or more likely means something else."""
     id_ = _on_page(token.text)
     if _ADDRESS.fullmatch(id_.strip("<>")):
         _refuse(token.text, Slip.NOT_A_PAGE, None, tokens)
@@ -159,7 +160,7 @@ def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
 
 
 def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
-    """Nobody else should see a reload of a model called "list", "cancel" or "please". In quotes it is an ID."""
+    """Don't start a public reload of a model called "list", "cancel" or "please". In quotes, they are IDs."""
     word = token.text.lower()
     if word in _CANCEL:
         _refuse(token.text, Slip.CANCEL, None, tokens)
@@ -171,7 +172,7 @@ def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
 
 
 def _meant(word: str) -> str | None:
-    """The word of ours that this one may stand for, or be a typo of."""
+    """The subcommand that this word may be a synonym or a typo of."""
     bare = word.lower().strip("-/?!.")
     near = get_close_matches(bare, list(Word), n=1, cutoff=0.75)
     return near[0] if near else _SYNONYMS.get(bare)
@@ -188,5 +189,5 @@ def _slip(text: str) -> Slip:
 
 
 def _refuse(text: str, slip: Slip, meant: str | None, tokens: Sequence[_Token]) -> NoReturn:
-    """Raise Refused: text is what is wrong, meant what should have been typed, alone whether there was nothing else."""
+    """Raise Refused. text is what is wrong, meant what should have been typed, alone whether it was the only word."""
     raise Refused(Refusal.NOT_A_COMMAND, text=text, slip=slip, meant=meant, alone=len(tokens) == 1)

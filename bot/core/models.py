@@ -1,4 +1,4 @@
-"""A reload, the people who asked for it, and the jobs that carry it to its end.
+"""A reload, the people who requested it, and the jobs that carry it to its end.
 
     REQUESTED ──accepted──► ACCEPTED ──due──► NOTIFYING ──everyone notified──► DONE
         └──────refused or given up──────────────►┘
@@ -17,10 +17,10 @@ LATE = 5.0
 """Seconds after which a follow-up says that it is late."""
 
 LATE_AFTER_START = 1.0
-"""The same for a follow-up that was due before this process started."""
+"""The same, if the follow-up was due before this process started."""
 
 REPEAT_AFTER = 5.0
-"""How many times the length of a reload must pass before *Reload again* is offered."""
+"""*Reload again* is offered after this many times the length of a reload."""
 
 DAY = 86400.0
 
@@ -36,7 +36,7 @@ RESPONSE_URL_USES = 5
 
 
 class ModelGroup(StrEnum):
-    """Where a model's ID is known from, in the order in which IDs are offered."""
+    """Where a model ID is known from, in the order in which IDs are offered."""
 
     RELOADED = "reloaded"
     """Reloaded here before."""
@@ -64,41 +64,53 @@ IN_FLIGHT = (State.REQUESTED, State.ACCEPTED)
 
 
 class JobKind(StrEnum):
-    """What is to be done for a reload."""
+    """What is to be done for a reload, or for a request for access."""
 
     CALL = "call"
     """Ask ModelsLab for the reload."""
     STATUS = "status"
-    """Post the status message of a place, move its bar, and write its last word."""
+    """Post the status message of a place, move its bar, and show the result."""
     NOTIFY = "notify"
-    """Post the follow-up, or the failure, in a place."""
+    """Post the follow-up or the failure in a place."""
     DM = "dm"
-    """Send a subscriber the same as a direct message, where the channel could not be reached."""
+    """Send a subscriber the same as a direct message, if the channel couldn't be reached."""
     REMINDER = "reminder"
     """Remind a person, by direct message, that a model will be unloaded."""
+    ACCESS_REQUEST = "access_request"
+    """Show a request for access to an admin, or in ADMIN_CHANNEL, and later how it was decided."""
+    ACCESS_ANSWER = "access_answer"
+    """Tell the person, by direct message, how their request for access was decided."""
 
 
-PRIORITY = {JobKind.NOTIFY: 0, JobKind.DM: 1, JobKind.CALL: 2, JobKind.REMINDER: 3, JobKind.STATUS: 4}
+PRIORITY = {
+    JobKind.NOTIFY: 0,
+    JobKind.DM: 1,
+    JobKind.CALL: 2,
+    JobKind.REMINDER: 3,
+    JobKind.ACCESS_ANSWER: 4,
+    JobKind.ACCESS_REQUEST: 5,
+    JobKind.STATUS: 6,
+}
 """Of the jobs that are due the lowest number goes first: what is guaranteed before what is best-effort."""
 
 
 class Stage(StrEnum):
-    """How far one place of a reload is, which its status message shows."""
+    """How far a reload is in one place, which the status message shows."""
 
     TRYING = "trying"
-    """ModelsLab has not accepted the reload yet."""
+    """ModelsLab hasn't accepted the reload yet."""
     WAITING = "waiting"
-    """It has, and the follow-up is still to come."""
+    """ModelsLab has accepted it, and the follow-up is still to come."""
     NOTIFIED = "notified"
     """The place has had its follow-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """One reload of one model; failure is None unless ModelsLab did not accept it.
+    """One reload of one model; failure is None unless it failed.
 
-    said is ModelsLab's own text, similar are the IDs of models that may have been meant. outcome_unknown: a call may
-    have been carried out though no acceptance was seen.
+    said is ModelsLab's own text. similar are the IDs of models that may have been meant. outcome_unknown means that
+    ModelsLab may have carried out a call without the bot seeing an acceptance.
     """
 
     id: str
@@ -116,19 +128,19 @@ class Reload:
 
 
 class Place(NamedTuple):
-    """Where people ask and are answered: a channel, or a thread in one."""
+    """Where people request reloads and get their answers: a channel, or a thread in one."""
 
     channel_id: str = ""
     thread_ts: str = ""
 
 
 NOWHERE = Place()
-"""The Home tab, and the DMs that the bot writes."""
+"""For the Home tab and for direct messages of the bot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Somebody who reads about reloads, and where they do."""
+    """A person who sees a list of reloads, and where they see it."""
 
     user_id: str
     place: Place = NOWHERE
@@ -136,9 +148,9 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One request of one person for a reload, in one place; notified_at is when they were told how it ended.
+    """One request of one person for a reload, in one place. notified_at is when they were notified of the result.
 
-    private: the channel isn't known to be public.
+    private means that the channel isn't known to be public.
     """
 
     id: int
@@ -154,11 +166,11 @@ class Subscriber:
 
     @property
     def place(self) -> Place:
-        """Where the request was made, and is answered."""
+        """Where the request was made and is answered."""
         return Place(self.channel_id, self.thread_ts)
 
     def is_known_to(self, viewer: Viewer) -> bool:
-        """Whether somebody may read who this is: people see requests in the same channel, and their own."""
+        """Whether a viewer is allowed to see who this is: requests in the same channel, and their own."""
         return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
 
     def can_respond(self, now: float) -> bool:
@@ -173,7 +185,9 @@ class Job:
 
     fence is the fencing number: it tells this claim from every other claim of the same job. attempts counts the tries
     that ended in a recorded failure, crashes those that ended in an error of ours or the death of a process.
-    subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted.
+    subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted. For
+    a request for access, access_id is its ID, user_id the admin who is asked ("" in ADMIN_CHANNEL), and status_ts the
+    message; reload_id is "".
     """
 
     id: int
@@ -188,6 +202,7 @@ class Job:
     crashes: int
     status_ts: str = ""
     thread_ts: str = ""
+    access_id: str = ""
 
     @property
     def place(self) -> Place:
@@ -197,9 +212,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed job with all that it takes to run it, as of now (by the database's clock).
+    """A claimed job with everything needed to run it, as of now (by the database's clock).
 
-    status_ts is the status message of the job's place, stage how far that place is.
+    status_ts is the status message in the job's place, stage how far the reload is there.
     """
 
     job: Job
@@ -211,14 +226,14 @@ class Claim:
 
     @property
     def in_place(self) -> list[Subscriber]:
-        """Everyone who asked in the job's place, the first first."""
+        """The requests made in the job's place, oldest first."""
         return [subscriber for subscriber in self.subscribers if subscriber.place == self.job.place]
 
     @property
     def recipients(self) -> list[Subscriber]:
-        """Who is still to be notified by this job: everyone in its place, or the one whom a DM is for.
+        """Who this job still has to notify: everyone in its place, or the person a DM is for.
 
-        A person who asked twice in the place gets one DM, for their first request.
+        A person with two requests in the place gets one DM, for the first.
         """
         waiting = [subscriber for subscriber in self.in_place if subscriber.notified_at is None]
         if self.job.subscriber_id is None:
@@ -229,7 +244,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ListedReload:
-    """A reload in a list as of now, with everyone who requested it, the first first."""
+    """A reload in a list as of now, with all requests for it, oldest first."""
 
     reload: Reload
     subscribers: Sequence[Subscriber]
@@ -241,20 +256,20 @@ class ListedReload:
         return len({subscriber.user_id for subscriber in self.subscribers})
 
     def known_to(self, viewer: Viewer) -> Subscriber | None:
-        """The first requester who may be named to somebody, if there is one."""
+        """The first requester whose name the viewer is allowed to see, or None."""
         return next((one for one in self.subscribers if one.is_known_to(viewer)), None)
 
     def is_private(self, viewer: Viewer) -> bool:
-        """Whether somebody may only read which model it is and how it is doing: it began where they can't look."""
+        """Whether the viewer is only allowed to see the model and its state, because it began in private elsewhere."""
         return self.subscribers[0].private and self.known_to(viewer) is None
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A person wants a DM before a model is unloaded; channel_id is where they said so.
+    """A DM that a person gets before a model is unloaded; channel_id is where they asked for it.
 
     It counts from the model's last accepted reload, reload_id, which should have been ready at ready_at. due_at is
-    None once the person was reminded: then it waits for the next reload.
+    None after the person has been reminded: then the reminder waits for the next reload.
     """
 
     model_id: str
@@ -266,7 +281,7 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class HomeData:
-    """What one person's Home tab shows, as of now: the first of count running reloads, recent ones, reminders."""
+    """What one person's Home tab shows, as of now. running are the first of count running reloads."""
 
     running: Sequence[ListedReload]
     count: int

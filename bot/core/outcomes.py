@@ -1,4 +1,4 @@
-"""What came of a job. A job function returns one of these; bot.storage.jobs records it."""
+"""The outcomes of jobs. A job function returns one of them, and bot.storage.jobs records it."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -20,9 +20,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The reload failed for good. said is ModelsLab's own text; unknown: it may have been carried out all the same.
+    """The reload failed for good. said is ModelsLab's own text.
 
-    similar are the IDs of models that may have been meant.
+    unknown means that ModelsLab may have carried it out anyway. similar are the IDs of models that may have been meant.
     """
 
     failure: Failure
@@ -33,10 +33,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """These subscribers know how the reload ended; the others of the place get a DM.
+    """These subscribers were notified of the result; the others in the place get a DM.
 
-    response_url_of is the subscriber whose response_url carried the message. uncertain: they were told that nobody
-    knows how it ended.
+    response_url_of is the subscriber whose response_url was used. uncertain means that the message said that the result
+    is unknown.
     """
 
     subscriber_ids: Collection[int] = ()
@@ -48,8 +48,8 @@ class Notified:
 class RetryIn:
     """The job failed and is due again after wait seconds.
 
-    unknown: a call may have had its effect. report_in: for a call, in how many seconds its channels are told of the
-    trouble, unless it is over by then.
+    unknown means that a call may have had its effect. report_in is for a call: in how many seconds its channels hear
+    about the trouble, unless it is over by then.
     """
 
     wait: float
@@ -60,7 +60,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """The job was not tried, or was interrupted: it is due after wait seconds, and nothing is counted."""
+    """The job wasn't tried, or was interrupted. It is due after wait seconds, and no attempt is counted."""
 
     wait: float
     unknown: bool = False
@@ -68,10 +68,10 @@ class Postpone:
 
 @dataclass(frozen=True, slots=True)
 class Reschedule:
-    """The job did what was due: it is due anew after wait seconds, as if it had never been tried.
+    """The job did what was due. It is due again after wait seconds, as if it had never been tried.
 
-    status_ts is the message that a status job posted, response_url_of as in Notified. stage is that of its place when
-    the job was claimed: if that has changed meanwhile, the job is due at once.
+    status_ts is the message that a status job posted, response_url_of as in Notified. stage is the stage of its place
+    when the job was claimed: if that has changed since, the job is due at once.
     """
 
     wait: float = REST
@@ -89,7 +89,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Nobody could be notified, by any way, in the time there is."""
+    """Nobody could be notified in time, in any way."""
 
 
 Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp

@@ -1,4 +1,4 @@
-"""When something is tried again, and when no more. Pure, except for chance, and that an HTTP date needs the clock."""
+"""When something is tried again, and when to give up. Pure, except for random numbers and the clock for HTTP dates."""
 
 import math
 from collections.abc import Callable
@@ -6,23 +6,24 @@ from email.utils import parsedate_to_datetime
 from random import random
 from time import time
 
+from bot.core.grants import Claimed
 from bot.core.models import Claim, JobKind, Stage
 from bot.core.timing import Timing
 
 PAUSE_LIMIT = 300.0
-"""Seconds up to which Slack is believed when it asks for a pause: an absurd figure must not silence a follow-up."""
+"""The longest pause that Slack can ask for, in seconds: an absurd number must not stop a follow-up."""
 
 MAX_CRASHES = 8
-"""How often one job can end in an error of ours, or in the death of its process."""
+"""How often one job can end in a bug or in the death of its process."""
 
 STATUS_TRIES = 5
-"""How often a status message, or an edit of one, is tried: it is best-effort."""
+"""How often a status message or an edit of one is tried. They are best-effort."""
 
 
 class Backoff:
-    """The pauses between tries of one thing that fails: each twice as long as the one before, up to a limit.
+    """The pauses between failed tries of one thing: each twice as long as the one before, up to a limit.
 
-    Half as much again is left to chance, so that many who were cut off together don't come back together.
+    Up to half as much again is random, so that many who lost their connection together don't come back together.
     """
 
     def __init__(self, first: float, most: float, chance: Callable[[], float] = random) -> None:
@@ -33,13 +34,13 @@ class Backoff:
         self._tries = 0
 
     def pause(self, asked: float | None = None) -> float:
-        """Seconds until the next try; asked is the pause that the service asked for, believed within reason."""
+        """Seconds until the next try. asked is the pause that the service asked for, limited to PAUSE_LIMIT."""
         grown = min(self._first * 2.0 ** min(self._tries, 30), self._most)
         self._tries += 1
         return max(grown, min(asked or 0.0, PAUSE_LIMIT)) * (1.0 + self._chance() / 2.0)
 
     def reset(self) -> None:
-        """It worked: the next pause is a short one again."""
+        """Start again with a short pause, because it worked."""
         self._tries = 0
 
 
@@ -64,10 +65,10 @@ def wait(
     return pause * (1.0 + chance() / 2.0)
 
 
-def out_of_time(claim: Claim, pause: float, timing: Timing) -> bool:
+def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
     """Whether a job is given up rather than tried again after a pause."""
     again_at = claim.now + pause
-    if claim.job.kind is JobKind.STATUS:
+    if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
         too_late = claim.stage is Stage.WAITING and again_at >= (claim.reload.ready_at or 0.0)
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
     limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up

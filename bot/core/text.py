@@ -1,45 +1,45 @@
-"""Strings from outside made fit to show: harmless, bounded, escaped. Knows nothing of what they mean."""
+"""Makes text from outside safe to show: everything in it visible, bounded and escaped."""
 
 import re
 import unicodedata
 
 SLACK_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
-"""An id of Slack's: of a person, a channel, a workspace, an organisation. It can stand in a mention as it is."""
+"""A Slack ID: of a person, a channel, a workspace or an organisation. It can be used in a mention as it is."""
 
 TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
-"""The ts of a message, which names it within its channel, and a thread by its first message."""
+"""The ts of a message, which identifies it in its channel. A thread has the ts of its first message."""
 
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
-# Categories that draw nothing or turn the text around them: control, format (bidirectional marks,
+# Categories that are invisible or change the text around them: control, format (bidirectional marks,
 # zero-width characters), surrogates, private use, line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 SAID_LIMIT = 200
-"""Characters of ModelsLab's own words that are passed on."""
+"""How many characters of ModelsLab's own words are passed on."""
 
 ELLIPSIS = "…"
 _LOOKS_LIKE_A_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"
 
 
 def escape(text: str) -> str:
-    """Escape the three characters by which Slack's mrkdwn makes mentions, links and entities."""
+    """Escape the three characters that start mentions, links and entities in Slack's mrkdwn."""
     return text.translate(_ENTITIES)
 
 
 def bounded(text: str, limit: int) -> str:
-    """Cut text to at most limit characters, the last of them an ellipsis where something was cut."""
+    """Cut text to at most limit characters. If something was cut, the last one is an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
 
 
 def harmless(text: str, limit: int) -> str:
-    """Show text in one line of at most limit characters, with whatever cannot be seen made visible.
+    """Put text on one line of at most limit characters, with invisible characters replaced by visible ones.
 
-    Only the part that is shown is looked at, so a long text costs no more than a short one.
+    Only the part that is shown is examined, so a long text costs no more than a short one.
     """
     shown = text[: limit + 1]
-    if not (shown.isascii() and shown.isprintable()):  # as most text is: then all of it can be seen
+    if not (shown.isascii() and shown.isprintable()):  # most text needs no change
         shown = "".join(map(_visible, shown))
     return bounded(shown, limit)
 
@@ -51,7 +51,7 @@ def _visible(character: str) -> str:
 
 
 def code(text: str, limit: int = 128) -> str:
-    """Show text as Slack's inline code: harmless, escaped, and unable to end the code span early.
+    """Format text as Slack's inline code: harmless, escaped, and unable to end the code early.
 
     >>> code("<!channel>")
     '`&lt;!channel&gt;`'

@@ -1,32 +1,43 @@
-"""Who can do what: the allowlist as Bolt listener middleware, and the audit of what people ask for.
+"""Who can do what: the allowlist as Bolt listener middleware, and the audit of all requests.
 
 A listener behind it finds in its context:
 
 - person: the authorized Person
 - rule: the rule that allowed them, for the audit
-- reply: how its surface answers a text, whether it is a success or a refusal
+- reply: how its surface answers a text with buttons, whether it is a success or a refusal
+- of: the model that they want, or the ID of a reload of it, "" where that isn't known
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import structlog
 from slack_bolt.async_app import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.core.access import Allowlist, Person
+from bot.core.grants import Grant
 from bot.core.text import harmless
-from bot.errors import Refusal
+from bot.errors import Refusal, Refused
 from bot.handlers.requests import Requests
 from bot.ops import metrics
+from bot.storage import grants
 from bot.storage.history import Note
 from bot.storage.requests import Requested
+from bot.ui.access import LISTED, AccessList
+from bot.ui.buttons import Button
 
 Next = Callable[[], Awaitable[None]]
 
-Reply = Callable[[str], Awaitable[BoltResponse]]
-"""Answers a request in words, in mrkdwn, and acknowledges it."""
+
+class Reply(Protocol):
+    """Answers a request in words, in mrkdwn, and acknowledges it."""
+
+    def __call__(self, text: str, buttons: Sequence[Button] = (), /) -> Awaitable[BoltResponse]:
+        """Answer."""
+
 
 _WHAT_LIMIT = 128
 _NAME_LIMIT = 40
@@ -34,40 +45,90 @@ _NAME_LIMIT = 40
 log = structlog.get_logger(__name__)
 
 
-def identify(context: AsyncBoltContext, person: Person, what: str | None, reply: Reply) -> None:
+def identify(context: AsyncBoltContext, person: Person, what: str | None, reply: Reply, of: str = "") -> None:
     """Put into the context who asks for what, as text for the audit (None: nothing is audited), and how to answer."""
+    context["of"] = of
     context["person"] = person
     context["what"] = what
     context["reply"] = reply
     context["rule"] = ""
 
 
+def note_for(context: AsyncBoltContext, outcome: str, *, rule: str = "") -> Note:
+    """A line of the audit; rule is what refused it, if not what allowed it."""
+    person: Person = context["person"]
+    what = harmless(context["what"].strip(), _WHAT_LIMIT)
+    return Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule or context["rule"])
+
+
 class Access:
-    """Lets authorized people through. in_channel and anywhere are listener middleware, and raise Refused."""
+    """Lets authorized people through, by the settings or by a grant, which is read from the database each time.
+
+    in_channel, anywhere, admin and colleague are listener middleware, and raise Refused.
+    """
 
     def __init__(self, allowlist: Allowlist, requests: Requests) -> None:
         self.allowlist = allowlist
         self._requests = requests
 
     def remember(self, person: Person) -> None:
-        """Remember somebody who used the command, which only people of the workspace or organisation can."""
+        """Remember somebody who used the command: only members of the workspace or organisation can."""
         if self.allowlist.is_ours(person):
             self._requests.remember(person.user_id)
 
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only people who can reload models in the channel that the interaction is about."""
-        person = context["person"]
-        context["rule"] = self.allowlist.check(person, known=await self._is_known(person))
+        context["rule"] = await self.who(context["person"])
+        self.allowlist.check_channel(context["person"].channel_id)
         await next_()
 
     async def anywhere(self, context: AsyncBoltContext, next_: Next) -> None:
-        """Only people who can reload models, in whatever channel."""
+        """Only people who can reload models, regardless of the channel."""
         context["rule"] = await self.who(context["person"])
         await next_()
 
+    async def admin(self, context: AsyncBoltContext, next_: Next) -> None:
+        """Only admins."""
+        person = context["person"]
+        context["rule"] = self.allowlist.check_admin(person, known=await self._is_known(person))
+        await next_()
+
+    async def colleague(self, context: AsyncBoltContext, next_: Next) -> None:
+        """Everybody but strangers."""
+        person = context["person"]
+        self.allowlist.check_workspace(person, known=await self._is_known(person))
+        await next_()
+
+    async def command(self, person: Person) -> str:
+        """Return the rule that allows the author of a command in their channel. Raises Refused."""
+        rule = await self._rule(person, known=None)
+        self.allowlist.check_channel(person.channel_id)
+        return rule
+
+    async def listed(self) -> AccessList:
+        """Who can reload models, for an admin to read. Raises Refused."""
+        found, count = await self._requests.read(grants.granted, LISTED)
+        allowlist = self.allowlist
+        rules = allowlist.rules([grant.user_id for grant in found])
+        sizes = allowlist.group_sizes()
+        return AccessList(allowlist.admins, allowlist.people, sizes, allowlist.everyone, found, count, rules)
+
     async def who(self, person: Person) -> str:
         """Return the rule that allows the author of an interaction or an event. Raises Refused."""
-        return self.allowlist.who(person, known=await self._is_known(person))
+        return await self._rule(person, known=await self._is_known(person))
+
+    async def _rule(self, person: Person, *, known: bool | None) -> str:
+        try:
+            return self.allowlist.who(person, known=known)
+        except Refused as refused:
+            if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
+                raise
+            found = await self._requests.read(grants.standing, person.user_id)
+            if isinstance(found, Grant):
+                return f"granted by {found.granted_by}"
+            if refused.reason is Refusal.NOT_ALLOWED:
+                refused.data["asked"] = None if found is None else found.state
+            raise
 
     async def _is_known(self, person: Person) -> bool:
         unclear = self.allowlist.home is not None and not self.allowlist.is_ours(person)
@@ -82,22 +143,26 @@ class AuditTrail:
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
-        person: Person = context["person"]
         rule = rule or context["rule"]
-        self._log(person, outcome, rule=rule)
-        what = harmless(context["what"].strip(), _WHAT_LIMIT)
-        self._requests.note(Note(person.user_id, person.team_id, person.channel_id, what, outcome, rule))
+        self._log(context["person"], outcome, rule=rule)
+        self._requests.note(note_for(context, outcome, rule=rule))
 
     def requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """A reload was requested; storage wrote its line to the audit in the same transaction."""
+        """Record the request of a reload. Storage wrote its line of the audit in the same transaction."""
         reload = requested.reload
         self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
 
+    def recorded(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
+        """Something else whose line storage wrote to the audit in the same transaction."""
+        self._log(context["person"], outcome, rule=context["rule"], **more)
+
     def unknown_command(self, name: str) -> None:
-        """Somebody used a command that isn't ours: its name on the Slack app's page has to be fixed."""
+        """Record a command with an unknown name: it has to be fixed on the Slack app's page."""
         metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
         log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(name, _NAME_LIMIT))
 
     def _log(self, person: Person, outcome: str, **more: str) -> None:
         metrics.COMMANDS.labels(outcome).inc()
-        log.info("command", outcome=outcome, user=person.user_id, team=person.team_id, where=person.channel_id, **more)
+        log.info(
+            "command", outcome=outcome, user=person.user_id, team=person.team_id, channel=person.channel_id, **more
+        )

@@ -1,4 +1,4 @@
-"""The Bolt app, the one way into it for HTTP mode and Socket Mode alike, and what it answers when a listener raises."""
+"""The Bolt app, the entry point for HTTP mode and Socket Mode, and the answer when a listener raises."""
 
 from collections.abc import Mapping
 from logging import Logger
@@ -16,6 +16,7 @@ from bot.handlers.access import AuditTrail
 from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
+from bot.ui.access import ask_buttons
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
@@ -24,14 +25,13 @@ log = structlog.get_logger(__name__)
 def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str = COMMAND) -> AsyncApp:
     """Make a Bolt app without listeners; command is the name of the slash command.
 
-    What its built-in middleware does has been done before a request gets here (bot.slack.http, bot.slack.socket_mode),
-    or isn't needed. process_before_response spares Bolt's poll for the ack, every 10 ms: a listener does little, and
-    returns.
+    Its built-in middleware is off: bot.slack.http and bot.slack.socket_mode have done that work already, or it isn't
+    needed. With process_before_response, Bolt doesn't poll for the ack every 10 ms: listeners return quickly.
     https://github.com/slackapi/bolt-python/blob/main/slack_bolt/listener/asyncio_runner.py
     """
 
     async def authorize() -> AuthorizeResult:
-        """Spare auth.test before the first ack: bot.app calls it at the start."""
+        """Avoid a call of auth.test before the first ack: bot.app calls it at the start."""
         return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
 
     app = AsyncApp(
@@ -50,7 +50,7 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
 
     @app.error
     async def answer(error: Exception, body: Fields, context: AsyncBoltContext) -> BoltResponse:
-        """Raises what is wrong with the request itself; see dispatch()."""
+        """Answer the error of a listener. Raises it again if the request itself is wrong; see dispatch()."""
         if isinstance(error, BoltUnhandledRequestError):
             return _ignored(body)
         if "reply" not in context or isinstance(error, Malformed):
@@ -62,31 +62,32 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
             refused = Refused(Refusal.INTERNAL_ERROR)
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
-        response: BoltResponse = await context["reply"](sentence(refused, command))
+        buttons = ask_buttons(refused, context["person"].channel_id, context["of"])
+        response: BoltResponse = await context["reply"](sentence(refused, command), buttons)
         return response
 
     return app
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:
-    """Give Bolt an authenticated payload. Raises Malformed for one that Slack would not send.
+    """Give Bolt an authenticated payload. Raises Malformed for one that Slack wouldn't send.
 
-    socket_mode is the mode in which Bolt takes a payload that has been parsed.
+    In the mode "socket_mode", Bolt takes a payload that has already been parsed.
     """
     try:
         return await app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=dict(payload)))
     except Malformed:
         raise
     except Exception as error:
-        # Bolt reads nested fields without a look at what they are, and so do our readers.
+        # Bolt reads nested fields without checking their types, and so do our readers.
         # https://github.com/slackapi/bolt-python/blob/main/slack_bolt/request/internals.py
-        raise Malformed(f"a payload that cannot be read ({type(error).__name__})") from error
+        raise Malformed(f"a payload that can't be read ({type(error).__name__})") from error
 
 
 def _ignored(body: Fields) -> BoltResponse:
-    """Acknowledge what there is no listener for: messages outlive the versions of this program. Raises Malformed.
+    """Acknowledge a request without a listener, such as a press of an old version's button. Raises Malformed.
 
-    Slack stops sending events to an app that refuses many.
+    Slack stops sending events to an app that refuses many of them.
     """
     if body["type"] == "event_callback":
         payloads.text(body["event"]["type"])

@@ -1,11 +1,15 @@
 """The buttons below messages and in the Home tab. A press is acknowledged once it is recorded; its answer follows."""
 
+from collections.abc import Sequence
+
+import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
+from slack_sdk.models.views import View
 
 from bot.core.background import BackgroundTasks
 from bot.core.models import IN_FLIGHT
-from bot.errors import Refusal, Refused
+from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -15,8 +19,11 @@ from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import requests as storage
 from bot.storage.requests import Requested
-from bot.ui import messages
+from bot.ui import messages, views
 from bot.ui.buttons import Action, Button, action_ids, pressed
+from bot.ui.messages import Message
+
+log = structlog.get_logger(__name__)
 
 
 class Presses:
@@ -30,28 +37,39 @@ class Presses:
     async def read(
         self, action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
     ) -> BoltResponse | None:
-        """Middleware: which button of which message was pressed. One of an earlier version does nothing."""
+        """Middleware: which button of which message was pressed. A button of an earlier version does nothing."""
         action_id = payloads.token(action["action_id"])
         button = pressed(action_id, payloads.text(action.get("value", "")))
         if button is None:
             return await ack()
         person = payloads.interaction_author(body, *button.place)
+        modal_id = payloads.modal_id(body)
         context["button"] = button
         context["place"] = f"{payloads.pressed_place(body)}/{action_id}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
         answer_url = context["answer_url"] = payloads.response_url(body)
 
-        async def reply(text: str) -> BoltResponse:
-            """Privately, below the message. In the Home tab there is none: the tab is shown anew."""
+        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+            """Privately, below the message, or in place of the modal. The Home tab is shown anew, without the text."""
             if answer_url:
-                self._background.start(self._slack.reply(answer_url, text))
+                more = {"blocks": Message(text, buttons=buttons).blocks} if buttons else {}
+                self._background.start(self._slack.reply(answer_url, text, **more))
+            elif modal_id:
+                self._background.start(self._change_modal(modal_id, views.notice(text, buttons)))
             else:
                 self._home_tabs.opened(person)
             return await ack()
 
-        identify(context, person, f"[{button.action}] {button.of}".strip(), reply)
+        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, button.of)
         await next_()
         return None
+
+    async def _change_modal(self, view_id: str, view: View) -> None:
+        """Best-effort: what the person did is done."""
+        try:
+            await self._slack.call("views.update", view_id=view_id, view=view.to_dict())
+        except SlackError as failed:
+            log.warning("modal_not_changed", code=failed.code)
 
 
 def register(
@@ -60,7 +78,7 @@ def register(
     """Register a listener for each action."""
 
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
-        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click may come when all is over
+        if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.requested(context, requested)
         await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))
@@ -91,8 +109,8 @@ def register(
         await context["reply"](messages.not_reminding(model_id))
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
-    async def pick(context: AsyncBoltContext) -> None:
-        """The button is in the Home tab only, where there is nothing to say."""
+    async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
+        """There is nothing to say: the picker opens. The Home tab is shown anew, as after each press in it."""
         audit.record(context, "picker")  # one word, however it was opened
-        picker.open(context["invocation_id"], model_id=context["button"].of)
-        await context["reply"]("")
+        picker.open(context["invocation_id"], context["button"].place.channel_id, model_id=context["button"].of)
+        await (ack() if context["answer_url"] else context["reply"](""))

@@ -1,4 +1,4 @@
-"""The slash command: parse → access → request → ack. What was typed in a mention or a DM is carried out here, too."""
+"""The slash command: parse → access → request → ack. The text of mentions and DMs is carried out here, too."""
 
 import re
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import lists, messages
+from bot.ui.access import access_message
+from bot.ui.buttons import Button
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
@@ -25,18 +27,25 @@ _ANY = re.compile(r"/.+")
 
 
 def read_typed(context: AsyncBoltContext, text: str) -> None:
-    """Put into the context what was typed. A slip is answered later, and only to people who are allowed to reload."""
+    """Put into the context what was typed. A slip is only explained to people with access, so it is raised later."""
     try:
         context["wanted"] = parse(text)
     except Refused as slip:
         context["wanted"] = slip
 
 
-class Typed:
-    """Carries out what somebody typed. Its surface also puts show into the context, which answers a Message."""
+def wanted_model(context: AsyncBoltContext) -> str:
+    """The model that somebody wants, or the first of them; "" for another word."""
+    wanted = context["wanted"]
+    return wanted.model_ids[0] if isinstance(wanted, ReloadModels) else ""
 
-    def __init__(self, requests: Requests, audit: AuditTrail, name: str) -> None:
+
+class Typed:
+    """Carries out what somebody typed. The surface also puts show into the context, which answers with a Message."""
+
+    def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""
+        self._access = access
         self._requests = requests
         self._audit = audit
         self._name = name
@@ -60,7 +69,7 @@ class Typed:
                 await context["show"](shown)
 
     async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
-        """Ask for several models; the answer has a line for each."""
+        """Request several models. The answer has a line for each."""
         lines = []
         asked = [request_for(context, model_id, number) for number, model_id in enumerate(model_ids)]
         for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
@@ -73,10 +82,12 @@ class Typed:
         return "\n".join(lines)
 
     async def _shown(self, word: Word, person: Person) -> Message:
-        """The answer to a word; its buttons are for the channel in which it was typed."""
+        """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
         viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
         if word is Word.HELP:
-            return Message(messages.help_text(self._name))
+            return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
+        if word is Word.ACCESS:
+            return access_message(await self._access.listed())
         if word is Word.STATUS:
             entries, count = await self._requests.read(history.running, LISTED_RUNNING)
             return lists.running(entries, count, reload_seconds, viewer)
@@ -94,12 +105,13 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     async def show(message: Message) -> BoltResponse:
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
-    async def reply(text: str) -> BoltResponse:
+    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
         helped = isinstance(context["wanted"], Pick)
-        return await show(Message(f"{messages.help_text(command['command'])}\n{text}" if helped else text))
+        shown = f"{messages.help_text(command['command'])}\n{text}" if helped else text
+        return await show(Message(shown, buttons=buttons))
 
     context["show"] = show
-    identify(context, person, typed, reply)
+    identify(context, person, typed, reply, wanted_model(context))
     await next_()
 
 
@@ -107,10 +119,13 @@ def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, pic
     """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody; the rest is for people who can reload models in this channel."""
-        access.remember(context["person"])
-        if context["wanted"] is not Word.HELP:
-            context["rule"] = access.allowlist.check(context["person"])
+        """Help is for everybody, access for admins; the rest is for people who can reload models in this channel."""
+        person = context["person"]
+        access.remember(person)
+        if context["wanted"] is Word.ACCESS:
+            context["rule"] = access.allowlist.check_admin(person)
+        elif context["wanted"] is not Word.HELP:
+            context["rule"] = await access.command(person)
         await next_()
 
     @app.command(name, middleware=[read_command, allowed])
@@ -124,7 +139,7 @@ def register(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, pic
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
-        """The Slack app's page has another name for the command than this program, or several of them."""
+        """The Slack app's page has a different name for the command, or more than one command."""
         other = payloads.text(command["command"])
         audit.unknown_command(other)
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")

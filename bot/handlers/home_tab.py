@@ -1,11 +1,11 @@
-"""The Home tab: published when it is opened, when its reader presses a button in it, and when a reload changes.
+"""The Home tab: published when somebody opens it or presses a button in it, and when a reload changes.
 
-Slack sends no event when somebody leaves the tab, so it counts as open for ten minutes. Best-effort: a tab that was
-not refreshed is right again when it is opened. https://docs.slack.dev/surfaces/app-home
+Slack sends no event when somebody leaves the tab, so it counts as open for ten minutes. It is best-effort: a tab that
+missed a refresh is right again the next time it is opened. https://docs.slack.dev/surfaces/app-home
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -24,18 +24,21 @@ from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import views
+from bot.ui.access import access_lines, ask_buttons
+from bot.ui.buttons import Button
+from bot.ui.messages import Line
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
 
 TABS = 50
-"""Tabs that are refreshed, those opened last. views.publish is in tier 4, a hundred calls a minute:
+"""How many tabs are refreshed: the last ones that were opened. views.publish is in tier 4, a hundred calls a minute:
 https://docs.slack.dev/reference/methods/views.publish"""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Somebody who opened the tab; until is monotonic time in seconds, shown the view that they see."""
+    """Somebody who opened the tab. until is monotonic time in seconds, shown is the view that they see."""
 
     person: Person
     until: float
@@ -44,7 +47,7 @@ class _Reader:
 
 
 class HomeTabs:
-    """Publishes the Home tab to everybody who opened it lately."""
+    """Publishes the Home tab for everybody who opened it recently."""
 
     def __init__(self, slack: SlackClient, requests: Requests, access: Access, timing: Timing = Timing()) -> None:
         self._slack = slack
@@ -56,7 +59,7 @@ class HomeTabs:
         self._refresh_due = False
 
     def opened(self, person: Person) -> None:
-        """Publish the tab to somebody, and refresh it from now on."""
+        """Publish the tab for somebody, and refresh it from now on."""
         self._readers.pop(person.user_id, None)
         reader = self._readers[person.user_id] = _Reader(person, monotonic() + self._timing.home_open)
         while len(self._readers) > TABS:
@@ -64,7 +67,7 @@ class HomeTabs:
         self._tasks.start(self._publish(reader))
 
     def changed(self) -> None:
-        """Refresh the open tabs soon: a reload changed its state. Changes that come together are one refresh."""
+        """Refresh the open tabs soon, because a reload has changed. Changes that come together are one refresh."""
         if self._readers and not self._refresh_due:
             self._refresh_due = True
             self._tasks.start(self._refresh())
@@ -82,7 +85,7 @@ class HomeTabs:
             await self._publish(reader)
 
     async def _publish(self, reader: _Reader) -> None:
-        """Publish what somebody sees now, unless they see it already."""
+        """Publish the current view for somebody, unless they see it already."""
         async with reader.publishing:  # an older view must not come after a newer one
             view = await self._view(reader.person)
             if view == reader.shown:
@@ -91,25 +94,32 @@ class HomeTabs:
                 await self._slack.call("views.publish", user_id=reader.person.user_id, view=view)
                 reader.shown = view
             except SlackError as failed:
-                log.warning("home_not_shown", user=reader.person.user_id, code=failed.code)
+                log.warning("home_not_shown", user=reader.person.user_id, reason=failed.code)
 
     async def _view(self, person: Person) -> Mapping[str, object]:
-        """What somebody sees; access is checked each time."""
+        """The view for somebody. Access is checked each time."""
         try:
             await self._access.who(person)
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
+            lines = await self._access_lines(person)
         except Refused as refused:
-            return views.home_notice(sentence(refused)).to_dict()
-        return views.home(data, self._requests.reload_seconds, person.user_id).to_dict()
+            return views.home_notice(sentence(refused), ask_buttons(refused, "", "")).to_dict()
+        return views.home(data, self._requests.reload_seconds, person.user_id, lines).to_dict()
+
+    async def _access_lines(self, person: Person) -> Sequence[Line]:
+        """Who can reload models, for an admin only."""
+        if person.user_id not in self._access.allowlist.admins:
+            return ()
+        return access_lines(await self._access.listed())
 
 
 def register(app: AsyncApp, home_tabs: HomeTabs) -> None:
     """Register the listener for the Home tab."""
 
     async def read(body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-        """Read who opened the app's Home. The tab itself says who can see it."""
+        """Read who opened the app's Home. Access is checked when the tab is published."""
 
-        async def reply(_text: str) -> BoltResponse:
+        async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
             return await ack()
 
         identify(context, payloads.event_author(body), "[home]", reply)

@@ -1,5 +1,7 @@
 """The picker: a modal to choose a model and a channel, the shortcut that opens it, and its suggestions."""
 
+from collections.abc import Sequence
+
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -18,6 +20,7 @@ from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
+from bot.ui.buttons import Button
 
 log = structlog.get_logger(__name__)
 
@@ -40,17 +43,17 @@ class Picker:
         self._command = command
 
     def open(self, trigger_id: str, channel_id: str = "", *, model_id: str = "", answer_url: str = "") -> None:
-        """Open it, with the channel and the model filled in; answer_url is where help is sent if it doesn't open."""
+        """Open it, with the channel and the model filled in. If it doesn't open, help is sent to answer_url."""
         self._catalog.look()
         view = views.picker(channel_id or self._allowlist.first_channel, model_id)
         self.show(trigger_id, view, answer_url)
 
     def show(self, trigger_id: str, view: View, answer_url: str = "") -> None:
-        """Open a modal. A trigger_id is good for 3 seconds, so this is no job for the worker."""
+        """Open a modal. A trigger_id works for 3 seconds only, so this can't be a job of the worker."""
         self._background.start(self._show(trigger_id, view, answer_url))
 
     async def suggest(self, query: str) -> list[OptionGroup]:
-        """Models that match what was typed so far; first of all what was typed, if it could be a model's id."""
+        """Models that match what has been typed so far. The text itself comes first, if it could be a model ID."""
         typed = read_id(query)
         return views.suggestions(typed, await self._catalog.matching(typed or query, views.OPTIONS_LIMIT))
 
@@ -58,16 +61,16 @@ class Picker:
         try:
             await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
         except SlackError as failed:
-            log.warning("picker_not_opened", code=failed.code)
+            log.warning("picker_not_opened", reason=failed.code)
             if answer_url:
                 await self._slack.reply(answer_url, messages.help_text(self._command))
 
     async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-        """Middleware: who used the shortcut, which has no channel. The answer to a refusal is a modal, too."""
+        """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""
         trigger_id = context["trigger_id"] = payloads.token(shortcut["trigger_id"])
 
-        async def reply(text: str) -> BoltResponse:
-            self.show(trigger_id, views.notice(text))
+        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+            self.show(trigger_id, views.notice(text, buttons))
             return await ack()
 
         identify(context, payloads.interaction_author(shortcut), "[shortcut]", reply)
@@ -75,10 +78,10 @@ class Picker:
 
 
 async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-    """Middleware: who is typing in the picker, and what. There is no way to say why nothing is suggested."""
+    """Middleware: who is typing in the picker, and what. A refusal can only be answered with no suggestions."""
     context["query"] = payloads.text(options["value"])
 
-    async def reply(_text: str) -> BoltResponse:
+    async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
         return await ack(options=[])
 
     identify(context, payloads.interaction_author(options), None, reply)
@@ -86,9 +89,9 @@ async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, 
 
 
 async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-    """Middleware: who submitted the picker, and what they chose. A model that was typed wins over one picked.
+    """Middleware: who submitted the picker, and what they chose. A typed model wins over a picked one.
 
-    The view stands for the invocation: this opening of the picker is submitted once.
+    The view's ID is the ID of the invocation, because each view is submitted once.
     """
     channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
     typed = payloads.chosen(view, views.TYPED).strip()
@@ -99,11 +102,11 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     context["invocation_id"] = payloads.token(view["id"])
     context["answer_url"] = payloads.response_url_for(body, channel_id)
 
-    async def reply(text: str) -> BoltResponse:
-        return await ack(response_action="update", view=views.notice(text))
+    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+        return await ack(response_action="update", view=views.notice(text, buttons))
 
     person = payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else "")
-    identify(context, person, context["model_id"] or "[picker]", reply)
+    identify(context, person, context["model_id"] or "[picker]", reply, context["model_id"] or "")
     await next_()
 
 

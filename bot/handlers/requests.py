@@ -1,4 +1,4 @@
-"""What the handlers do with the database, each in one transaction, and the sentence that acknowledges a reload."""
+"""What the handlers do with the database, each in one transaction, and the acknowledgement of a reload."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar, TypeVarTuple
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Requests:
-    """Each method raises Refused with what is certain, while there is trouble with the database."""
+    """Reads and writes. If the database doesn't answer, each method raises Refused and says what is certain."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Requests:
         on_change: Callable[[], None],
         timing: Timing = Timing(),
     ) -> None:
-        """on_change is called when a request was recorded."""
+        """on_change is called after a request was recorded."""
         self._database = database
         self._limits = limits
         self.reload_seconds = reload_seconds
@@ -48,21 +48,23 @@ class Requests:
 
     async def ask(self, request: Request) -> Requested:
         """Start a reload, or join the one in flight."""
-        requested = await self.write(requests.ask, request, self._limits)
-        self._on_change()
-        return requested
+        return await self.change(requests.ask, request, self._limits)
 
     async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
-        """The same for several models; what a limit refuses stands in the place of what was requested."""
+        """The same for several models. The result has a Refused for each model that a limit refuses."""
         requested = await self.write(requests.ask_each, asked, self._limits)
         self._on_change()
         return requested
 
     async def join(self, request: Request, reload_id: str) -> Requested | None:
         """Join this very reload; None if it is over or unknown."""
-        requested = await self.write(requests.join, request, reload_id, self._limits)
+        return await self.change(requests.join, request, reload_id, self._limits)
+
+    async def change(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that adds jobs, or changes what the Home tab shows."""
+        changed = await self.write(work, *args)
         self._on_change()
-        return requested
+        return changed
 
     async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that writes."""
@@ -85,12 +87,12 @@ class Requests:
         return user_id in self._known or await self.read(people.is_known, user_id)
 
     def remember(self, user_id: str) -> None:
-        """Remember for good, in the background, that this person has used the command."""
+        """Remember permanently, in the background, that this person has used the command."""
         if user_id not in self._known:
             self._background.start(self._remember(user_id))
 
     def note(self, note: Note) -> None:
-        """Add a line to the audit, in the background: the answer does not wait for it, and the log has it, too."""
+        """Add a line to the audit in the background. The answer doesn't wait for it, and the log has it, too."""
         self._background.start(self._note(note))
 
     async def stop(self) -> None:
@@ -102,20 +104,20 @@ class Requests:
             await self.write(people.remember, user_id)
             self._known.add(user_id)
         except Refused as refused:
-            log.warning("person_not_remembered", user=user_id, error=str(refused.__cause__))
+            log.warning("person_not_remembered", user=user_id, reason=str(refused.__cause__))
 
     async def _note(self, note: Note) -> None:
         try:
             await self.write(history.add_note, note)
         except Refused as refused:
-            log.info("note_not_kept", user=note.user_id, outcome=note.outcome, error=str(refused.__cause__))
+            log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(refused.__cause__))
 
 
 def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:
-    """A request for a reload of a model, by the context's person, in their channel; number tells several apart.
+    """A request for a reload of a model, by the context's person, in their channel. number is for several models.
 
-    The invocation's id is unique, so that one which Slack delivers twice counts once. place is unique to the button
-    that was pressed, if one was, so that a double click counts once.
+    The ID of the invocation is unique, so a request that Slack delivers twice counts once. place is unique to a button,
+    so a double click counts once.
     """
     person, invocation_id, place = context["person"], context["invocation_id"], context.get("place", "")
     if number:
@@ -135,7 +137,7 @@ def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Re
 
 
 def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
-    """What a person reads whose request was recorded; where is how to call the channel of the reload."""
+    """The answer to a request that was recorded. where names the channel of the reload."""
     person = context["person"]
     if not requested.joined:
         return messages.reloading(requested.reload, reload_seconds, where)
@@ -146,6 +148,6 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
 
 
 def there(context: AsyncBoltContext) -> str:
-    """How to call the channel for somebody who asks from elsewhere; the name of a DM says nothing."""
+    """The channel's name for somebody who made the request elsewhere. A DM has no useful name."""
     person = context["person"]
     return "there" if person.channel_id.startswith("D") else f"in <#{person.channel_id}>"

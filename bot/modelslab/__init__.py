@@ -1,1 +1,1 @@
-"""The wire to ModelsLab: the Reload Model API, and the lists of models. Start with client.py."""
+"""The connection to ModelsLab: the Reload Model API, and the lists of models. Start with client.py."""

@@ -1,4 +1,4 @@
-"""The IDs of models that are known here, in groups, kept in memory: reloaded before, the account's own, public.
+"""The known model IDs, kept in memory in three groups: reloaded here, the account's own, public.
 
 Nobody waits long for a list: each is read in the background, and an old one is better than none.
 """
@@ -30,7 +30,7 @@ FRESH_SECONDS: Mapping[ModelGroup, float] = {
 
 RETRY_SECONDS = 60.0
 RETRY_MOST_SECONDS = 600.0
-"""After a list could not be read, the first time; then twice as long each time, up to the second figure."""
+"""The pause after a list couldn't be read, the first time; then twice as long each time, up to the second number."""
 
 _LIKE = 0.6
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Source:
-    """One list: read when somebody wants it and it is old."""
+    """One list. It is read again if somebody needs it and it is old."""
 
     def __init__(
         self, group: ModelGroup, read: Callable[[int], Awaitable[ModelList]], clock: Callable[[], float]
@@ -69,23 +69,23 @@ class _Source:
             self._log("models_cut_off" if models.cut_off else "models_listed", count=len(models.ids))
         except Refused as refused:
             pause = self._pauses.pause()
-            self._log("models_not_listed", why=refused.reason.value)
+            self._log("models_not_listed", reason=refused.reason.value)
         except ModelsLabError as failed:
             pause = self._pauses.pause(failed.wait if isinstance(failed, ModelsLabRetryableError) else None)
-            self._log("models_not_listed", why=failed.failure.value, said=failed.said)
+            self._log("models_not_listed", reason=failed.failure.value, said=failed.said)
         finally:
             self._again_at = self._clock() + pause
             self.reading = None
 
     def _log(self, event: str, **facts: object) -> None:
-        """Log what is new: a list is read again and again."""
-        if self._logged != (event, facts.get("why")):
-            self._logged = (event, facts.get("why"))
-            log.log(logging.WARNING if "why" in facts else logging.INFO, event, list=self._group.value, **facts)
+        """Log only changes, because a list is read again and again."""
+        if self._logged != (event, facts.get("reason")):
+            self._logged = (event, facts.get("reason"))
+            log.log(logging.WARNING if "reason" in facts else logging.INFO, event, list=self._group.value, **facts)
 
 
 class Catalog:
-    """Finds IDs of models, by a part of them or by their likeness. Searches run in a thread: there are many IDs."""
+    """Finds model IDs, by a part of them or by similarity. Searches run in a thread, because there are many IDs."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Catalog:
         timing: Timing = Timing(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Each reads at most so many IDs. reloaded raises Refused, the others ModelsLabError; clock counts seconds."""
+        """Each takes a limit of IDs. reloaded raises Refused, the others ModelsLabError. clock returns seconds."""
 
         async def reloaded_here(limit: int) -> ModelList:
             return ModelList(await reloaded(limit))
@@ -106,18 +106,18 @@ class Catalog:
         self._clock = clock
 
     async def matching(self, query: str, limit: int) -> Mapping[ModelGroup, Sequence[str]]:
-        """At most limit IDs of each group that contain every part of what was typed, each ID in its first group.
+        """At most limit IDs of each group that contain every word of the query, each ID in its first group.
 
-        Those come first that begin with it.
+        IDs that begin with the query come first.
         """
         return await asyncio.to_thread(_matching, await self._known(), query.lower().split(), limit)
 
     async def nearest(self, model_id: str, limit: int = 3) -> Sequence[str]:
-        """The IDs most like this one; of those that are equally like it, the ones of earlier groups first."""
+        """The IDs most similar to this one; of equally similar ones, those in earlier groups first."""
         return await asyncio.to_thread(_nearest, await self._known(), model_id, limit)
 
     def look(self) -> None:
-        """Read the lists that are old again, in the background."""
+        """Read old lists again, in the background."""
         for source in self._sources.values():
             source.look()
 
@@ -129,7 +129,7 @@ class Catalog:
             await asyncio.wait(reading)
 
     async def _known(self) -> Mapping[ModelGroup, Sequence[str]]:
-        """The IDs of each group. One that has none yet is waited for, but not for long after its reading began."""
+        """The IDs of each group. If a group has none yet, wait for its list, but not for long."""
         self.look()
         for source in self._sources.values():
             left = source.began_at + self._wait - self._clock()

@@ -1,6 +1,6 @@
 """The client of ModelsLab's Reload Model API.
 
-What is known of the service, and what must not be assumed, is in its documentation:
+Its documentation says what is known about the service, and what must not be assumed:
 https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
 """
 
@@ -22,19 +22,19 @@ PUBLIC_PATH = "/api/v4/dreambooth/model_list"
 OWN_PATH = "/api/v3/finetune_list"
 
 ATTEMPT_SECONDS = 15.0
-"""One attempt, from the first packet to the last byte read."""
+"""For one attempt, in total."""
 
 LIST_SECONDS = 60.0
 """The same for a list of models, which can be long."""
 
 CONNECT_SECONDS = 5.0
-"""To make a connection; a request that fails by then was never sent."""
+"""For making a connection. If that fails, the request was never sent."""
 
 ANSWER_LIMIT = 64 * 1024
-"""Bytes of an answer that are read."""
+"""How many bytes of an answer are read."""
 
 RATE_LIMIT_WAIT = 30.0
-"""Seconds to wait where a rate limit names none: the figure in ModelsLab's own messages."""
+"""Seconds to wait if a rate limit doesn't say how long: the number in ModelsLab's own messages."""
 
 _ACCEPTED = ("success", "processing")
 
@@ -68,17 +68,17 @@ _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSAB
 _TRY_AGAIN = "try again"
 
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
-"""With these, an error in ModelsLab's own shape is its word. With others a gateway may have given up on it."""
+"""With these, an error in ModelsLab's own shape is from ModelsLab. With others, a gateway may have given up on it."""
 
 _Reader = Callable[[aiohttp.StreamReader], Awaitable[bytes]]
-"""Reads an answer's body, and returns the beginning of it, which tells an error."""
+"""Reads the body of an answer, and returns its beginning, which shows errors."""
 
 
 class ModelsLab:
     """Requests reloads, one POST each."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
-        """url is the service's base without a trailing slash; redact takes secrets out of what the service says."""
+        """url is the service's base without a trailing slash; redact removes secrets from what the service says."""
         self._session = session
         self._url = url
         self._host = url.partition("://")[2].partition("/")[0]
@@ -86,28 +86,28 @@ class ModelsLab:
         self._redact = redact
 
     async def reload(self, model_id: str) -> str:
-        """Return once ModelsLab has accepted the reload. Raises ModelsLabError, which says why not.
+        """Return after ModelsLab has accepted the reload. Raises ModelsLabError, which says why not.
 
-        Returns what ModelsLab says instead of accepting it, where the model is being reloaded or is loaded already.
+        If the model is already loading or loaded, return what ModelsLab says about that, otherwise "".
         """
         fields = await self._call(PATH, {"model_id": model_id})
         return "" if _word(fields) in _ACCEPTED else self._said(fields)
 
     async def balance(self) -> str:
-        """Ask for what the account holds, which tells a bad key and changes nothing. Raises as reload does."""
+        """The balance of the account. This shows a bad key, and changes nothing. Raises the same errors as reload."""
         data = (await self._call(WALLET_PATH, {})).get("data")
         found = [data.get("balance"), data.get("currency")] if isinstance(data, dict) else []
         return harmless(self._redact(_flatten(found)), SAID_LIMIT)
 
     async def public_models(self, limit: int) -> ModelList:
-        """List the public models. Raises as reload does.
+        """List the public models. Raises the same errors as reload.
 
-        What the list says of a model's status is undocumented, and not used.
+        The status of each model in the list is undocumented, and isn't used.
         """
         return await self._list(PUBLIC_PATH, limit)
 
     async def own_models(self, limit: int) -> ModelList:
-        """List the account's own models. Raises as reload does."""
+        """List the account's own models. Raises the same errors as reload."""
         return await self._list(OWN_PATH, limit)
 
     async def _list(self, path: str, limit: int) -> ModelList:
@@ -128,19 +128,19 @@ class ModelsLab:
         raise ModelsLabPermanentError(Failure.NO_SENSE, "no list")
 
     async def _call(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
-        """The fields of an answer that accepts. Raises ModelsLabError for any other."""
+        """The fields of an answer that accepts the request. Raises ModelsLabError for any other answer."""
         response, body = await self._post(path, fields, _read, ATTEMPT_SECONDS)
         return self._judge(response, _fields(body))
 
     async def _post(
         self, path: str, fields: Mapping[str, str], read: _Reader, seconds: float
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Post once, and read the answer within so many seconds. Raises ModelsLabRetryableError where none comes."""
+        """Post once, and read the answer within so many seconds. Raises ModelsLabRetryableError if there is none."""
         try:
             async with self._session.post(
                 self._url + path,
                 json={"key": self._key, **fields},
-                headers={"Accept-Encoding": "identity"},  # so that what is read is what is counted
+                headers={"Accept-Encoding": "identity"},  # so that the limit counts the bytes that are read
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
@@ -151,7 +151,7 @@ class ModelsLab:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), unknown=True, host=self._host) from None
 
     def _judge(self, response: aiohttp.ClientResponse, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """Return an acceptance, raise for all else: the body decides whatever the HTTP status says."""
+        """Return the fields if they accept the request, otherwise raise. The body counts more than the HTTP status."""
         word, text = _word(fields), _text(fields).lower()
         if _is_success(response.status) and word in _ACCEPTED:
             return fields
@@ -178,7 +178,7 @@ def _is_success(status: int) -> bool:
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """At most ANSWER_LIMIT bytes of the body: leaving the rest unread closes the connection."""
+    """At most ANSWER_LIMIT bytes of the body. Leaving the rest unread closes the connection."""
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
@@ -197,7 +197,7 @@ def _fields(body: bytes) -> Mapping[str, object]:
 
 
 def _word(fields: Mapping[str, object]) -> str:
-    """ModelsLab's own status, in lower case: success, processing, error, failed; "" where there is none."""
+    """ModelsLab's own status, in lower case: success, processing, error, failed; "" if there is none."""
     return str(fields.get("status", "")).lower()
 
 
@@ -223,9 +223,9 @@ def _flatten(value: object) -> str:
 
 
 def _failure(status: int, word: str, text: str) -> Failure:
-    """The class of a refusal: by HTTP status where that is telling, else by what the text hints at.
+    """The kind of a failure, from the HTTP status if that is clear, otherwise from the text.
 
-    A proxy or a firewall on the way refuses, too, with a page that isn't JSON: that says nothing of the account.
+    A proxy or a firewall on the way can refuse, too, with a page that isn't JSON. That says nothing about the account.
     """
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Failure.DOWN
@@ -243,13 +243,13 @@ def _failure(status: int, word: str, text: str) -> Failure:
 
 
 def _wait(fields: Mapping[str, object], headers: Mapping[str, str]) -> float | None:
-    """Seconds that are asked for: the body's retry_after, else the Retry-After header."""
+    """The pause that ModelsLab asks for, in seconds: the body's retry_after, otherwise the Retry-After header."""
     asked = retry_after(fields.get("retry_after"))
     return retry_after(headers.get("Retry-After")) if asked is None else asked
 
 
 def _kind(error: Exception) -> str:
-    """What broke, in a word or two: an exception's own text may hold addresses and more."""
+    """What broke, in a few words. The exception's own text may contain addresses and more."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not trusted"
     if isinstance(error, aiohttp.ClientHttpProxyError):

@@ -1,4 +1,4 @@
-"""Reads a list of models while it arrives: the public one is too long to be kept, or to be parsed in one go.
+"""Reads a list of models while it arrives: the public one is too long to keep or to parse in one go.
 
 https://docs.modelslab.com/image-generation/model-operation/overview
 """
@@ -15,7 +15,7 @@ BYTES_LIMIT = 32 * 1024 * 1024
 """How much of a list is read."""
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes in which a list must begin; also the characters of its longest item."""
+"""A list must begin within so many bytes, and no item can have more characters."""
 
 _BEGINNING = re.compile(r'\s*(?:\{.*?"data"\s*:\s*)?\[', re.DOTALL)
 _BETWEEN = " \t\r\n,"
@@ -24,7 +24,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """IDs of models, each once; cut_off where there are more."""
+    """Model IDs, each once. cut_off means that there are more."""
 
     ids: Sequence[str]
     cut_off: bool = False
@@ -33,11 +33,11 @@ class ModelList:
 class ListReader:
     """Reads a JSON array of IDs, or of objects with a model_id: the whole answer, or its field "data".
 
-    What isn't an ID is left out. Reading has ended at the array's end, or where more of it is too much.
+    Items that aren't IDs are left out. Reading ends at the end of the array, or at a limit.
     """
 
     def __init__(self, limit: int) -> None:
-        """limit is how many IDs are taken."""
+        """limit is the number of IDs to read."""
         self.head = b""
         self.found = False
         self.ended = False
@@ -50,11 +50,11 @@ class ListReader:
 
     @property
     def models(self) -> ModelList:
-        """What was read so far."""
+        """The models read so far."""
         return ModelList(list(self._ids), cut_off=not self._whole)
 
     def feed(self, chunk: bytes) -> None:
-        """Read on."""
+        """Read the next chunk."""
         self.head += chunk[: HEAD_LIMIT - len(self.head)]
         self._bytes += len(chunk)
         self._text += self._decode(chunk)
@@ -65,7 +65,7 @@ class ListReader:
         self.ended = self.ended or len(self._text) > HEAD_LIMIT or self._bytes >= BYTES_LIMIT
 
     def _read_items(self) -> None:
-        """Take the items that have arrived whole, and leave the rest for the next chunk."""
+        """Take the items that have arrived completely, and leave the rest for the next chunk."""
         at = 0
         while not self.ended and at < len(self._text):
             if self._text[at] in _BETWEEN:

@@ -1,4 +1,4 @@
-"""For the operator: logs, metrics, health, the audit, and `check`.
+"""What operators need: logs, metrics, health, the audit, and `check`.
 
 Must not know what happens in the handlers or the worker. Start with logging.py.
 """

@@ -1,23 +1,20 @@
 """`reload-model-bot audit`: who asked for what, whether they were allowed to, and what came of it.
 
-It only reads, beside a running bot.
+It only reads, so the bot can run meanwhile.
 """
 
 import csv
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from bot.core.models import IN_FLIGHT, Reload
-from bot.errors import CannotStart, Refusal
-from bot.ops.logging import Redactor
+from bot.errors import Refusal
+from bot.ops.reading import print_table, reading
 from bot.settings import Settings
-from bot.storage import history, schema
-from bot.storage.database import reading_engine, sqlite_file
+from bot.storage import history
 from bot.storage.history import AuditLine
 from bot.ui.reasons import FAILURES
 
@@ -25,44 +22,24 @@ COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "
 
 _REFUSED = frozenset(
     {
-        *(Refusal.GROUP_UNREAD, Refusal.NOT_ALLOWED, Refusal.NOT_READY, Refusal.OTHER_WORKSPACE),
+        *(Refusal.GROUP_UNREAD, Refusal.NOT_ADMIN, Refusal.NOT_ALLOWED, Refusal.NOT_READY, Refusal.OTHER_WORKSPACE),
         *(Refusal.TOO_MANY_COMMANDS, Refusal.TOO_MANY_IN_FLIGHT, Refusal.WRONG_CHANNEL),
     }
 )
 
 _FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
     forms = {"table": _table, "json": _json, "csv": _csv}
-    try:
-        forms[form](out, _lines(settings.database_url, time.time() - since))
-    except ImportError:
-        raise CannotStart("DATABASE_URL: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        hidden = Redactor(settings.secrets)(reason)
-        raise CannotStart(f"DATABASE_URL: the database can't be read: {hidden}") from None
-
-
-def _lines(url: str, after: float) -> Iterator[Mapping[str, object]]:
-    """Read the audit since a time (Unix seconds). Raises CannotStart, SQLAlchemyError, ImportError."""
-    if url.startswith("sqlite:") and not sqlite_file(url).exists():
-        raise CannotStart(f"DATABASE_URL: there is no file {sqlite_file(url)}: the bot creates it when it starts")
-    with reading_engine(url).connect() as connection:
-        found = schema.version_of(connection)
-        if found > schema.VERSION:
-            raise CannotStart("DATABASE_URL: the database belongs to a newer version of this program: run its audit")
-        if found < schema.VERSION:
-            state = f"has schema version {found}" if found else "has no tables"
-            raise CannotStart(f"DATABASE_URL: the database {state}: the bot updates it when it starts")
-        yield from map(_fields, history.audit_lines(connection, after))
+    with reading(settings) as connection:
+        forms[form](out, map(_fields, history.audit_lines(connection, time.time() - since)))
 
 
 def _fields(line: AuditLine) -> Mapping[str, object]:
-    """A line by column. The ID of the reload and its result are empty where none was started."""
+    """A line by column. Without a reload, its ID and its result are empty."""
     values = (
         datetime.fromtimestamp(line.at, UTC),
         line.user_id,
@@ -94,11 +71,7 @@ def _cells(line: Mapping[str, object]) -> list[str]:
 
 
 def _table(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
-    rows = [list(COLUMNS), *map(_cells, lines)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(padded).rstrip(), file=out)
+    print_table(out, [COLUMNS, *map(_cells, lines)])
 
 
 def _json(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:

@@ -14,7 +14,7 @@ Scrape = Callable[[], Awaitable[bytes]]
 
 
 def add_health(app: web.Application, path: str, health: Health) -> None:
-    """Serve the state of the parts: 200 if each is "ok", else 503."""
+    """Serve the state of the parts: 200 if each is "ok", otherwise 503."""
 
     async def handle(_request: web.Request) -> web.Response:
         parts = await health()

@@ -15,27 +15,27 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
 
-# Secrets that are known by their shape: Slack's tokens, the ticket in a Socket Mode URL
+# Secrets that are recognised by their shape: Slack's tokens, the ticket in a Socket Mode URL
 # (https://docs.slack.dev/apis/events-api/using-socket-mode), and response URLs, which need no token.
 _SHAPES = re.compile(
     r"xox[a-z]-[\w.-]+|xapp-[\w.-]+|(?<=ticket=)[^&\s'\"]+"
     r"|(?<=hooks\.slack\.com/)[\w./-]+|(?<=/commands/)[\w./-]+|(?<=/actions/)[\w./-]+",
 )
 
-# A shorter secret is redacted only where it stands by itself: a few letters occur in many words, and a log in which
-# all those words are redacted is useless, and tells which letters they are.
+# A shorter secret is redacted only where it stands by itself: a few letters occur in many words. If all those words
+# were redacted, the log would be useless, and would show which letters they are.
 _SHORT = 8
 _BY_ITSELF = r"(?<![\w-])(?<!\w\.){}(?![\w-]|\.\w)"
 
-# Their INFO is of use only for debugging them.
+# Their INFO messages only help to debug them.
 _CHATTY = ("slack_sdk", "slack_bolt", "aiohttp", "asyncio")
 
-# Fields that this module adds. A log stays readable even if a secret is "info".
+# Fields that this module adds. They stay readable even if a secret is "info".
 _OWN = ("level", "logger", "timestamp")
 
 
 class Redactor:
-    """Takes secrets out of text, by value (as it is, and as Python or a URL writes it) and by shape."""
+    """Removes secrets from text, by value (as it is, and as Python or a URL writes it) and by shape."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         forms = {
@@ -70,10 +70,10 @@ def _pattern(form: str, *, short: bool) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ignores a stream that is closed or broken: the bot goes on without a log."""
+    """Ignores a closed or broken stream: the bot goes on without a log."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Logging would print the record, unredacted."""
+        """Do nothing. Logging would print the record, unredacted."""
 
 
 def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | None = None) -> None:
@@ -116,12 +116,12 @@ def _renderer(fmt: str, *, colors: bool) -> Processor:
 
 
 def _tidy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """When, how bad and what come first, and what is empty is left out."""
+    """Put the time, the level and the event first, and leave empty fields out."""
     first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
     return first | {key: value for key, value in event.items() if value not in ("", None, [])}
 
 
 def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep a library's record to one line: its tracebacks show its own insides, many times over."""
+    """Keep a library's record to one line: its tracebacks only show its own internals, again and again."""
     event.pop("exc_info", None)
     return event

@@ -1,4 +1,4 @@
-"""What is counted and timed for Prometheus, by the whole process. No label names a person, a channel or a model.
+"""Counts and timings of this process for Prometheus. No label names a person, a channel or a model.
 
 https://prometheus.io/docs/practices/naming/
 """
@@ -23,11 +23,11 @@ from bot.core.models import JobKind
 from bot.errors import Failure, ModelsLabError, ModelsLabRetryableError, SlackError, SlackRetryableError
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Of what text() returns."""
+"""The content type of what text() returns."""
 
 REGISTRY = CollectorRegistry()
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters, and nobody reads them
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of series, and nobody reads them
 
 COMMANDS = Counter("reload_model_commands", "Commands, by outcome.", ["outcome"], registry=REGISTRY)
 RELOADS = Counter(
@@ -37,7 +37,10 @@ RELOADS = Counter(
     registry=REGISTRY,
 )
 FOLLOW_UPS = Counter(
-    "reload_model_follow_ups", "Messages that said how a reload ended, by how they went.", ["via"], registry=REGISTRY
+    "reload_model_follow_ups",
+    "Messages that said how a reload ended, by how they were delivered.",
+    ["via"],
+    registry=REGISTRY,
 )
 FOLLOW_UP_LATE = Histogram(
     "reload_model_follow_up_late_seconds",
@@ -46,11 +49,11 @@ FOLLOW_UP_LATE = Histogram(
     registry=REGISTRY,
 )
 UNDELIVERABLE = Counter(
-    "reload_model_undeliverable", "Follow-ups that reached nobody in all the time there is.", registry=REGISTRY
+    "reload_model_undeliverable", "Follow-ups that reached nobody within 25 minutes.", registry=REGISTRY
 )
 IN_FLIGHT = Gauge(
     "reload_model_reloads_in_flight",
-    "Reloads that have not ended, in the whole database; NaN while it is unavailable.",
+    "Reloads that haven't ended, in the whole database; NaN while it is unavailable.",
     registry=REGISTRY,
 )
 JOBS_RUNNING = Gauge("reload_model_jobs_running", "Jobs that this process runs now.", ["kind"], registry=REGISTRY)
@@ -74,7 +77,7 @@ MODELSLAB_SECONDS = Histogram(
     registry=REGISTRY,
 )
 MODELSLAB_ERRORS = Counter(
-    "reload_model_modelslab_errors", "Calls that ModelsLab did not accept, by reason.", ["failure"], registry=REGISTRY
+    "reload_model_modelslab_errors", "Calls that ModelsLab didn't accept, by reason.", ["failure"], registry=REGISTRY
 )
 SLACK_SECONDS = Histogram(
     "reload_model_slack_seconds",
@@ -91,7 +94,7 @@ SLACK_ERRORS = Counter(
 )
 REQUESTS_REFUSED = Counter(
     "reload_model_requests_refused",
-    "Requests that did not get as far as a command, by HTTP status; over Socket Mode: dropped.",
+    "Requests that didn't become a command, by HTTP status; in Socket Mode: dropped.",
     ["status"],
     registry=REGISTRY,
 )
@@ -105,7 +108,7 @@ RATE_LIMIT_WAIT = Histogram(
 BUILD_INFO = Gauge("reload_model_build_info", "Always 1.", ["version", "python"], registry=REGISTRY)
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
-# Prometheus sees an increase only of a series that it has seen before.
+# Prometheus only notices the increase of a series that existed before.
 for _outcome in ("requested", "not_recorded", "uncertain", "internal_error"):
     COMMANDS.labels(_outcome)
 for _result in ("accepted", *Failure):
@@ -116,7 +119,7 @@ for _kind in JobKind:
     for _metric in (JOBS_RUNNING, JOBS_CLAIMED, JOB_RETRIES, JOB_CRASHES):
         _metric.labels(_kind)
 
-# Slack's codes are words, and so are this program's own for what happened instead. Anything else is "other".
+# Slack's error codes are words, and so are this program's own. Anything else is "other".
 _CODE = re.compile(r"[A-Za-z_]{1,60}(?:_\d{3})?", re.ASCII)
 _CODES_LIMIT = 100
 _codes: set[str] = set()
@@ -154,12 +157,12 @@ def slack_call(method: str) -> Iterator[None]:
 
 
 def request_refused(status: str) -> None:
-    """Count a request that did not get as far as a command."""
+    """Count a request that didn't become a command."""
     REQUESTS_REFUSED.labels(status).inc()
 
 
 def _bounded(code: str) -> str:
-    """The code as a label; Prometheus keeps each value that it has ever seen."""
+    """The code as a label. There must be few of them, because Prometheus keeps each value."""
     if _CODE.fullmatch(code) and len(_codes | {code}) <= _CODES_LIMIT:
         _codes.add(code)
         return code

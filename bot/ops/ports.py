@@ -1,4 +1,4 @@
-"""Opens a port that a setting names, and says which setting is wrong where that can't be done."""
+"""Opens a port, and says which setting to fix if that fails."""
 
 import errno
 import os
@@ -8,14 +8,14 @@ from bot.errors import CannotStart
 from bot.slack.server import WebServer
 
 _NOT_OURS = (None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What the system says of an address that is another machine's, or of a kind that it doesn't have."""
+"""The errors for an address that isn't this machine's, or of a kind that this machine doesn't support."""
 
 
 async def open_port(setting: str, server: WebServer) -> None:
     """Listen on the port of a setting. Raises CannotStart."""
     try:
         await server.start()
-    except (OSError, ValueError) as error:  # ValueError: a name that no DNS server can be asked for
+    except (OSError, ValueError) as error:  # ValueError: a name that can't be looked up in DNS
         if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
             fix = "use an address of this machine, or 0.0.0.0 for all of them"
             raise CannotStart(f"HOST: can't listen at {server.host} ({_reason(error)}): {fix}") from error
@@ -25,6 +25,6 @@ async def open_port(setting: str, server: WebServer) -> None:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, ValueError):
-        return "not a host's name"
+        return "not a host name"
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from bot.settings import Settings
 
 SECONDS = 4.0
-"""Less than the usual 5 s of a health check, so that the reason is printed."""
+"""Less than the usual 5 seconds of a health check, so that there is time to print the reason."""
 
 _LIMIT = 4096
 
@@ -27,7 +27,7 @@ def is_running(settings: Settings) -> bool:
 
 
 def _get(settings: Settings, path: str) -> tuple[int, Any]:
-    """The status and the JSON that a path answers; 0 where nothing does."""
+    """The status and the JSON of a path. The status is 0 if nothing answers."""
     host, port = _loopback(settings.host), settings.admin_port or settings.port
     connection = HTTPConnection(host, port, timeout=SECONDS)
     try:
@@ -42,7 +42,7 @@ def _get(settings: Settings, path: str) -> tuple[int, Any]:
 
 
 def _loopback(host: str) -> str:
-    """Where a server that listens at HOST can be reached from this machine."""
+    """The address at which a server that listens at HOST can be reached from this machine."""
     try:
         address = ip_address(host)
     except ValueError:

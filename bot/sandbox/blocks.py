@@ -15,13 +15,13 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models import blocks as types
 from slack_sdk.models.views import View
 
-from bot.sandbox.wire import ApiError, JsonObject, read_object
+from bot.sandbox.wire import ApiError, JsonObject
 
 _MESSAGE_BLOCKS = 50
 _MESSAGE_CHARACTERS = 13_200
 _OPTIONS = 100
 
-_FIELDS = ("plain_text_input", "external_select", "conversations_select")
+_FIELDS = ("plain_text_input", "external_select", "conversations_select", "multi_users_select")
 
 _MALFORMED = (SlackObjectFormationError, AttributeError, KeyError, TypeError, ValueError)
 """What slack_sdk.models raises for JSON that is too long, incomplete, or of another shape."""
@@ -72,12 +72,8 @@ class Row:
     fields: list[Field] = field(default_factory=list)
 
 
-def checked_blocks(value: object) -> list[JsonObject]:
-    """Read the blocks of a message, as JSON or as a string of it. Raises ApiError where Slack would refuse them."""
-    try:
-        blocks = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        blocks = None
+def checked_blocks(blocks: object) -> list[JsonObject]:
+    """Read the blocks of a message. Raises ApiError where Slack would refuse them."""
     if not isinstance(blocks, list):
         raise ApiError("invalid_blocks_format")
     faults = [fault for block in blocks for fault in _faults(block, types.Block.parse)] or [*_duplicates(blocks)]
@@ -88,9 +84,8 @@ def checked_blocks(value: object) -> list[JsonObject]:
     return blocks
 
 
-def checked_view(value: object, type_: str) -> JsonObject:
-    """Read a view of this type, as JSON or as a string of it. Raises ApiError where Slack would refuse it."""
-    view = read_object(value) if isinstance(value, str) else value
+def checked_view(view: object, type_: str) -> JsonObject:
+    """Read a view of this type. Raises ApiError where Slack would refuse it."""
     if not isinstance(view, dict) or view.get("type") != type_ or not isinstance(view.get("blocks"), list):
         raise ApiError("invalid_arguments", f"must be a view of type {type_} with blocks")
     if faults := _faults(view, lambda given: View(**given)) or [*_duplicates(view["blocks"])]:

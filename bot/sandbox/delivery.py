@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from bot.sandbox.socket_mode import NotConnectedError, SocketMode
+from bot.sandbox.socket_mode import SocketMode
 from bot.sandbox.surfaces import Surfaces
 from bot.sandbox.wire import JsonObject, read_object
 from bot.sandbox.workspace import Message
@@ -103,7 +103,7 @@ class Delivery(Surfaces):
                 status, raw, body = await sending
         except TimeoutError:
             error = "operation_timeout"
-        except (NotConnectedError, aiohttp.ClientError):
+        except (ConnectionError, aiohttp.ClientError):
             error = "dispatch_failed"
         if status not in (0, 200):
             error = "dispatch_failed"

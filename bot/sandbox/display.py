@@ -1,7 +1,6 @@
 """What people see of the app at the terminal, with a number for all that they can press or fill in."""
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ Act = Callable[[str, str], Awaitable[Ack | None]]
 
 _CODE = re.compile(r"`([^`]+)`")
 _SUBMIT = "submit"
+_EXAMPLES = {"plain_text_input": "sdxl", "conversations_select": "#ops", "multi_users_select": "eve"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,10 @@ class Choice:
 
 
 class Display:
-    """Shows messages, modals and Home tabs as they come, with `choices` by number.
-
-    `shown` counts what was new, `active_at` is when something last was (time.monotonic).
-    """
+    """Shows messages, modals and Home tabs as they come, with `choices` by number. `shown` counts what was new."""
 
     def __init__(self, slack: SandboxSlack, screen: Screen) -> None:
         self.shown = 0
-        self.active_at = time.monotonic()
         self.choices: dict[int, Choice] = {}
         self._numbers: dict[Hashable, dict[Hashable, int]] = {}
         self._next_number = count(1)
@@ -62,18 +58,25 @@ class Display:
             raise LookupError(f"There is no channel #{name} here. Try {known}.")
         return channels[name]
 
+    def user_id(self, name: str) -> str:
+        """Find a person by their name. Raises LookupError, with the names that would work."""
+        ids = {name: user_id for user_id, name in self._slack.users.items()}
+        if name not in ids:
+            raise LookupError(f"There is nobody called {name} here. Try {listed(ids, 'or')}.")
+        return ids[name]
+
     def _show_message(self, message: Message) -> None:
         """Show a new message below the rest, and an edited one in its place where that is still on the screen."""
-        speaker = "reload-model:"
+        speaker, thread = "reload-model:", "reply" if message.broadcast else "in thread"
         if message.user:
-            speaker = self._only(message.user)
+            speaker = self._only(message.user, f", {thread}" if message.thread_ts else "")
         elif message.thread_ts:
-            speaker = "reload-model (reply):" if message.broadcast else "reload-model (in thread):"
+            speaker = f"reload-model ({thread}):"
         key, where = (message.channel, message.ts), place(message.channel, self._slack)
         text = self._text(key, message, rows(message.blocks) or [Row(message.text)])
         if not message.edits:
             self._add(where, speaker, text, key)
-        elif not self._screen.redraw(key, text):
+        elif not self._screen.redraw(where, speaker, text, key):
             self._screen.draw(where, f"(edited) {speaker}", text, key)
 
     def _show_home(self, home: Home) -> None:
@@ -84,7 +87,7 @@ class Display:
             self._opening.remove(home.user)
             self._add("home", self._only(home.user), text, key)
         else:
-            self._screen.redraw(key, text)
+            self._screen.redraw("home", self._only(home.user), text, key)
 
     def _show_modal(self, modal: Modal, *, filled_in: bool = False) -> None:
         """Show a modal that the app opens or changes below the rest, and one that is filled in in its place."""
@@ -95,17 +98,18 @@ class Display:
         text = self._text(modal.id, modal, shown if modal.open else [])
         if modal.open and modal.fields:
             first, *_, last = sorted(self._numbers[modal.id].values())
-            text += f"\n{first} sdxl fills in [{first}]; {last} alone presses [{last}]."
-        if modal.open and not (filled_in and self._screen.redraw(modal.id, text)):
-            self._add("modal", self._only(modal.user), text, modal.id)
+            example = _EXAMPLES.get(modal.fields[0].kind, "sdxl")
+            text += f"\n{first} {example} fills in [{first}]; {last} alone presses [{last}]."
+        drawn = ("modal", self._only(modal.user), text, modal.id)
+        if modal.open and not (filled_in and self._screen.redraw(*drawn)):
+            self._add(*drawn)
 
     def _add(self, where: str, speaker: str, text: str, key: Hashable) -> None:
         self.shown += 1
-        self.active_at = time.monotonic()
         self._screen.draw(where, speaker, text, key)
 
-    def _only(self, user: str) -> str:
-        return f"(only {self._slack.users.get(user, user)} sees)"
+    def _only(self, user: str, how: str = "") -> str:
+        return f"(only {self._slack.users.get(user, user)} sees{how})"
 
     def _text(self, surface: Hashable, source: Message | View, shown: Sequence[Row]) -> str:
         """Write rows as lines, with a number for what can be pressed or filled in."""
@@ -129,6 +133,8 @@ class Display:
             assert isinstance(source, Modal)  # noqa: S101 - nothing else can have any: see bot.sandbox.blocks
             value, error = source.value(field), source.errors.get(field.label, "")
             shown = place(value, self._slack) or "-"
+            if field.kind == "multi_users_select":
+                shown = ", ".join(self._slack.users[user_id] for user_id in value.split()) or "-"
             act = partial(self._fill_in, source, field)
             found[field.action_id] = Choice(field.label, act, source.user, f"{shown} ({error})" if error else shown)
         return found
@@ -156,13 +162,8 @@ class Display:
 
     async def _fill_in(self, modal: Modal, field: Field, user: str, text: str) -> None:
         """Fill in a field. A typeahead takes the one option that it finds, or shows those that it finds."""
-        if not text and field.kind != "external_select":
-            number = self._numbers[modal.id][field.action_id]
-            example = "sdxl" if field.kind == "plain_text_input" else "#ops"
-            raise LookupError(f"What goes into [{number}]? Try: {number} {example}")
         if field.kind != "external_select":
-            value = text if field.kind == "plain_text_input" else self.channel_id(text.removeprefix("#").lower())
-            await self._choose(modal, field, value, user, text)
+            await self._choose(modal, field, self._value(field, text), user, text)
         elif len(options := await self._slack.suggest(modal, text, user=user)) == 1:
             await self._choose(modal, field, options[0].value, user, text)
         else:
@@ -176,6 +177,12 @@ class Display:
                 groups.setdefault(f"{option.group}: " if option.group else "", []).append(labels[option])
             lines = [group + "  ".join(shown) for group, shown in groups.items()] or ["nothing found"]
             self._add("modal", self._only(user), "\n".join([f"{field.label}: {text}", *lines]), None)
+
+    def _value(self, field: Field, text: str) -> str:
+        """What a field holds when this is typed into it. Raises LookupError, with the names that would work."""
+        if field.kind == "multi_users_select":
+            return " ".join(map(self.user_id, text.lower().replace(",", " ").split()))
+        return text if field.kind == "plain_text_input" else self.channel_id(text.removeprefix("#").lower())
 
     async def _choose(self, modal: Modal, field: Field, value: str, _user: str, _text: str) -> None:
         self.shown += 1

@@ -46,7 +46,6 @@ class ReloadCall:
     """One request to reload a model: `at` is in Unix seconds by the clock of the ModelsLab."""
 
     model_id: str
-    key_ok: bool
     at: float
     body: JsonObject
 
@@ -105,7 +104,7 @@ class SandboxModelsLab(Server):
     async def _serve_reload(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}
         model_id = body.get("model_id") or ""
-        self.calls.append(ReloadCall(model_id, body.get("key") == self.key, self._clock(), body))
+        self.calls.append(ReloadCall(model_id, self._clock(), body))
         self._in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self._in_flight)
         self._changes.notify()
@@ -144,8 +143,5 @@ class SandboxModelsLab(Server):
 
 
 async def _answer(request: web.Request, answer: Answer) -> web.StreamResponse:
-    async def proceed() -> web.StreamResponse:
-        return await ACCEPTED.send(exchange)
-
-    exchange = Exchange(request, proceed)
+    exchange = Exchange(request, lambda: ACCEPTED.send(exchange))
     return await answer.send(exchange)

@@ -6,7 +6,7 @@ The payloads are those of https://docs.slack.dev/reference/interaction-payloads.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.sandbox.blocks import Button, Field, Option, checked_options, checked_view, identified
+from bot.sandbox.blocks import Button, Field, Option, checked_options, identified
 from bot.sandbox.delivery import Ack, Delivery
 from bot.sandbox.surfaces import Modal, View
 from bot.sandbox.wire import ApiError, JsonObject
@@ -107,10 +107,10 @@ class People(Delivery):
 
     def _written(self, type_: str, text: str, user: str, channel: str, thread_ts: str) -> JsonObject:
         ts = self.new_ts()
+        self.threads[channel] = thread_ts or ts
         event = {"type": type_, "user": user, "text": text, "ts": ts, "channel": channel, "event_ts": ts}
-        return (
-            event | {"team": self.user_teams.get(user, self.team_id)} | ({"thread_ts": thread_ts} if thread_ts else {})
-        )
+        event |= {"team": self.user_teams.get(user, self.team_id)}
+        return event | ({"thread_ts": thread_ts} if thread_ts else {})
 
     async def suggest(self, modal: Modal, query: str, *, user: str, **overrides: object) -> list[Option]:
         """Type into the typeahead of a modal, and return what it offers. Raises ApiError for what Slack won't show."""
@@ -132,22 +132,19 @@ class People(Delivery):
     ) -> Ack:
         """Submit a modal; then do what the app answers.
 
-        `values` are by a field's action_id: text, the value of an option, or a channel's id; the rest is as filled in.
-        Raises LookupError for a field that doesn't exist, and for one that is empty and must not be.
+        `values` are by a field's action_id: text, the value of an option, a channel's id, or people's with spaces
+        between; the rest is as filled in. Raises LookupError for a field that is empty and must not be.
         """
-        given = dict(values or {})
         state: dict[str, JsonObject] = {}
         response_urls = []
         for field in modal.fields:
-            value = given.pop(field.action_id, modal.value(field))
+            value = (values or {}).get(field.action_id, modal.value(field))
             if not field.optional and not value:
                 raise LookupError(f"{field.label} must be filled in.")
             state.setdefault(field.block_id, {})[field.action_id] = _answer(modal, field, value)
             if value and field.element.get("response_url_enabled"):
                 ids = {"block_id": field.block_id, "action_id": field.action_id, "channel_id": value}
                 response_urls.append(ids | {"response_url": self.new_response_url(value, user, kind="app")})
-        if given:
-            raise LookupError(f"There is no field {' or '.join(given)}.")
         payload = self._source("view_submission", user) | {
             "trigger_id": self.new_trigger(user, modal.channel),
             "view": modal.view | {"state": {"values": state}},
@@ -168,8 +165,8 @@ class People(Delivery):
             case {"response_action": "errors", "errors": dict(errors)} if errors.keys() <= labels.keys():
                 modal.errors = {labels[block_id]: words for block_id, words in errors.items()}
             case {"response_action": "update", "view": view}:
-                modal.view = self._complete(checked_view(view, "modal"), modal.id)
-                modal.filled, modal.errors = {}, {}
+                self.change_modal(modal, view)
+                return
             case {"response_action": _}:
                 raise ApiError("invalid_response_action")
             case _:
@@ -214,5 +211,7 @@ def _answer(modal: Modal, field: Field, value: str) -> JsonObject:
     if field.kind == "external_select":
         option = modal.offered.get(value, Option(value, value))
         return {"type": field.kind, "selected_option": option.json if value else None}
+    if field.kind == "multi_users_select":
+        return {"type": field.kind, "selected_users": value.split()}
     name = "value" if field.kind == "plain_text_input" else "selected_conversation"
     return {"type": field.kind, name: value or None}

@@ -4,7 +4,6 @@ import re
 import shutil
 import textwrap
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.core.text import harmless
@@ -26,14 +25,6 @@ _DATE = re.compile(r"!date\^(?P<unix>\d{1,11})\^(?P<format>[^^|]*)(?:\^[^|]*)?\|
 _TIMES = {"{time}": "%H:%M", "{time_secs}": "%H:%M:%S", "{date_short_pretty}": "%d %b", "{date_short}": "%d %b"}
 
 
-@dataclass(slots=True)
-class _Block:
-    key: Hashable
-    where: str
-    speaker: str
-    lines: list[str]
-
-
 class Screen:
     """Draws blocks of lines, each below the one before. A `live` one can draw a block again in its place."""
 
@@ -42,33 +33,33 @@ class Screen:
         self._live = live
         self._colour = colour
         self._size = shutil.get_terminal_size()
-        self._blocks: list[_Block] = []
+        self._blocks: list[tuple[Hashable, list[str]]] = []
 
     def note(self, text: str) -> None:
         """Draw what the sandbox itself has to say."""
-        self._append(_Block(None, "", "", [line for part in text.split("\n") for line in self._wrapped(part, "  ")]))
+        self._append(None, [line for part in text.split("\n") for line in self._wrapped(part, "  ")])
 
     def draw(self, where: str, speaker: str, text: str, key: Hashable = None) -> None:
         """Draw something said somewhere; by its `key` it can be drawn again. A speaker in parentheses stands back."""
-        self._append(_Block(key, where, speaker, self._lines(where, speaker, text)))
+        self._append(key, self._lines(where, speaker, text))
 
-    def redraw(self, key: Hashable, text: str) -> bool:
+    def redraw(self, where: str, speaker: str, text: str, key: Hashable) -> bool:
         """Draw something again, with another text, in its place. False where it isn't on the screen any more."""
         self._look_at_size()
-        at = max((number for number, block in enumerate(self._blocks) if block.key == key), default=None)
-        height = sum(len(block.lines) for block in self._blocks[at:])
+        at = max((number for number, (known, _) in enumerate(self._blocks) if known == key), default=None)
+        height = sum(len(lines) for _, lines in self._blocks[at:])
         if not self._live or at is None or height > self._size.lines - 2:
             return False
-        self._blocks[at].lines = self._lines(self._blocks[at].where, self._blocks[at].speaker, text)
-        lines = [line for block in self._blocks[at:] for line in block.lines]
+        self._blocks[at] = (key, self._lines(where, speaker, text))
+        lines = [line for _, block in self._blocks[at:] for line in block]
         # https://en.wikipedia.org/wiki/ANSI_escape_code#CSIsection: go up so many lines, and clear what is below.
         self._write(f"\x1b[{height}A\x1b[J" + "".join(f"{line}\n" for line in lines))
         return True
 
-    def _append(self, block: _Block) -> None:
+    def _append(self, key: Hashable, lines: list[str]) -> None:
         self._look_at_size()
-        self._blocks = [*self._blocks[-self._size.lines :], block]
-        self._write("".join(f"{line}\n" for line in block.lines))
+        self._blocks = [*self._blocks[-self._size.lines :], (key, lines)]
+        self._write("".join(f"{line}\n" for line in lines))
 
     def _look_at_size(self) -> None:
         """Forget where things are when the terminal has another size: it breaks lines anew."""

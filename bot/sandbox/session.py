@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from html import escape
 
 from bot.sandbox.display import Choice, Display, listed
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -13,6 +13,7 @@ from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.wire import ApiError
 
 COMMAND = "/reload-model"
+MENTION = "@reload-model"
 SHORTCUT = "reload_model"
 EXAMPLE = f"{COMMAND} sdxl"
 
@@ -26,7 +27,7 @@ class Session:
     answer_seconds = 5.0
     """How long to wait for something to show when somebody has done something."""
     quiet_seconds = 1.0
-    """After so long without anything new, only what takes its time is still to come."""
+    """How long to wait, at the end, for what doesn't take as long as a reload."""
 
     def __init__(
         self, slack: SandboxSlack, modelslab: SandboxModelsLab, screen: Screen, usual: Mapping[str, str], help_: str
@@ -65,28 +66,27 @@ class Session:
 
     async def settle(self, within: float) -> None:
         """Wait for the reloads that are running, for at most so many seconds."""
-        await self._quiet()
+        await asyncio.sleep(self.quiet_seconds)
         if running := self._running():
             self._screen.note(f"Waiting for the reload of {listed(running, 'and')}. Ctrl-C leaves at once.")
-        with suppress(TimeoutError):
-            await self._slack.wait_until(lambda: not self._running(), within=within)
+            with suppress(TimeoutError):
+                await self._slack.wait_until(lambda: not self._running(), within=within)
+            await asyncio.sleep(self.quiet_seconds)
         for model_id in self._running():
             self.answered = False
             self._screen.note(f"The bot has not said in time how {model_id} went.")
-        await self._quiet()
 
     def _move(self, who: str | None, where: str | None) -> None:
         """Speak as somebody, somewhere; by default as before. Raises LookupError, with the names that would work."""
         name = (who or self.who).lower()
-        if name not in self._ids:
-            raise LookupError(f"There is nobody called {name} here. Try {listed(self._ids, 'or')}.")
+        self._display.user_id(name)
         channel = (where or (self._usual[name] if who else self.where)).lower()
         self._display.channel_id(channel)
         self.who, self.where = name, channel
 
     async def _act(self, word: str, rest: str) -> None:
         """Do what somebody typed, and wait until it shows. Raises LookupError, with what would have worked."""
-        before, self._display.active_at = self._display.shown, time.monotonic()
+        before = self._display.shown
         try:
             ack = await self._do(word, rest)
             error = ack.error.partition(":")[0] if ack else ""
@@ -111,27 +111,46 @@ class Session:
             choice = self._choice(int(number), rest)
             self._say(f"[{number}] {choice.label}{': ' if rest else ''}{rest}")
             return await choice.act(user, rest)
+        if word.lower() in (MENTION, "reply", "dm"):
+            return await self._write(word.lower(), rest, user, channel)
         if word.lower() == "home":
             self._say("opens the Home tab")
             return await self._display.open_home(user)
-        if word.lower() == "shortcut" and rest in ("", SHORTCUT):
+        if word.lower() == "shortcut":
             self._say(f"uses the shortcut {SHORTCUT}")
             return await self._slack.shortcut(SHORTCUT, user=user, channel=channel)
         raise LookupError(self._hint(word, rest))
 
-    def _say(self, what: str) -> None:
-        self._screen.draw(f"#{self.where}", f"{self.who}:", what.rstrip())
+    async def _write(self, word: str, rest: str, user: str, channel: str) -> Ack:
+        """Write to the bot: a mention in the channel, or in the thread of the last message there, or a direct message.
+
+        https://docs.slack.dev/messaging/formatting-message-text#escaping
+        """
+        if word == "dm":
+            if not rest:
+                raise LookupError(f"What does {self.who} write? Try: dm sdxl")
+            self._screen.draw("DM", f"{self.who}:", rest)
+            return await self._slack.write(escape(rest, quote=False), user=user)
+        replies, thread_ts = word == "reply", ""
+        mention, _, text = (rest if replies else f"{word} {rest}").partition(" ")
+        if mention.lower() != MENTION:
+            raise LookupError(f"A reply has to mention the bot. Try: reply {MENTION} sdxl")
+        if replies and not (thread_ts := self._slack.threads.get(channel, "")):
+            raise LookupError(f"There is no message in #{self.where} to reply to. Try: {MENTION} sdxl")
+        self._say(f"{MENTION} {text}", " (in thread)" if replies else "")
+        return await self._slack.mention(escape(text, quote=False), user=user, channel=channel, thread_ts=thread_ts)
+
+    def _say(self, what: str, how: str = "") -> None:
+        self._screen.draw(f"#{self.where}", f"{self.who}{how}:", what.rstrip())
 
     def _hint(self, word: str, rest: str) -> str:
         """Say what would have worked instead of what somebody typed."""
         if not word:
             return f"What does {self.who} do? Try: {self.who}: {EXAMPLE}"
-        if word.startswith("/"):
+        if word.startswith("/") or word == COMMAND[1:]:
             return f"There is no command {word} here. Try: {COMMAND} {rest or 'sdxl'}"
-        if word == COMMAND[1:]:
-            return f"A command begins with a slash. Try: {COMMAND} {rest or 'sdxl'}"
-        if word.lower() == "shortcut":
-            return f"There is no shortcut {rest}; this app has {SHORTCUT}."
+        if word.startswith("@"):
+            return f"There is nobody called {word} here. Try: {MENTION} {rest or 'sdxl'}"
         if word.lower() in self._ids:
             return f"A name is followed by a colon. Try: {word}: {rest or EXAMPLE}"
         return f"I don't understand '{f'{word} {rest}'.strip()}'. Try: {EXAMPLE} (or type help)"
@@ -155,8 +174,3 @@ class Session:
         called = {call.model_id: call.at for call in self._modelslab.calls}
         said = {model_id: each.at for each in self._slack.messages for model_id in ended(each.text)}
         return [model_id for model_id, at in called.items() if said.get(model_id, 0.0) < at]
-
-    async def _quiet(self) -> None:
-        """Wait until nothing new has come for a moment."""
-        while (left := self._display.active_at + self.quiet_seconds - time.monotonic()) > 0:  # noqa: ASYNC110 - as said
-            await asyncio.sleep(left)

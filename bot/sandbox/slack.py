@@ -83,10 +83,6 @@ class SandboxSlack(People, Server):
         """Make a response_url expire."""
         self._response_urls[response_url].made_at = -math.inf
 
-    async def wait_connected(self, n: int = 1, *, within: float = 30.0) -> None:
-        """Wait until at least n Socket Mode connections are open. Raises TimeoutError."""
-        await self.changes.until(lambda: self.connections >= n, within, lambda: f"there were {self.connections}")
-
     async def refresh(self, *, reason: str = "refresh_requested", grace: float = 10.0) -> None:
         """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
         await self._socket_mode.refresh(reason, grace)
@@ -99,16 +95,13 @@ class SandboxSlack(People, Server):
         """Leave the present connections open, but send nothing more on them, not even a pong."""
         self._socket_mode.silence()
 
-    async def send_envelope(self, raw: JsonObject | str, *, within: float = 3.0) -> JsonObject | None:
-        """Send anything at all over Socket Mode. Return the ack; None for text, or where none came."""
+    async def send_envelope(self, raw: JsonObject | str) -> JsonObject | None:
+        """Send anything at all over Socket Mode. Return the ack, None for text. Raises TimeoutError."""
         if isinstance(raw, str):
             await self._socket_mode.send(raw)
             return None
-        try:
-            async with asyncio.timeout(within):
-                return await self._socket_mode.deliver(raw)
-        except TimeoutError:
-            return None
+        async with asyncio.timeout(self.ack_seconds):
+            return await self._socket_mode.deliver(raw)
 
     async def _serve_api(self, request: web.Request) -> web.StreamResponse:
         method, args = request.match_info["method"], await _args(request)

@@ -16,10 +16,6 @@ from bot.sandbox.server import break_connection
 from bot.sandbox.wire import JsonObject, read_object
 
 
-class NotConnectedError(ConnectionError):
-    """The app has no connection open, so that nothing can reach it."""
-
-
 class SocketMode:
     """All connections of one app that are `open`. Each envelope goes to one of them, in turn."""
 
@@ -47,11 +43,11 @@ class SocketMode:
         # A connection that has gone silent must not answer pings, so aiohttp must not do it for us.
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        info = {"app_id": self._app_id}
-        await socket.send_json({"type": "hello", "num_connections": len(self.open) + 1, "connection_info": info})
         self.open[socket] = request
         self._changes.notify()
         try:
+            info = {"app_id": self._app_id}
+            await socket.send_json({"type": "hello", "num_connections": len(self.open), "connection_info": info})
             await self._listen(socket)
         finally:
             del self.open[socket]
@@ -59,7 +55,7 @@ class SocketMode:
         return socket
 
     async def deliver(self, envelope: JsonObject) -> JsonObject:
-        """Send an envelope, and wait for its ack as long as the caller does. Raises NotConnectedError."""
+        """Send an envelope, and wait for its ack as long as the caller does. Raises ConnectionError."""
         envelope_id = envelope.get("envelope_id", "")
         waiting: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
         self._waiting[envelope_id] = waiting
@@ -70,9 +66,9 @@ class SocketMode:
             del self._waiting[envelope_id]
 
     async def send(self, text: str) -> None:
-        """Send any text to the connection whose turn it is. Raises NotConnectedError."""
+        """Send any text to the connection whose turn it is. Raises ConnectionError without any."""
         if not self.open:
-            raise NotConnectedError
+            raise ConnectionError("the app is not connected")
         socket = [*self.open][next(self._turn) % len(self.open)]
         if socket not in self._silent:
             await socket.send_str(text)

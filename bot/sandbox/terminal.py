@@ -11,16 +11,19 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TextIO
 
+from prompt_toolkit import PromptSession
+from prompt_toolkit.patch_stdout import patch_stdout
+
 from bot import settings
 from bot.app import App
 from bot.sandbox.modelslab import MISBEHAVING, OWN_MODELS, SandboxModelsLab
 from bot.sandbox.screen import Screen
-from bot.sandbox.session import COMMAND, EXAMPLE, SHORTCUT, Session
+from bot.sandbox.session import COMMAND, EXAMPLE, MENTION, Session
 from bot.sandbox.slack import SandboxSlack
 
 _PEOPLE = {"U0ADA": "ada", "U0BEN": "ben", "U0EVE": "eve"}
 _USUAL = {"ada": "models", "ben": "ops", "eve": "models"}
-_CHANNELS = {"C0MODELS": "models", "C0OPS": "ops", "C0RANDOM": "random"}
+_CHANNELS = {"C0MODELS": "models", "C0OPS": "ops"}
 _MODELS = ("dreamshaper", "flux", "midjourney", "realistic-vision", "sdxl")
 
 _EXIT_INTERRUPTED = 130
@@ -28,31 +31,34 @@ _EXIT_INTERRUPTED = 130
 _GRACE_SECONDS = 30.0
 """How much longer than a reload the bot can take to say how it went: it tries a busy ModelsLab again."""
 
-_INTRODUCTION = f"""\
-The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
-A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
+_EXAMPLES = f"""\
   {EXAMPLE}          reload a model
   ben: {EXAMPLE}     let ben, in #ops, wait for it too
+  {COMMAND} sdxl flux     reload two models at once
   {COMMAND} midjorney     mistype a model
   {COMMAND}               pick a model in a form
   {COMMAND} status        see what is running
-  home                        open the bot's Home tab
+  {MENTION} sdxl          mention the bot
+  reply {MENTION} sdxl    mention it in the last message's thread
+  dm sdxl                     write it a direct message
+  home                        open its Home tab
   1                           press the button [1]
+  exit                        leave, as Ctrl-D and Ctrl-C do
+"""
+_INTRODUCTION = f"""\
+The real bot, on a pretend Slack and ModelsLab: nothing leaves this machine.
+A reload takes {{seconds:g}} s instead of two minutes. You are ada, in #models. Try:
+{_EXAMPLES}\
   help                        see what else there is
-  exit                        leave
 """
 _HELP = f"""\
-Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't.
-The bot works in #models and #ops, but not in #random. You can type:
-  {EXAMPLE}                  as the last person, in the same channel
-  ben: {EXAMPLE}             as ben
-  ben #random: {EXAMPLE}     as ben, in #random
-  3                                   press the button [3]
-  5 sdxl                              fill in the field [5]
-  home                                open the bot's Home tab
-  shortcut                            use the bot's shortcut, {SHORTCUT}
-  wait 3                              let 3 seconds pass
-  exit                                leave; so do Ctrl-D and Ctrl-C
+{_EXAMPLES}\
+  2 flux                      fill in the field [2] of a form
+  shortcut                    use the bot's shortcut, which opens the form
+  ben #models: 1              do something as ben, in #models
+  ben: {COMMAND} access    list who can reload models, as ben
+  wait 3                      let 3 seconds pass
+Ada (in #models) and ben (in #ops) can reload models, eve (in #models) can't: she can ask ben, an admin.
 ModelsLab knows {", ".join(_MODELS)}, and the account's own {" and ".join(OWN_MODELS)}.
 Some other models misbehave:
 """ + "".join(f"  {name:<14} {what}\n" for name, (what, _) in MISBEHAVING.items())
@@ -80,20 +86,15 @@ async def sandbox(*, seconds: float, stdin: TextIO, stdout: TextIO) -> int:
     for stream in (stdin, stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    prompt = None
-    if stdin.isatty() and stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from bot.sandbox.prompt import Prompt  # noqa: PLC0415 - only a terminal needs it
-
-        prompt = Prompt()
+    live = stdin.isatty() and stdout.isatty() and os.environ.get("TERM") != "dumb"
     # https://no-color.org
     colour = stdout.isatty() and not os.environ.get("NO_COLOR")
-    write = prompt.write if prompt else partial(print, end="", file=stdout, flush=True)
-    screen = Screen(write, live=prompt is not None, colour=colour)
+    # Without a file, print looks up sys.stdout each time: while there is a prompt, that writes above it.
+    screen = Screen(partial(print, end="", file=None if live else stdout, flush=True), live=live, colour=colour)
     async with _running(seconds) as (slack, modelslab):
         screen.note(_INTRODUCTION.format(seconds=seconds))
         session = Session(slack, modelslab, screen, _USUAL, _HELP)
-        asking = prompt.lines(lambda: f"{session.who} #{session.where}> ") if prompt else _piped(stdin)
-        await _interruptible(_play(session, asking))
+        await _interruptible(_play(session, _prompted(session) if live else _piped(stdin)))
         finished = await _interruptible(session.settle(seconds + _GRACE_SECONDS))
     if not finished:
         return _EXIT_INTERRUPTED
@@ -116,7 +117,7 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
                 "MODELSLAB_API_KEY": modelslab.key,
                 "MODELSLAB_URL": modelslab.url,
                 "ALLOWED_USERS": "U0ADA,U0BEN",
-                "ALLOWED_CHANNELS": "C0MODELS,C0OPS",
+                "ADMIN_USERS": "U0BEN",
                 "RELOAD_SECONDS": str(seconds),
                 "DATABASE_URL": f"sqlite:///{folder}/reload-model.db",
                 "HOST": "127.0.0.1",
@@ -125,7 +126,6 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
             bot = App(settings.load(env))
             await bot.start()
             try:
-                await slack.wait_connected()
                 yield slack, modelslab
             finally:
                 await bot.stop()
@@ -136,6 +136,30 @@ async def _play(session: Session, lines: AsyncGenerator[str, None]) -> None:
         async for line in lines:
             if not await session.play(line):
                 break
+
+
+async def _prompted(session: Session) -> AsyncGenerator[str, None]:
+    """Ask for lines until Ctrl-D, for the next one while one is being played; Ctrl-C interrupts, as elsewhere."""
+    prompt: PromptSession[str] = PromptSession(lambda: f"{session.who} #{session.where}> ", erase_when_done=True)
+    typed = asyncio.Queue[str | None]()
+
+    async def ask() -> None:
+        try:
+            with suppress(EOFError):
+                while True:
+                    typed.put_nowait(await prompt.prompt_async(handle_sigint=False))
+            typed.put_nowait(None)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+
+    with patch_stdout(raw=True):
+        asking = asyncio.create_task(ask())
+        try:
+            while (line := await typed.get()) is not None:
+                yield line
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
 
 
 async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:
@@ -161,13 +185,8 @@ async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:
 
 async def _interruptible(work: Coroutine[object, object, None]) -> bool:
     """Do work until it ends, or until Ctrl-C. False where it was interrupted."""
-    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        await asyncio.wait([task])
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-    if task.cancelled():
-        return False
-    task.result()
-    return True
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+    return not task.cancelled()

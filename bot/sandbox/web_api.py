@@ -73,6 +73,7 @@ _METHODS: dict[str, tuple[str, Method]] = {
     "conversations.info": ("channels:read", _channel_info),
     "users.info": ("users:read", _user_info),
     "views.open": ("", lambda slack, args: {"view": slack.open_modal(args["trigger_id"], args["view"]).view}),
+    "views.update": ("", lambda slack, args: {"view": slack.update_modal(args["view_id"], args["view"]).view}),
     "views.publish": ("", lambda slack, args: {"view": slack.publish_home(args["user_id"], args["view"]).view}),
 }
 """The bot scope that each wants, and what it does."""

@@ -67,6 +67,7 @@ class Workspace:
     `scopes` can be changed: without chat:write.public, the bot must be a member of a public channel to post there.
     Without `messages_tab`, every DM from the bot fails. The accounts of people in `deactivated` are switched off.
     `user_teams` are what an interaction says is a person's team, where that isn't this workspace.
+    `threads` are by channel: the thread of the last message there that everybody sees, which it begins or is in.
     `on_message` is called with each new message, and again after each edit.
     """
 
@@ -81,6 +82,7 @@ class Workspace:
         self.user_teams: dict[str, str] = {}
         self.deactivated: set[str] = set()
         self.messages: list[Message] = []
+        self.threads: dict[str, str] = {}
         self.scopes = {"commands", "chat:write", "chat:write.public", "im:write", "app_mentions:read", "im:history"}
         self.messages_tab = True
         self.on_message: Callable[[Message], None] = lambda _message: None
@@ -131,6 +133,8 @@ class Workspace:
         broadcast = content.get("reply_broadcast") in (True, "true")
         message = Message(channel, self.new_ts(), text, blocks, via, self.clock(), user, thread_ts, broadcast)
         self.messages.append(message)
+        if user is None:
+            self.threads[channel] = thread_ts or message.ts
         self._changed(message)
         return message
 

@@ -1,4 +1,4 @@
-"""The wire to Slack: what comes in by HTTP or Socket Mode, and calls of the Web API.
+"""The connection to Slack: requests over HTTP or Socket Mode, and calls of the Web API.
 
-Must not know what is done with it, or what people read. Start with http.py.
+Must not know what is done with a request, or what people read. Start with http.py.
 """

@@ -1,4 +1,4 @@
-"""Calls of Slack's Web API, with every way in which they can fail translated to the error tree.
+"""Calls of Slack's Web API. Everything that can go wrong becomes a SlackError.
 
 https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 """
@@ -21,16 +21,16 @@ from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.urls import is_loopback
 
 CALL_SECONDS = 10
-"""One call, from the first packet to the last."""
+"""For one call, in total."""
 
 RESPOND_SECONDS = 10.0
-"""One use of a response_url, likewise."""
+"""For one use of a response_url, in total."""
 
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
-"""What Slack says of a token that is invalid, or is not valid any more."""
+"""What Slack answers if a token is invalid or no longer valid."""
 
-# What would be answered to the same call tomorrow. Whatever isn't listed is expected to pass: the workspace moves to an
-# organisation, a scope is missing until the app is reinstalled, Slack has a new word for something.
+# The same call would get the same answer tomorrow. Every other error can pass: the workspace moves to an organisation,
+# a scope is missing until the app is reinstalled, Slack has a new code for something.
 _PERMANENT = frozenset(
     {
         # the channel
@@ -49,7 +49,7 @@ _PERMANENT = frozenset(
     }
 )
 
-# Slack itself doesn't work, or not that fast.
+# Slack itself has a problem, or wants fewer calls.
 _OUTAGE = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
@@ -62,30 +62,30 @@ GROUP_METHOD = "usergroups.users.list"
 
 ANSWER_LIMIT = 256 * 1024
 ANSWER_LIMITS: Mapping[str, int] = {GROUP_METHOD: 4 * 1024 * 1024}
-"""Bytes of an answer that a BoundedResponse takes, by method. A person takes 14 in that of a user group."""
+"""How many bytes of an answer a BoundedResponse takes, by method. Each member of a user group takes 14."""
 
 ProxyFor = Callable[[str], str | None]
 """Returns the proxy for a URL, or None for a direct connection."""
 
 Observe = Callable[[str], AbstractContextManager[None]]
-"""Counts a call of this method, and how it fails."""
+"""Counts a call of this method, and its errors."""
 
 log = structlog.get_logger(__name__)
 
 
 def quiet(name: str) -> logging.Logger:
-    """A logger for a library: the SDK writes out every request for one whose own level is not set."""
+    """A logger for a library. Without a level of its own, the SDK would log every request."""
     logger = logging.getLogger(name)
     logger.setLevel(logging.ERROR)
     return logger
 
 
 class AnswerTooLongError(aiohttp.ClientPayloadError):
-    """An answer has more bytes than its method's should have."""
+    """An answer has more bytes than its method allows."""
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """For a session's response_class: the SDK reads a whole answer into memory, however long it is."""
+    """A session's response_class with a limit: the SDK reads whole answers into memory, no matter how long they are."""
 
     async def read(self) -> bytes:
         """The whole answer. Raises AnswerTooLongError."""
@@ -100,7 +100,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 class SlackClient:
-    """The Web API, called with the bot's token; the worker retries, so the SDK's own retries are off."""
+    """The Web API, called with the bot's token. The SDK's own retries are off, because the worker retries."""
 
     def __init__(
         self,
@@ -124,14 +124,14 @@ class SlackClient:
         )
         self.client.proxy = proxy_for(base_url)  # set afterwards: for None the SDK would read HTTPS_PROXY by itself
         self.token_fault = ""
-        """Why Slack refuses the bot's token, or nothing."""
+        """Why Slack rejects the bot's token, or empty."""
 
     async def call(self, method: str, **fields: object) -> Mapping[str, object]:
         """Call a method with the bot's token. Raises SlackRetryableError or SlackPermanentError."""
         return await self._answer(method, self.client.api_call(method, json=fields))
 
     async def read(self, method: str, **fields: str) -> Mapping[str, object]:
-        """Call a method that only reads, and takes no JSON, likewise."""
+        """The same for a method that only reads and takes no JSON."""
         return await self._answer(method, self.client.api_call(method, http_verb="GET", params=fields))
 
     async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
@@ -139,12 +139,12 @@ class SlackClient:
             with self._observe(method):
                 answer = await translated(call)
         except SlackError as failed:
-            if failed.code.endswith("Error"):  # the name of an exception: Slack has not answered
+            if failed.code.endswith("Error"):  # the name of an exception: Slack hasn't answered
                 failed.host = urlsplit(self._base_url).netloc
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
             elif isinstance(failed, SlackPermanentError):
-                self.token_fault = ""  # Slack looks at the token before all else
+                self.token_fault = ""  # Slack checks the token first
             raise
         self.token_fault = ""
         return answer
@@ -152,7 +152,7 @@ class SlackClient:
     async def respond(self, response_url: str, **fields: object) -> None:
         """Post through the response_url of a command or an interaction, which needs no token.
 
-        Raises SlackRetryableError for what may pass, SlackPermanentError for a response_url that is used up or isn't
+        Raises SlackRetryableError if it may work later, SlackPermanentError if the response_url is used up or isn't
         Slack's. https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
         body = {"response_type": "in_channel", "replace_original": False, **fields}
@@ -161,15 +161,15 @@ class SlackClient:
                 raise SlackPermanentError("response_url_foreign")
             await self._respond(response_url, body)
 
-    async def reply(self, response_url: str, text: str) -> None:
+    async def reply(self, response_url: str, text: str, **more: object) -> None:
         """Send an ephemeral message to the person whose response_url this is. Best-effort: a failure is only logged."""
         try:
-            await self.respond(response_url, response_type="ephemeral", text=text)
+            await self.respond(response_url, response_type="ephemeral", text=text, **more)
         except SlackError as failed:
-            log.warning("answer_not_told", code=failed.code)
+            log.warning("answer_not_sent", reason=failed.code)
 
     def _is_slack(self, url: str) -> bool:
-        """Whether a URL is on a host of Slack's, or on that of the configured API."""
+        """Whether a URL is on one of Slack's hosts, or on the host of SLACK_API_URL."""
         api = urlsplit(self._base_url)
         try:
             parts = urlsplit(url)
@@ -219,7 +219,7 @@ async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object
         raise _translate(error) from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
         raise SlackRetryableError(type(error).__name__) from None
-    except AttributeError:  # the SDK takes any answer with a status of 200 for an object
+    except AttributeError:  # the SDK expects an object in every answer with status 200
         raise SlackRetryableError(_NO_SENSE) from None
     if not isinstance(response.data, dict):
         raise SlackRetryableError(_NO_SENSE)
@@ -227,7 +227,7 @@ async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object
 
 
 def _translate(error: SlackApiError) -> SlackError:
-    """What Slack answered; where that was no JSON, the error carries the bare HTTP response instead."""
+    """The SlackError for an error of the SDK. If Slack's answer isn't JSON, that carries only the HTTP response."""
     response: object = error.response
     if not isinstance(response, AsyncSlackResponse) or not isinstance(response.data, dict):
         return SlackRetryableError(_NO_SENSE)

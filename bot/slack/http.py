@@ -1,8 +1,8 @@
 """HTTP mode: the endpoint that Slack posts to, in front of Bolt.
 
-Bolt answers much that is malformed with a 500, and logs the body of a request whose signature is wrong
-(https://github.com/slackapi/bolt-python), so only authenticated, parsed payloads get that far. This endpoint stands
-behind a TLS proxy, which keeps slow clients away: docs/operating.md.
+Bolt answers many malformed requests with a 500, and logs the body of a request with a wrong signature
+(https://github.com/slackapi/bolt-python). So it only gets authenticated, parsed payloads. This endpoint is behind a
+TLS proxy, which keeps slow clients away: docs/operating.md.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from bot.errors import Malformed
 from bot.slack import payloads
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of a request's body; Slack's are a few KiB."""
+"""How many bytes the body of a request can have. Slack's have a few KiB."""
 
 REQUESTS_LIMIT = 256
-"""Requests in progress at once; each may hold a body."""
+"""How many requests can be in progress at once. Each can have a body in memory."""
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class SlackEndpoint:
-    """Lets in what Slack signed; answers everything else with a 4xx that shows nothing of it."""
+    """Takes what Slack signed, and answers everything else with a 4xx that shows none of its content."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class SlackEndpoint:
         return web.Response(status=response.status, text=response.body, content_type=content_type)
 
     async def _body(self, request: web.Request) -> bytes:
-        """The body, if it arrives in time and isn't too long. One that announces too much is refused unread."""
+        """The body, if it arrives in time and isn't too long. If its Content-Length is too long, it isn't read."""
         if (request.content_length or 0) > BODY_LIMIT:
             raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
         try:
@@ -87,12 +87,12 @@ class SlackEndpoint:
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
         except (web.RequestPayloadError, HttpProcessingError, OSError):
-            raise web.HTTPBadRequest(text="the body broke off\n") from None
+            raise web.HTTPBadRequest(text="the body ended early\n") from None
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Check the signature over the raw body, and the age of its timestamp. Raises HTTPUnauthorized.
 
-        The SDK's verifier fails at timestamps that aren't numbers, and at signatures and bodies that aren't text.
+        The SDK's verifier raises errors for timestamps that aren't numbers, and signatures and bodies that aren't text.
         https://docs.slack.dev/authentication/verifying-requests-from-slack
         """
         timestamp = headers.get("X-Slack-Request-Timestamp", "")
@@ -108,7 +108,7 @@ class SlackEndpoint:
 
 
 def _is_ssl_check(body: bytes) -> bool:
-    """Whether this is Slack's certificate probe, which comes unsigned and asks for nothing.
+    """Whether this is Slack's certificate probe, which is unsigned and requests nothing.
 
     https://docs.slack.dev/interactivity/implementing-slash-commands#validating-command
     """
@@ -125,10 +125,10 @@ def _payload(request: web.Request, body: bytes) -> Mapping[str, object]:
     https://docs.slack.dev/interactivity/handling-user-interaction#payloads
     """
     if (request.charset or "utf-8").lower() not in _CHARSETS:
-        raise web.HTTPUnsupportedMediaType(text="UTF-8 is wanted\n")
+        raise web.HTTPUnsupportedMediaType(text="expected UTF-8\n")
     if request.content_type == _JSON:
         return payloads.json_object(body)
     if request.content_type != _FORM:
-        raise web.HTTPUnsupportedMediaType(text="a form or JSON is wanted\n")
+        raise web.HTTPUnsupportedMediaType(text="expected a form or JSON\n")
     fields = payloads.form(body)
     return payloads.json_object(fields["payload"]) if set(fields) == {"payload"} else fields

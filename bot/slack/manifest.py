@@ -1,4 +1,4 @@
-"""The Slack app's manifest, as text to paste on Slack's app page. Knows what the code needs, and asks for no more.
+"""The Slack app's manifest, as text to paste on Slack's app page. It requests only what the code needs.
 
 https://docs.slack.dev/reference/app-manifest
 """
@@ -15,14 +15,14 @@ SCOPES: Mapping[str, str] = {
     "im:write": "send direct messages",
     "app_mentions:read": "answer mentions, in threads too",
 }
-"""What the bot's token may do, and what for: https://docs.slack.dev/reference/scopes."""
+"""What the bot's token can do, and what for: https://docs.slack.dev/reference/scopes."""
 
 OPTIONAL_SCOPES: Mapping[str, str] = {"im:history": "optional: answer direct messages"}
-"""Without this one, and the event message.im, all else works."""
+"""Without this one and the event message.im, everything else works."""
 
 GROUP_SCOPE = "usergroups:read"
 GROUP_SCOPES: Mapping[str, str] = {GROUP_SCOPE: "read the user groups in ALLOWED_USERS"}
-"""What it may do besides, where the allowlist holds user groups."""
+"""Also needed if the allowlist has user groups."""
 
 EVENTS_PATH = "/slack/events"
 
@@ -30,16 +30,16 @@ _TEMPLATE = """\
 # The Slack app of reload-model: paste it at https://api.slack.com/apps > Create New App > From a manifest.
 display_information:
   name: Reload Model
-  description: Brings an idle ModelsLab model back, and says when it should be ready.
+  description: Reloads an idle ModelsLab model, and pings you when it should be ready.
   long_description: >-
     ModelsLab takes an image model off its inference servers after seven idle days. {command} asks ModelsLab
     to load it again, and mentions you in the channel about two minutes later, when the model should be ready.
-    Only people whom the operator of this app has named may use it.
+    Only people whom the operator of this app has named, or an admin has let in, may use it.
   background_color: "#1d3557"
 features:
   app_home:
     home_tab_enabled: true
-    # Direct messages are the last way to reach somebody in a place where the bot may not post; people can write, too.
+    # Direct messages: reminders, the last way to reach somebody where the bot can't post, and what people write to it.
     messages_tab_enabled: true
     messages_tab_read_only_enabled: false
   bot_user:
@@ -49,12 +49,12 @@ features:
     - name: Reload a model
       type: global
       callback_id: {picker}
-      description: Pick a ModelsLab model to bring back
+      description: Pick a ModelsLab model to reload
   slash_commands:
     - command: {command}
-{url}      description: Bring an idle ModelsLab model back
+{url}      description: Reload an idle ModelsLab model
       usage_hint: model-id | status | history | help
-      # With escaping, Slack would put a model id that looks like a host name in angle brackets.
+      # With escaping, Slack would put a model ID that looks like a host name in angle brackets.
       should_escape: false
 oauth_config:
   scopes:
@@ -72,7 +72,7 @@ oauth_config:
   token_rotation_enabled: false
 """
 
-# Suggestions are asked for at an address of their own.
+# Slack requests the picker's suggestions at a URL of their own.
 _ACTIONS_URLS = """\
     request_url: {url}
     message_menu_options_url: {url}
@@ -80,9 +80,9 @@ _ACTIONS_URLS = """\
 
 
 def text(url: str | None = None, *, groups: bool = False, command: str = COMMAND) -> str:
-    """The manifest in YAML: for Socket Mode, or for HTTP mode at the bot's address url, without a trailing slash.
+    """The manifest in YAML, for Socket Mode or, with the bot's address as url, for HTTP mode.
 
-    groups is whether the allowlist holds user groups, command the slash command.
+    url has no trailing slash. groups is whether the allowlist has user groups, command the slash command.
     """
     scopes = {**SCOPES, **OPTIONAL_SCOPES, **(GROUP_SCOPES if groups else {})}
     return _TEMPLATE.format(

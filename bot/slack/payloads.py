@@ -1,7 +1,7 @@
 """Reads what Slack sends: who did what, and where it is answered.
 
-A value of the wrong kind raises Malformed; a payload of the wrong shape a KeyError and the like, which
-bot.handlers.bolt.dispatch takes for the same. Pure.
+A value of the wrong kind raises Malformed. A payload of the wrong shape raises a KeyError or the like, which
+bot.handlers.bolt.dispatch turns into Malformed. Pure.
 
 Commands: https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling
 Interactions: https://docs.slack.dev/reference/interaction-payloads
@@ -28,7 +28,7 @@ Fields = Mapping[str, Any]
 
 
 def form(body: bytes) -> Mapping[str, str]:
-    """Read a form-encoded body, strictly: in UTF-8, and no field twice. Raises Malformed."""
+    """Read a form-encoded body strictly: it must be UTF-8, and have no field twice. Raises Malformed."""
     try:
         pairs = parse_qsl(
             body.decode("utf-8"),
@@ -38,40 +38,40 @@ def form(body: bytes) -> Mapping[str, str]:
             max_num_fields=_FIELDS_LIMIT,
         )
     except ValueError:  # UnicodeDecodeError is one
-        raise Malformed("a form that cannot be read") from None
+        raise Malformed("a form that can't be read") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise Malformed("a field given twice")
+        raise Malformed("a field that appears twice")
     return fields
 
 
 def json_object(text: str | bytes) -> Fields:
-    """Read JSON that is an object, in UTF-8. Raises Malformed."""
+    """Read a JSON object in UTF-8. Raises Malformed."""
     try:
         value: object = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise Malformed("JSON that cannot be read") from None
+        raise Malformed("JSON that can't be read") from None
     if not isinstance(value, dict):
         raise Malformed("JSON that isn't an object")
     return value
 
 
 def slack_id(value: object) -> str:
-    """The id of a person, a channel, a workspace or an organisation. Raises Malformed."""
+    """The ID of a person, a channel, a workspace or an organisation. Raises Malformed."""
     if not isinstance(value, str) or SLACK_ID.fullmatch(value) is None:
-        raise Malformed("an id that isn't Slack's")
+        raise Malformed("an invalid Slack ID")
     return value
 
 
 def timestamp(value: object) -> str:
     """The ts of a message. Raises Malformed."""
     if not isinstance(value, str) or TIMESTAMP.fullmatch(value) is None:
-        raise Malformed("a timestamp that isn't Slack's")
+        raise Malformed("an invalid timestamp")
     return value
 
 
 def token(value: object) -> str:
-    """What a machine made: printable ASCII, which every database can store. Raises Malformed."""
+    """A value made by a machine: printable ASCII, which every database can store. Raises Malformed."""
     if isinstance(value, str) and 0 < len(value) <= _TOKEN_LIMIT and value.isascii() and value.isprintable():
         return value
     raise Malformed("a value that isn't printable ASCII, or is too long")
@@ -80,12 +80,12 @@ def token(value: object) -> str:
 def text(value: object) -> str:
     """What somebody typed. Raises Malformed."""
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
-        raise Malformed("a text that isn't one, or is too long")
+        raise Malformed("a value that isn't text, or is too long")
     return value
 
 
 def command_author(command: Fields) -> Person:
-    """Who invoked the command, and where. Slack lets only people of the installing workspace or organisation do so."""
+    """Who used the command, and where. Slack allows that only to members of the workspace or organisation."""
     enterprise_id = slack_id(command["enterprise_id"]) if command.get("enterprise_id") else ""
     return Person(
         slack_id(command["user_id"]),
@@ -97,10 +97,10 @@ def command_author(command: Fields) -> Person:
 
 
 def interaction_author(body: Fields, channel_id: str = "", thread_ts: str = "") -> Person:
-    """Who pressed, submitted or typed; channel_id and thread_ts are the place that this is about.
+    """Who pressed, submitted or typed. channel_id and thread_ts are the place that it is about.
 
-    user.team_id is where the person belongs: a workspace, or an organisation. In a channel that is shared with another
-    organisation, the payload's own team and enterprise are not its author's. https://docs.slack.dev/apis/slack-connect
+    user.team_id is the person's workspace or organisation. In a channel that is shared with another organisation, the
+    team and the enterprise of the payload itself aren't those of its author. https://docs.slack.dev/apis/slack-connect
     """
     user, channel = body["user"], body.get("channel") or {}
     team_id = slack_id(user["team_id"]) if user.get("team_id") else ""
@@ -119,7 +119,7 @@ def _is_private(channel_name: object) -> bool:
 
 
 def event_author(body: Fields) -> Person:
-    """The author of an event: where the channel is shared, the payload's team is not theirs."""
+    """The author of an event. In a shared channel, the payload's team isn't theirs."""
     event = body["event"]
     own = event.get("user_team") or event.get("source_team") or event.get("team")
     if own or body.get("is_ext_shared_channel"):
@@ -136,26 +136,32 @@ def message_author(body: Fields) -> Person:
 
 
 def bot_user_id(body: Fields) -> str:
-    """The bot's own user ID, as an event names it; "" where it doesn't."""
+    """The bot's own user ID, if the event contains it, otherwise ""."""
     authorizations = body.get("authorizations") or [{}]
     own = authorizations[0].get("user_id")
     return slack_id(own) if own else ""
 
 
 def pressed_place(body: Fields) -> str:
-    """What is unique to the message or the view in which a button was pressed."""
+    """Identifies the message or the view in which a button was pressed."""
     container = body.get("container") or {}
     return "/".join(token(container[name]) for name in ("channel_id", "message_ts", "view_id") if container.get(name))
 
 
+def modal_id(body: Fields) -> str:
+    """The modal in which a button was pressed, or ""."""
+    view = body.get("view") or {}
+    return token(view["id"]) if view.get("type") == "modal" else ""
+
+
 def response_url(body: Fields) -> str:
-    """Where a press is answered, below its message; "" for a button in a view, where there is no message."""
+    """The URL to answer a press below its message; "" for a button in a view."""
     below_a_message = (body.get("channel") or {}).get("id") and body.get("response_url")
     return token(body["response_url"]) if below_a_message else ""
 
 
 def response_url_for(body: Fields, channel_id: str) -> str:
-    """The response_url of a submitted modal for the channel that was chosen there, or "".
+    """The response_url in a submitted modal for the channel that was chosen, or "".
 
     https://docs.slack.dev/interactivity/handling-user-interaction#modal-responses
     """
@@ -165,9 +171,20 @@ def response_url_for(body: Fields, channel_id: str) -> str:
     return ""
 
 
-def chosen(view: Fields, field: str) -> str:
-    """What was picked or typed in a modal's field (its block_id and action_id), "" for nothing."""
+def chosen_users(view: Fields, field: str, limit: int) -> list[str]:
+    """The people who were chosen in a modal's field, at most so many."""
+    return [slack_id(user_id) for user_id in (_element(view, field).get("selected_users") or [])[:limit]]
+
+
+def _element(view: Fields, field: str) -> Fields:
+    """What a modal's field holds, by its block_id and action_id, which are the same."""
     element = ((view.get("state") or {}).get("values") or {}).get(field) or {}
-    element = element.get(field) or {}
+    found: Fields = element.get(field) or {}
+    return found
+
+
+def chosen(view: Fields, field: str) -> str:
+    """What was picked or typed in a modal's field, "" for nothing."""
+    element = _element(view, field)
     option = element.get("selected_option") or {}
     return text(option.get("value") or element.get("selected_conversation") or element.get("value") or "")

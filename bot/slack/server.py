@@ -1,6 +1,6 @@
-"""A port: an aiohttp server with limits that fit Slack's requests and a balancer's probes.
+"""A port: an aiohttp server with limits that fit Slack's requests and the probes of a load balancer.
 
-It stands behind a TLS proxy, which keeps slow clients away: docs/operating.md.
+It is behind a TLS proxy, which keeps slow clients away: docs/operating.md.
 """
 
 import logging
@@ -22,7 +22,7 @@ from bot.slack.http import BODY_LIMIT
 
 LINE_LIMIT = 4 * 1024
 HEADERS_LIMIT = 64
-"""Bytes of the request line and of each header, and how many headers: Slack and a balancer send a dozen."""
+"""Bytes of the request line and of each header, and how many headers: Slack and load balancers send a dozen."""
 
 BACKLOG = 512
 
@@ -44,19 +44,19 @@ class WebServer:
         """refused is called with the HTTP status of each request that is refused."""
         self.host = host
         self.port = port
-        """The port asked for; once started, the port in use."""
+        """The requested port; after the start, the port in use."""
         self.closing = False
-        """Whether the port is about to close: connections then end with the request in progress."""
+        """Whether the port is about to close. Connections then end with the request in progress."""
         self.app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._finish])
         self._refused = refused
         self._log_again_at: dict[str, float] = {}
-        logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - it is this server's only, and tells nobody else
-        logger.addHandler(_Unreadable(self._led_nowhere))
+        logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - only for this server, and passes nothing on
+        logger.addHandler(_Unreadable(self._unhandled))
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
             logger=logger,
-            auto_decompress=False,  # the signature is of the bytes that were sent
+            auto_decompress=False,  # the signature covers the bytes that were sent
             lingering_time=timing.http_linger,
             shutdown_timeout=timing.http_stop,
             keepalive_timeout=timing.http_keepalive,
@@ -66,7 +66,7 @@ class WebServer:
         )
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the port cannot be had."""
+        """Listen. Raises OSError if the port can't be opened."""
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)  # there is one after setup()
         server.request_handler = _expecting_text(server.request_handler)
@@ -78,7 +78,7 @@ class WebServer:
         await self._runner.cleanup()
 
     def _site(self) -> web.BaseSite:
-        """Where to listen. asyncio would take :: for IPv6 alone, and an IPv4 probe would not get through."""
+        """Where to listen. For ::, asyncio would listen on IPv6 only, and IPv4 probes wouldn't get through."""
         if self.host == "::" and socket.has_dualstack_ipv6():
             both = socket.create_server(("::", self.port), family=socket.AF_INET6, dualstack_ipv6=True)
             return web.SockSite(self._runner, both, backlog=BACKLOG)
@@ -94,7 +94,7 @@ class WebServer:
                 self._refused(str(refused.status))
             elif refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
                 path = harmless(request.path, _PATH_SHOWN)
-                self._led_nowhere(refused.status, refused.reason, method=request.method, path=path)
+                self._unhandled(refused.status, refused.reason, method=request.method, path=path)
             else:
                 self._led_nowhere(refused.status, refused.reason)
             raise
@@ -106,29 +106,29 @@ class WebServer:
         """Count a request that was refused, and log one of each kind: a wrong Request URL or secret shows here."""
         self._refused(str(status))
         now = monotonic()
-        if now >= self._log_again_at.get(why, now):
-            self._log_again_at[why] = now + _LOG_EVERY
-            log.warning("request_refused", status=status, why=why, **more)
+        if now >= self._log_again_at.get(reason, now):
+            self._log_again_at[reason] = now + _LOG_EVERY
+            log.warning("request_refused", status=status, reason=reason, **more)
 
 
 class _Unreadable(logging.Handler):
-    """Takes what aiohttp logs of requests, which can hold their bytes, and passes only the kind of error on."""
+    """Gets what aiohttp logs about requests, which can contain their bytes, and passes only the kind of error on."""
 
-    def __init__(self, led_nowhere: Callable[[int, str], None]) -> None:
+    def __init__(self, unhandled: Callable[[int, str], None]) -> None:
         super().__init__()
-        self._led_nowhere = led_nowhere
+        self._unhandled = unhandled
 
     def emit(self, record: logging.LogRecord) -> None:
         """Such as LineTooLong, for a header that is too long."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            self._led_nowhere(HTTPStatus.BAD_REQUEST, type(error).__name__)
+            self._unhandled(HTTPStatus.BAD_REQUEST, type(error).__name__)
         elif error is not None and not isinstance(error, ConnectionError):  # a client can hang up
             log.error("internal_error", exc_info=error)
 
 
 def _expecting_text(handle: _Handle) -> _Handle:
-    """Refuse an Expect header that isn't text: aiohttp would fail when it quotes it, whatever the path.
+    """Refuse an Expect header that isn't text: aiohttp would raise an error when it quotes it, on every path.
 
     https://github.com/aio-libs/aiohttp/blob/master/aiohttp/web_urldispatcher.py
     """

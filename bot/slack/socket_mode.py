@@ -1,6 +1,6 @@
-"""Socket Mode: keeps a connection to Slack, and answers what comes over it. Slack authenticates it: nothing is signed.
+"""Socket Mode: keeps a connection to Slack, and answers what comes over it. Nothing is signed: Slack authenticates it.
 
-The SDK's own client is not used: it makes a lost connection anew without a pause, and without a word to its caller.
+The SDK's own client isn't used: it replaces a lost connection without a pause, and without telling its caller.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
@@ -28,13 +28,13 @@ _ENVELOPES = ("slash_commands", "interactive", "events_api")
 _TOKEN_FAULTS = TOKEN_FAULTS | {"not_allowed_token_type"}
 
 _ROUTINE = ("warning", "refresh_requested")
-"""Slack replaces each connection every few hours, and says so some seconds before."""
+"""Slack replaces each connection every few hours, and says so a few seconds before."""
 
 log = structlog.get_logger(__name__)
 
 
 class SocketMode:
-    """One connection, and another one when it breaks or Slack is about to close it."""
+    """Keeps one connection, and makes another one when it breaks or Slack is about to close it."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class SocketMode:
         timing: Timing = Timing(),
         refused: Callable[[str], None] = lambda _status: None,
     ) -> None:
-        """refused is called with "dropped" for each envelope that makes no sense."""
+        """refused is called with "dropped" for each malformed envelope."""
         self._slack = slack
         self._app_token = app_token
         self._dispatch = dispatch
@@ -62,20 +62,20 @@ class SocketMode:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection that Slack means to keep."""
+        """Whether there is a connection that Slack isn't about to close."""
         return self._socket is not None
 
     async def connect(self) -> None:
-        """Connect, however long Slack takes. Raises CannotStart where it refuses the app's token."""
+        """Connect, waiting for as long as Slack is unavailable. Raises CannotStart if Slack rejects the app's token."""
         try:
             await self._connect_patiently(final=_TOKEN_FAULTS)
         except SlackError as refused:
-            fix = "make one with the scope connections:write"
+            fix = "create one with the scope connections:write (Basic Information)"
             raise CannotStart(f"SLACK_APP_TOKEN: Slack rejects it ({refused.code}): {fix}") from refused
         self._connections.start(self._keep_connected())
 
     async def stop(self) -> None:
-        """Close the connection, so that Slack sends what comes now elsewhere. Answers in progress end first."""
+        """Finish the answers in progress and close the connection, so that Slack sends new requests elsewhere."""
         await self._connections.stop()
         await self._answers.stop(self._timing.http_stop)
         if self._socket is not None:
@@ -83,7 +83,7 @@ class SocketMode:
         await self._session.close()
 
     async def _keep_connected(self) -> None:
-        """Replace a connection that is lost: one that lasted at once, so that nothing is missed."""
+        """Replace a lost connection, at once if it lasted for a while, so that nothing is missed."""
         while True:
             await self._lost.wait()
             if monotonic() - self._connected_at >= self._timing.slack_retry_most:
@@ -93,7 +93,7 @@ class SocketMode:
             await self._connect_patiently()
 
     async def _connect_patiently(self, final: Collection[str] = ()) -> None:
-        """Connect, with growing pauses between the tries. Raises SlackError only for the codes that are final."""
+        """Connect, with growing pauses between the tries. Raises SlackError only for the codes in final."""
         while not self.connected:
             try:
                 await self._connect()
@@ -102,7 +102,11 @@ class SocketMode:
                     raise
                 wait = self._pauses.pause(failed.wait if isinstance(failed, SlackRetryableError) else None)
                 log.warning(
-                    "slack_away", part="socket_mode", reason=failed.code, host=failed.host, again_in=round(wait, 1)
+                    "slack_unavailable",
+                    part="socket_mode",
+                    reason=failed.code,
+                    host=failed.host,
+                    retry_in=round(wait, 1),
                 )
                 await asyncio.sleep(wait)
 
@@ -133,7 +137,7 @@ class SocketMode:
             raise failed from None
 
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
-        """Why Slack doesn't keep a new connection, such as "too_many_websockets"; "" for one that it greets."""
+        """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""
         try:
             greeting = _object((await socket.receive(self._timing.socket_handshake)).data)
         except TimeoutError:
@@ -141,7 +145,7 @@ class SocketMode:
         return "" if greeting.get("type") == "hello" else _reason(greeting, "no_hello")
 
     async def _listen(self, socket: ClientWebSocketResponse) -> None:
-        """Answer what comes over a connection, up to its end: Slack uses one that it is about to close, too."""
+        """Answer what comes over a connection until its end: Slack also uses one that it is about to close."""
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
@@ -154,18 +158,18 @@ class SocketMode:
         self._lose(socket, f"closed_{socket.close_code}")
 
     def _lose(self, socket: ClientWebSocketResponse, reason: str) -> None:
-        """Have another connection made, unless that has been done."""
+        """Mark a connection as lost, so that another one is made, unless there already is another."""
         if self._socket is socket:
             self._socket = None
             self._lost.set()
-            (log.info if reason in _ROUTINE else log.warning)("socket_mode_away", reason=reason)
+            (log.info if reason in _ROUTINE else log.warning)("socket_mode_disconnected", reason=reason)
 
     async def _close_soon(self, socket: ClientWebSocketResponse) -> None:
         await asyncio.sleep(self._timing.socket_handshake)
         await socket.close()
 
     async def _answer(self, socket: ClientWebSocketResponse, envelope: Mapping[str, object]) -> None:
-        """Answer one envelope. One that makes no sense is acknowledged, so that Slack does not send it again."""
+        """Answer one envelope. A malformed one is acknowledged, so that Slack doesn't send it again."""
         ack = {"envelope_id": envelope.get("envelope_id")}
         try:
             response = await self._dispatch(_payload(envelope))
@@ -179,11 +183,11 @@ class SocketMode:
         try:
             await (self._socket or socket if socket.closed else socket).send_json(ack)
         except (ConnectionError, aiohttp.ClientError) as error:
-            log.warning("ack_lost", error=type(error).__name__)
+            log.warning("ack_lost", reason=type(error).__name__)
 
 
 def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:
-    """What an envelope carries. Raises Malformed."""
+    """The payload of an envelope. Raises Malformed."""
     if not isinstance(envelope.get("envelope_id"), str):
         raise Malformed("no envelope_id")
     if envelope.get("type") not in _ENVELOPES:
@@ -208,5 +212,5 @@ def _reason(message: Mapping[str, object], otherwise: str) -> str:
 
 
 def _shape(envelope: Mapping[str, object]) -> dict[str, str]:
-    """The type of each field, and nothing of what is in it."""
+    """The type of each field, without its content."""
     return {harmless(str(name), 40): type(value).__name__ for name, value in list(envelope.items())[:20]}

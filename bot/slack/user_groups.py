@@ -1,4 +1,4 @@
-"""Who is in Slack's user groups, as read within the last minutes.
+"""The members of Slack's user groups, as read in the last minutes.
 
 https://docs.slack.dev/reference/methods/usergroups.users.list
 """
@@ -18,16 +18,16 @@ METHOD = "usergroups.users.list"
 GONE = "no_such_subteam"
 
 Read = Callable[[str], Awaitable[Collection[str]]]
-"""Returns the ids of the members of a group. Raises SlackError."""
+"""Returns the IDs of the members of a group. Raises SlackError."""
 
 log = structlog.get_logger(__name__)
 
 
 class UserGroups:
-    """Keeps the members of some groups."""
+    """Keeps the members of some user groups up to date."""
 
     def __init__(self, ids: Collection[str], timing: Timing = Timing(), clock: Callable[[], float] = monotonic) -> None:
-        """clock counts seconds, and nobody can set it."""
+        """clock counts seconds, and can't be set."""
         self._ids = ids
         self._timing = timing
         self._clock = clock
@@ -36,12 +36,12 @@ class UserGroups:
         self._turn = asyncio.Lock()
 
     def members(self, group_id: str) -> Collection[str] | None:
-        """The ids of the members of a group; None where they are not known, or were read too long ago."""
+        """The IDs of the members of a group; None if they are unknown, or were read too long ago."""
         age = self._clock() - self._read_at.get(group_id, float("-inf"))
         return self._members.get(group_id) if age <= self._timing.groups_keep else None
 
     async def run(self, read: Read) -> None:
-        """Keep all groups fresh, for as long as there are any. They take turns, since Slack limits the method."""
+        """Read all groups again and again. They take turns, because Slack limits the method."""
         await asyncio.gather(*(self._keep(group_id, read) for group_id in self._ids))
 
     async def _keep(self, group_id: str, read: Read) -> None:
@@ -58,7 +58,7 @@ class UserGroups:
                     asked = failed.wait if isinstance(failed, SlackRetryableError) else None
                     wait, fault = pauses.pause(asked), failed.code
                     apart = wait if asked else apart
-                except Exception:  # what was read last must not be the last word
+                except Exception:  # keep reading after a bug, too
                     log.exception("group_reading_failed", group=group_id)
                     wait = pauses.pause()
                 if fault != before:
@@ -67,17 +67,17 @@ class UserGroups:
             await asyncio.sleep(max(wait - apart, 0.0))
 
     def _changed(self, group_id: str, fault: str | None) -> None:
-        """Log it, and forget a group that Slack says there is none of any more."""
+        """Log the change, and forget a group that no longer exists."""
         if fault == GONE:
             self._members.pop(group_id, None)
         if fault:
-            log.warning("group_not_read", group=group_id, code=fault)
+            log.warning("group_not_read", group=group_id, reason=fault)
         else:
             log.info("group_read", group=group_id, members=len(self._members[group_id]))
 
 
 def reading(slack: SlackClient) -> Read:
-    """Read groups by the bot's token, which takes the scope usergroups:read."""
+    """Read groups with the bot's token, which needs the scope usergroups:read."""
 
     async def read(group_id: str) -> Collection[str]:
         return members_in(await slack.read(METHOD, usergroup=group_id))
@@ -86,7 +86,7 @@ def reading(slack: SlackClient) -> Read:
 
 
 def members_in(answer: Mapping[str, object]) -> Collection[str]:
-    """The ids in what Slack answers. Raises SlackRetryableError for nonsense: it must not look like nobody."""
+    """The IDs in Slack's answer. Raises SlackRetryableError for nonsense, which must not look like an empty group."""
     users = answer.get("users")
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise SlackRetryableError("no_sense")

@@ -1,6 +1,6 @@
-"""Runs functions in transactions, in threads of their own, on SQLite or PostgreSQL by URL.
+"""Runs functions in transactions, in its own threads, on SQLite or PostgreSQL (depending on the URL).
 
-On SQLite one process owns the file, by a lock beside it. All times are seconds.
+On SQLite one process owns the file, by a lock file beside it. All times are in seconds.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 POSTGRES_CONNECTIONS = 2
-"""Of each process: one for the worker and one for a person, so that neither waits for the other's round trips."""
+"""For each process: one for the worker and one for people's requests, so that neither waits for the other."""
 
 TRIES = 3
-"""How often a transaction is run that another one got in the way of."""
+"""How often a transaction is tried if another one gets in its way."""
 
 # For this transaction only: behind a pooler a session is everyone's.
 _BEGIN = text(
@@ -47,7 +47,7 @@ _BEGIN = text(
 )
 
 _Queued = tuple[float, int, Callable[[], None] | None]
-"""A transaction, by its deadline (monotonic, in seconds) and the order in which they came."""
+"""A transaction, with its deadline (monotonic, in seconds) and its number in the order of arrival."""
 
 _BEGAN_AT = "reload_model_began_at"
 
@@ -58,9 +58,9 @@ class Database:
     """One database, and the threads that talk to it."""
 
     def __init__(self, url: str, clock: Callable[[], float], timing: Timing = Timing()) -> None:
-        """clock tells the time on SQLite, in seconds since the epoch (UTC); PostgreSQL tells its own.
+        """clock is for SQLite and returns seconds since the epoch (UTC). PostgreSQL has its own.
 
-        Raises CannotStart if PostgreSQL's driver is not installed.
+        Raises CannotStart if the driver for PostgreSQL isn't installed.
         """
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
@@ -68,8 +68,8 @@ class Database:
         self._engine = _engine(url, clock, timing)
         self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
         self._counter = count()
-        # Not a ThreadPoolExecutor, whose threads the interpreter waits for: a database that hangs must not keep the
-        # process from ending.
+        # Not a ThreadPoolExecutor: the interpreter would wait for its threads, and a database that hangs must not keep
+        # the process from ending.
         self._threads = [
             threading.Thread(target=self._serve, name=f"database-{n}", daemon=True)
             for n in range(1 if self.is_sqlite else POSTGRES_CONNECTIONS)
@@ -81,14 +81,14 @@ class Database:
         self._log_again_at = 0.0
 
     async def start(self) -> None:
-        """Lock the SQLite file and start the threads. Raises CannotStart if another process has the file."""
+        """Lock the SQLite file, and start the threads. Raises CannotStart if another process has the file."""
         if self.is_sqlite:
             self._lock_file = await _own_file(sqlite_file(self.url), self._timing)
         for thread in self._threads:
             thread.start()
 
     async def stop(self) -> None:
-        """Let what is queued finish, for a short while, and release the file."""
+        """Give queued transactions a short while to finish, and release the file."""
         self._closed = True
         for _ in self._threads:
             self._enqueue(None)
@@ -101,11 +101,11 @@ class Database:
             self._lock_file.close()
 
     async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None) -> T:
-        """Run work(connection, *args) in a transaction, and return what it returned once that is committed.
+        """Run work(connection, *args) in a transaction, and return its result after the commit.
 
-        work runs in another thread and may run more than once, so it keeps nothing outside the transaction, and reads
-        every result to its end. within limits the wait, in seconds. Raises DatabaseUnavailable if nothing was or will
-        be committed, CommitUncertain if that is not known, and whatever work raised, having undone it.
+        work runs in another thread and may run more than once. So it must keep nothing outside the transaction, and
+        read every result to its end. within limits the wait, in seconds. Raises DatabaseUnavailable if nothing was or
+        will be committed, CommitUncertain if that is unknown, and, after a rollback, any error that work raises.
         """
         if self._closed:
             raise DatabaseUnavailable("closed")
@@ -123,7 +123,7 @@ class Database:
         raise CommitUncertain(self.fault)
 
     def _enqueue(self, transaction: Callable[[], None] | None, deadline: float = math.inf) -> None:
-        """Queue a transaction: what somebody waits for goes before what can wait. None ends a thread."""
+        """Queue a transaction. One with an earlier deadline goes first. None ends a thread."""
         self._queue.put((deadline, next(self._counter), transaction))
 
     def _serve(self) -> None:
@@ -132,10 +132,10 @@ class Database:
             transaction()
 
     def _attempt(self, attempt: Future[T], work: Callable[[Connection], T]) -> None:
-        """In a database thread: run a transaction, and hand over what came of it.
+        """In a database thread: run a transaction, and hand over its result.
 
-        An error takes no frame of this thread with it: a cursor that one of them holds would be closed in the event
-        loop's thread, which would wait there for as long as this one uses the connection.
+        The frames of an error are cleared. A cursor in one of them would be closed in the event loop's thread, which
+        would have to wait there until this thread no longer uses the connection.
         """
         failure: BaseException | None = None
         result: Any = None
@@ -153,9 +153,9 @@ class Database:
             attempt.set_result(result)
 
     def _transact(self, attempt: Future[T], work: Callable[[Connection], T]) -> T | None:
-        """Run work in a transaction; if another transaction got in its way, once more from the beginning.
+        """Run work in a transaction. If another transaction gets in its way, start again.
 
-        None if it is not awaited any more by the time it could begin.
+        Returns None if nobody is waiting any more when it could begin.
         """
         remaining = TRIES
         while True:
@@ -170,14 +170,14 @@ class Database:
                 except DBAPIError as error:
                     _forget_frames(error)
                     if not isinstance(error, IntegrityError | DataError):
-                        connection.invalidate(error)  # a new one may do what this one can't
+                        connection.invalidate(error)  # a new one may work
                     if not remaining or not self._can_repeat(error):
                         raise
                 else:
                     return result
 
     def _commit(self, transaction: RootTransaction) -> None:
-        """Commit. Raises CommitUncertain if only PostgreSQL knows whether it did."""
+        """Commit. Raises CommitUncertain if only PostgreSQL knows whether it worked."""
         try:
             transaction.commit()
         except DBAPIError as error:
@@ -187,7 +187,7 @@ class Database:
             raise CommitUncertain(_first_line(error)) from error
 
     def _can_repeat(self, error: DBAPIError) -> bool:
-        """Whether the same transaction may succeed now: another one was first, or the connection was at fault.
+        """Whether the same transaction may succeed now, because another one was first or the connection was broken.
 
         https://www.postgresql.org/docs/current/errcodes-appendix.html (a lock or a statement that took too long)
         """
@@ -197,13 +197,13 @@ class Database:
         return not (self.is_sqlite or took_too_long or isinstance(error, DataError))
 
     def _translated(self, error: Exception) -> Exception:
-        """What the caller is told."""
+        """The error that the caller gets."""
         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
             error = DatabaseUnavailable(_first_line(error), getattr(error.orig, "sqlstate", None) or "")
         return error
 
     def _note_fault(self, fault: str) -> None:
-        """Log a fault once a minute, however many transactions fail: on a full disk those that only read don't."""
+        """Remember a fault, and log it at most once a minute: on a full disk, some transactions fail and some don't."""
         self.fault = fault
         if fault and monotonic() >= self._log_again_at:
             self._log_again_at = monotonic() + self._timing.database_log
@@ -211,12 +211,12 @@ class Database:
 
 
 def _is_awaited(attempt: Future[Any]) -> bool:
-    """Whether anybody still waits for an attempt; from then on it can't be cancelled."""
+    """Whether somebody is still waiting for an attempt. If so, it can't be cancelled from now on."""
     return attempt.running() or (not attempt.cancelled() and attempt.set_running_or_notify_cancel())
 
 
 def _retrieve(answer: "asyncio.Future[Any]") -> None:
-    """Look at an answer that nobody waits for any more, so that asyncio does not complain about its error."""
+    """Look at an answer that nobody is waiting for any more, so that asyncio doesn't complain about its error."""
     if not answer.cancelled():
         answer.exception()
 
@@ -227,30 +227,30 @@ def _first_line(error: DBAPIError) -> str:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Clear the frames of an error, and of those that led to it."""
+    """Clear the frames of an error and of its causes."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def sqlite_file(url: str) -> Path:
-    """The file that an SQLite URL names."""
+    """The file in an SQLite URL."""
     return Path(str(make_url(url).database))
 
 
 def lock_of(path: Path) -> Path:
-    """The file beside an SQLite file whose lock says that a process owns it."""
+    """The lock file beside an SQLite file. A process that owns the database has locked it."""
     return Path(f"{path}.lock")
 
 
 async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
-    """Take the lock of an SQLite file: flock(2), which the kernel releases however the process ends."""
+    """Lock an SQLite file with flock(2), which the kernel releases when the process ends in any way."""
     lock = lock_of(path)
     try:
         file = lock.open("ab")
     except OSError as error:
         raise CannotStart(
-            f"DATABASE_URL: cannot write {lock} ({error.strerror}): create the folder and make it writable for uid "
+            f"DATABASE_URL: can't write {lock} ({error.strerror}): create the folder and make it writable for uid "
             f"{os.getuid()}"
         ) from error
     for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
@@ -263,19 +263,19 @@ async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
         except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
             file.close()
             raise CannotStart(
-                f"DATABASE_URL: cannot lock {lock} ({error.strerror}): put the SQLite file on a local disk"
+                f"DATABASE_URL: can't lock {lock} ({error.strerror}): put the SQLite file on a local disk"
             ) from error
         else:
             return file
     file.close()
     raise CannotStart(
-        f"DATABASE_URL: another process holds {lock}: an SQLite file serves one process; "
+        f"DATABASE_URL: another process holds {lock}: only one process can use an SQLite file; "
         "stop the other one, or use postgresql:// for several"
     )
 
 
 def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
-    """Its transactions have begun once a lock, or a server, has answered to their first statement."""
+    """An engine whose transactions begin with a statement that locks the file, or that the server answers."""
     if url.startswith("sqlite:"):
         engine = create_engine(
             "sqlite://",
@@ -287,21 +287,21 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
 
         @event.listens_for(engine, "begin")
         def begin_immediate(connection: Connection) -> None:
-            # A transaction that first reads and then writes would fail at once if another program writes.
+            # Otherwise a transaction that reads and then writes would fail at once if another program writes.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             connection.info[_BEGAN_AT] = clock()
 
         return engine
     if importlib.util.find_spec("psycopg") is None:
         raise CannotStart(
-            "DATABASE_URL: psycopg, PostgreSQL's driver, is not installed: install reload-model-bot[postgres]"
+            "DATABASE_URL: psycopg, the driver for PostgreSQL, isn't installed: install reload-model-bot[postgres]"
         )
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: _postgres(url, timing),
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
-        isolation_level="READ COMMITTED",  # whatever the server's default is
+        isolation_level="READ COMMITTED",  # regardless of the server's default
         use_native_hstore=False,  # which would cost each connection a query
     )
     limits = {
@@ -318,7 +318,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
 
 
 def now(connection: Connection) -> float:
-    """When this transaction began: by PostgreSQL's clock, so that replicas agree, or by the Database's on SQLite."""
+    """When this transaction began: by PostgreSQL's clock, so that replicas agree, or on SQLite by the Database's."""
     began_at: float = connection.info[_BEGAN_AT]
     return began_at
 
@@ -328,7 +328,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def reading_engine(url: str) -> Engine:
-    """An engine for a program that only reads, beside a running bot."""
+    """An engine for a program that only reads while the bot runs."""
     if url.startswith("sqlite:"):
         address = f"{sqlite_file(url).absolute().as_uri()}?mode=ro"
         return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)

@@ -1,4 +1,4 @@
-"""What PostgreSQL says where waiting won't help, and what will."""
+"""The errors of PostgreSQL that don't pass by themselves, and how to fix each."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _TLS = "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate
 _PARAMETER = "fix or remove that parameter in DATABASE_URL; to use a schema, write options=-csearch_path%3Dname"
 _ADDRESS = "fix the host and the port in DATABASE_URL: what answers there isn't PostgreSQL"
 _SCHEMA = "create that schema, or fix search_path in DATABASE_URL"
-_TABLES = "use another database or schema in DATABASE_URL: the tables in this one aren't as this program needs them"
+_TABLES = "use another database or schema in DATABASE_URL: the tables in this one don't fit this program"
 
 # By SQLSTATE or the beginning of one, the first that fits:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -45,7 +45,7 @@ _NAMES = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'")
 
 
 def fix_for(error: DatabaseUnavailable) -> str | None:
-    """What has to be fixed outside before PostgreSQL can be used; None for what may pass by itself."""
+    """How to fix an error that doesn't pass by itself; None for one that may."""
     for sqlstate, fix in _BY_SQLSTATE.items():
         if error.sqlstate.startswith(sqlstate):
             return fix

@@ -1,4 +1,4 @@
-"""What is listed: running and recent reloads, reminders, the audit; and how old rows are pruned.
+"""Reads what lists show (running and recent reloads, reminders, the audit), and prunes old rows.
 
 Each function runs inside one transaction of Database.run.
 """
@@ -40,7 +40,7 @@ _running = reloads.c.state != State.DONE
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the audit keeps of an invocation that asked for no reload, or was refused; text is bounded."""
+    """A line for the audit about a request that was refused, or wasn't for a reload. text is bounded."""
 
     user_id: str
     team_id: str
@@ -57,24 +57,24 @@ def reload(connection: Connection, reload_id: str) -> Reload | None:
 
 
 def last_accepted(connection: Connection, model_id: str) -> Reload:
-    """The last reload of a model that ModelsLab accepted; there is one."""
+    """The last reload of a model that ModelsLab accepted. There must be one."""
     accepted = select(reloads).where(reloads.c.model_id == model_id, was_accepted)
     return to_reload(connection.execute(accepted.order_by(reloads.c.accepted_at.desc(), reloads.c.id).limit(1)).one())
 
 
 def known_models(connection: Connection, limit: int) -> list[str]:
-    """The IDs of models that ModelsLab accepted a reload of, the most recent first."""
+    """The IDs of models with an accepted reload, the most recent first."""
     return list(connection.execute(_KNOWN_MODELS, {"limit": limit}).scalars())
 
 
 def running(connection: Connection, limit: int) -> tuple[list[ListedReload], int]:
-    """The first limit of the reloads that have not ended, oldest first, and how many there are."""
+    """At most limit of the reloads that haven't ended, oldest first, and how many there are."""
     count = connection.execute(select(func.count()).select_from(reloads).where(_running)).scalar_one()
     return _listed(connection, select(reloads).where(_running).order_by(reloads.c.requested_at), limit), count
 
 
 def recent(connection: Connection, limit: int) -> list[ListedReload]:
-    """The reloads that have ended, the last requested first."""
+    """At most limit of the reloads that have ended, the last requested first."""
     ended = select(reloads).where(reloads.c.state == State.DONE)
     return _listed(connection, ended.order_by(reloads.c.requested_at.desc()), limit)
 
@@ -106,12 +106,12 @@ def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: i
     return [
         ListedReload(one, people[one.id], at)
         for one in found
-        if people[one.id]  # else another replica has pruned it meanwhile
+        if people[one.id]  # otherwise another replica has just pruned it
     ]
 
 
 def subscribers_of(connection: Connection, reload_ids: Collection[str]) -> dict[str, list[Subscriber]]:
-    """The subscribers of each of these reloads, the first first."""
+    """The subscribers of each of these reloads, oldest first."""
     found: dict[str, list[Subscriber]] = {reload_id: [] for reload_id in reload_ids}
     if reload_ids:
         for row in connection.execute(_SUBSCRIBERS, {"ids": list(reload_ids)}):
@@ -139,18 +139,18 @@ def add_note(connection: Connection, note: Note) -> int:
 
 
 def touch(connection: Connection) -> None:
-    """Write a line and delete it: a full disk or a read-only server refuses that as it would refuse a request.
+    """Write a line and delete it. A full disk or a read-only server refuses that, as it would refuse a request.
 
-    SQLite writes nothing for an update that changes nothing, and needs no room for a line that fits a page.
+    The line is long because SQLite needs no new page for a short one, and writes nothing for an empty update.
     """
     line_id = add_note(connection, Note("", "", "", _ROOM, "", ""))
     connection.execute(delete(audit).where(audit.c.id == line_id))
 
 
 def prune(connection: Connection, days: float) -> tuple[int, int]:
-    """Delete some of the reloads that ended, and of the audit's lines, more than days ago.
+    """Delete some of the ended reloads and lines of the audit that are older than so many days.
 
-    Returns how many of each. A reload that a reminder counts from stays.
+    Returns how many of each. A reload stays while a reminder counts from it.
     """
     before = now(connection) - days * DAY
     old = select(reloads.c.id).where(
@@ -167,7 +167,7 @@ def prune(connection: Connection, days: float) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """One line of the audit; reload is None for an invocation that asked for none, or that was pruned."""
+    """One line of the audit. reload is None if the request was for none, or if it was pruned."""
 
     at: float
     user_id: str

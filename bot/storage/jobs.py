@@ -1,7 +1,7 @@
-"""How jobs are claimed, and how what came of them is recorded.
+"""How jobs are claimed, and how their outcomes are recorded.
 
 Each function runs inside one transaction of Database.run. A transaction that changes more than its own job locks the
-reload first, so that the jobs of one reload are recorded one after another, whichever replicas they run on.
+reload first, so that the jobs of one reload are recorded one after another, even on several replicas.
 Statements are built once, as building one takes ten times as long as running it.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
+from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, REMIND_AFTER, Claim, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import (
     REST,
@@ -23,17 +24,17 @@ from bot.core.outcomes import (
     RetryIn,
 )
 from bot.errors import LeaseLost
-from bot.storage import history, schema
+from bot.storage import grants, history, schema
 from bot.storage.database import now
 from bot.storage.requests import add_job, open_places, open_statuses
 from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_job, to_reload
 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
-"""A job that did what was due, and will do it again as if for the first time."""
+"""Columns of a job that did what was due, and will be tried again as if for the first time."""
 
 TOGETHER_SECONDS = 2.0
 TOGETHER_PART = 1 / 60
-"""How long a follow-up waits for another one in its place, at most, and as a part of a reload's length."""
+"""How long a follow-up waits for another one in its place: at most so many seconds, and this part of a reload."""
 
 _OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
 
@@ -46,7 +47,7 @@ _DUE = (
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(bindparam("free"))
     .with_for_update(skip_locked=True)
-    .cte("due")  # as a plain subquery PostgreSQL may run it twice, and lock more than the limit
+    .cte("due")  # PostgreSQL could run a plain subquery twice, and lock more than the limit
 )
 _CLAIM = (
     update(jobs)
@@ -56,7 +57,7 @@ _CLAIM = (
         due_at=bindparam("lease_ends"),
         first_tried_at=func.coalesce(jobs.c.first_tried_at, bindparam("at")),
         fence=jobs.c.fence + 1,
-        # A lease that had run out means that its owner died, or was stopped for as long, in the middle of the job.
+        # If a lease has run out, its owner died or was frozen in the middle of the job.
         crashes=jobs.c.crashes + case((jobs.c.lease_owner.is_not(None), 1), else_=0),
     )
     .returning(jobs)
@@ -121,7 +122,7 @@ _RESPONSE_URL_USED = (
 def open_database(connection: Connection) -> float:
     """Create or upgrade the tables, and return the time now.
 
-    An SQLite file has one process, this one, so every lease that is left in it is void.
+    An SQLite file belongs to this process alone, so leases that are left in it end now.
     """
     schema.migrate(connection)
     at = now(connection)
@@ -132,11 +133,11 @@ def open_database(connection: Connection) -> float:
 
 def claim(
     connection: Connection, owner: str, slots: Mapping[tuple[JobKind, ...], int], lease: float
-) -> tuple[list[Claim], float | None]:
+) -> tuple[list[Claimed], float | None]:
     """Claim due jobs, at most as many of each group of kinds as it has free slots, for lease seconds.
 
-    Returns them, the most important first, and in how many seconds the first job of these kinds was due before that:
-    0 or less if there was one to claim, None if all of them rest.
+    Returns them, the most important first, and when the first job of these kinds was due before the claim, in seconds
+    from now: 0 or less if there was one to claim, None if all of them rest.
     """
     at = now(connection)
     row = connection.execute(_FIRST_DUE).one()._asdict()
@@ -147,20 +148,22 @@ def claim(
             values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "lease_ends": at + lease}
             claimed += [to_job(job) for job in connection.execute(_CLAIM, values)]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
+    found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
+    found |= _claims(connection, [job for job in claimed if job.reload_id], at)
     soonest = min(first_due.values(), default=REST)
-    return _claims(connection, claimed, at), None if soonest == REST else soonest - at
+    return [found[job.id] for job in claimed], None if soonest == REST else soonest - at
 
 
-def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[Claim]:
-    """The claimed jobs with all that it takes to run them. A reload whose notification begins can't be joined."""
+def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping[int, Claim]:
+    """The claimed jobs of reloads, by their IDs. A reload whose notification begins can't be joined."""
     if not claimed:
-        return []
+        return {}
     notifying = {job.reload_id for job in claimed if job.kind in (JobKind.NOTIFY, JobKind.DM)}
     if notifying:
         connection.execute(_BEGIN_NOTIFYING, {"ids": list(notifying)})
     ids = list({job.reload_id for job in claimed})
     found = {row.id: to_reload(row) for row in connection.execute(_RELOADS, {"ids": ids})}
-    # A reminder counts from the last acceptance, even one that was recorded in the instant in which it was added.
+    # A reminder counts from the last acceptance, even one that was recorded while the reminder was added.
     last = {
         job.id: history.last_accepted(connection, found[job.reload_id].model_id)
         for job in claimed
@@ -168,8 +171,8 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
     }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
     status_ts, waiting = _places_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_PLACE})
-    return [
-        Claim(
+    return {
+        job.id: Claim(
             job,
             last.get(job.id, found[job.reload_id]),
             people.get(job.reload_id, ()),
@@ -178,13 +181,13 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> list[C
             _stage(found[job.reload_id].state, waiting=(job.reload_id, job.place) in waiting),
         )
         for job in claimed
-    ]
+    }
 
 
 def _places_of(
     connection: Connection, reload_ids: Collection[str]
 ) -> tuple[Mapping[tuple[str, Place], str], Collection[tuple[str, Place]]]:
-    """The status messages in the places of these reloads, and which places wait for their follow-up."""
+    """The status messages in the places of these reloads, and the places that wait for their follow-up."""
     status_ts: dict[tuple[str, Place], str] = {}
     waiting: set[tuple[str, Place]] = set()
     if reload_ids:
@@ -198,7 +201,7 @@ def _places_of(
 
 
 def _stage(state: str, *, waiting: bool) -> Stage:
-    """How far a place is, by the state of its reload and whether its follow-up is still to come."""
+    """The stage of a place, from the state of its reload and whether its follow-up is still to come."""
     if state == State.REQUESTED:
         return Stage.TRYING
     return Stage.WAITING if waiting else Stage.NOTIFIED
@@ -211,7 +214,7 @@ def renew(connection: Connection, owner: str, claimed: Collection[Job], lease: f
 
 
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
-    """Record what came of jobs. Returns those that were claimed anew since, of which nothing is recorded."""
+    """Record outcomes of jobs. Returns the jobs that were claimed again meanwhile: nothing of them is recorded."""
     lost = []
     for job, outcome in results:
         try:
@@ -242,12 +245,12 @@ def _record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> N
 
 
 def _of_place(job: Job) -> dict[str, object]:
-    """The place of a job, and its reload."""
+    """Parameters for the place of a job and its reload."""
     return {"of": job.reload_id, "in_channel": job.channel_id, "in_thread": job.thread_ts}
 
 
 def _held(job: Job, owner: str) -> dict[str, object]:
-    """A job that is still claimed as it was."""
+    """Parameters that match a job only while this claim holds it."""
     return {"held_id": job.id, "held_fence": job.fence, "held_by": owner}
 
 
@@ -258,7 +261,7 @@ def _lock_reload(connection: Connection, job: Job) -> str:
 
 
 def _change_reload(connection: Connection, job: Job, **columns: object) -> None:
-    """Change the reload of a job, which locks it."""
+    """Change the reload of a job. This also locks it."""
     connection.execute(_CHANGE_RELOAD, {"of": job.reload_id, **columns})
 
 
@@ -268,7 +271,7 @@ def _end(connection: Connection, owner: str, job: Job) -> None:
 
 
 def _change(connection: Connection, owner: str, job: Job, **columns: object) -> None:
-    """Give a job back, with these columns changed."""
+    """Release a job, with these columns changed."""
     if connection.execute(_CHANGE, {**_held(job, owner), "lease_owner": None, **columns}).rowcount == 0:
         raise LeaseLost
 
@@ -284,13 +287,13 @@ def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Acce
     open_places(connection, reload, places, at)
     _gather(connection, places, ready_at, outcome.ready_in)
     connection.execute(_RESTING_STATUSES, {"of": reload.id, "due_at": at, **_AFRESH})
-    # A reminder that is being sent loses its lease.
+    # A reminder that is just being sent loses its lease.
     counted = {"of_model": reload.model_id, "reload_id": reload.id, "due_at": ready_at + REMIND_AFTER}
     connection.execute(_REMINDERS, {**counted, "lease_owner": None, **_AFRESH})
 
 
 def _gather(connection: Connection, places: Sequence[Place], ready_at: float, ready_in: float) -> None:
-    """Let follow-ups that are due a moment before this one wait for it: together they are one message."""
+    """Let follow-ups that are due a moment before this one wait for it, so that they can be one message."""
     earliest = ready_at - min(TOGETHER_SECONDS, ready_in * TOGETHER_PART)
     for channel_id, thread_ts in places:
         where = {"in_channel": channel_id, "in_thread": thread_ts, "earliest": earliest}
@@ -298,7 +301,7 @@ def _gather(connection: Connection, places: Sequence[Place], ready_at: float, re
 
 
 def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed) -> None:
-    """Everyone is notified at once. A call that died may have had its effect."""
+    """Everyone is notified at once. A call that crashed may have had its effect."""
     values: dict[str, object] = {"failure": outcome.failure, "said": outcome.said, "similar": " ".join(outcome.similar)}
     if outcome.unknown or job.crashes:
         values["outcome_unknown"] = True
@@ -309,12 +312,12 @@ def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed
 
 
 def _places(connection: Connection, job: Job) -> Sequence[Place]:
-    """The places in which a reload, which is locked, was asked for."""
+    """The places where a reload was requested. The reload must be locked."""
     return [Place(*row) for row in connection.execute(_PLACES_ASKED_IN, {"of": job.reload_id})]
 
 
 def _record_notified(connection: Connection, owner: str, job: Job, outcome: Notified) -> None:
-    """The others of the place get a DM."""
+    """People in the place who weren't notified get a DM."""
     _lock_reload(connection, job)
     _end(connection, owner, job)
     at = now(connection)
@@ -338,9 +341,9 @@ def _record_given_up(connection: Connection, owner: str, job: Job) -> None:
 
 
 def _finish(connection: Connection, job: Job) -> None:
-    """Give the status message its last word, and end the reload if everyone has been notified.
+    """Let the status message show the result, and end the reload if everyone has been notified.
 
-    A status message that is being edited just now sees for itself that it is time.
+    A status message that is just being edited notices the change when that is recorded.
     """
     at = now(connection)
     if job.kind is JobKind.NOTIFY:
@@ -349,14 +352,19 @@ def _finish(connection: Connection, job: Job) -> None:
 
 
 def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: Reschedule) -> None:
-    state, wait = _lock_reload(connection, job), outcome.wait
-    if outcome.stage is not None:
-        follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
-        if outcome.stage is not _stage(state, waiting=follow_up is not None):
-            wait = 0.0
+    wait = 0.0 if _has_changed(connection, job, outcome.stage) else outcome.wait
     ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
     _change(connection, owner, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
     _count_response(connection, outcome.response_url_of)
+
+
+def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
+    """Lock what a job is for, and return whether that has gone on since the job was claimed, at this stage."""
+    if job.access_id:
+        return not grants.lock(connection, job.access_id)
+    state = _lock_reload(connection, job)
+    follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
+    return stage not in (None, _stage(state, waiting=follow_up is not None))
 
 
 def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | Postpone) -> None:

@@ -1,4 +1,4 @@
-"""Who has used the command here: on Enterprise Grid, that is how the author of a press is told from a stranger.
+"""Remembers who has used the command: on Enterprise Grid, people who press a button may otherwise look like strangers.
 
 Rows are never deleted: there is one for each person. Each function runs inside one transaction of Database.run.
 """

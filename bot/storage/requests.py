@@ -1,7 +1,7 @@
-"""What people ask for: a reload, to be notified too, a reminder.
+"""What people request: a reload, to be notified too, a reminder.
 
 Each function runs inside one transaction of Database.run. They look first and then insert, and unique constraints
-decide: where another transaction was quicker, the database refuses the row, and Database.run runs the function again.
+decide: if another transaction was faster, the database refuses the row, and Database.run runs the function again.
 """
 
 import secrets
@@ -30,16 +30,16 @@ from bot.storage.schema import (
 )
 
 LIMIT_SECONDS = 600.0
-"""The time within which a person's requests are counted."""
+"""A person's requests in the last so many seconds are counted."""
 
 DOUBLE_CLICK_SECONDS = 10.0
-"""Within this time a person's second press of the same button is the first one again."""
+"""A second press of the same button within so many seconds counts as the first one."""
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: IDs are read aloud and typed
 _ID_LENGTH = 6
 
 # Built once: see bot.storage.jobs.
-# Without KEY, so that rows which refer to a locked reload can still be added meanwhile:
+# With key_share, rows that refer to a locked reload can still be added meanwhile:
 # https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
 _LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=True)
 _LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
@@ -73,15 +73,15 @@ _OPENED = select(jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind).where(
     jobs.c.reload_id == bindparam("of"), of_a_place
 )
 _TROUBLE_REPORTED_AT = select(
-    func.min(case((jobs.c.lease_owner.is_not(None), 0.0), else_=jobs.c.due_at))  # a claimed job is posting it
+    func.min(case((jobs.c.lease_owner.is_not(None), 0.0), else_=jobs.c.due_at))  # a claimed job is just posting it
 ).where(jobs.c.reload_id == bindparam("of"), jobs.c.kind == JobKind.STATUS)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many reloads a person can ask for in LIMIT_SECONDS, and how many can be in flight; 0 is no limit.
+    """How many reloads a person can request in LIMIT_SECONDS, and how many can be in flight; 0 is no limit.
 
-    Replicas that are asked in the same instant do not see each other's requests: each may then let one more in.
+    Replicas don't see each other's requests of the same moment, so each can then let one more in.
     """
 
     per_person: int = 0
@@ -90,11 +90,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One invocation: who wants which model, where.
+    """One invocation: who wants which model, and where.
 
-    invocation_id is Slack's own and unique. team_id is the person's workspace and rule what allowed them: for the
-    audit. button is which button of which message was pressed, if one was. private is False only for a channel that is
-    known to be public. thread_ts is the thread, if it was in one.
+    invocation_id is Slack's own and unique. team_id (the person's workspace) and rule (what allowed them) are for the
+    audit. button says which button of which message was pressed, if any. private is False only if the channel is known
+    to be public. thread_ts is the thread, if any.
     """
 
     invocation_id: str
@@ -116,9 +116,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What came of a request: its reload, the first subscriber, and whether this request joined it.
+    """The result of a request: its reload, the first subscriber, and whether the request joined a running reload.
 
-    again: the person had requested it before.
+    again means that the person had requested it before.
     """
 
     reload: Reload
@@ -128,7 +128,7 @@ class Requested:
 
     @property
     def outcome(self) -> str:
-        """Its word in the audit."""
+        """The outcome for the audit."""
         return "joined" if self.joined else "requested"
 
 
@@ -153,7 +153,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
 def ask_each(
     connection: Connection, asked: Sequence[Request], limits: Limits = Limits()
 ) -> Sequence[Requested | Refused]:
-    """Ask for several models: each is started, joined or refused, whatever becomes of the others."""
+    """Request several models. Each is started, joined or refused independently."""
     answers: dict[str, Requested | Refused] = {}
     for request in sorted(asked, key=lambda one: one.model_id):  # two transactions lock reloads in the same order
         try:
@@ -164,9 +164,9 @@ def ask_each(
 
 
 def join(connection: Connection, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
-    """Join this very reload; None if it is over or unknown. Raises Refused (too many requests).
+    """Join the reload with this ID; None if it is over or unknown. Raises Refused (too many requests).
 
-    Someone who is subscribed in that place already gets the same answer, and nothing is written.
+    If the person is already subscribed in that place, nothing is written, and again is set.
     """
     if earlier := _earlier(connection, request):
         return earlier
@@ -180,9 +180,9 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
 
 
 def _start(connection: Connection, request: Request) -> Requested:
-    """A new reload, its first subscriber, the call of ModelsLab that is due at once, and a line of the audit."""
+    """Add a reload, its first subscriber, the call of ModelsLab (due at once), and a line of the audit."""
     at = now(connection)
-    reload = Reload(new_reload_id(), request.model_id, State.REQUESTED, at)
+    reload = Reload(new_id(), request.model_id, State.REQUESTED, at)
     row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
@@ -192,7 +192,7 @@ def _start(connection: Connection, request: Request) -> Requested:
 
 
 def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
-    """One more subscriber of a reload that is locked; a place that is new to it gets its messages, too."""
+    """Add a subscriber to a reload, which must be locked. A new place gets its own messages."""
     at = now(connection)
     again = bool(_places_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at)
@@ -211,29 +211,29 @@ def _places_of_person(connection: Connection, request: Request, reload_id: str) 
 
 
 def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
-    """When the places of a reload that ModelsLab has not accepted are told so; None if no call has failed."""
+    """When the delay of a reload is reported in its places; None if no call of ModelsLab has failed."""
     due_at: float | None = connection.execute(_TROUBLE_REPORTED_AT, {"of": reload_id}).scalar_one()
     return 0.0 if due_at == REST else due_at
 
 
 def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -> Reload | None:
-    """The reload in flight; locked, it stays in flight until this transaction ends."""
+    """Lock the reload in flight, so that it stays in flight until this transaction ends."""
     found = connection.execute(which, {"of": of}).first()
     return None if found is None else to_reload(found)
 
 
 def _earlier(connection: Connection, request: Request) -> Requested | None:
-    """What this invocation was answered when it was delivered before."""
+    """The result of this invocation, if Slack has delivered it before."""
     row = connection.execute(_EARLIER, {"invocation": request.invocation_id}).first()
     return None if row is None else _answered(connection, row)
 
 
 def _double_click(connection: Connection, request: Request) -> Requested | None:
-    """What the same person's same press was answered a moment ago."""
+    """The result of the first click, if this is the second click of a double click."""
     if not request.button:
         return None
     if connection.dialect.name == "postgresql":
-        # Two clicks that reach two replicas take turns, however much happens between them.
+        # If two clicks reach two replicas, the second one waits until the first one is committed.
         click = crc32(f"{request.user_id} {request.button}".encode())
         connection.execute(select(func.pg_advisory_xact_lock(click))).all()
     since = now(connection) - DOUBLE_CLICK_SECONDS
@@ -242,7 +242,7 @@ def _double_click(connection: Connection, request: Request) -> Requested | None:
 
 
 def _answered(connection: Connection, row: Row[*tuple[object, ...]]) -> Requested:
-    """What the request of this row was answered, as things are now."""
+    """The result of the request in this row, as of now."""
     reload = to_reload(connection.execute(_RELOAD, {"of": row.reload_id}).one())
     first = _first_subscriber(connection, reload.id)
     return Requested(reload, first, joined=first.id != row.id)
@@ -277,14 +277,14 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
     return to_subscriber(connection.execute(_SUBSCRIBE, row).one())
 
 
-def add_job(connection: Connection, reload_id: str, kind: JobKind, due_at: float, **columns: object) -> None:
-    """Add a job; columns are those that this kind needs besides."""
+def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
+    """Add a job; columns are those that this kind needs besides. reload_id is None for a request for access."""
     row = {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **columns}
     connection.execute(insert(jobs), row)
 
 
 def open_places(connection: Connection, reload: Reload, places: Sequence[Place], at: float) -> None:
-    """Add what is missing so that places of a reload, which is locked, get a status message now and a follow-up."""
+    """Add the jobs that these places of a reload lack: a status message now, and a follow-up. It must be locked."""
     opened = _opened(connection, reload.id)
     new = [place for place in places if (place, JobKind.NOTIFY) not in opened]
     due = [(place, JobKind.NOTIFY, reload.ready_at or at) for place in new]
@@ -294,7 +294,7 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
 
 
 def open_statuses(connection: Connection, reload_id: str, places: Sequence[Place], due_at: float) -> None:
-    """Add a status job in those of these places of a reload, which is locked, that have none."""
+    """Add a status job in the places of a reload that have none. The reload must be locked."""
     opened = _opened(connection, reload_id)
     for place in places:
         if (place, JobKind.STATUS) not in opened:
@@ -302,7 +302,7 @@ def open_statuses(connection: Connection, reload_id: str, places: Sequence[Place
 
 
 def _opened(connection: Connection, reload_id: str) -> Collection[tuple[Place, str]]:
-    """Which places of a reload have a job of which kind."""
+    """The jobs of a reload, as place and kind."""
     found = connection.execute(_OPENED, {"of": reload_id})
     return {(Place(row.channel_id, row.thread_ts), row.kind) for row in found}
 
@@ -321,13 +321,13 @@ def _add_audit(connection: Connection, request: Request, reload: Reload, at: flo
     connection.execute(insert(audit), row)
 
 
-def new_reload_id() -> str:
+def new_id() -> str:
     """A short ID, as in every log line: 30⁶ of them, and the primary key lets none be given twice."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
 
 
 def remind(connection: Connection, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
-    """Remind a person of a reload's model, once; None if that reload is unknown or was never accepted."""
+    """Add a reminder about a reload's model, unless there is one; None if that reload is unknown or wasn't accepted."""
     model_id = connection.execute(
         select(reloads.c.model_id).where(reloads.c.id == reload_id, was_accepted)
     ).scalar_one_or_none()
@@ -350,6 +350,6 @@ def remind(connection: Connection, user_id: str, reload_id: str, channel_id: str
 
 
 def stop_reminding(connection: Connection, user_id: str, model_id: str) -> bool:
-    """Take back a reminder, even one that is being sent; returns whether there was one."""
+    """Delete a reminder, even one that is just being sent. Returns whether there was one."""
     mine = and_(is_reminder, jobs.c.user_id == user_id, jobs.c.model_id == model_id)
     return connection.execute(delete(jobs).where(mine)).rowcount > 0

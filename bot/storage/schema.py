@@ -1,4 +1,4 @@
-"""The tables, and how a database of an earlier version becomes one of this.
+"""The tables, and how a database of an earlier version is upgraded.
 
 All times are seconds since the Unix epoch (UTC), in double precision: the same on SQLite and PostgreSQL. Every name
 begins with reload_model, so that the tables can share a database with another program's.
@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import IN_FLIGHT, Job, JobKind, Reload, State, Subscriber
 from bot.errors import CannotStart, Failure
 
@@ -38,9 +39,9 @@ metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _reload_id() -> Column[str]:
+def _reload_id(*, nullable: bool = False) -> Column[str]:
     reference = ForeignKey("reload_model_reloads.id", ondelete="CASCADE")
-    return Column("reload_id", Text, reference, nullable=False, index=True)
+    return Column("reload_id", Text, reference, nullable=nullable, index=True)
 
 
 version = Table("reload_model_schema", metadata, Column("version", Integer, nullable=False))
@@ -62,7 +63,7 @@ reloads = Table(
     Column("undeliverable", Boolean, nullable=False, default=False),
 )
 in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
-"""One reload of a model is in flight at a time. SQLite uses a partial index only for its condition in literal words."""
+"""One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition."""
 Index("reload_model_one_in_flight", reloads.c.model_id, unique=True, sqlite_where=in_flight, postgresql_where=in_flight)
 was_accepted = reloads.c.accepted_at.is_not(None)
 Index(
@@ -78,7 +79,7 @@ subscribers = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     _reload_id(),
-    # Slack's own id of the invocation, once: https://docs.slack.dev/interactivity/implementing-slash-commands
+    # Slack's own ID of the invocation, unique: https://docs.slack.dev/interactivity/implementing-slash-commands
     Column("invocation_id", Text, nullable=False, unique=True),
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),
@@ -92,17 +93,50 @@ subscribers = Table(
 )
 Index("reload_model_requests_of_person", subscribers.c.user_id, subscribers.c.requested_at)
 
+grants = Table(
+    "reload_model_grants",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Double, nullable=False),
+)
+"""Who can reload models because an admin said so: see bot.storage.grants."""
+
+access_requests = Table(
+    "reload_model_access_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False, index=True),
+    Column("channel_id", Text, nullable=False),  # where a model was wanted, "" if that isn't known
+    Column("model_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_at", Double, nullable=False, index=True),
+    Column("expires_at", Double, nullable=False),
+    Column("decided_by", Text, nullable=False, default=""),
+    Column("decided_at", Double, nullable=False, default=0.0),
+)
+is_open = access_requests.c.state == literal(RequestState.OPEN.value, literal_execute=True)
+"""A person has one request at a time."""
+Index(
+    "reload_model_one_open_request",
+    access_requests.c.user_id,
+    unique=True,
+    sqlite_where=is_open,
+    postgresql_where=is_open,
+)
+
 jobs = Table(
     "reload_model_jobs",
     metadata,
     Column("id", _Id, primary_key=True),
-    _reload_id(),
+    _reload_id(nullable=True),  # or else there is an access_id
+    Column("access_id", Text, ForeignKey("reload_model_access_requests.id", ondelete="CASCADE"), index=True),
     Column("kind", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("channel_id", Text, nullable=False, default=""),
     Column("thread_ts", Text, nullable=False, default=""),
     Column("subscriber_id", _Id),  # who a DM is for
-    Column("user_id", Text, nullable=False, default=""),  # who a reminder is for
+    Column("user_id", Text, nullable=False, default=""),  # who a reminder is for, or the admin who is asked
     Column("model_id", Text, nullable=False, default=""),  # the model that a reminder is about
     Column("status_ts", Text, nullable=False, default=""),
     # When the job can be claimed: while it is claimed, the end of its lease; infinite while it rests.
@@ -117,7 +151,7 @@ Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
 of_a_place = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
-"""A place of a reload has one status message and one follow-up."""
+"""Each place of a reload has one status message and one follow-up."""
 Index(
     "reload_model_one_per_place",
     jobs.c.reload_id,
@@ -129,7 +163,7 @@ Index(
     postgresql_where=of_a_place,
 )
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
-"""A person is reminded of a model once."""
+"""Each person has one reminder for a model."""
 Index(
     "reload_model_one_reminder",
     jobs.c.user_id,
@@ -145,7 +179,7 @@ people = Table(
     Column("user_id", Text, primary_key=True),
     Column("since", Double, nullable=False),
 )
-"""Who has used the command: see bot.storage.people."""
+"""People who have used the command: see bot.storage.people."""
 
 audit = Table(
     "reload_model_audit",
@@ -157,13 +191,13 @@ audit = Table(
     Column("channel_id", Text, nullable=False),
     Column("text", Text, nullable=False),  # what was typed or pressed
     Column("outcome", Text, nullable=False),
-    Column("rule", Text, nullable=False),  # what allowed the person, or refused them
+    Column("rule", Text, nullable=False),  # what allowed or refused the person
     Column("reload_id", Text),  # not a foreign key: the line can outlive the reload
 )
 
 
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
-    """A row of reloads. A failure that only a later version knows is shown as an internal one."""
+    """A row of reloads. A failure from a later version of this program becomes an internal one."""
     return Reload(
         id=row.id,
         model_id=row.model_id,
@@ -200,7 +234,7 @@ def to_job(row: Row[*tuple[object, ...]]) -> Job:
     """A row of jobs that was claimed."""
     return Job(
         id=row.id,
-        reload_id=row.reload_id,
+        reload_id=row.reload_id or "",
         kind=JobKind(row.kind),
         channel_id=row.channel_id,
         subscriber_id=row.subscriber_id,
@@ -211,19 +245,39 @@ def to_job(row: Row[*tuple[object, ...]]) -> Job:
         crashes=row.crashes,
         status_ts=row.status_ts,
         thread_ts=row.thread_ts,
+        access_id=row.access_id or "",
+    )
+
+
+def to_grant(row: Row[*tuple[object, ...]]) -> Grant:
+    """A row of grants."""
+    return Grant(row.user_id, row.granted_by, row.granted_at)
+
+
+def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
+    """A row of access_requests."""
+    return AccessRequest(
+        id=row.id,
+        user_id=row.user_id,
+        channel_id=row.channel_id,
+        model_id=row.model_id,
+        state=RequestState(row.state),
+        expires_at=row.expires_at,
+        decided_by=row.decided_by,
+        decided_at=row.decided_at,
     )
 
 
 MIGRATIONS: Sequence[Callable[[Connection], None]] = ()
-"""The n-th, counted from 1, brings a database from version n to n + 1, and changes the tables above alike."""
+"""The n-th function, counted from 1, upgrades a database from version n to n + 1. The tables above change with it."""
 
 VERSION = len(MIGRATIONS) + 1
 
-_LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program of the database takes
+_LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program takes
 
 
 def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:
-    """Bring the database to this program's version, inside the caller's transaction.
+    """Upgrade the database to this program's version, inside the caller's transaction.
 
     Replicas that start together take turns. Raises CannotStart for a database made by a later version; what else keeps
     this program from writing there fails as it would later.
@@ -236,8 +290,8 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         connection.execute(insert(version).values(version=wanted))
     elif found > wanted:
         raise CannotStart(
-            f"DATABASE_URL: the database has schema version {found}, this program knows {wanted}: "
-            "run the newer program, or use another database"
+            f"DATABASE_URL: the database has schema version {found}, and this program only knows {wanted}: "
+            "run the newer version, or use another database"
         )
     else:
         for upgrade in migrations[found - 1 :]:
@@ -256,7 +310,7 @@ def _write_nothing(connection: Connection) -> None:
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables in a database, 0 if there are none. Raises CannotStart if it is not clear."""
+    """The version of the tables in a database, 0 if there are none. Raises CannotStart if it can't be determined."""
     if not inspect(connection).has_table(version.name):
         return 0
     versions = connection.execute(select(version.c.version)).scalars().all()

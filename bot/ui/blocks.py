@@ -1,4 +1,4 @@
-"""What slack_sdk.models leaves to do in Block Kit: texts within Slack's limits. Pure.
+"""Block Kit beyond what slack_sdk.models does: texts within Slack's limits. Pure.
 
 https://docs.slack.dev/reference/block-kit/blocks
 """
@@ -18,12 +18,12 @@ BLOCKS_LIMIT = 13_000
 LABEL_LIMIT = 75
 """Characters of a button's label, and of an option's text."""
 
-# A mention or a time in angle brackets and a piece of code are one word, whatever spaces they hold.
+# A mention or a time in angle brackets, or a piece of code, is one word even if it contains spaces.
 _WORD = re.compile(r"(?:<[^>]*>|`[^`]*`|[^ ])+")
 
 
 def plain(text: str) -> PlainTextObject:
-    """Text that is shown as it is: `:art:` in a model's id is no emoji."""
+    """Text that is shown as it is: `:art:` in a model ID isn't an emoji."""
     return PlainTextObject(text=text, emoji=False)
 
 
@@ -38,7 +38,7 @@ def context(text: str) -> ContextBlock:
 
 
 def sections(text: str) -> list[SectionBlock]:
-    """Mrkdwn in as many sections as it takes, broken between words."""
+    """Mrkdwn in as many sections as it needs, broken between words."""
     parts, part = [], ""
     for word in _WORD.findall(text):
         if part and len(part) + 1 + len(word) > SECTION_LIMIT:
@@ -49,12 +49,12 @@ def sections(text: str) -> list[SectionBlock]:
 
 
 def size(blocks: Sequence[Block]) -> int:
-    """Characters that blocks take as JSON, in a list of more."""
+    """How many characters these blocks add to the JSON of a message."""
     return sum(len(json.dumps(block.to_dict())) + 2 for block in blocks)
 
 
 def middle(text: str, limit: int) -> str:
-    """Text of at most limit characters, shortened in the middle: both ends of a model's id matter."""
+    """Text of at most limit characters, shortened in the middle: both ends of a model ID matter."""
     if len(text) <= limit:
         return text
     head = limit // 2

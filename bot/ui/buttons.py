@@ -1,7 +1,7 @@
-"""The buttons below messages and in the Home tab: what a press asks for, and what it brings back. Pure.
+"""The buttons below messages and in the Home tab: what a press requests, and what Slack sends for it. Pure.
 
-A button's value names the place in which the bot posts about what it starts: the button itself may be elsewhere, in a
-DM or in the Home tab.
+A button's value contains the place where the bot posts the updates. The button itself can be elsewhere, in a DM or in
+the Home tab.
 """
 
 import re
@@ -18,19 +18,26 @@ from bot.ui.blocks import LABEL_LIMIT, middle, plain
 
 
 class Action(StrEnum):
-    """What a press asks for: the beginning of a button's action_id."""
+    """What a press requests: the beginning of a button's action_id."""
 
     JOIN = "join"
     AGAIN = "again"
     REMIND = "remind"
     STOP_REMINDING = "stop_reminding"
     PICK = "pick"
+    ASK_ACCESS = "ask_access"
+    ALLOW = "allow"
+    DENY = "deny"
+    REVOKE = "revoke"
+    ADD_PEOPLE = "add_people"
+    REVOKE_PEOPLE = "revoke_people"
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
     """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
+    For ASK_ACCESS it is either, or nothing; for ALLOW and DENY the ID of a request for access, for REVOKE a person's.
     place is NOWHERE for a button that needs none. spoken is what a screen reader reads instead of the label.
     """
 
@@ -47,7 +54,7 @@ class Button:
         return f"{channel_id}/{thread_ts}|{self.of}" if thread_ts else f"{channel_id}|{self.of}"
 
     def element(self, position: int = 0) -> ButtonElement:
-        """As Block Kit. Slack wants the action_ids of one block to differ, so the position follows the action."""
+        """As Block Kit. The action_ids of one block must differ, so each ends with the button's position."""
         return ButtonElement(
             text=plain(middle(self.label, LABEL_LIMIT)),
             action_id=f"{self.action}:{position}",
@@ -57,25 +64,26 @@ class Button:
 
 
 def row(buttons: Sequence[Button]) -> ActionsBlock:
-    """Buttons beside each other."""
+    """Buttons in one row."""
     return ActionsBlock(elements=[button.element(position) for position, button in enumerate(buttons)])
 
 
 def action_ids(action: Action) -> re.Pattern[str]:
-    """The action_ids of this action's buttons, in whatever position, as app.action() takes them."""
+    """A pattern for app.action(): the action_ids of this action's buttons in any position."""
     return re.compile(rf"\A{action}(:\d{{1,3}})?\Z", re.ASCII)
 
 
 _VALUE = re.compile(rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({MODEL_ID.pattern})?", re.ASCII)
-_WITHOUT_CHANNEL = (Action.STOP_REMINDING, Action.PICK)
+_WITH_CHANNEL = (Action.JOIN, Action.AGAIN, Action.REMIND)
+_WITHOUT_ID = (Action.PICK, Action.ASK_ACCESS, Action.ADD_PEOPLE, Action.REVOKE_PEOPLE)
 
 
 def pressed(action_id: str, value: str) -> Button | None:
-    """The button that was pressed, without its label; None for one that this version doesn't have."""
+    """The button that was pressed, without its label; None if this version has no such button."""
     action = next((each for each in Action if action_ids(each).match(action_id)), None)
     found = _VALUE.fullmatch(value)
     if action is None or found is None:
         return None
     place, of = Place(found[1] or "", found[2] or ""), found[3] or ""
-    complete = (place.channel_id or action in _WITHOUT_CHANNEL) and (of or action is Action.PICK)
+    complete = (place.channel_id or action not in _WITH_CHANNEL) and (of or action in _WITHOUT_ID)
     return Button("", action, of, place) if complete else None

@@ -1,7 +1,7 @@
 """The answers to `status` and `history`, and the lines of the Home tab. Pure.
 
-Everyone reads the same lists, but names only of people whose requests they could see: in the same channel, or their
-own. What began in a private channel or a DM is shown elsewhere as a model and how it is doing.
+Everyone sees the same reloads, but only the names of people whose requests they could see: in the same channel, or
+their own. A reload that began in a private channel or a DM appears elsewhere as a model and its state.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from bot.core.models import IN_FLIGHT, ListedReload, Place, Reload, Reminder, St
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, size
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import ON_DATE, Line, Message, again_buttons, did_you_mean, expected, mention, when
+from bot.ui.messages import ON_DATE, Line, Message, again_buttons, expected, is_typo, mention, when
 from bot.ui.reasons import FAILURES
 
 _DATE = "{date_short_pretty} at {time}"
@@ -26,7 +26,7 @@ def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, 
 
 
 def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: Viewer) -> Message:
-    """The answer to `history`, with buttons like those of `status` for what failed, or ended a while ago."""
+    """The answer to `history`. What failed, or ended a while ago, has buttons to reload it again."""
     if not entries:
         return Message("No reloads yet.")
     lines = [Line(f"• {ended_line(entry, viewer)}", _again(entry, reload_seconds, viewer.place)) for entry in entries]
@@ -34,7 +34,7 @@ def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: View
 
 
 def _list(*lines: Line) -> Message:
-    """The lines as one message, the first with their buttons as far as all fit: a model's ID can be long."""
+    """The lines as one message. If there isn't room for all buttons, the last lines have none: IDs can be long."""
     room = BLOCKS_LIMIT - sum(size(Line(line.text).blocks) for line in lines)
     fitting = []
     for line in lines:
@@ -55,41 +55,40 @@ def _again(entry: ListedReload, reload_seconds: float, place: Place) -> Sequence
 
 
 def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:
-    """Whether another reload makes sense: of a model that failed at once, of another after a while."""
+    """Whether another reload makes sense: at once after a failure, otherwise after a while."""
     ended = entry.reload.ended_at if entry.reload.ended_at is not None else entry.now
     return entry.reload.failure is not None or entry.now - ended >= repeat_after(reload_seconds)
 
 
 def running_line(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> str:
-    """One reload that has not ended."""
+    """One reload that hasn't ended."""
     return f"{code(entry.reload.model_id)} · {_progress(entry.reload, reload_seconds)}{_requested(entry, viewer)}"
 
 
 def ended_line(entry: ListedReload, viewer: Viewer) -> str:
-    """One reload that has ended."""
-    reload = entry.reload
-    if reload.failure is not None:
-        how = f"✗ {code(reload.model_id)} · {FAILURES[reload.failure].why}"
-        if reload.similar:
-            how += f". {did_you_mean(reload)}"
-    else:
+    """One reload that has ended. After a typo, the similar models are on the buttons below."""
+    reload, failure = entry.reload, entry.reload.failure
+    if failure is None:
         how = f"✓ {code(reload.model_id)} · should be ready since {when(reload.ready_at or reload.requested_at, _DATE)}"
+    else:
+        how = f"✗ {code(reload.model_id)} · {FAILURES[failure].why}"
     if entry.is_private(viewer):
         return how
+    requested_at = f" · {when(reload.requested_at, _DATE)}" if failure else ""
     lost = " · couldn't notify everyone" if reload.undeliverable else ""
-    details = f" · {when(reload.requested_at, _DATE)} · reload `{reload.id}`" if reload.failure is not None else ""
-    return f"{how}{lost}{_requested(entry, viewer)}{details}"
+    in_log = f" · reload `{reload.id}`" if failure and not is_typo(reload) else ""
+    return f"{how}{requested_at}{lost}{_requested(entry, viewer)}{in_log}"
 
 
 def reminder_line(reminder: Reminder) -> str:
     """One of the viewer's own reminders."""
     if reminder.due_at is None:
-        return f"{code(reminder.model_id)} · already reminded; again after the next reload"
+        return f"{code(reminder.model_id)} · already reminded; I'll do it again after the next reload"
     return f"{code(reminder.model_id)} · I'll remind you on {when(reminder.due_at, ON_DATE)}"
 
 
 def _requested(entry: ListedReload, viewer: Viewer) -> str:
-    """Who requested a reload, as far as the viewer may know."""
+    """Who requested a reload, as far as the viewer is allowed to know."""
     if entry.is_private(viewer):
         return ""
     known = entry.known_to(viewer)

@@ -1,6 +1,6 @@
 """Every message of the bot about one reload, as text and as Block Kit. Pure; the lists are in lists.py.
 
-The fallback text of a message says all that its blocks say: it is what notifications and screen readers get.
+The fallback text of a message says everything that its blocks say: notifications and screen readers use it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from bot.ui.reasons import FAILURES, either
 
 MENTIONS_LIMIT = 400
 MENTIONS_CHARACTERS = 7500
-"""People whom one message mentions, so that it stays within BLOCKS_LIMIT."""
+"""How many people one message mentions, and in how many characters, so that it stays within BLOCKS_LIMIT."""
 
 NOTIFY_ME = "Notify me too"
 REMIND_ME = "Remind me before it's unloaded"
@@ -37,8 +37,8 @@ _BAR_LENGTH = 10
 class Message:
     """What chat.postMessage and a response_url take: a text, and the blocks that show it.
 
-    bar is drawn below the text, which says the same in words; small_print stands below the text, too, and at the end
-    of the fallback text. Where lines are given they are the text, each with its own buttons.
+    bar is shown below the text, which says the same in words. small_print is shown below the text and at the end of
+    the fallback text. If there are lines, they replace the headline, each with its own buttons.
     """
 
     headline: str
@@ -59,7 +59,7 @@ class Message:
 
     @property
     def blocks(self) -> list[dict[str, object]]:
-        """The text in as many sections as it takes, or line by line, and what stands below it."""
+        """The text in as many sections as it needs, or line by line, and what is below it."""
         shown = [block for line in self.lines for block in line.blocks] or [*blocks.sections(self.headline)]
         shown += [blocks.context(below) for below in (self.bar, self.small_print) if below]
         if self.buttons:
@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a list, short enough for one section, and its buttons below: beside it they leave a phone no room."""
+    """One line of a list, short enough for one section, with its buttons below: a phone has no room beside it."""
 
     text: str
     buttons: Sequence[Button] = ()
@@ -81,24 +81,26 @@ class Line:
         return [*shown, row(self.buttons)] if self.buttons else shown
 
 
-def help_text(command: str = COMMAND) -> str:
+def help_text(command: str = COMMAND, *, admin: bool = False) -> str:
     """The answer to the slash command's help."""
+    for_admins = f"\n• `{command} access` shows who can reload models, and adds and removes people" if admin else ""
     return f"""\
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
-• `{command}` opens a form to pick a model, and where to post updates
+• `{command}` opens a form to pick a model and a channel for the updates
 • `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
+• `@reload-model sdxl` does the same in a thread, where slash commands don't work
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
-• `{command} "status"`, in quotes, reloads a model that is called `status`"""
+• `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
 
 
 def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:
-    """The ack of a request that started a reload; where is how to call the channel of the follow-up."""
+    """The ack of a request that started a reload; where names the channel of the follow-up."""
     return f"Reloading {code(reload.model_id)}. {_ping(reload, reload_seconds, where)}"
 
 
 def joined(reload: Reload, first: Subscriber, viewer: Viewer, reload_seconds: float, where: str = "here") -> str:
-    """The ack of a request that joined a reload, which somebody else started."""
+    """The ack of a request that joined a reload somebody else had started."""
     who = mention(first.user_id) if first.is_known_to(viewer) else "A colleague"
     return f"{who} is already reloading {code(reload.model_id)}. {_ping(reload, reload_seconds, where)}"
 
@@ -140,14 +142,14 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> 
     """The status message of a reload that ModelsLab hasn't accepted yet; until is when the bot gives up."""
     here = subscribers[0]
     return Message(
-        f"{mention(here.user_id)} is waiting for {code(reload.model_id)} · ModelsLab is busy or having problems. "
+        f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab is busy or having problems. "
         f"I'll keep trying until {when(until)}.",
         buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 
 
 def left(seconds: float) -> str:
-    """A time to wait, rounded to what is known of it."""
+    """A time to wait, rounded: nobody knows it to the second."""
     if seconds < _FEW_SECONDS:
         return "a few seconds left"
     step = 5 if seconds < _MINUTE else 10 if seconds < 10 * _MINUTE else 60
@@ -165,7 +167,7 @@ def bar(reload: Reload, now: float) -> str:
 
 
 def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = False) -> Message:
-    """The status message once the follow-up is out. A failure can be tried again at once, the rest if again is set."""
+    """The status message after the follow-up. It offers another reload if again is set, and always after a failure."""
     here = subscribers[0]
     mark, how = "✓", f"should be ready since {when(reload.ready_at or reload.requested_at)}"
     if reload.failure is not None:
@@ -202,22 +204,27 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
             " An earlier request got no clear answer, so the model may already be reloading:"
             " try it in a few minutes before you reload it again."
         )
-    said = reload.said if failed is not Failure.UNKNOWN_MODEL else ""
+    details = [code(reload.said, SAID_LIMIT)] if reload.said else []
     return Message(
-        f"{text} {did_you_mean(reload) or explanation.fix}",
-        small_print=f"{code(said, SAID_LIMIT)} · reload `{reload.id}`" if said else f"reload `{reload.id}`",
+        f"{text} {_did_you_mean(reload) or explanation.fix}",
+        small_print="" if is_typo(reload) else " · ".join([*details, f"reload `{reload.id}`"]),
         buttons=again_buttons(reload, subscribers[0].place),
     )
 
 
-def did_you_mean(reload: Reload) -> str:
+def is_typo(reload: Reload) -> bool:
+    """Whether a reload failed because of its model ID. Then ModelsLab's words and the reload ID help nobody."""
+    return reload.failure is Failure.UNKNOWN_MODEL
+
+
+def _did_you_mean(reload: Reload) -> str:
     """A question that names similar models, if there are any."""
     similar = [code(model_id) for model_id in reload.similar]
     return f"Did you mean {either(similar)}?" if similar else ""
 
 
 def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *, named: bool = False) -> list[Button]:
-    """Buttons that reload a reload's model again, or one that may have been meant; named: the model stands in each."""
+    """Buttons to reload the model again, or a similar one after a typo. named: each label contains the model ID."""
     short, long = RELOAD_AGAIN, f"Reload {reload.model_id} again"
     if reload.failure is not None:
         short, long = TRY_AGAIN, f"Try {reload.model_id} again"
@@ -227,7 +234,7 @@ def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *
 
 
 def uncertain(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
-    """The last resort, where every other message failed: it has as little as possible that can go wrong."""
+    """The last resort after every other message failed, so it is as simple as possible."""
     return Message(
         f"{_mentions(subscribers)} Something broke on my side, so I don't know whether {code(reload.model_id)} was "
         f"reloaded. Try the model. (For the operator: reload `{reload.id}` in the log.)"
@@ -235,9 +242,9 @@ def uncertain(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
 
 
 def reminder(reload: Reload, channel_id: str, now: float) -> Message:
-    """The reminder that a model will be unloaded unless it was used since; its button posts to the channel."""
+    """The reminder that an unused model will be unloaded. *Reload now* posts its updates to the channel."""
     age = now - (reload.ready_at or reload.requested_at)
-    fate = "ModelsLab unloads it tomorrow" if age < UNLOADED_AFTER else "it may have been unloaded by now"
+    fate = "ModelsLab will unload it tomorrow" if age < UNLOADED_AFTER else "it may have been unloaded by now"
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}.",
         buttons=[
@@ -250,14 +257,14 @@ def reminder(reload: Reload, channel_id: str, now: float) -> Message:
 
 
 def stop_reminding(model_id: str, channel_id: str = "", *, named: bool = False) -> Button:
-    """The button that ends the reminders about a model; named: the model stands in it."""
+    """The button that ends the reminders about a model. named: its label contains the model ID."""
     short, long = "Stop reminding", f"Stop reminding me about {model_id}"
     label, spoken = (long, "") if named else (short, long)
     return Button(label, Action.STOP_REMINDING, model_id, Place(channel_id), spoken=spoken)
 
 
 def expected(reload: Reload, reload_seconds: float) -> float:
-    """When a reload should be ready (UTC, seconds): until ModelsLab accepts it, counted from the request."""
+    """When a reload should be ready (UTC, seconds): estimated from the request until ModelsLab accepts it."""
     return reload.ready_at if reload.ready_at is not None else reload.requested_at + reload_seconds
 
 
@@ -274,7 +281,7 @@ def mention(user_id: str) -> str:
 
 
 def mentioned(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-    """The subscribers whom one message mentions: all requests of as many people as fit."""
+    """The subscribers that one message has room to mention, with all requests of each person."""
     people: set[str] = set()
     room = MENTIONS_CHARACTERS
     for user_id in dict.fromkeys(one.user_id for one in subscribers):

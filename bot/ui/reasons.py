@@ -1,15 +1,16 @@
-"""Every reason in one table: the sentence that a refused person reads, and why a reload failed and what to do."""
+"""What people read for each reason: why a request was refused, and why a reload failed and what to do about it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.core.command import MAX_ID, MAX_MODELS, Slip
+from bot.core.grants import RequestState
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
 from bot.settings import COMMAND
 
 _SHOWN = 60
-"""Characters that are shown of what somebody typed."""
+"""How many characters of what somebody typed are shown."""
 
 _CHANNELS_SHOWN = 10
 _GROUPS_SHOWN = 5
@@ -18,10 +19,10 @@ STATUS_PAGE = "https://modelslab.com/status"
 
 SLIPS: Mapping[Slip, str] = {
     Slip.NOTHING_QUOTED: "There is nothing between the quotes.",
-    Slip.SPACE: "Model IDs have no spaces in them, and {text} has.",
+    Slip.SPACE: "{text} isn't a valid model ID: IDs have no spaces.",
     Slip.OPTION: "There are no options such as {text}.",
     Slip.TOO_LONG: f"{{text}} is too long for a model ID: the limit is {MAX_ID} characters.",
-    Slip.TOO_MANY: f"I can reload {MAX_MODELS} models at once, and these are more.",
+    Slip.TOO_MANY: f"I can reload at most {MAX_MODELS} models at once.",
     Slip.NOT_AN_ID: (
         "{text} isn't a valid model ID. IDs start with a letter or digit and can contain letters, digits and . _ - : "
         "/ + @."
@@ -29,7 +30,7 @@ SLIPS: Mapping[Slip, str] = {
     Slip.NOT_A_PAGE: "{text} isn't the address of a model on ModelsLab.",
     Slip.CANCEL: "ModelsLab offers no way to cancel a reload.",
 }
-"""What is wrong with a text; where another word was meant, a question follows, or is all there is (NOT_OURS)."""
+"""What is wrong with what somebody typed. "Did you mean …?" can follow; for NOT_OURS it is the whole answer."""
 
 
 def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, alone: bool) -> str:
@@ -44,6 +45,24 @@ def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, al
     elif not meant:
         said.append(f"See `{command} help`.")
     return " ".join(said)
+
+
+def _not_allowed(_command: str, user_id: str, **more: object) -> str:
+    """asked is how the person's request for access stands, where admins can be asked: None if they haven't asked."""
+    refused = "You don't have permission to reload models."
+    if "asked" not in more:
+        return f"{refused} Ask the bot's operator to add your Slack ID, {code(user_id)}, to `ALLOWED_USERS`."
+    match more["asked"]:
+        case None:
+            return f"{refused} An admin can give it to you."
+        case RequestState.DENIED:
+            return f"{refused} An admin denied your request. You can ask again the next day."
+        case _:
+            return f"{refused} You've asked for it, and will get a direct message when an admin decides."
+
+
+def _already_decided(_command: str, decided_by: str) -> str:
+    return f"<@{decided_by}> has already decided this." if decided_by else "This request has expired."
 
 
 def _group_unread(_command: str, groups: Sequence[str]) -> str:
@@ -61,22 +80,22 @@ def _wrong_channel(_command: str, channels: Sequence[str]) -> str:
 
 def _other_workspace(command: str, *, interaction: bool = False) -> str:
     only = "Only members of this bot's workspace can reload models."
-    # On Enterprise Grid, an interaction may name another workspace of the organisation than the command does.
-    return f"{only} If you are one, type `{command} help` once: then this works, too." if interaction else only
+    # On Enterprise Grid, an interaction can name a different workspace of the organisation than the command does.
+    return f"{only} If you're one, type `{command} help` once, and this will work too." if interaction else only
 
 
 def either(words: Sequence[str], joint: str = "or") -> str:
-    """Words in one phrase: "a", "a or b", "a, b or c"."""
+    """Join words into one phrase: "a", "a or b", "a, b or c"."""
     *others, last = words
     return f"{', '.join(others)} {joint} {last}" if others else last
 
 
 REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
-    Refusal.NOT_ALLOWED: lambda _command, user_id: (
-        "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, "
-        f"{code(user_id)}, to `ALLOWED_USERS`."
-    ),
+    Refusal.NOT_ALLOWED: _not_allowed,
+    Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
+    Refusal.NOT_GRANTED: lambda _command: "There is no access to revoke: an admin has done it already.",
+    Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
     Refusal.WRONG_CHANNEL: _wrong_channel,
@@ -95,7 +114,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.UNCERTAIN: lambda command: (
         f"I couldn't confirm that I recorded this. If I did, you'll hear from me here; `{command} status` shows it."
     ),
-    Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model id&gt;`.",
+    Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model ID&gt;`.",
     Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",
     Refusal.NOT_LISTED: lambda _command: "My database isn't responding. Try again in a minute.",
     Refusal.INTERNAL_ERROR: lambda command: (
@@ -103,7 +122,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         "the log."
     ),
 }
-"""Each takes the slash command, and the data of a Refused with that reason by name."""
+"""Each takes the name of the slash command, and the data of a Refused with that reason as keyword arguments."""
 
 
 def sentence(refused: Refused, command: str = COMMAND) -> str:
@@ -113,7 +132,7 @@ def sentence(refused: Refused, command: str = COMMAND) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a reload failed: the end of a sentence, and what to do about it, a sentence of its own."""
+    """Why a reload failed (the end of a sentence), and what to do about it (a sentence)."""
 
     why: str
     fix: str
@@ -133,7 +152,7 @@ FAILURES: Mapping[Failure, Explanation] = {
         "Upgrade the ModelsLab plan, then try again.",
     ),
     Failure.UNKNOWN_MODEL: Explanation(
-        "ModelsLab has no model with that ID",
+        "no such model",
         "Check the ID on ModelsLab, then try again.",
     ),
     Failure.RATE_LIMIT: Explanation(

@@ -20,6 +20,7 @@ from slack_sdk.models.views import View
 from bot.core.command import MAX_ID, SHORTCUT
 from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, State, Viewer
 from bot.ui import lists, messages
+from bot.ui.access import TITLE, add_button
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button, row
 from bot.ui.messages import Line
@@ -31,7 +32,7 @@ OPTIONS_LIMIT = 100
 """All options of a menu: https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object"""
 
 OPTIONS_KEPT = 30
-"""How many of them a group of models leaves to each later one."""
+"""How many of them each group of models leaves for each group after it."""
 
 AS_TYPED = "What you typed"
 GROUPS: Mapping[ModelGroup, str] = {
@@ -55,9 +56,9 @@ _TITLE = "Reload a model"
 
 
 def picker(channel_id: str = "", model_id: str = "") -> View:
-    """The modal that asks which model to reload, and where to post about it; either may be filled in.
+    """The modal that asks which model to reload and where to post updates. Both can be filled in already.
 
-    The channel is in private_metadata too, for clients that don't show conversation fields in modals.
+    The channel is also in private_metadata, for clients that don't show conversation fields in modals.
     """
     return View(
         type="modal",
@@ -112,17 +113,17 @@ def suggestions(typed: str | None, found: Mapping[ModelGroup, Sequence[str]]) ->
 
 
 def option(model_id: str) -> Option:
-    """One suggestion: a long ID is shortened in the text, and whole in the value."""
+    """One suggestion. A long ID is shortened in the text, but not in the value."""
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
-def notice(text: str) -> View:
-    """A modal with nothing to submit: the answer to the picker, or a refusal. text is mrkdwn."""
-    return View(type="modal", title=plain(_TITLE), close=plain("Close"), blocks=sections(text))
+def notice(text: str, buttons: Sequence[Button] = (), title: str = _TITLE) -> View:
+    """A modal with nothing to submit: the answer to another one, or a refusal. text is mrkdwn."""
+    return View(type="modal", title=plain(title), close=plain("Close"), blocks=_noticed(text, buttons))
 
 
-def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
-    """The Home tab of somebody who can reload models."""
+def home(data: HomeData, reload_seconds: float, user_id: str, access: Sequence[Line] = ()) -> View:
+    """The Home tab of somebody who can reload models; access is the list of who can, for an admin."""
     viewer = Viewer(user_id)
     running = [block for entry in data.running for block in _running(entry, reload_seconds, viewer, data.now)]
     if data.count > len(data.running):
@@ -140,13 +141,23 @@ def home(data: HomeData, reload_seconds: float, user_id: str) -> View:
             *_titled("Reloading now", running, "No reloads right now."),
             *_titled("Recent reloads", recent, "No reloads yet."),
             *_titled("My reminders", reminders, "No reminders set."),
+            *(_access(access) if access else []),
         ],
     )
 
 
-def home_notice(text: str) -> View:
+def home_notice(text: str, buttons: Sequence[Button] = ()) -> View:
     """The Home tab of somebody who can't reload models, or of everybody while the database is unavailable."""
-    return View(type="home", blocks=sections(text))
+    return View(type="home", blocks=_noticed(text, buttons))
+
+
+def _noticed(text: str, buttons: Sequence[Button]) -> Sequence[Block]:
+    return [*sections(text), *([row(buttons)] if buttons else [])]
+
+
+def _access(lines: Sequence[Line]) -> Sequence[Block]:
+    """Who can reload models, and the button to add people."""
+    return [*_titled(TITLE, [block for line in lines for block in line.blocks], ""), row([add_button()])]
 
 
 def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:
@@ -154,7 +165,7 @@ def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:
 
 
 def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: float) -> list[Block]:
-    """A reload that has not ended, with its bar once ModelsLab has accepted it."""
+    """A reload that hasn't ended, with its bar once ModelsLab has accepted it."""
     shown: list[Block] = [section(lists.running_line(entry, reload_seconds, viewer))]
     if entry.reload.state is State.ACCEPTED:
         shown.append(context(messages.bar(entry.reload, now)))
@@ -162,6 +173,6 @@ def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: fl
 
 
 def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
-    """A reload that has ended; its buttons open the picker, where a channel is to be chosen."""
+    """A reload that has ended. Its buttons open the picker, because a channel has to be chosen first."""
     buttons = messages.again_buttons(entry.reload, NOWHERE, Action.PICK, named=True)
     return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks

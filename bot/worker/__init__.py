@@ -1,1 +1,1 @@
-"""What happens after a request was acknowledged: jobs are claimed, run and recorded. Start with loop.py."""
+"""What happens after a request is acknowledged: jobs are claimed, run and recorded. Start with loop.py."""

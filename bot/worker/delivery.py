@@ -1,6 +1,6 @@
 """Delivers a message: in the channel, else through a response_url, else as a direct message.
 
-What Slack answers when it does not take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
+What Slack answers if it doesn't take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 """
 
 from collections.abc import Callable, Mapping
@@ -25,25 +25,25 @@ _THREAD_FAULTS = frozenset(
 _TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
 
 _PATIENT_TRIES = 4
-"""How often a channel is tried again (within 15 s) whose messages Slack refuses for a reason that may pass."""
+"""How often a channel is tried again (within 15 s) if Slack refuses the message for a reason that can pass."""
 
 _REMEMBERED = 5000
-"""Channels and turns that are remembered, at most."""
+"""How many channels and turns are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How a message got there: ts if it can be edited and threaded, or whose response_url carried it."""
+    """How a message was delivered: ts if it can be edited and have replies, or whose response_url was used."""
 
     ts: str = ""
     response_url_of: int | None = None
 
 
 class Delivery:
-    """Posts to Slack with the bot's token, and to response_urls without it."""
+    """Posts to Slack, with the bot's token or through response_urls."""
 
     def __init__(self, slack: SlackClient, pacer: "Pacer", *, broadcast: bool = True) -> None:
-        """broadcast is whether a reply below a status message is shown in the channel, too."""
+        """broadcast is whether a reply to a status message is also shown in the channel."""
         self._slack = slack
         self._pacer = pacer
         self._broadcast = broadcast
@@ -53,11 +53,10 @@ class Delivery:
         return self._pacer.wait(claim.job.id, claim.job.channel_id)
 
     async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
-        """Post in a job's place by the first way that works there; thread: below its status message.
+        """Post in a job's place in the first way that works there. thread: as a reply to its status message.
 
-        What was asked for in a thread stays there.
-
-        Raises SlackPermanentError if no way leads into the channel, SlackRetryableError if one may later.
+        If the place is a thread, the message stays in it. Raises SlackPermanentError if no way works in the channel,
+        SlackRetryableError if one may work later.
         """
         channel = claim.job.channel_id
         try:
@@ -76,11 +75,19 @@ class Delivery:
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""
+        await self.post(await self.open_dm(user_id), message)
+
+    async def open_dm(self, user_id: str) -> str:
+        """The channel of direct messages to a person. Raises SlackPermanentError, SlackRetryableError."""
         opened = await self._slack.call("conversations.open", users=user_id)
         channel = opened.get("channel")
         if not isinstance(channel, dict) or not isinstance(channel.get("id"), str):
             raise SlackRetryableError("no_channel_opened")
-        await self._post(channel["id"], message, {})
+        return str(channel["id"])
+
+    async def post(self, channel_id: str, message: Message) -> str:
+        """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError."""
+        return await self._post(channel_id, message, {})
 
     def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
         """The fields that put a message into a thread, if it belongs there."""
@@ -95,7 +102,7 @@ class Delivery:
         await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
 
     async def _post(self, channel_id: str, message: Message, threaded: Mapping[str, object]) -> str:
-        """Post, with less if Slack does not take all of it: without the thread, without the blocks."""
+        """Post. If Slack doesn't take all of it, post less: without the thread, without the blocks."""
         try:
             answer = await self._post_fields(channel_id, {"text": message.text, "blocks": message.blocks, **threaded})
         except SlackPermanentError as error:
@@ -112,7 +119,7 @@ class Delivery:
         )
 
     async def _respond(self, claim: Claim, message: Message) -> Delivered | None:
-        """Use the response_url of somebody who asked in the channel, the newest first; None if none works."""
+        """Use the response_url of a request in the same place, the newest first; None if none works."""
         for subscriber in sorted(claim.in_place, key=lambda one: one.requested_at, reverse=True):
             if subscriber.can_respond(claim.now):
                 with suppress(SlackPermanentError):
@@ -122,7 +129,7 @@ class Delivery:
 
 
 class Pacer:
-    """Keeps the messages of each channel apart by handing out turns; no channel waits for another."""
+    """Spaces the messages of each channel by giving out turns. Channels don't wait for each other."""
 
     def __init__(self, clock: Callable[[], float], gap: float) -> None:
         """clock is monotonic and gap the time between two messages, both in seconds."""
@@ -133,11 +140,11 @@ class Pacer:
         self._turns: dict[int, float] = {}
 
     def wait(self, job_id: int, channel_id: str) -> float:
-        """Seconds until it is this job's turn in the channel; 0 takes the turn."""
+        """Seconds until this job's turn in the channel; 0 takes the turn."""
         now = self._clock()
         turn = self._turns.pop(job_id, None)
         held_until = self._held_until.get(channel_id, 0.0)
-        if turn is None or turn < held_until:  # a pause holds for the messages that have a turn already, too
+        if turn is None or turn < held_until:  # a pause also holds for messages that already have a turn
             turn = max(self._next_turn.get(channel_id, now), held_until, now)
             self._next_turn[channel_id] = turn + self._gap
         if turn <= now:
@@ -147,12 +154,12 @@ class Pacer:
         return turn - now
 
     def hold(self, channel_id: str, seconds: float) -> None:
-        """Slack asked for a pause in the channel: nothing goes there for so long, within reason."""
+        """Post nothing in the channel for so long, because Slack asked for a pause; PAUSE_LIMIT at most."""
         until = self._clock() + min(seconds, PAUSE_LIMIT)
         self._held_until[channel_id] = max(self._held_until.get(channel_id, until), until)
 
     def _forget(self, now: float) -> None:
-        """Keep what is remembered as small as what is going on."""
+        """Forget channels and turns that are over, so that memory stays bounded."""
         for times in (self._next_turn, self._held_until):
             if len(times) > _REMEMBERED:
                 for channel in [channel for channel, at in times.items() if at <= now]:

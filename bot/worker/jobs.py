@@ -1,6 +1,6 @@
 """One function for each kind of job. It returns an outcome, or raises an error of ModelsLab or Slack.
 
-What is recorded, and what becomes of an error, is decided in bot.worker.loop.
+bot.worker.loop decides what is recorded, and what an error means for its job.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import structlog
 
 from bot.core import retry
 from bot.core.command import MODEL_ID
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import (
     LATE,
     LATE_AFTER_START,
@@ -30,19 +31,20 @@ from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
+from bot.worker import access
 from bot.worker.delivery import Delivery
 
 SIMILAR_LIMIT = 3
 """How many similar model IDs are offered."""
 
 EDITS_PER_MINUTE = 40
-"""Moves of all bars of this process; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
+"""How often this process moves bars; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
 
 _LEVELS = {
-    Failure.UNKNOWN_MODEL: logging.INFO,  # somebody's typo
+    Failure.UNKNOWN_MODEL: logging.INFO,  # a typo
     **dict.fromkeys((Failure.KEY, Failure.CREDITS, Failure.PLAN, Failure.NO_SENSE, Failure.INTERNAL), logging.ERROR),
 }
-"""How urgent a failed reload is to the operator; what isn't here is ModelsLab's trouble, and may pass."""
+"""How urgent a failed reload is for the operator. The others are problems of ModelsLab that may pass: WARNING."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +60,7 @@ class Jobs:
         reload_seconds: float,
         timing: Timing = Timing(),
     ) -> None:
-        """similar finds the IDs of models like one that ModelsLab does not know, the most similar first."""
+        """similar finds the IDs of models like an unknown one, the most similar first."""
         self._modelslab = modelslab
         self._delivery = delivery
         self._similar = similar
@@ -68,22 +70,31 @@ class Jobs:
         self.started_at = 0.0
         """When the worker started, by the database's clock."""
 
-    async def run(self, claim: Claim) -> Outcome:
-        """Run a job. Raises ModelsLabError, SlackError."""
+    async def run(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
+        """Run a job, or several follow-ups that are one message. Raises ModelsLabError, SlackError."""
+        if batch[0].job.kind is JobKind.NOTIFY:
+            return await self._notify([claim for claim in batch if isinstance(claim, Claim)])
+        return [await self._run(claim) for claim in batch]
+
+    async def _run(self, claim: Claimed) -> Outcome:
+        if isinstance(claim, AccessClaim):
+            return await access.run(claim, self._delivery)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._call(claim)
             case JobKind.STATUS:
                 return await self._status(claim)
-            case JobKind.NOTIFY:
-                return (await self.notify([claim]))[0]
             case JobKind.DM:
                 return await self._dm(claim)
-            case JobKind.REMINDER:  # pragma: no branch - mypy knows that there is no other kind
+            case _:
                 return await self._reminder(claim)
 
-    async def give_up(self, claim: Claim, error: ReloadModelError | None = None) -> Outcome:
+    async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
+        if isinstance(claim, AccessClaim):
+            level = logging.INFO if claim.job.status_ts else logging.ERROR
+            log.log(level, "access_not_told", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
+            return Done()
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)
@@ -115,16 +126,16 @@ class Jobs:
             similar = await self._did_you_mean(claim.reload.model_id) if unknown_model else ()
             failed = Failed(error.failure, error.said, error.unknown, similar)
         level = _LEVELS.get(failed.failure, logging.WARNING)
-        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, unknown=failed.unknown)
+        log.log(level, "reload_failed", reason=failed.failure.value, said=failed.said, outcome_unknown=failed.unknown)
         metrics.RELOADS.labels(failed.failure).inc()
         return failed
 
     async def _did_you_mean(self, model_id: str) -> Sequence[str]:
-        """IDs of models like one that ModelsLab doesn't know; the failure does not wait long for them."""
+        """IDs of models like an unknown one. The failure doesn't wait long for them."""
         try:
             async with asyncio.timeout(self._timing.suggestions):
                 found = [similar for similar in await self._similar(model_id) if MODEL_ID.fullmatch(similar)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the failure has no suggestions then
+        except Exception as error:  # noqa: BLE001 - then the failure has no suggestions
             log.warning("no_similar_models", reason=type(error).__name__)
             return ()
         return [similar for similar in dict.fromkeys(found) if similar != model_id][:SIMILAR_LIMIT]
@@ -132,7 +143,7 @@ class Jobs:
     # Status messages
 
     async def _status(self, claim: Claim) -> Outcome:
-        """Show in the channel how far the reload is: trouble, a bar that moves while that is useful, the last word."""
+        """Show how far the reload is: trouble, a moving bar, the result."""
         if claim.stage is Stage.TRYING:
             return await self._report_trouble(claim)
         if claim.stage is Stage.WAITING:
@@ -145,7 +156,7 @@ class Jobs:
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = (claim.reload.ready_at or 0.0) - claim.now
-        if left <= 0:  # the follow-up is due: nothing more is said before it
+        if left <= 0:  # the follow-up is due, and comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         if not claim.status_ts:
@@ -162,7 +173,7 @@ class Jobs:
         return Reschedule(wait, delivered.ts, delivered.response_url_of, claim.stage)
 
     async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
-        """Bars are the first thing dropped: an edit that Slack does not take is not tried again."""
+        """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
         if self._may_edit():
             try:
                 async with asyncio.timeout(self._timing.bar_edit):
@@ -173,7 +184,7 @@ class Jobs:
         return Reschedule(wait, stage=claim.stage)
 
     async def _last_word(self, claim: Claim) -> Outcome:
-        """Say that it is over, and after a while offer another reload."""
+        """Show the result, and after a while offer another reload."""
         if not claim.status_ts:
             return Done()
         left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
@@ -182,7 +193,7 @@ class Jobs:
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
 
     def _next_move(self, left: float) -> float:
-        """Seconds until the bar moves, or infinity if it does not any more, left seconds before the end."""
+        """Seconds until the bar moves again, or infinity if it doesn't; left is the time to the end, in seconds."""
         every = retry.bar_wait(self._reload_seconds, self._timing)
         return every if left > every + self._timing.bar_last else REST
 
@@ -195,10 +206,10 @@ class Jobs:
 
     # Notifications
 
-    async def notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
+    async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
         """Tell everyone who asked in a place how it ended; those whom this does not reach get a DM.
 
-        Several claims are follow-ups in one place, to the same people: one message. Raises SlackError.
+        Several claims are follow-ups in one place to the same people: they become one message. Raises SlackError.
         """
         first = claims[0]
         recipients = messages.mentioned(first.recipients)
@@ -217,7 +228,7 @@ class Jobs:
         return Notified([one.id for one in recipients], response_url_of, uncertain=_is_last_try(claim))
 
     async def _dm(self, claim: Claim) -> Outcome:
-        """Tell one person how it ended: the last way there is."""
+        """Notify one person of the result, as the last resort."""
         recipients = claim.recipients
         if not recipients:
             return Notified()
@@ -247,7 +258,7 @@ class Jobs:
 
     async def _reminder(self, claim: Claim) -> Outcome:
         due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
-        if due_at > claim.now:  # it was added beside a later reload, on another replica
+        if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
         message = messages.reminder(claim.reload, claim.job.channel_id, claim.now)
         await self._delivery.to_person(claim.job.user_id, message)
@@ -256,17 +267,17 @@ class Jobs:
 
 
 def _is_last_try(claim: Claim) -> bool:
-    """Whether all that is left to say is that nobody knows."""
+    """Whether to say only that the result is unknown."""
     return claim.job.crashes == retry.MAX_CRASHES - 1
 
 
 def _lateness(claim: Claim) -> float:
-    """Seconds since the reload should have been ready; 0 for one that failed."""
+    """Seconds since the reload should have been ready; 0 if it failed."""
     return 0.0 if claim.reload.failure else round(claim.now - (claim.reload.ready_at or claim.now), 3)
 
 
 def describe(error: BaseException | None) -> dict[str, str]:
-    """What the log says of an error, or of too many crashes."""
+    """Fields for the log that describe an error, or too many crashes."""
     if isinstance(error, SlackError):
         return {"reason": error.code, "host": error.host}
     if isinstance(error, ModelsLabError):

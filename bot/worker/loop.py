@@ -1,6 +1,6 @@
-"""The worker: claims due jobs under a lease, runs each, and records what came of it.
+"""The worker: claims due jobs under a lease, runs each, and records its outcome.
 
-A retry is the same row with a later due time. Everything that is recorded is recorded here, by one call.
+A retry is the same row with a later due time. All outcomes are recorded here, by one call.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 from bot.core import retry
 from bot.core.background import BackgroundTasks
 from bot.core.command import MAX_MODELS
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
 from bot.core.outcomes import Outcome, Postpone, RetryIn
 from bot.core.timing import Timing
@@ -26,20 +27,26 @@ from bot.errors import (
     SlackRetryableError,
 )
 from bot.ops import metrics
-from bot.storage import history, jobs
+from bot.storage import grants, history, jobs
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs, describe
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
-NOTIFICATIONS: tuple[JobKind, ...] = (JobKind.NOTIFY, JobKind.DM, JobKind.REMINDER)
+NOTIFICATIONS: tuple[JobKind, ...] = (
+    JobKind.NOTIFY,
+    JobKind.DM,
+    JobKind.REMINDER,
+    JobKind.ACCESS_REQUEST,
+    JobKind.ACCESS_ANSWER,
+)
 STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
 
 NOTIFICATION_SLOTS = 64
 STATUS_SLOTS = 8
-"""Their own, so that best-effort messages never take the place of guaranteed ones."""
+"""Status messages have slots of their own, so that best-effort messages never delay guaranteed ones."""
 
 CONTENDED_SECONDS = 0.05
-"""Until the next look for a job that is due, but locked by another replica just now."""
+"""Until the next try to claim a due job that another replica has just locked."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +65,7 @@ class Worker:
         on_change: Callable[[], None] = lambda: None,
         timing: Timing = Timing(),
     ) -> None:
-        """owner is unlike that of every other process, now or later. on_change is called when a reload changed."""
+        """owner has to be unique to this process. on_change is called when a reload has changed."""
         self._database = database
         self._owner = owner
         self._jobs = jobs_
@@ -66,14 +73,14 @@ class Worker:
         self._history_days = history_days
         self._on_change = on_change
         self._timing = timing
-        self._running: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        self._running: dict[asyncio.Task[None], Sequence[Claimed]] = {}
         self._background = BackgroundTasks()
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
         self._stopping = False
         self._turned_at = 0.0
         self.fault = ""
-        """Why the last turn got nowhere, or empty."""
+        """Why the last turn failed, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
@@ -93,7 +100,7 @@ class Worker:
         self._awake.set()
 
     async def stop(self) -> None:
-        """Claim no more, and let running jobs finish for a while; what is left another process can claim at once."""
+        """Claim no more, and let running jobs finish for a while. Another process can claim the rest at once."""
         self._stopping = True
         self.wake()
         deadline = monotonic() + self._timing.stop
@@ -106,11 +113,11 @@ class Worker:
         await self._background.stop()
 
     def _busy(self) -> list[asyncio.Task[None]]:
-        """The loop, which may be claiming a job just now, and the running jobs."""
+        """The running jobs, and the loop, which may be claiming one."""
         return [*self._running, *([self._loop] if self._loop is not None and not self._loop.done() else [])]
 
     async def _turn(self) -> None:
-        """Turn until stopped. A database that is unavailable only slows the loop down."""
+        """Turn until stopped. An unavailable database only slows the loop down."""
         while not self._stopping:
             self._awake.clear()
             wait = self._timing.look
@@ -118,16 +125,16 @@ class Worker:
                 wait = min(await self._start_due(), self._timing.look)
                 self.fault, self._turned_at = "", monotonic()
             except DatabaseUnavailable as error:
-                self.fault, self._turned_at = f"can't work: {error}", monotonic()
+                self.fault, self._turned_at = f"waiting for the database: {error}", monotonic()
             except Exception as error:  # /healthz fails if every turn ends like this
                 log.exception("worker_failed")
-                self.fault = f"fails: {type(error).__name__}"
+                self.fault = f"failing: {type(error).__name__}"
             await asyncio.sleep(self._timing.gather)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
 
     async def _start_due(self) -> float:
-        """Claim and start due jobs, as far as there are free slots; return the seconds until another one is due."""
+        """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
@@ -153,7 +160,7 @@ class Worker:
         metrics.JOBS_RUNNING.labels(batch[0].job.kind).dec(len(batch))
         self.wake()
 
-    async def _run(self, batch: Sequence[Claim]) -> None:
+    async def _run(self, batch: Sequence[Claimed]) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
         outcomes: Sequence[Outcome] = ()
         try:
@@ -169,20 +176,20 @@ class Worker:
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
 
-    async def _outcomes(self, batch: Sequence[Claim]) -> Sequence[Outcome]:
+    async def _outcomes(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
         """What came of each job: what it returned, or what its error means for it."""
         first = batch[0]
         _bind_to_log(first)
         if first.job.crashes >= retry.MAX_CRASHES:
             return [await self._jobs.give_up(first)]
         try:
-            return await self._jobs.notify(batch) if len(batch) > 1 else [await self._jobs.run(first)]
+            return await self._jobs.run(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
             outcomes = [await self._after(claim, error) for claim in batch]
             wait = max([outcome.wait for outcome in outcomes if isinstance(outcome, RetryIn)], default=0.0)
             return [replace(one, wait=wait) if isinstance(one, RetryIn) else one for one in outcomes]
 
-    async def _after(self, claim: Claim, error: Exception) -> Outcome:
+    async def _after(self, claim: Claimed, error: Exception) -> Outcome:
         """What an error means for its job: another try, or the end."""
         _bind_to_log(claim)
         if isinstance(error, ModelsLabPermanentError | SlackPermanentError):
@@ -191,7 +198,7 @@ class Worker:
             wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
             if retry.out_of_time(claim, wait, self._timing):
                 return await self._jobs.give_up(claim, error)
-            log.warning("job_failed", **describe(error), again_in=wait)
+            log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
             return RetryIn(wait, unknown, report_in=self._report_in(claim))
@@ -201,11 +208,13 @@ class Worker:
         unknown = claim.job.kind is JobKind.CALL
         return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
 
-    def _report_in(self, claim: Claim) -> float:
+    def _report_in(self, claim: Claimed) -> float:
         """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
+        if isinstance(claim, AccessClaim):
+            return 0.0
         return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
 
-    async def _record(self, batch: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
+    async def _record(self, batch: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, however long the database is unavailable."""
         uncertain, lost = False, list[Job]()
         results = [(claim.job, outcome) for claim, outcome in zip(batch, outcomes, strict=True)]
@@ -218,7 +227,7 @@ class Worker:
             except DatabaseUnavailable:
                 pass
             await asyncio.sleep(self._timing.database_retry)
-        if lost and not uncertain:  # else the record of a moment ago was committed after all
+        if lost and not uncertain:  # otherwise the first try may have been committed
             log.warning("lease_lost", jobs=len(lost))
             metrics.LEASES_LOST.inc(len(lost))
         self._on_change()
@@ -236,22 +245,24 @@ class Worker:
         """Delete what ended long ago."""
         while True:
             with suppress(DatabaseUnavailable):
+                requests = await self._database.run(grants.prune, self._history_days)
                 reloads, lines = await self._database.run(history.prune, self._history_days)
-                if reloads or lines:
-                    log.info("history_pruned", reloads=reloads, audit=lines)
+                if reloads or lines or requests:
+                    log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
                     continue
             await asyncio.sleep(self._timing.prune)
 
 
-def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
+def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
     """Put the follow-ups together that the same people wait for in one place: they are one message.
 
-    A job that has crashed runs alone, so that no other one suffers from it.
+    A job that has crashed runs alone, so that it can't harm the others.
     """
-    together: dict[object, list[Claim]] = {}
+    together: dict[object, list[Claimed]] = {}
     for claim in claims:
         key: object = claim.job.id
-        if claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None and not claim.job.crashes:
+        follow_up = isinstance(claim, Claim) and claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None
+        if isinstance(claim, Claim) and follow_up and not claim.job.crashes:
             key = claim.job.place, frozenset(one.user_id for one in claim.recipients)
         together.setdefault(key, []).append(claim)
     return [
@@ -259,8 +270,10 @@ def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
     ]
 
 
-def _bind_to_log(claim: Claim) -> None:
+def _bind_to_log(claim: Claimed) -> None:
     """Name a job in every log line of the task, which has a context of its own, from now on."""
-    structlog.contextvars.bind_contextvars(
-        reload=claim.reload.id, model=claim.reload.model_id, job=claim.job.kind.value, channel=claim.job.channel_id
-    )
+    if isinstance(claim, AccessClaim):
+        about = {"access_request": claim.request.id}
+    else:
+        about = {"reload": claim.reload.id, "model": claim.reload.model_id, "channel": claim.job.channel_id}
+    structlog.contextvars.bind_contextvars(job=claim.job.kind.value, **about)

@@ -43,13 +43,14 @@ async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: S
     """One that has an id, whatever it holds: else Slack would send it again."""
 
     async def holds(envelope: dict[str, Json]) -> None:
-        ack = await bot.slack.send_envelope({**envelope}, within=30.0)
+        ack = await bot.slack.send_envelope({**envelope})
         assert ack is not None
         payload = ack.get("payload")
         if isinstance(payload, dict):
             harmless(str(payload.get("text", "")))
         unmoved(bot)
 
+    bot.slack.ack_seconds = 30.0
     await attack(envelopes(sound), holds)
     assert bot.slack.connections == 1
 

@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from sqlalchemy import Connection
 
 from bot.core.clock import SteadyClock
+from bot.core.models import Claim
 from bot.core.outcomes import Accepted, Reschedule
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
@@ -158,6 +159,7 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
             requests.ask(connection, Request(f"seed-{where}", f"U{where}", where, f"model-{where}", ""))
         calls, _ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS}, 60.0)
         for claim in calls:
+            assert isinstance(claim, Claim)
             ready_in = due[claim.reload.model_id.removeprefix("model-")] - now(connection)
             jobs.record(connection, "seed", [(claim.job, Accepted(ready_in))])
         shown, _ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS}, 60.0)

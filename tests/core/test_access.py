@@ -22,7 +22,7 @@ def decision(users: str, person: Person, home: Home | None = HOME) -> str | Refu
     allowlist = Allowlist(users.split(), (), MEMBERS.get)
     allowlist.home = home
     try:
-        return allowlist.check(person)
+        return allowlist.who(person)
     except Refused as refused:
         return refused.reason
 
@@ -89,7 +89,7 @@ def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> Non
     made = Allowlist({"U0ADA"}, ())
     made.home = HOME
 
-    assert made.check(AWAY, known=True) == "U0ADA"
+    assert made.who(AWAY, known=True) == "U0ADA"
     with pytest.raises(Refused) as stranger:
         made.who(AWAY, known=False)
     assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
@@ -113,7 +113,37 @@ def test_a_refusal_names_what_to_change(
     made = Allowlist(users, ("C0OPS", "C0LAB"))
     made.home = HOME
     with pytest.raises(Refused) as raised:
-        made.check(person)
+        check(made, person)
 
     assert (raised.value.reason, raised.value.rule, raised.value.data) == (reason, rule, data)
-    assert made.check(replace(ADA, channel_id="C0LAB")) == "U0ADA"
+    assert check(made, replace(ADA, channel_id="C0LAB")) == "U0ADA"
+
+
+def check(made: Allowlist, person: Person) -> str:
+    """The rule that allows this person in their channel."""
+    rule = made.who(person)
+    made.check_channel(person.channel_id)
+    return rule
+
+
+@pytest.fixture
+def administered() -> Allowlist:
+    """An allowlist with an admin, and a group that was not read."""
+    made = Allowlist({"S0BEN", "S0LATE"}, (), MEMBERS.get, {"U0ADA"})
+    made.home = HOME
+    return made
+
+
+def test_only_an_admin_can_give_access(administered: Allowlist) -> None:
+    """Who may without being on the list; an admin's ID in another workspace is nobody's."""
+    assert administered.who(ADA) == administered.check_admin(ADA) == "ADMIN_USERS"
+    for person, reason in ((BEN, Refusal.NOT_ADMIN), (AWAY, Refusal.OTHER_WORKSPACE)):
+        with pytest.raises(Refused) as raised:
+            administered.check_admin(person)
+        assert raised.value.reason is reason
+
+
+def test_the_settings_rules_are_listed_for_an_admin(administered: Allowlist) -> None:
+    """With how many members a group has, where Slack has said so."""
+    assert administered.group_sizes() == {"S0BEN": 1, "S0LATE": None}
+    assert administered.rules(["U0ADA", "W0BEN", "U0EVE"]) == {"U0ADA": "ADMIN_USERS", "W0BEN": "S0BEN"}

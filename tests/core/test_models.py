@@ -12,7 +12,8 @@ URL = "https://hooks.slack.com/commands/T0/1/abc"
 
 def test_what_is_guaranteed_goes_before_what_is_best_effort() -> None:
     """Every kind of job has its priority. A reload can be joined until notification begins, and repeated later."""
-    assert sorted(JobKind, key=PRIORITY.__getitem__) == ["notify", "dm", "call", "reminder", "status"]
+    guaranteed = ["notify", "dm", "call", "reminder", "access_answer", "access_request"]
+    assert sorted(JobKind, key=PRIORITY.__getitem__) == [*guaranteed, "status"]
     assert len(set(PRIORITY.values())) == len(JobKind)
     assert set(State) - set(IN_FLIGHT) == {State.NOTIFYING, State.DONE}
     assert repeat_after(120.0) == 600.0

@@ -216,9 +216,13 @@ async def test_a_list_that_cannot_be_read_again_stays_as_it_was(
 @pytest.mark.parametrize(
     ("group", "error", "line"),
     [
-        (RELOADED, Refused(Refusal.NOT_LISTED), {"why": "not_listed"}),
-        (OWN, ModelsLabPermanentError(Failure.PLAN, "Not on your plan"), {"why": "plan", "said": "Not on your plan"}),
-        (PUBLIC, ModelsLabRetryableError(Failure.DOWN, "HTTP 503"), {"why": "down", "said": "HTTP 503"}),
+        (RELOADED, Refused(Refusal.NOT_LISTED), {"reason": "not_listed"}),
+        (
+            OWN,
+            ModelsLabPermanentError(Failure.PLAN, "Not on your plan"),
+            {"reason": "plan", "said": "Not on your plan"},
+        ),
+        (PUBLIC, ModelsLabRetryableError(Failure.DOWN, "HTTP 503"), {"reason": "down", "said": "HTTP 503"}),
     ],
 )
 async def test_without_one_list_there_are_the_others_and_one_line_in_the_log(

@@ -184,6 +184,6 @@ def test_a_server_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         audit.write(io.StringIO(), settings, since=1.0, form="json")
     assert "hunter2secret" not in str(raised.value)
 
-    monkeypatch.setattr("bot.ops.audit.reading_engine", Mock(side_effect=ImportError))
+    monkeypatch.setattr("bot.ops.reading.reading_engine", Mock(side_effect=ImportError))
     with pytest.raises(CannotStart, match=r"install reload-model-bot\[postgres\]"):
         audit.write(io.StringIO(), settings, since=1.0, form="json")

@@ -84,7 +84,7 @@ async def app(request: pytest.FixtureRequest, slack: SandboxSlack, client: Async
         slack.request_url = f"http://{app.http.host}/slack/events"
     else:
         await handler.connect_async()  # type: ignore[no-untyped-call]
-        await slack.wait_connected()
+        await slack.wait_until(lambda: slack.connections == 1)
     yield app
     await app.http.stop()
     await handler.close_async()  # type: ignore[no-untyped-call]

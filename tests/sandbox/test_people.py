@@ -167,12 +167,11 @@ async def test_a_modal_is_submitted(slack: SandboxSlack, client: AsyncWebClient,
 
 
 async def test_what_does_not_reach_the_app(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """A field that is empty and must not be, one that doesn't exist, and anything while no app listens."""
+    """A field that is empty and must not be, and anything while no app listens."""
     modal = await opened(slack, client)
 
-    for values, error in (({"where": ""}, "where must be filled in"), ({"nope": "x"}, "There is no field nope")):
-        with pytest.raises(LookupError, match=error):
-            await slack.submit(modal, values, user="U0ADA")
+    with pytest.raises(LookupError, match="where must be filled in"):
+        await slack.submit(modal, {"where": ""}, user="U0ADA")
     with pytest.raises(ApiError, match="dispatch_failed"):
         await slack.suggest(modal, "sd", user="U0ADA")
     assert ((await slack.submit(modal, user="U0ADA")).error, modal.open) == ("dispatch_failed", True)

@@ -20,6 +20,7 @@ from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM
 from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
 from tests.sandbox.test_web_api import plain as plain_text
+from tests.scenarios.house import eventually
 
 
 class Terminal:
@@ -42,7 +43,7 @@ class Terminal:
 
 @pytest.fixture
 def typed(slack: SandboxSlack, app: App) -> Terminal:
-    """A terminal with an app that greets, and that opens a modal with ada's shortcut and on "modal"."""
+    """A terminal with an app that greets, opens a modal on "modal", and echoes what is written to it."""
 
     async def answer(ack: AsyncAck, client: AsyncWebClient, command: dict[str, str]) -> None:
         if command["text"] == "modal":
@@ -50,6 +51,13 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
             await client.views_open(trigger_id=command["trigger_id"], view=FORM)
         else:
             await ack("Hello.", blocks=[{**SECTION, "text": plain_text("For `sdxl`"), "accessory": button("Go")}])
+
+    async def echo(client: AsyncWebClient, event: JsonObject) -> None:
+        place = {"channel": event["channel"], "thread_ts": event.get("thread_ts")}
+        if event["type"] == "message":
+            await client.chat_postMessage(**place, text=event["text"])
+        else:
+            await client.chat_postEphemeral(**place, text=event["text"], user=event["user"])
 
     async def suggest(ack: AsyncAck, payload: JsonObject) -> None:
         found = [name for name in ("flux", "sd-turbo", "sdxl") if payload["value"] in name]
@@ -71,6 +79,8 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
 
     slack.add_user("U0BEN", "ben")
     app.bolt.command("/reload-model")(answer)
+    app.bolt.event("app_mention")(echo)
+    app.bolt.event("message")(echo)
     app.bolt.options("model")(suggest)
     app.bolt.view("form")(submitted)
     app.bolt.action("press")(nothing)
@@ -83,12 +93,15 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
         ("hello you", "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)"),
         ("wait long", "I don't understand 'wait long'. Try: /reload-model sdxl (or type help)"),
         ("/reload sdxl", "There is no command /reload here. Try: /reload-model sdxl"),
-        ("reload-model flux", "A command begins with a slash. Try: /reload-model flux"),
+        ("reload-model flux", "There is no command reload-model here. Try: /reload-model flux"),
         ("ben /reload-model", "A name is followed by a colon. Try: ben: /reload-model"),
         ("ben:", "What does ben do? Try: ben: /reload-model sdxl"),
         ("bob: home", "There is nobody called bob here. Try ada or ben."),
         ("ada #nope: home", "There is no channel #nope here. Try #models or #ops."),
-        ("shortcut nope", "There is no shortcut nope; this app has reload_model."),
+        ("@reload sdxl", "There is nobody called @reload here. Try: @reload-model sdxl"),
+        ("reply sdxl", "A reply has to mention the bot. Try: reply @reload-model sdxl"),
+        ("reply @reload-model x", "There is no message in #models to reply to. Try: @reload-model sdxl"),
+        ("dm", "What does ada write? Try: dm sdxl"),
         ("7", "There is no [7] now. Try: /reload-model sdxl"),
     ],
 )
@@ -116,6 +129,18 @@ async def test_people_speak_and_press_by_number(typed: Terminal) -> None:
     assert not await typed.session.play("exit")
 
 
+async def test_people_mention_the_bot_and_write_to_it(typed: Terminal) -> None:
+    """What is in a thread says so, and goes on in the thread of the last message."""
+    assert await typed.type("@reload-model a", "reply @Reload-Model b", "ben: dm <c>") == [
+        "#models  ada: @reload-model a",
+        "#models  (only ada sees) @U0BOT a",
+        "#models  ada (in thread): @reload-model b",
+        "#models  (only ada sees, in thread) @U0BOT b",
+        "DM       ben: <c>",
+        "DM       (only ben sees) <c>",
+    ]
+
+
 async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
     """A typeahead takes the one option that it finds, or lists those that there are, in groups if it has any."""
     opened = await typed.type("ada: /reload-model modal")
@@ -133,13 +158,25 @@ async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
     assert "         [1] model: sdxl" in await typed.type("6")
     assert "         [1] model: flux" in await typed.type("1 fl")
     assert (await typed.type("1 x"))[1:] == ["modal    (only ada sees) model: x", "         Public: [7] flux  [8] sdxl"]
-    assert (await typed.type("2"))[1:] == ["What goes into [2]? Try: 2 sdxl"]
-    assert (await typed.type("3"))[1:] == ["What goes into [3]? Try: 3 #ops"]
+    assert (await typed.type("3"))[1:] == ["There is no channel # here. Try #models or #ops."]
     assert "         [3] where: #ops" in await typed.type("3 #ops")
     assert "         [2] note: hello (Wrong.)" in await typed.type("4")
     assert "         [2] note: right" in await typed.type("2 right")
     assert (await typed.type("4"))[1:] == ["modal    (only ada sees) Done", "         x"]
     assert await typed.type("4") == ["There is no [4] now. Try: /reload-model sdxl"]
+
+
+async def test_people_are_chosen_by_their_names(slack: SandboxSlack, typed: Terminal) -> None:
+    """As many as there are; Slack gets their IDs."""
+    select = {"type": "multi_users_select", "action_id": "who"}
+    block = {"type": "input", "label": plain_text("Who"), "element": select}
+    slack.open_modal(slack.new_trigger("U0ADA", ""), {**FORM, "blocks": [block]})
+
+    assert "".join(typed.written).endswith(
+        "         [1] Who: -\n         [2] Go\n         1 eve fills in [1]; 2 alone presses [2].\n"
+    )
+    assert "         [1] Who: ada, ben" in await typed.type("1 Ada, ben")
+    assert (await typed.type("1 nobody"))[1:] == ["There is nobody called nobody here. Try ada or ben."]
 
 
 async def test_a_bot_that_does_not_answer_is_to_blame(slack: SandboxSlack) -> None:
@@ -157,15 +194,15 @@ async def test_the_end_waits_for_the_reloads_that_are_running(slack: SandboxSlac
     """Until the bot has said how they went, or for so long."""
     quiet = Terminal(slack)
     quiet.session.quiet_seconds = 0.0
-    quiet.modelslab.calls += [ReloadCall(name, key_ok=True, at=time.time(), body={}) for name in ("flux", "sdxl")]
+    quiet.modelslab.calls += [ReloadCall(name, at=time.time(), body={}) for name in ("flux", "sdxl")]
     ending = asyncio.create_task(quiet.session.settle(within=5.0))
-    await asyncio.sleep(0)
+    await eventually(lambda: quiet.written)
     slack.say("C0MODELS", {"text": "`sdxl` should be ready now"}, "api")
     slack.say("C0MODELS", {"text": "`flux` was not reloaded: no."}, "api")
     await ending
     assert quiet.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
     assert quiet.session.answered
-    quiet.modelslab.calls.append(ReloadCall("sdxl", key_ok=True, at=time.time() + 1, body={}))
+    quiet.modelslab.calls.append(ReloadCall("sdxl", at=time.time() + 1, body={}))
     await quiet.session.settle(within=0.0)
     assert quiet.written[-1] == "The bot has not said in time how sdxl went.\n"
     assert not quiet.session.answered

@@ -71,7 +71,6 @@ async def test_where_the_bot_cannot_post(slack: SandboxSlack, client: AsyncWebCl
         ({"text": ""}, "no_text"),
         ({"text": "x" * 40_001}, "msg_too_long"),
         ({"blocks": "no JSON"}, "invalid_blocks_format"),
-        ({"blocks": '{"type": "section"}'}, "invalid_blocks_format"),
         ({"blocks": [SECTION] * 51}, "invalid_blocks"),
         ({"blocks": [{"type": "nonsense"}]}, "invalid_blocks"),
         ({"blocks": [{"type": "section"}]}, "invalid_blocks"),
@@ -145,6 +144,16 @@ async def test_a_view_that_slack_would_not_show(slack: SandboxSlack, client: Asy
     """https://docs.slack.dev/reference/views/modal-views."""
     with pytest.raises(SlackApiError, match="invalid_arguments"):
         await client.api_call("views.open", json={"trigger_id": slack.new_trigger("U0ADA", ""), "view": view})
+
+
+async def test_a_modal_is_changed_while_it_is_open(slack: SandboxSlack, client: AsyncWebClient) -> None:
+    """It stays the same view, to the person who has it."""
+    modal = slack.open_modal(slack.new_trigger("U0ADA", ""), MODAL)
+    changed = await client.views_update(view_id=modal.id, view={**MODAL, "title": plain("Done")})
+    assert (changed["view"]["id"], modal.title) == (modal.id, "Done")
+    modal.open = False
+    with pytest.raises(SlackApiError, match="not_found"):
+        await client.views_update(view_id=modal.id, view=MODAL)
 
 
 async def test_a_home_tab_is_published(slack: SandboxSlack, client: AsyncWebClient) -> None:

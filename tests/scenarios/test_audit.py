@@ -75,7 +75,7 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: py
     ack = await bot.ask("sdxl", EVE)
 
     assert "You don't have permission" in ack.text
-    assert (await bot.log.wait_for("note_not_kept"))["outcome"] == "not_allowed"
+    assert (await bot.log.wait_for("audit_line_lost"))["outcome"] == "not_allowed"
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
 
 
@@ -98,7 +98,7 @@ async def test_before_the_tables_are_open(house: House) -> None:
 
 @one_mode
 async def test_somebody_who_asks_too_often(bot: House) -> None:
-    """They are told so privately, nothing is started, and others are served."""
+    """They read why in private, nothing is started, and others are still served."""
     await bot.reopen(COMMANDS_PER_PERSON="1")
     await bot.ask("one", ADA)
     ack = await bot.ask("two", ADA)

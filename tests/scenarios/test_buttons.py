@@ -48,7 +48,7 @@ async def a_failure(bot: House, model: str = "sdxl") -> Message:
 
 
 async def test_who_wants_to_be_notified_too_joins(bot: House) -> None:
-    """They are mentioned in the follow-up, and told privately when it should be."""
+    """They are mentioned in the follow-up, and read in private when to expect it."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
     status = await bot.wait_said("is reloading `sdxl`", channel=MODELS)
@@ -63,7 +63,7 @@ async def test_who_wants_to_be_notified_too_joins(bot: House) -> None:
 
 @one_mode
 async def test_a_double_click_joins_once(bot: House) -> None:
-    """And who asked already stays the one asker they are."""
+    """And a person who has already requested it stays on the list once."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
     status = await bot.wait_said("is reloading `sdxl`")
@@ -77,8 +77,27 @@ async def test_a_double_click_joins_once(bot: House) -> None:
 
 
 @one_mode
+async def test_a_press_and_a_command_are_one_person(bot: House) -> None:
+    """In `status`, `history` and the Home tab alike, since people count, not requests."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.ask("sdxl")
+    await press(bot, await bot.wait_said("is reloading `sdxl`"), NOTIFY, BEN)
+    await answered(bot, "is already reloading", user=BEN)
+    await bot.ask("sdxl", BEN)
+    running = await bot.ask("status")
+    await bot.slack.open_home(ADA)
+    await bot.slack.wait_home(ADA, lambda home: "requested by you and 1 more" in " ".join(home.texts))
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")  # a minute later
+    await bot.wait_done()
+    ended = await bot.ask("history")
+
+    assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(3,)]
+    assert [ack.text.count("requested by you and 1 more") for ack in (running, ended)] == [1, 1]
+
+
+@one_mode
 async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
-    """Whoever presses the button of a message that was left on a screen is told so."""
+    """A press of an old message's button is answered with that."""
     await bot.reopen(RELOAD_SECONDS="0.5")
     await bot.ask("sdxl")
     status = await bot.wait_said("is reloading `sdxl`")
@@ -94,7 +113,7 @@ async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
 
 
 async def test_a_failure_can_be_tried_again(bot: House) -> None:
-    """It is a reload of its own, of whoever pressed."""
+    """It is a reload of its own, for the person who pressed."""
     failure = await a_failure(bot)
     await press(bot, failure, AGAIN, BEN)
     await answered(bot, "Reloading `sdxl`", user=BEN)
@@ -155,7 +174,7 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
 
 
 async def test_an_unknown_model_has_neighbours(bot: House) -> None:
-    """The nearest known ids stand in the answer, as words and as buttons; own models before public ones."""
+    """The failure has the most similar IDs, as text and as buttons, own models before public ones."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
     failure = await a_failure(bot, "sdxxl")
     assert "Did you mean `sdxl`, `sdxxl-2` or `sdxxl-1`?" in failure.text
@@ -189,7 +208,7 @@ async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> 
     bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
     bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
     await bot.open()
-    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab unloads it tomorrow")
+    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab will unload it tomorrow")
 
     assert (reminder.via, reminder.user) == ("dm", BEN)
     assert [button.text for button in reminder.buttons] == ["Reload now", "Stop reminding"]
@@ -226,7 +245,7 @@ async def test_reminding_stops(bot: House) -> None:
     [(EVE, "T0SANDBOX", "You don't have permission"), (BEN, "T0OTHER", "Only members of this bot's workspace")],
     ids=["not named", "of another organisation"],
 )
-async def test_whoever_may_not_is_told_so_privately(bot: House, user: str, team: str, words: str) -> None:
+async def test_people_without_access_read_so_in_private(bot: House, user: str, team: str, words: str) -> None:
     """People of other organisations see the buttons of a shared channel, and can press them. The message stays."""
     failure = await a_failure(bot)
     shown = failure.text
@@ -283,6 +302,6 @@ async def test_an_answer_that_slack_does_not_take(bot: House) -> None:
     failure = await a_failure(bot)
     bot.slack.fail("response_url", "used_url", times=1)
     await press(bot, failure, AGAIN, BEN)
-    await bot.log.wait_for("answer_not_told")
+    await bot.log.wait_for("answer_not_sent")
 
     await bot.wait_said("`sdxl`", READY)

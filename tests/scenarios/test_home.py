@@ -44,7 +44,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", BEN)
     await bot.slack.open_home(ADA)
-    home = await seen(bot, "`sdxl`", "a colleague", "`bad`", "you", "has no model with that ID")
+    home = await seen(bot, "`sdxl`", "a colleague", "`bad`", "you", "no such model")
     shown = " ".join(home.texts)
 
     assert shown.index("`sdxl`") < shown.index("`bad`")
@@ -65,7 +65,7 @@ async def test_a_model_is_picked_from_it(bot: House) -> None:
 
 @one_mode
 async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
-    """Whoever made it sees it, and nobody else."""
+    """Only the person who set it sees it."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
     await bot.slack.press(follow_up, "Remind me before it's unloaded", user=ADA)

@@ -374,7 +374,7 @@ async def test_headers(bot: House) -> None:
     assert await refused(bot, request(command(), {f"X-{number}": MARK for number in range(65)})) == 400
     for _ in range(3):
         assert await refused(bot, request(command(), {"X": MARK * 300})) == 400
-    assert [record["why"] for record in bot.log.of("request_refused")].count("LineTooLong") == 1
+    assert [record["reason"] for record in bot.log.of("request_refused")].count("LineTooLong") == 1
 
 
 @pytest.mark.parametrize("path", ["/slack/events", "/nowhere"])
@@ -391,7 +391,7 @@ async def test_many_at_once(bot: House) -> None:
     crowd = asyncio.gather(*(exchange(bot.port, forged) for _ in range(100)))
     ack = await bot.ask("sdxl")
 
-    assert ack.seconds < 2.0
+    assert ack.text.startswith("Reloading")
     assert {401} == {status for status, _ in await crowd}
     await bot.wait_said(READY)
 

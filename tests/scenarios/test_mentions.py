@@ -51,7 +51,7 @@ async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> Non
 
 @one_mode
 async def test_buttons_in_a_thread_answer_there(bot: House) -> None:
-    """Whoever presses is notified in the thread, and what they start is shown there."""
+    """A person who presses one is notified in the thread, and their reload shows there."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
     status = await bot.wait_said("is reloading `sdxl`")
@@ -187,9 +187,10 @@ async def test_where_channels_are_limited_mentions_are_too(bot: House) -> None:
     assert bot.reloads == []
 
 
-async def test_a_direct_message_is_like_a_mention(bot: House) -> None:
+@pytest.mark.parametrize("text", ["sdxl", "<@U0BOT> sdxl"])
+async def test_a_direct_message_is_like_a_mention(bot: House, text: str) -> None:
     """Everything is said there."""
-    await bot.slack.write("sdxl", user=ADA)
+    await bot.slack.write(text, user=ADA)
     await bot.wait_done()
     texts = [m.text for m in bot.slack.messages if m.channel == bot.slack.dm(ADA)]
 
@@ -217,7 +218,7 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
     await bot.slack.mention("sdxl", user=ADA)
     await bot.wait_said(READY)
 
-    assert bot.log.of("answer_not_shown")[0]["reason"] == "user_not_in_channel"
+    assert bot.log.of("answer_not_sent")[0]["reason"] == "user_not_in_channel"
 
 
 @one_mode

@@ -23,12 +23,12 @@ async def opened(bot: House, user: str = ADA, channel: str = MODELS) -> Modal:
 
 
 async def suggested(bot: House, modal: Modal, query: str, user: str = ADA) -> list[str]:
-    """The ids that are suggested for what was typed."""
+    """The IDs that are suggested for what was typed."""
     return [option.value for option in await bot.slack.suggest(modal, query, user=user)]
 
 
 async def grouped(bot: House, modal: Modal, query: str) -> dict[str, list[str]]:
-    """The ids that are suggested for what was typed, by the label of their group."""
+    """The IDs that are suggested for what was typed, by the label of their group."""
     groups: dict[str, list[str]] = {}
     for option in await bot.slack.suggest(modal, query, user=ADA):
         groups.setdefault(option.group, []).append(option.value)
@@ -259,13 +259,13 @@ async def test_where_it_cannot_open_there_is_help(bot: House) -> None:
 
 
 async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
-    """There is no channel to give help in: the log has why, and nobody is told anything."""
+    """There is no channel to show help in, so only the log says why."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
 
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
 
     assert (ack.status, ack.error) == (200, "")
-    assert (await bot.log.wait_for("picker_not_opened"))["code"] == "expired_trigger_id"
+    assert (await bot.log.wait_for("picker_not_opened"))["reason"] == "expired_trigger_id"
     assert bot.said() == []
 
 
@@ -274,7 +274,7 @@ async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
 
 @one_mode
 async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
-    """They are told what the command does, and why it does not for them."""
+    """They read what the command does, and why they can't use it."""
     ack = await bot.slack.command("", user=EVE)
     await bot.slack.shortcut(views.PICKER, user=EVE)
     refusal = await bot.slack.wait_modal(EVE)
@@ -287,7 +287,7 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
 
 @one_mode
 async def test_suggestions_and_submissions_are_authorized_afresh(bot: House) -> None:
-    """Whoever holds an open modal when they are taken off the list gets nothing out of it."""
+    """A person who is taken off the list while the modal is open can't use it any more."""
     bot.modelslab.models = ["secret-model"]
     modal = await opened(bot)
     await bot.reopen(ALLOWED_USERS=EVE)

@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, eventually, mentioned
+from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, eventually, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -24,7 +24,7 @@ def places(bot: House) -> House:
     return bot
 
 
-# --- where the bot may not post -------------------------------------------------------------------------
+# --- where the bot can't post ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channel", [PRIVATE, DM])
@@ -54,7 +54,7 @@ async def test_a_failure_in_a_place_without_the_bot(places: House) -> None:
 
 @one_mode
 async def test_a_public_channel_without_the_bot(places: House) -> None:
-    """Where the app lacks chat:write.public, a channel that the bot has not joined is told through the response_url."""
+    """If the app lacks chat:write.public, a channel that the bot hasn't joined is reached through the response_url."""
     places.slack.scopes.remove("chat:write.public")
     places.slack.add_channel(OPS, "ops", bot_is_member=False)
     await places.ask("sdxl", ADA, OPS)
@@ -88,7 +88,7 @@ async def test_a_refused_post(places: House) -> None:
 
 @one_mode
 async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: House) -> None:
-    """The follow-up uses the response_url of whoever asked last, and any other where that one is spent."""
+    """The follow-up uses the response_url of the last request, and another one if that is used up."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await places.ask("sdxl", ADA, PRIVATE)
@@ -318,7 +318,7 @@ async def test_retry_after_is_honoured(places: House) -> None:
     """After a 429 the channel is left alone for as long as Retry-After says, by whatever else is to be said there."""
     places.slack.fail("chat.postMessage", RateLimited(1), times=1, channel=MODELS)
     await places.ask("sdxl")
-    await places.ask("other")
+    await places.ask("other", BEN)
     await places.wait_said(READY, channel=MODELS, n=2)
 
     limited, *others = (call.at for call in places.slack.calls if call.args.get("channel") == MODELS)
@@ -425,8 +425,8 @@ async def test_posts_to_one_channel_are_spaced(places: House) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
     places.hurry(channel_gap=0.5)
     await places.reopen()
-    for model in ("a1", "b2", "c3"):
-        await places.ask(model, ADA, MODELS)
+    for model, user in (("a1", ADA), ("b2", BEN), ("c3", CEM)):
+        await places.ask(model, user, MODELS)
     await places.ask("d4", BEN, OPS)
     there = await places.wait_said(READY, channel=OPS)
     await places.wait_said(READY, channel=MODELS, n=3)

@@ -1,4 +1,4 @@
-"""A row that fails every time: given up, told, logged, and in nobody's way."""
+"""A job that fails every time is given up, reported and logged, and holds up no other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tests.scenarios.house import ADA, BEN, OPS, READY, House
 
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where its message fails every time, the asker is told that, once, while another reload goes its way."""
+    """If the message fails every time, the requester reads so once, and another reload isn't affected."""
     wording = messages.follow_up
 
     def poisoned(reloads: Sequence[Reload], *rest: object, **more: bool) -> messages.Message:
@@ -58,7 +58,7 @@ async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_a_failure_of_a_later_version(bot: House) -> None:
-    """A reload whose failure a later version has named is told as an error of the bot's own."""
+    """A failure that only a later version knows is reported as an internal one."""
     await bot.ask("no-such-model")
     await bot.wait_done()
     bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")

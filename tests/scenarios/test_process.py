@@ -172,7 +172,7 @@ async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> N
     await house.slack.stop()
     bot = machine.process()
     await bot.start()
-    await eventually(lambda: bot.of("slack_away"), within=15)
+    await eventually(lambda: bot.of("slack_unavailable"), within=15)
     code, seconds = await machine.end(bot, signal.SIGTERM)
 
     assert code == 0

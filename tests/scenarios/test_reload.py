@@ -51,12 +51,15 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: House) -> None:
 
 async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
     """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked."""
+    await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
+    await bot.wait_said("is reloading")
+    bot.pass_reloads()
     await bot.wait_done()
 
     status, follow_up = bot.said()
     assert re.fullmatch(
-        rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(a few seconds left\)",
+        rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(1 min left\)",
         status.edits[0],
     )
     assert f"<@{ADA}> `sdxl` should be ready now." == follow_up.text
@@ -67,7 +70,10 @@ async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
 @one_mode
 async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
     """Once the follow-up is out, the status message says that it is over, and still not that anything is ready now."""
+    await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
+    await bot.wait_said("is reloading")
+    bot.pass_reloads()
     await bot.wait_done()
 
     methods = [call.method for call in bot.slack.calls if call.method.startswith("chat.")]
@@ -85,8 +91,8 @@ async def test_the_follow_up_waits_for_the_time_to_pass(bot: House) -> None:
     assert "late" not in follow_up.text
 
 
-async def test_a_second_asker_joins(bot: House) -> None:
-    """A second asker joins the reload in flight, is told who asked, and both are mentioned in one follow-up."""
+async def test_a_second_person_joins(bot: House) -> None:
+    """A second person joins the reload in flight and reads who started it. One follow-up mentions both."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", ADA)
@@ -118,7 +124,7 @@ async def test_somebody_joins_after_the_acceptance(bot: House) -> None:
 
 
 async def test_a_colleague_in_another_channel_is_not_named(bot: House) -> None:
-    """Who joins from another channel is told of a colleague; each channel gets one status and one follow-up."""
+    """A person who joins from another channel reads of a colleague. Each channel gets one status and one follow-up."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl", ADA, MODELS)
@@ -151,7 +157,7 @@ async def test_the_same_invocation_twice_is_one(bot: House) -> None:
 
 @one_mode
 async def test_two_at_the_same_moment(bot: House) -> None:
-    """Of twenty people who ask at the same moment, one begins the reload and all are told."""
+    """Of twenty people who ask at the same moment, one starts the reload and all are notified."""
     people = [f"U0P{number}" for number in range(20)]
     await bot.reopen(ALLOWED_USERS=" ".join(people))
     acks = await asyncio.gather(*(bot.ask("sdxl", person) for person in people))
@@ -164,7 +170,7 @@ async def test_two_at_the_same_moment(bot: House) -> None:
 
 @one_mode
 async def test_asking_again_after_the_end(bot: House) -> None:
-    """Once everybody has been told, the next ask begins a reload of its own."""
+    """After everybody has been notified, the next request starts a reload of its own."""
     await bot.ask("sdxl")
     await bot.wait_done()
     second = await bot.ask("sdxl")
@@ -177,7 +183,7 @@ async def test_asking_again_after_the_end(bot: House) -> None:
 
 @one_mode
 async def test_more_people_than_one_message_mentions(bot: House) -> None:
-    """One message mentions at most 400 people; whoever does not fit in is told in a DM, and nobody twice."""
+    """One message mentions at most 400 people. The others get a DM, and nobody is notified twice."""
     people = [f"U0P{number}" for number in range(403)]
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -220,7 +226,7 @@ async def test_more_people_than_one_message_mentions(bot: House) -> None:
     ],
 )
 async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure: Failure, said: str) -> None:
-    """What ModelsLab refuses is told to every asker in their own channel: why, in what words, and what to do."""
+    """If ModelsLab refuses, everybody reads in their own channel why, in its own words, and what to do."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Later(held, answer))
     await bot.ask("sdxl", ADA, MODELS)

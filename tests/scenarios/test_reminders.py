@@ -135,7 +135,7 @@ async def test_joining_by_a_press(bot: House) -> None:
 
 
 async def _refused(bot: House) -> str:
-    """What is told of a model that ModelsLab does not know."""
+    """The failure message for a model that ModelsLab doesn't know."""
     bot.modelslab.answer("sdxl", error(200, "Model not found: sdxl"))
     await bot.ask("sdxl")
     told = await bot.wait_said(FAILED)
@@ -144,7 +144,7 @@ async def _refused(bot: House) -> str:
 
 
 async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most three that are ids and others than the one that failed, the nearest first."""
+    """At most three valid IDs other than the failed one, the most similar first."""
 
     async def nearest(model_id: str) -> list[str]:
         return [model_id, "sd-xl", "no id", "sd-xl", "<!channel>", "sdxl2", "org/sdxl", "sdx"]
@@ -156,7 +156,7 @@ async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where they cannot be found in time the failure is told without."""
+    """If they can't be found in time, the failure comes without them."""
 
     async def nearest(_: str) -> list[str]:
         if how == "fails":

@@ -92,8 +92,8 @@ async def test_another_replica_was_faster(bot: House, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("kind", ["notify", "dm"])
-async def test_whoever_has_been_told_is_not_told_again(bot: House, kind: str) -> None:
-    """A step that finds everyone told has nothing to say."""
+async def test_people_who_have_been_notified_are_not_notified_again(bot: House, kind: str) -> None:
+    """A job that finds everyone notified posts nothing."""
     channel = "C0MODELS" if kind == "notify" else "C0NOWHERE"
     if kind == "dm":
         bot.slack.fail("response_url", "used_url")

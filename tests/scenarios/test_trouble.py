@@ -1,4 +1,4 @@
-"""ModelsLab has trouble: people are told when it starts, and when it is over."""
+"""ModelsLab has trouble: people read about it when it starts and when it is over."""
 
 import pytest
 
@@ -26,7 +26,7 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: House, answer:
     status = await bot.wait_said(TROUBLE, channel=MODELS)
     await bot.wait_done()
 
-    assert status.edits[0].startswith(f"<@{ADA}> is waiting for `sdxl` · ModelsLab is busy")
+    assert status.edits[0].startswith(f"<@{ADA}> is waiting for `sdxl`. ModelsLab is busy")
     assert any("is reloading `sdxl`" in edit for edit in status.edits)
     assert status.text.startswith("✓ `sdxl`")
     assert len(bot.said(READY)) == 1

@@ -18,7 +18,7 @@ from tests.scenarios.process import PASSED_ON, Process
 
 
 async def test_without_input_a_demo_is_played() -> None:
-    """A reload that two wait for, a model that isn't known, and somebody who may not."""
+    """A reload that two wait for, a model that isn't known, and somebody without access."""
     stdout = io.StringIO()
     code = await terminal.sandbox(seconds=0.3, stdin=io.StringIO(), stdout=stdout)
     shown = stdout.getvalue()

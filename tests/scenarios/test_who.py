@@ -1,6 +1,7 @@
 """Who may ask for what, where, and in which words."""
 
 import json
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from bot.core.command import SHORTCUT
 from bot.sandbox.workspace import Message
 from bot.ui import messages
 from tests.answers import Hang, Json
-from tests.scenarios.house import ADA, CEM, EVE, MODELS, OPS, READY, House
+from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House
 from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -30,19 +31,19 @@ async def nothing_happened(bot: House) -> bool:
 
 
 async def test_somebody_who_is_not_allowed(bot: House) -> None:
-    """Who is not on the list is told their own id and what to ask for, and nothing happens but a line in the log."""
+    """A person who isn't on the list reads their own ID and what to ask for, and nothing happens but a log line."""
     ack = await bot.ask("sdxl", EVE)
 
     assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
     (record,) = bot.log.of("command")
-    assert (record["outcome"], record["user"], record["where"]) == ("not_allowed", EVE, MODELS)
+    assert (record["outcome"], record["user"], record["channel"]) == ("not_allowed", EVE, MODELS)
     assert await nothing_happened(bot)
 
 
 @one_mode
 @pytest.mark.parametrize("text", ["status", "history", "statsu", "sdxl xl", "-f", "<!channel>"])
 async def test_nothing_is_shown_to_others(bot: House, text: str) -> None:
-    """Neither lists nor hints are for those who may not reload."""
+    """Lists and hints are only for people who can reload models."""
     await bot.ask("secret-model")
     ack = await bot.ask(text, EVE)
 
@@ -72,7 +73,7 @@ async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str])
 
 
 async def test_a_user_group(bot: House) -> None:
-    """Whoever is in it may, by the group; nobody else, and nobody of another workspace."""
+    """Its members have access, but nobody else, and nobody of another workspace."""
     bot.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [EVE]}))
     await bot.reopen(ALLOWED_USERS="S0CREW")
     await bot.log.wait_for("group_read")
@@ -91,7 +92,7 @@ async def test_a_user_group(bot: House) -> None:
 
 @one_mode
 async def test_a_user_group_that_slack_does_not_tell_of(bot: House) -> None:
-    """The start does not wait for it, its people are told why, and whoever is named does not notice."""
+    """The start doesn't wait for it, its members read why, and people who are listed by ID don't notice."""
     bot.slack.fail("usergroups.users.list", Hang(), times=1)
     await bot.reopen(ALLOWED_USERS=f"S0CREW {ADA}")
     refused = await bot.ask("sdxl", EVE)
@@ -227,7 +228,7 @@ async def test_the_log_names_the_rule(bot: House) -> None:
 
     (record,) = bot.log.of("command")
     expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
-    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "where", "model", "reload"))
+    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
 
 
 @pytest.mark.parametrize("name", ["/reload-model-dev", "/RELOAD-MODEL", "/<!channel>"])
@@ -268,7 +269,7 @@ async def test_an_open_channel(bot: House) -> None:
 
 
 async def test_status_and_history(bot: House) -> None:
-    """The lists say what is being reloaded and what became of the rest, with who asked, and start nothing."""
+    """The lists say what is reloading, how the others ended and who asked, and start nothing."""
     await bot.open_slowly()
     empty = [(await bot.ask(word)).text for word in ("status", "history")]
     await bot.ask("sdxl", ADA)
@@ -284,7 +285,7 @@ async def test_status_and_history(bot: House) -> None:
     assert "1 model reloading" in while_it_lasts.text
     assert "requested by you and 1 more" in while_it_lasts.text
     failed, done = history.text.splitlines()[1:]
-    assert "✗ `no-such-model` · ModelsLab has no model with that ID" in failed
+    assert "✗ `no-such-model` · no such model" in failed
     assert "✓ `sdxl` · should be ready since" in done
     assert len(bot.modelslab.calls) == 2
     assert [record["outcome"] for record in bot.log.of("command")] == [
@@ -296,6 +297,18 @@ async def test_status_and_history(bot: House) -> None:
         "requested",
         "history",
     ]
+
+
+@one_mode
+async def test_what_began_in_private(bot: House) -> None:
+    """Elsewhere it is a model and its state: nobody reads who asked, or that it was a colleague."""
+    bot.slack.add_channel("C0SECRET", "secret", private=True)
+    await bot.ask("sdxl", ADA, "C0SECRET")
+    await bot.wait_done()
+    (_, own), (_, other) = [(await bot.ask("history", user, OPS)).text.splitlines() for user in (ADA, BEN)]
+
+    assert own == f"{other} · requested by you"
+    assert re.fullmatch(r"• ✓ `sdxl` · should be ready since <!date[^>]*>", other)
 
 
 @one_mode
@@ -319,7 +332,7 @@ async def test_a_long_status(bot: House) -> None:
     ("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help"), ("help!", "help")]
 )
 async def test_a_slip(bot: House, text: str, meant: str) -> None:
-    """What is nearly a command is no model id: the person is asked what they meant, and nothing is started."""
+    """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
     ack = await bot.ask(text)
 
     assert f"Did you mean `/reload-model {meant}`?" in ack.text
@@ -328,7 +341,7 @@ async def test_a_slip(bot: House, text: str, meant: str) -> None:
 
 @one_mode
 async def test_what_is_an_id(bot: House) -> None:
-    """A quoted word is a model id, quotes and spaces around an id are no part of it, and its case is kept."""
+    """A quoted word is a model ID. Quotes and spaces around an ID aren't part of it, and its case is kept."""
     meant = {
         '"status"': "status",
         "`help`": "help",
@@ -369,7 +382,7 @@ NO_ID: tuple[tuple[str, str], ...] = (
 
 
 async def test_what_is_no_id(bot: House) -> None:
-    """What is no id is shown harmlessly to whoever typed it, starts nothing, and is not logged."""
+    """What isn't an ID is shown harmlessly to the person who typed it, starts nothing, and isn't logged."""
     for text, shown in NO_ID:
         ack = await bot.ask(text)
 

@@ -1,6 +1,6 @@
 """The bot in npm's local-slack, used through headless Chromium as people use it: make screenshots.
 
-First every message and view is held against the types of npm's @slack/types; then the story is played, and its
+First every message and view is held against the types of npm's @slack/types; then the stories are played, and their
 pictures are written to docs/.
 """
 
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.screenshots import typed
+from tests.screenshots.access import SETTINGS, AccessStory
 from tests.screenshots.browser import opened
 from tests.screenshots.needs import Missing, Needs, found
 from tests.screenshots.sandbox import sandbox
@@ -24,14 +25,19 @@ async def _main(needs: Needs, folder: Path) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all that was started ends
+    await _play(Story, needs, folder / "reloads")
+    await _play(AccessStory, needs, folder / "access", **SETTINGS)
+
+
+async def _play(story: type[Story], needs: Needs, folder: Path, **settings: str) -> None:
     for name in ("sandbox", "chromium"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
     async with (
         asyncio.timeout(RUN_SECONDS),
-        sandbox(needs.local_slack, folder / "sandbox") as place,
+        sandbox(needs.local_slack, folder / "sandbox", **settings) as place,
         opened(needs.chromium, folder / "chromium") as page,
     ):
-        await Story(page, place, PICTURES).play()
+        await story(page, place, PICTURES).play()
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ _INSTALL_SECONDS = 300
 
 
 class Missing(Exception):  # noqa: N818 - it says what is missing
-    """Something is not there: says what, and the mend."""
+    """Something is missing: says what, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +45,14 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def sandbox(local_slack: Path, folder: Path) -> AsyncIterator[Sandbox]:
-    """All three, for as long as the context lasts. Ada and Ben may reload models, Eve may not."""
+async def sandbox(local_slack: Path, folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
+    """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't, unless settings say so."""
     url = f"http://localhost:{free_port()}"
-    async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url), _bot(modelslab, folder, url):
+    async with (
+        SandboxModelsLab() as modelslab,
+        _slack(local_slack, folder, url),
+        _bot(modelslab, folder, url, settings),
+    ):
         yield Sandbox(url, modelslab)
 
 
@@ -82,7 +86,7 @@ async def _answers(url: str) -> bool:
 
 
 @asynccontextmanager
-async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str) -> AsyncIterator[None]:
+async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     env = {
         "SLACK_BOT_TOKEN": "xoxb-local",
         "SLACK_APP_TOKEN": "xapp-local",
@@ -96,7 +100,7 @@ async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str) -> AsyncIter
         "LOG_FORMAT": "json",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    bot = Process(folder, env, measured=False)
+    bot = Process(folder, env | dict(settings), measured=False)
     try:
         await bot.start()
         await bot.ready()

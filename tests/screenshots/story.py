@@ -114,7 +114,7 @@ class Story:
         calls = len(self.sandbox.modelslab.calls)
         async with self._seen(_MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
-        await self._picture("failure", _MESSAGE, "was not reloaded")
+        await self._picture("failure", _MESSAGE, "was not reloaded", lines=2)
         async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
             await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
         assert [call.model_id for call in self.sandbox.modelslab.calls[calls:]].count("midjorney") == 2
@@ -141,7 +141,7 @@ class Story:
         note("the picker: opens, marks an omission, begins a reload, closes")
 
     async def _status(self) -> None:
-        """The bar moves, a second person joins, a stranger may not."""
+        """The bar moves, a second person joins, a stranger can't."""
         message = "is reloading sdxl"
         first = await self._bar(_MESSAGE, message)
         async with self._told("@Ada is already reloading sdxl. I'll ping you"):
@@ -198,7 +198,7 @@ class Story:
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
         await self.page.click(".sidebar-item", "reload-model")
-        said = await self.page.see(".home", "ModelsLab has no model with that ID")
+        said = await self.page.see(".home", "no such model")
         for title in ("Reloading now", "Recent reloads", "My reminders"):
             assert title in said, said
         home = ".home-inner"

@@ -5,7 +5,7 @@ import pytest
 from tests.screenshots.needs import Missing, found
 
 
-def test_all_that_is_missing_is_named_with_its_mend() -> None:
+def test_all_that_is_missing_is_named_with_its_fix() -> None:
     """At once, before anything is installed."""
     with pytest.raises(Missing) as missing:
         found({}, lambda _name: None)

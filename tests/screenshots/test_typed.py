@@ -4,7 +4,7 @@ import inspect
 
 from slack_sdk.models.views import View
 
-from bot.ui import lists, messages, views
+from bot.ui import access, lists, messages, views
 from bot.ui.messages import Message
 from tests.screenshots.typed import source
 
@@ -13,7 +13,7 @@ def test_every_message_and_view_is_held_against_the_types() -> None:
     """Whatever makes one is among them by its name."""
     made = {
         name
-        for module, kinds in ((messages, (Message,)), (lists, (Message,)), (views, (View,)))
+        for module, kinds in ((messages, (Message,)), (lists, (Message,)), (access, (Message, View)), (views, (View,)))
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")

@@ -12,9 +12,11 @@ from pathlib import Path
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID
+from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import DAY, HomeData, ListedReload, Place, Reminder, State, Viewer
 from bot.errors import Failure
-from bot.ui import lists, messages, views
+from bot.ui import access, lists, messages, views
+from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
 from tests.samples import ACCEPTED, MODELS, NOON, subscriber
 from tests.screenshots.needs import MODULES
@@ -33,6 +35,10 @@ _REMINDERS = [
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, _LATER),
     Reminder(_LONGEST, ACCEPTED.id, MODELS, NOON, None),
 ]
+
+_ASKED = AccessRequest("r4x7", "U0EVE", MODELS, _LONGEST, RequestState.ALLOWED, NOON, "U0BOSS", NOON)
+_GRANTS = [Grant(f"U{n:010}", "U0BOSS", NOON) for n in range(access.LISTED)]
+_ACCESS = access.AccessList(["U0BOSS"], ["U0ADA"], {"S0CREW": 3}, True, _GRANTS, 100, {"U0000000001": "S0CREW"})
 
 
 def _said() -> Iterator[tuple[str, Message]]:
@@ -61,6 +67,11 @@ def _said() -> Iterator[tuple[str, Message]]:
     yield "running_none", lists.running([], 0, 120, _VIEWER)
     yield "history", lists.history(over, 120, _VIEWER)
     yield "history_none", lists.history([], 120, _VIEWER)
+    yield "request", access.request(_ASKED, is_open=True)
+    yield "request_decided", access.request(_ASKED, is_open=False)
+    yield "answer", access.answer(_ASKED)
+    yield "answer_expired", access.answer(replace(_ASKED, state=RequestState.OPEN))
+    yield "access_message", access.access_message(_ACCESS)
 
 
 def _shown() -> Iterator[tuple[str, View]]:
@@ -71,8 +82,12 @@ def _shown() -> Iterator[tuple[str, View]]:
     yield "picker_filled", views.picker(MODELS, _LONGEST)
     yield "notice", views.notice(messages.reloading(_FLYING, 120))
     yield "home", views.home(full, 120, "U0EVE")
+    yield "home_of_admin", views.home(full, 120, "U0EVE", access.access_lines(_ACCESS))
     yield "home_empty", views.home(HomeData([], 0, [], [], _LATER), 120, "U0EVE")
     yield "home_notice", views.home_notice("You don't have permission to reload models here.")
+    yield "refused", views.notice("You don't have permission.", [Button("Ask for access", Action.ASK_ACCESS)])
+    yield "people_modal", access.people_modal(Action.ADD_PEOPLE)
+    yield "people_modal_revoke", access.people_modal(Action.REVOKE_PEOPLE)
 
 
 def source() -> tuple[str, int]:

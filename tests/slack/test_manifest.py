@@ -29,6 +29,7 @@ SCOPES = {
     "conversations.open": {"im:write"},
     "views.open": set[str](),
     "views.publish": set[str](),
+    "views.update": set[str](),
 }
 
 both = pytest.mark.parametrize("text", [manifest.text(), manifest.text(URL)], ids=["socket", "http"])

@@ -111,7 +111,7 @@ async def test_what_leads_nowhere_is_counted_and_logged_once_a_minute(start: Sta
             assert b" 400 " in await answer(server, b"\x16\x03\x01 is TLS\r\n\r\n")
 
     assert refused == {"404": 3, "405": 3, "400": 6}
-    assert [(line["status"], line["why"], line.get("path")) for line in logged] == [
+    assert [(line["status"], line["reason"], line.get("path")) for line in logged] == [
         (404, "Not Found", "/slack/event "),
         (405, "Method Not Allowed", "/alive"),
         (400, "LineTooLong", None),

@@ -102,7 +102,7 @@ async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
             await groups.answers({"U0NEW"})
 
     assert groups.members() == {"U0NEW"}
-    assert [(line["event"], line.get("code"), line.get("members")) for line in logged] == [
+    assert [(line["event"], line.get("reason"), line.get("members")) for line in logged] == [
         ("group_not_read", str(failure), None),
         ("group_read", None, 1),
     ]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
+from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
@@ -106,8 +107,14 @@ class Bot:
         return await self.run(requests.remind, user, reload_id, channel)
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
-        """Claim what is due of these kinds, or of all."""
-        return (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
+        """Claim what is due of these kinds, or of all, for reloads."""
+        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
+        return [one for one in claimed if isinstance(one, Claim)]
+
+    async def claim_access(self, *kinds: JobKind) -> list[AccessClaim]:
+        """Claim what is due of these kinds, or of all, for requests for access."""
+        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): 100}, LEASE))[0]
+        return [one for one in claimed if isinstance(one, AccessClaim)]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
         """Claim the only job that is due of these kinds."""
@@ -118,7 +125,7 @@ class Bot:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
-    async def record(self, claim: Claim, outcome: Outcome) -> None:
+    async def record(self, claim: Claimed, outcome: Outcome) -> None:
         """Record one outcome. Raises LeaseLost if the job was claimed anew since."""
         if await self.run(steps.record, self.owner, [(claim.job, outcome)]):
             raise LeaseLost

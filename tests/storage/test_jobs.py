@@ -9,7 +9,7 @@ from bot.storage import jobs as steps
 from bot.storage.schema import jobs, subscribers
 from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
 
-CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
 NOTIFIED_AT = (subscribers.c.id, subscribers.c.notified_at)
 

@@ -8,13 +8,17 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from bot.core.grants import RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
-from bot.errors import CommitUncertain, Failure
-from bot.storage import history, requests
+from bot.errors import CommitUncertain, Failure, Refused
+from bot.storage import grants, history, requests
 from bot.storage.database import Database
+from bot.storage.history import Note
 from bot.storage.jobs import open_database
 from bot.storage.requests import Request, Requested
+from bot.storage.schema import access_requests
+from bot.storage.schema import grants as grants_table
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -34,7 +38,7 @@ from tests.storage.support import (
 S = TypeVar("S")
 T = TypeVar("T")
 
-CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
 SUBSCRIBE = "INSERT INTO reload_model_subscribers"
 LOCKS = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -126,6 +130,73 @@ async def test_a_double_click_waits_for_the_first_click(replicas: Replicas) -> N
     asked, again = await replicas.race("INSERT INTO reload_model_reloads", one.ask(press()), two.ask(press()))
 
     assert asked == again
+
+
+# Access
+
+
+def access_note(user: str = "U0EVE") -> Note:
+    """A line of the audit, whose text storage fills in."""
+    return Note(user, "T0", HERE, "", "", "ADMIN_USERS")
+
+
+async def ask_access(bot: Bot) -> str:
+    """Ask for access, and return the request's ID, or how the request stands that there is."""
+    try:
+        asked = await bot.run(grants.ask, access_note(), "sdxl", ["U0BOSS"], "")
+    except Refused as refused:
+        return str(refused.data["asked"])
+    assert asked is not None
+    return asked.id
+
+
+async def decide_access(bot: Bot, id_: str, admin: str, state: RequestState) -> str:
+    """Decide on a request, and return whose decision counts."""
+    try:
+        return (await bot.run(grants.decide, access_note(admin), id_, state)).decided_by
+    except Refused as refused:
+        return str(refused.data["decided_by"])
+
+
+@pytest.mark.parametrize(
+    "words", ["UPDATE reload_model_access_requests", "INSERT INTO reload_model_access_requests", COMMIT]
+)
+async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas: Replicas, words: str) -> None:
+    """One of them hears that there is a request."""
+    one, two, _ = replicas
+    answers = await replicas.race(words, ask_access(one), ask_access(two), waits=words == COMMIT)
+
+    assert answers.count("open") == 1
+    assert len(await one.rows(access_requests.c.id)) == 1
+
+
+@pytest.mark.parametrize("words", ["INSERT INTO reload_model_grants", COMMIT])
+async def test_the_first_decision_counts_on_whichever_replica(replicas: Replicas, words: str) -> None:
+    """The other waits for it, and hears of it."""
+    one, two, _ = replicas
+    asked = await ask_access(one)
+    allowed = decide_access(one, asked, "U0BOSS", RequestState.ALLOWED)
+    denied = decide_access(two, asked, "W0CHIEF", RequestState.DENIED)
+
+    assert await replicas.race(words, allowed, denied) == ("U0BOSS", "U0BOSS")
+    assert await one.rows(grants_table.c.user_id, grants_table.c.granted_by) == [("U0EVE", "U0BOSS")]
+
+
+@pytest.mark.parametrize("decides_first", [True, False])
+async def test_a_message_that_is_recorded_during_the_decision_is_edited(
+    replicas: Replicas,
+    decides_first: bool,  # noqa: FBT001 - as pytest passes it
+) -> None:
+    """Whichever comes first: nobody is left with buttons."""
+    one, two, _ = replicas
+    asked = await ask_access(one)
+    (claim,) = await one.claim_access(JobKind.ACCESS_REQUEST)
+    decided = decide_access(two, asked, "U0BOSS", RequestState.DENIED)
+    posted = one.record(claim, Reschedule(claim.request.expires_at - claim.now, "1.2"))
+    await (replicas.race(COMMIT, decided, posted) if decides_first else replicas.race(COMMIT, posted, decided))
+
+    (again,) = await two.claim_access(JobKind.ACCESS_REQUEST)
+    assert (again.job.status_ts, again.request.decided_by) == ("1.2", "U0BOSS")
 
 
 @pytest.mark.parametrize("committed", [False, True])

@@ -15,7 +15,7 @@ from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Re
 from bot.storage.schema import audit, jobs
 from tests.storage.support import HERE, READY_IN, THERE, Bot, outside, press, request
 
-CALL, STATUS, NOTIFY, DM, REMINDER = JobKind
+CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
 
 # A reload
@@ -263,16 +263,16 @@ async def test_a_repeated_request_meets_no_limit(bot: Bot) -> None:
 
 async def test_an_id_is_given_once_and_can_be_read_aloud(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six characters, none of which is taken for another; without a new one nothing is started."""
-    ids = {requests.new_reload_id() for _ in range(1000)}
+    ids = {requests.new_id() for _ in range(1000)}
     assert {len(each) for each in ids} == {6}
     assert not set(chain(*ids)) & set("01oilu")
     assert len(ids) > 990
     ended = await bot.done(request())
-    monkeypatch.setattr(requests, "new_reload_id", iter([ended.id, "fresh2"]).__next__)
+    monkeypatch.setattr(requests, "new_id", iter([ended.id, "fresh2"]).__next__)
     assert (await bot.ask(request())).reload.id == "fresh2"
     before = await bot.everything()
 
-    monkeypatch.setattr(requests, "new_reload_id", repeat(ended.id).__next__)
+    monkeypatch.setattr(requests, "new_id", repeat(ended.id).__next__)
     with pytest.raises(IntegrityError):
         await bot.ask(request("flux"))
 

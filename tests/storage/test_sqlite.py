@@ -171,5 +171,5 @@ async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
-    with pytest.raises(CannotStart, match=r"cannot lock .* \(No locks available\): put the SQLite file on a local"):
+    with pytest.raises(CannotStart, match=r"can't lock .* \(No locks available\): put the SQLite file on a local"):
         await Database(url, Clock()).start()

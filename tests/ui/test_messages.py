@@ -110,7 +110,7 @@ def test_the_trouble_report_says_until_when_the_bot_tries() -> None:
     message = messages.trouble(RELOAD, [ADA_REQUESTED], NOON + 120)
 
     assert message.text == (
-        f"<@U0ADA> is waiting for `sdxl` · ModelsLab is busy or having problems. I'll keep trying until {AT_1202}."
+        f"<@U0ADA> is waiting for `sdxl`. ModelsLab is busy or having problems. I'll keep trying until {AT_1202}."
     )
     assert pressed(message) == [("Notify me too", Action.JOIN, "r4x7", MODELS)]
 
@@ -157,7 +157,7 @@ def test_the_bar_draws_the_time_that_has_passed(passed: float, bar: str) -> None
         (replace(ACCEPTED, undeliverable=True), "✗ `sdxl` · couldn't notify everyone", []),
         (
             replace(ACCEPTED, failure=Failure.UNKNOWN_MODEL, similar=("sd-xl",)),
-            "✗ `sdxl` · ModelsLab has no model with that ID",
+            "✗ `sdxl` · no such model",
             ["sd-xl", "Try again"],
         ),
     ],
@@ -215,12 +215,12 @@ def test_a_failure_says_why_and_what_to_do() -> None:
     ],
 )
 def test_a_failure_names_what_may_have_been_meant(similar: list[str], advice: str) -> None:
-    """It fits two lines on a phone, and has a button for each, before the one that tries the same again."""
+    """In two lines on a phone, so without small print. Each has a button, before the one that tries the same again."""
     unknown = replace(FAILED, failure=Failure.UNKNOWN_MODEL, said="Model not found", similar=similar)
     message = messages.failure(unknown, [ADA_REQUESTED])
 
-    assert message.headline == f"<@U0ADA> `sdxl` was not reloaded: ModelsLab has no model with that ID. {advice}"
-    assert message.small_print == "reload `r4x7`"
+    assert message.headline == f"<@U0ADA> `sdxl` was not reloaded: no such model. {advice}"
+    assert message.small_print == ""
     assert pressed(message) == [
         *((id_, Action.AGAIN, id_, MODELS) for id_ in similar),
         ("Try again", Action.AGAIN, "sdxl", MODELS),
@@ -230,9 +230,14 @@ def test_a_failure_names_what_may_have_been_meant(similar: list[str], advice: st
 @pytest.mark.parametrize("failure", Failure)
 def test_every_failure_has_its_sentences(failure: Failure) -> None:
     """Without words of ModelsLab's they still end."""
-    text = messages.failure(replace(FAILED, failure=failure, said=""), [ADA_REQUESTED]).text
+    headline = messages.failure(replace(FAILED, failure=failure, said=""), [ADA_REQUESTED]).headline
 
-    assert text == f"<@U0ADA> `sdxl` was not reloaded: {FAILURES[failure].why}. {FAILURES[failure].fix} (reload `r4x7`)"
+    assert headline == f"<@U0ADA> `sdxl` was not reloaded: {FAILURES[failure].why}. {FAILURES[failure].fix}"
+
+
+def test_a_failure_has_the_reload_id_for_the_operator() -> None:
+    """In small print, even if ModelsLab said nothing."""
+    assert messages.failure(replace(FAILED, said=""), [ADA_REQUESTED]).small_print == "reload `r4x7`"
 
 
 def test_a_failure_after_an_unknown_outcome_says_so() -> None:
@@ -255,8 +260,8 @@ def test_the_last_resort_has_nothing_that_can_go_wrong() -> None:
 @pytest.mark.parametrize(
     ("days", "text"),
     [
-        (6.01, "reloaded 6 days ago. If nobody has used it since, ModelsLab unloads it tomorrow."),
-        (6.99, "reloaded 6 days ago. If nobody has used it since, ModelsLab unloads it tomorrow."),
+        (6.01, "reloaded 6 days ago. If nobody has used it since, ModelsLab will unload it tomorrow."),
+        (6.99, "reloaded 6 days ago. If nobody has used it since, ModelsLab will unload it tomorrow."),
         (7.0, "reloaded 7 days ago. If nobody has used it since, it may have been unloaded by now."),
         (30.5, "reloaded 30 days ago. If nobody has used it since, it may have been unloaded by now."),
     ],
@@ -281,6 +286,27 @@ def test_a_reminder_is_confirmed_with_its_day() -> None:
     assert messages.will_remind(replace(due, due_at=None)) == (
         "I've already reminded you about `sdxl`. I'll do it again after the next reload."
     )
+
+
+def test_help_names_every_way_to_ask() -> None:
+    """Threads, too, where Slack has no slash commands."""
+    text = messages.help_text("/reload-model-dev")
+
+    assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
+    assert "`@reload-model sdxl` does the same in a thread" in text
+
+
+def test_a_button_below_a_message_says_its_model_to_screen_readers() -> None:
+    """Its short label only makes sense beside the text."""
+    ended, failed = messages.closed(ACCEPTED, [ADA_REQUESTED], again=True), messages.failure(FAILED, [ADA_REQUESTED])
+    reminder = messages.reminder(ACCEPTED, OPS, NOON + 7 * DAY)
+
+    assert [button.element().accessibility_label for each in (ended, failed, reminder) for button in each.buttons] == [
+        "Reload sdxl again",
+        "Try sdxl again",
+        "Reload sdxl now",
+        "Stop reminding me about sdxl",
+    ]
 
 
 def test_only_the_follow_up_says_now() -> None:
@@ -355,7 +381,7 @@ def test_one_message_mentions_four_hundred_people_of_today() -> None:
 
 
 def test_somebody_is_always_mentioned() -> None:
-    """Whatever the ids are like, those who are left over become fewer with every message."""
+    """For IDs of any length, each message leaves fewer people over."""
     assert messages.mentioned([subscriber(user_id="U" * 64)]) == [subscriber(user_id="U" * 64)]
     assert messages.mentioned([]) == []
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bot.core.access import Allowlist, Home, Person
 from bot.core.command import Slip, parse
+from bot.core.grants import RequestState
 from bot.errors import Failure, Refusal, Refused
 from bot.ui.reasons import FAILURES, REFUSALS, SLIPS, either, sentence
 
@@ -19,6 +20,7 @@ REFUSED = {
         Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SPACE, meant=None, alone=False
     ),
     Refusal.NOT_ALLOWED: Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
+    Refusal.ALREADY_DECIDED: Refused(Refusal.ALREADY_DECIDED, decided_by="U0ADA"),
     Refusal.GROUP_UNREAD: Refused(Refusal.GROUP_UNREAD, groups=[f"S0{number}" for number in range(9)]),
     Refusal.OTHER_WORKSPACE: Refused(Refusal.OTHER_WORKSPACE, interaction=True),
     Refusal.WRONG_CHANNEL: Refused(Refusal.WRONG_CHANNEL, channels=["C0MODELS", "<!channel>"]),
@@ -30,7 +32,7 @@ REFUSED = {
 
 
 def told(text: str) -> str:
-    """What somebody is told who typed this, or "" where it is a command."""
+    """The answer to somebody who typed this, or "" if it is a command."""
     try:
         parse(text)
     except Refused as slip:
@@ -86,13 +88,13 @@ def test_failures_are_told_apart() -> None:
             ),
         ),
         (Refusal.NOT_RECORDED, "My database isn't responding, so I didn't start anything. Try again in a minute."),
-        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model id&gt;`."),
+        (Refusal.OVER, "That reload has already finished. To start another: `/reload-model &lt;model ID&gt;`."),
         (Refusal.WRONG_CHANNEL, "I only work in <#C0MODELS> and <#&lt;!channel&gt;>. Please try there."),
         (Refusal.TOO_MANY_COMMANDS, "You've hit the limit of 30 reloads in 10 minutes. Try again in a few minutes."),
     ],
 )
 def test_a_refusal_says_what_is_certain_and_what_to_do(reason: Refusal, text: str) -> None:
-    """What may have been recorded isn't told as if it had not been."""
+    """A request that may have been recorded isn't reported as unrecorded."""
     assert sentence(REFUSED.get(reason, Refused(reason))) == text
 
 
@@ -101,12 +103,32 @@ def test_a_person_who_is_not_allowed_learns_their_id_and_the_setting() -> None:
     allowlist = Allowlist({"U0BEN"}, ())
     allowlist.home = Home("T0HOME")
     with pytest.raises(Refused) as refused:
-        allowlist.check(ADA)
+        allowlist.who(ADA)
 
     assert sentence(refused.value) == (
         "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, `U0ADA`, to "
         "`ALLOWED_USERS`."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        (None, "An admin can give it to you."),
+        (RequestState.OPEN, "You've asked for it, and will get a direct message when an admin decides."),
+        (RequestState.DENIED, "An admin denied your request. You can ask again the next day."),
+    ],
+)
+def test_where_there_are_admins_a_person_learns_how_their_request_stands(asked: RequestState | None, what: str) -> None:
+    """Instead of their ID, which an admin doesn't need."""
+    refused = Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=asked)
+
+    assert sentence(refused) == f"You don't have permission to reload models. {what}"
+
+
+def test_a_request_that_nobody_decided_has_expired() -> None:
+    """Or was deleted since."""
+    assert sentence(Refused(Refusal.ALREADY_DECIDED, decided_by="")) == "This request has expired."
 
 
 def test_long_lists_are_cut() -> None:
@@ -120,7 +142,7 @@ def test_long_lists_are_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [
-        ('"sdxl flux"', "Model IDs have no spaces in them, and `sdxl flux` has."),
+        ('"sdxl flux"', "`sdxl flux` isn't a valid model ID: IDs have no spaces."),
         ("--force", "There are no options such as `--force`."),
         ("''", "There is nothing between the quotes."),
         ("x" * 129, f"`{'x' * 59}…` is too long for a model ID: the limit is 128 characters."),
@@ -138,6 +160,13 @@ def test_a_slip_is_explained(text: str, beginning: str) -> None:
 def test_a_slip_that_resembles_a_word_is_answered_with_the_word() -> None:
     """In place of the pointer to help."""
     assert told("--help") == "There are no options such as `--help`. Did you mean `/reload-model help`?"
+
+
+def test_a_reload_cannot_be_cancelled() -> None:
+    """People who try read why, and how to reload a model of that name."""
+    assert told("stop") == (
+        'ModelsLab offers no way to cancel a reload. To reload a model called `stop`, quote it: `/reload-model "stop"`.'
+    )
 
 
 def test_an_id_that_resembles_a_word_can_be_quoted() -> None:

@@ -1,4 +1,4 @@
-"""The picker and the Home tab: valid by Slack's own SDK, at their longest ids too, and in plain words."""
+"""The picker and the Home tab: valid by Slack's own SDK, even with the longest IDs, and in plain words."""
 
 import json
 from collections.abc import Sequence

@@ -35,13 +35,13 @@ async def test_all_bars_together_move_as_often_as_slack_bears(
     monkeypatch.setattr(jobs, "monotonic", lambda: seconds)
     status = claim(subscriber(), of=job(JobKind.STATUS), status_ts="1700.1")
 
-    outcomes = [await runner.run(status) for _ in range(EDITS_PER_MINUTE + 5)]
+    outcomes = [outcome for _ in range(EDITS_PER_MINUTE + 5) for outcome in await runner.run([status])]
 
     assert outcomes == [Reschedule(20.0, stage=Stage.WAITING)] * len(outcomes)
     edits = vars(delivery)["edit"]
     assert edits.await_count == EDITS_PER_MINUTE
     seconds += 60.0
-    await runner.run(status)
+    await runner.run([status])
     assert edits.await_count == EDITS_PER_MINUTE + 1
 
 
@@ -50,6 +50,6 @@ async def test_a_reminder_that_is_early_waits_for_its_time(runner: Jobs, deliver
     due_at = (ACCEPTED.ready_at or 0.0) + REMIND_AFTER
     reminder = claim(of=job(JobKind.REMINDER, user_id=ADA), now=NOON)
 
-    assert await runner.run(reminder) == Reschedule(due_at - NOON)
-    assert await runner.run(replace(reminder, now=due_at)) == Reschedule()
+    assert await runner.run([reminder]) == [Reschedule(due_at - NOON)]
+    assert await runner.run([replace(reminder, now=due_at)]) == [Reschedule()]
     assert vars(delivery)["to_person"].await_count == 1

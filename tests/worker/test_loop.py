@@ -65,7 +65,7 @@ async def carried_out(database: Faulty, until: asyncio.Event | None = None) -> l
     """Let a worker carry the request out until something changed, or until then; returns what it logged."""
     changed = asyncio.Event()
     runner = create_autospec(Jobs, instance=True)
-    runner.run.return_value = Accepted(120.0)
+    runner.run.return_value = [Accepted(120.0)]
     with structlog.testing.capture_logs() as log:
         timing = Timing(database_retry=0.01)
         worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, on_change=changed.set, timing=timing)
@@ -95,10 +95,10 @@ async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database:
     runner = create_autospec(Jobs, instance=True)
     blocking: list[asyncio.Task[None]] = []
 
-    async def accept(_claim: object) -> Accepted:
+    async def accept(_batch: object) -> list[Accepted]:
         blocking.append(asyncio.create_task(database.run(gate.wait)))
         await gate.reached()
-        return Accepted(120.0)
+        return [Accepted(120.0)]
 
     runner.run.side_effect = accept
     worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, timing=Timing(stop=0.0))

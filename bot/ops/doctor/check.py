@@ -1,29 +1,32 @@
-"""`reload-model-bot check`: which checks there are, run at the same time, and how their results are printed."""
+"""`reload-model-bot check`: runs all checks at the same time, and prints their results."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from threading import Thread
 from typing import ParamSpec, TextIO, TypeVar
 
-from bot.core.access import Allowlist, Home, Person
+from bot.core.access import ADMINS, Allowlist
+from bot.core.grants import Grant
 from bot.core.text import harmless
-from bot.errors import Refusal, Refused
+from bot.errors import CannotStart, Refusal, Refused
 from bot.ops.doctor import database, modelslab, ports
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.logging import Redactor
+from bot.ops.reading import reading
 from bot.settings import EVERYONE, NAMES, Problem, Settings
+from bot.storage import grants
 
 SECONDS = 16.0
-"""For all checks together. With the program's start and end it is 20 at most."""
+"""For all checks together. With the start and end of the program, 20 seconds at most."""
 
 _LONGEST = 400
-_HERE = "this workspace"
 _SIGNING_SECRET = "signing secret"  # noqa: S105 - not one
 
 _Check = Callable[[], Awaitable[Sequence[CheckResult]]]
@@ -53,7 +56,7 @@ def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: s
 
 
 def _in_brief(results: Sequence[CheckResult]) -> Sequence[CheckResult]:
-    """The same, with one line for all settings that are right; they come first among what is."""
+    """The same, with one line for all settings that are right, before everything else that is right."""
     right = [result for result in results if result.status is Status.OK and result.about in NAMES]
     others = [result for result in results if result not in right]
     at = sum(result.status is not Status.OK for result in results)
@@ -77,7 +80,7 @@ def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
 
 
 async def check_all(settings: Settings, problems: Sequence[Problem], *, balance: bool) -> Sequence[CheckResult]:
-    """Check everything. What needs a setting that has a problem is left out, and says so."""
+    """Check everything. A check that needs a setting with a problem is left out, and its result says so."""
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     wrong = {problem.setting for problem in problems}
 
@@ -111,7 +114,8 @@ def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[
     """Each problem, and each setting that is right and set, with its value unless it is secret."""
     wrong = {problem.setting for problem in problems}
     values = {field.name.upper(): getattr(settings, field.name) for field in fields(settings)}
-    right = {name: value for name, value in values.items() if name not in wrong and value not in ("", None, ())}
+    unset: Collection[object] = ("", None, (), frozenset())
+    right = {name: value for name, value in values.items() if name not in wrong and value not in unset}
     return [*map(_of_setting, problems), *(ok(name, _shown(right[name], settings.secrets)) for name in right)]
 
 
@@ -128,29 +132,60 @@ def _shown(value: object, secrets: Collection[str]) -> str:
 
 
 async def check_person(who: str, settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
-    """Whether a person of this workspace can reload models, by which rule, and where. Only user groups are read."""
-    groups = frozenset[str]() if who in settings.allowed_users else settings.allowed_groups
-    needed = {PEOPLE, CHANNELS} | ({"SLACK_BOT_TOKEN", "SLACK_API_URL"} if groups else set())
+    """Whether a person of this workspace can reload models, by which rule, and where.
+
+    Only user groups and the access that admins gave are read, if the settings don't name the person.
+    """
+    named = who in settings.allowed_users | settings.admin_users
+    groups = frozenset[str]() if named else settings.allowed_groups
+    needed = {PEOPLE, ADMINS, CHANNELS} | ({"SLACK_BOT_TOKEN", "SLACK_API_URL"} if groups else set())
+    if settings.admin_users and not named:
+        needed.add("DATABASE_URL")
     wrong = [problem for problem in problems if problem.setting in needed or problem.setting not in NAMES]
     if wrong:
         return list(map(_of_setting, wrong))
     async with slack_checks(settings) as slack:
         found = await slack.groups() if groups else []
-    allowlist = Allowlist(settings.allowed_users, settings.allowed_channels, slack.members.get)
-    allowlist.home = Home(_HERE)
-    try:
-        rule = allowlist.who(Person(who, _HERE, ""))
-    except Refused as refused:
-        if refused.reason is Refusal.GROUP_UNREAD:
-            unread = unknown(who, f"depends on {refused.rule}, which can't be read")
-            return [*(result for result in found if result.status is not Status.OK), unread]
-        fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
-        which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
-        return [problem(who, f"can't reload models: {which}", fix)]
-    by = f"{EVERYONE} (everyone in this workspace)" if rule == EVERYONE else rule
-    channels = settings.allowed_channels
+    users, channels = settings.allowed_users, settings.allowed_channels
+    allowlist = Allowlist(users, channels, slack.members.get, settings.admin_users)
     where = f"{', '.join(channels)} ({CHANNELS})" if channels else "any channel"
-    return [ok(who, f"can reload models in {where}, by {PEOPLE} with {by}")]
+    try:
+        by = _by(allowlist.rule(who))
+    except Refused as refused:
+        try:
+            grant = _grant(who, settings)
+        except CannotStart as error:
+            return [unknown(who, f"depends on the access that admins gave. {error}")]
+        if grant is None:
+            return [*(result for result in found if result.status is not Status.OK), _refused(who, settings, refused)]
+        by = f"a grant of {grant.granted_by} on {datetime.fromtimestamp(grant.granted_at, UTC):%Y-%m-%d}"
+    return [ok(who, f"can reload models in {where}, by {by}")]
+
+
+def _by(rule: str) -> str:
+    """How to name a rule of the settings."""
+    if rule == ADMINS:
+        return ADMINS
+    return f"{PEOPLE} with {f'{EVERYONE} (everyone in this workspace)' if rule == EVERYONE else rule}"
+
+
+def _grant(who: str, settings: Settings) -> Grant | None:
+    """The access that an admin gave; without admins, none counts. Raises CannotStart."""
+    if not settings.admin_users:
+        return None
+    with reading(settings) as connection:
+        return grants.grant_of(connection, who)
+
+
+def _refused(who: str, settings: Settings, refused: Refused) -> CheckResult:
+    """Why the settings don't allow a person whom no admin gave access."""
+    if refused.reason is Refusal.GROUP_UNREAD:
+        return unknown(who, f"depends on {refused.rule}, which can't be read")
+    groups = settings.allowed_groups
+    fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
+    fix += ", or have an admin give them access in Slack" if settings.admin_users else ""
+    which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
+    return problem(who, f"can't reload models: {which}", fix)
 
 
 class DaemonThreads(ThreadPoolExecutor):

@@ -1,6 +1,6 @@
-"""Checks of the database: can it be reached and written, and are its tables this program's.
+"""Checks the database: whether it can be reached and written, and whether its tables fit this program.
 
-Nothing is left behind: writes are rolled back, and a file that a running bot uses is only read.
+Nothing stays changed: writes are rolled back, and a file that a running bot uses is only read.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ BUSY_SECONDS = 1.0
 _ROOM = b"\0" * 65536
 _NOT_CHECKED = unknown(SCHEMA)
 _NOT_THERE = "fix DATABASE_URL, or check that the server is running and accepts connections from here"
-_STANDBY = "name a server that can be written in DATABASE_URL, not a standby"
+_STANDBY = "set DATABASE_URL to the primary server, not a standby"
 
 
 async def check(url: str) -> Sequence[CheckResult]:
@@ -50,13 +50,13 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
         with _locked(path) as ours:
             return _look_into(path, write=ours)
     except OSError as error:
-        fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk: a network's may not lock"
+        fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk (no network drive)"
         return [problem(DATABASE, f"can't write and lock files in {path.parent} ({error.strerror})", fix), _NOT_CHECKED]
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error))
         if "locked" in reason:
             return [unknown(DATABASE, f"another program is writing to {path}"), _NOT_CHECKED]
-        fix = "name a new file in DATABASE_URL, or the bot's own"
+        fix = "set DATABASE_URL to the bot's own database, or to a new file"
         return [problem(DATABASE, f"can't use {path}: {reason}", fix), _NOT_CHECKED]
 
 

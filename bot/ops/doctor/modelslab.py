@@ -20,7 +20,7 @@ MODELSLAB, KEY, ACCOUNT, BALANCE = "ModelsLab", "ModelsLab key", "ModelsLab acco
 OWN_MODELS, PUBLIC_MODELS = "account's models", "public models"
 
 LIST_SECONDS = 5.0
-"""For a list of models, of the time that all checks take together."""
+"""For a list of models: a part of the time for all checks."""
 
 
 async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:

@@ -1,4 +1,4 @@
-"""What a check finds: one line each, and the fix beside each problem."""
+"""The result of a check: one line, with the fix if there is a problem."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 CLOCK_LIMIT = 30.0
-"""Seconds by which clocks can differ before the times in messages mislead."""
+"""How many seconds clocks can differ before the times in messages are misleading."""
 
 
 class Status(Enum):
-    """How a check went, and the mark of its line. What needs somebody's attention comes first."""
+    """How a check went, and the mark of its line. What needs attention comes first."""
 
     PROBLEM = "✗"
     UNKNOWN = "–"  # noqa: RUF001 - the mark is a dash
@@ -19,7 +19,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was found about a thing; the fix is that of a problem."""
+    """What was found, and about what. Only a problem has a fix."""
 
     status: Status
     about: str
@@ -45,7 +45,7 @@ def unknown(about: str, text: str = "not checked") -> CheckResult:
 def no_answer(about: str, host: str, reason: str, setting: str) -> CheckResult:
     """A service can't be reached."""
     if "certificate" in reason.lower():
-        fix = f"check {setting}, or put your own authority's certificate into SSL_CERT_FILE"
+        fix = f"check {setting}, or point SSL_CERT_FILE at the certificate of your own authority"
         return problem(about, f"the certificate of {host} isn't trusted", fix)
     fix = f"check {setting} and this machine's network (DNS, firewall, HTTPS_PROXY)"
     return problem(about, f"no answer from {host} ({reason})", fix)
@@ -60,7 +60,7 @@ def clock(about: str, ahead: float) -> CheckResult:
 
 
 def duration(seconds: float) -> str:
-    """So many seconds in the unit that a person would use."""
+    """A number of seconds in the unit that a person would use."""
     units = (("year", 31_557_600), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
     unit, size = next((unit, size) for unit, size in units if round(seconds) >= size)
     number = f"{round(seconds) / size:.1f}".removesuffix(".0")
@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
 
 
 async def in_time(about: str, seconds: float, check: Awaitable[Sequence[CheckResult]]) -> Sequence[CheckResult]:
-    """What the check finds within so many seconds. One that hangs or breaks must not hide the others' results."""
+    """Run a check for at most so many seconds. One that hangs or fails must not hide the results of the others."""
     try:
         return await asyncio.wait_for(check, seconds)
     except TimeoutError:

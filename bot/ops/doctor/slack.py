@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import chain
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.core.access import Home
+from bot.core.access import ADMINS, Home
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, PERSON, Settings
@@ -24,25 +25,25 @@ from bot.slack.user_groups import GONE, METHOD, members_in
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
 APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
-PEOPLE, CHANNELS = "ALLOWED_USERS", "ALLOWED_CHANNELS"
+PEOPLE, CHANNELS, ADMIN_CHANNEL = "ALLOWED_USERS", "ALLOWED_CHANNELS", "ADMIN_CHANNEL"
 
 ANSWER_SECONDS = 5.0
-"""For one answer, including the wait for its turn. Of those that follow each other there are three."""
+"""For one answer, including the wait for its turn. At most three answers come one after another."""
 
 _AT_ONCE = 8
 _APP_PAGE = "on your app's page, OAuth & Permissions"
 
-# What Slack says about an ID, and the fix. A private channel that the bot isn't in looks like none.
+# What Slack says about an ID, and the fix. Slack hides private channels that the bot isn't in.
 _NOT_FOUND = {
-    "user_not_found": ("there is no such person", f"fix it in {PEOPLE}"),
-    "user_not_visible": ("there is no such person in this workspace", f"fix it in {PEOPLE}"),
-    "plan_upgrade_required": ("this workspace's plan has no user groups", f"list people in {PEOPLE} instead"),
-    "channel_not_found": ("the bot sees no such channel", f"fix it in {CHANNELS}, or /invite the bot if it is private"),
+    "user_not_found": ("there is no such person", "fix it in {name}"),
+    "user_not_visible": ("there is no such person in this workspace", "fix it in {name}"),
+    "plan_upgrade_required": ("this workspace's plan has no user groups", "list people in {name} instead"),
+    "channel_not_found": ("the bot sees no such channel", "fix it in {name}, or /invite the bot if it is private"),
 }
 
 
 class SlackChecks:
-    """The checks that take Slack. Open them with slack_checks."""
+    """The checks that need Slack. Open them with slack_checks."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         url = settings.slack_api_url
@@ -51,12 +52,14 @@ class SlackChecks:
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
         self.members: dict[str, Collection[str]] = {}
-        """Of each user group that could be read."""
+        """The members of each user group that could be read."""
 
     async def bot(self) -> Sequence[CheckResult]:
-        """The bot's token, and everything that can be found out with it."""
+        """Check the bot's token, and everything that can be checked with it."""
         people = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
+        admins = sorted(filter(PERSON.fullmatch, self._settings.admin_users))
         channels = list(filter(CHANNEL.fullmatch, self._settings.allowed_channels))
+        admin_channels = list(filter(CHANNEL.fullmatch, [self._settings.admin_channel]))
         signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
             answer = await translated(signing_in)
@@ -67,16 +70,18 @@ class SlackChecks:
         scopes = None if named is None else re.findall(r"[^,\s]+", named)
         home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
 
-        async def person(user_id: str) -> CheckResult:
-            return _person(user_id, await self._slack.read("users.info", user=user_id), home)
+        async def person(name: str, user_id: str) -> CheckResult:
+            return _person(name, user_id, await self._slack.read("users.info", user=user_id), home)
 
-        async def channel(channel_id: str) -> CheckResult:
-            return _channel(channel_id, await self._slack.read("conversations.info", channel=channel_id))
+        async def channel(name: str, channel_id: str) -> CheckResult:
+            return _channel(name, channel_id, await self._slack.read("conversations.info", channel=channel_id))
 
         found = await asyncio.gather(
-            _look_up(PEOPLE, people, person, "users:read", scopes),
+            _look_up(PEOPLE, people, partial(person, PEOPLE), "users:read", scopes),
+            _look_up(ADMINS, admins, partial(person, ADMINS), "users:read", scopes),
             self.groups(),
-            _look_up(CHANNELS, channels, channel, "channels:read", scopes),
+            _look_up(CHANNELS, channels, partial(channel, CHANNELS), "channels:read", scopes),
+            _look_up(ADMIN_CHANNEL, admin_channels, partial(channel, ADMIN_CHANNEL), "channels:read", scopes),
         )
         where = f"{answer.get('team')} ({home.team_id or home.enterprise_id})"
         return [
@@ -87,7 +92,7 @@ class SlackChecks:
         ]
 
     async def app(self) -> Sequence[CheckResult]:
-        """The app's token, and whether the WebSocket's host can be reached."""
+        """Check the app's token, and whether the WebSocket's host can be reached."""
         token = self._settings.slack_app_token
         try:
             answer = await translated(self._slack.client.apps_connections_open(app_token=token))
@@ -99,7 +104,7 @@ class SlackChecks:
         return [ok(APP_TOKEN, "accepted"), await self._reach(str(answer.get("url")))]
 
     async def _reach(self, address: str) -> CheckResult:
-        """Request a page from the WebSocket's host: Slack could send somebody's command to an open WebSocket."""
+        """Request a page from the WebSocket's host. If it opened a WebSocket, Slack could send a command there."""
         url = re.sub("^ws", "http", address.partition("?")[0])
         host = url.split("/")[2] if url.startswith("http") else "an unknown host"
         try:
@@ -111,7 +116,7 @@ class SlackChecks:
             return unknown(SOCKET_MODE, f"not checked ({type(error).__name__})")
 
     def _rejected(self, error: SlackError) -> Sequence[CheckResult]:
-        """What is wrong where nothing can be found out with the token."""
+        """What is wrong if nothing can be checked with the token."""
         rest = "scopes, people and channels"
         if unusable := self._unusable(error):
             return [unusable, unknown(f"{BOT_TOKEN}, {rest}")]
@@ -119,15 +124,15 @@ class SlackChecks:
         return [rejected, unknown(rest, f"not checked: fix the {BOT_TOKEN} first")]
 
     def _unusable(self, error: SlackError) -> CheckResult | None:
-        """What is wrong, unless Slack has judged the token."""
+        """What is wrong with the connection to Slack, or None if Slack rejected the token."""
         code = error.code
         if code.endswith("Error"):
             return no_answer(SLACK, self._host, code, "SLACK_API_URL")
         if re.fullmatch(r"no_sense|http_[1-4]\d\d", code):
-            what = "its answer isn't JSON as Slack's is" if code == "no_sense" else code.replace("http_", "HTTP ")
+            what = "its answer isn't JSON" if code == "no_sense" else code.replace("http_", "HTTP ")
             return problem(SLACK, f"{self._host} isn't Slack's API ({what})", "fix SLACK_API_URL")
         if isinstance(error, SlackRetryableError) and code not in TOKEN_FAULTS:
-            return unknown(SLACK, f"{self._host} answers {code} at the moment")
+            return unknown(SLACK, f"{self._host} currently answers {code}")
         return None
 
     async def groups(self) -> Sequence[CheckResult]:
@@ -164,7 +169,7 @@ class SlackChecks:
 
 @asynccontextmanager
 async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
-    """The checks, with a session that accepts no slow or long answer."""
+    """The checks, with a session that limits the time and the length of answers."""
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
         yield SlackChecks(settings, session)
@@ -177,14 +182,15 @@ async def _look_up(
     scope: str = "",
     scopes: Collection[str] | None = None,
 ) -> Sequence[CheckResult]:
-    """Look up every ID of a setting, unless the token's scopes are known to lack the one that it takes."""
+    """Look up every ID of a setting, unless the token lacks the scope for it."""
 
     async def find(id_: str) -> CheckResult:
         try:
             return await look_up(id_)
         except SlackError as error:
             if error.code in _NOT_FOUND:
-                return problem(f"{name} {id_}", *_NOT_FOUND[error.code])
+                text, fix = _NOT_FOUND[error.code]
+                return problem(f"{name} {id_}", text, fix.format(name=name))
             return unknown(f"{name} {id_}", f"not checked ({error.code})")
 
     if ids and scope and scopes is not None and scope not in scopes:
@@ -193,23 +199,23 @@ async def _look_up(
 
 
 def _scopes(scopes: Collection[str] | None) -> CheckResult:
-    """Those of user groups are checked with each group."""
+    """Compare with the scopes that the bot needs. The one for user groups is checked with each group."""
     if scopes is None:
-        return unknown(BOT_SCOPES, "Slack didn't name them")
+        return unknown(BOT_SCOPES, "not checked (Slack didn't list them)")
     if missing := [f"{scope} ({use})" for scope, use in SCOPES.items() if scope not in scopes]:
         return problem(BOT_SCOPES, f"missing: {', '.join(missing)}", f"add them {_APP_PAGE}, and reinstall the app")
     return ok(BOT_SCOPES, ", ".join(scope for scope in (*SCOPES, *OPTIONAL_SCOPES) if scope in scopes))
 
 
 def _clock(date: str) -> CheckResult:
-    """Compare with the Date of an answer that came just now; it has whole seconds."""
+    """Compare with the Date header of an answer that has just come. It has whole seconds."""
     try:
         return clock(CLOCK, time.time() - parsedate_to_datetime(date).timestamp() - 0.5)
     except (ValueError, OverflowError):
         return unknown(CLOCK, "unknown")
 
 
-def _person(user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
+def _person(setting: str, user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
     """https://docs.slack.dev/reference/objects/user-object."""
     user = _object(answer, "user")
     team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
@@ -219,19 +225,19 @@ def _person(user_id: str, answer: Mapping[str, object], home: Home) -> CheckResu
         "is a bot, and bots can't use commands": user.get("is_bot") is True,
         "belongs to another workspace": not ours,
     }
-    about, name = f"{PEOPLE} {user_id}", user.get("name") or "no name"
+    about, name = f"{setting} {user_id}", user.get("name") or "no name"
     for text, applies in faults.items():
         if applies:
-            return problem(about, f"{name} {text}", f"remove it from {PEOPLE}")
+            return problem(about, f"{name} {text}", f"remove it from {setting}")
     return ok(about, f"{name}, active")
 
 
-def _channel(channel_id: str, answer: Mapping[str, object]) -> CheckResult:
+def _channel(setting: str, channel_id: str, answer: Mapping[str, object]) -> CheckResult:
     """https://docs.slack.dev/reference/objects/conversation-object."""
     channel = _object(answer, "channel")
-    about, name = f"{CHANNELS} {channel_id}", f"#{channel.get('name') or channel_id}"
+    about, name = f"{setting} {channel_id}", f"#{channel.get('name') or channel_id}"
     if channel.get("is_archived") is True:
-        return problem(about, f"{name} is archived", f"remove it from {CHANNELS}, or unarchive the channel")
+        return problem(about, f"{name} is archived", f"remove it from {setting}, or unarchive the channel")
     return ok(about, f"{name}, active")
 
 

@@ -19,8 +19,9 @@ from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.server import WebServer
 from bot.slack.user_groups import METHOD
-from bot.storage import schema
+from bot.storage import grants, schema
 from bot.storage.database import Database
+from bot.storage.history import Note
 from tests.answers import Answer, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, MODELS, Setup
 
@@ -28,7 +29,7 @@ SIGNING_SECRET = "– signing secret: not checked: the first command from Slack 
 
 LOOK_LIKE = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
 
-NEITHER = "can't reload models: ALLOWED_USERS lists neither them nor a user group with them"
+NEITHER = "can't reload models: ALLOWED_USERS has neither this ID nor a user group of theirs"
 
 SETTINGS = f"""\
 ✓ SLACK_BOT_TOKEN: set
@@ -303,8 +304,8 @@ async def test_ids_need_optional_scopes(setup: Setup) -> None:
 @pytest.mark.parametrize(
     ("method", "answer", "lines"),
     [
-        ("auth.test", RateLimited(9), ["Slack: {host} answers ratelimited at the moment", "{rest}"]),
-        ("auth.test", Json(503, {}), ["Slack: {host} answers http_503 at the moment", "{rest}"]),
+        ("auth.test", RateLimited(9), ["Slack: {host} currently answers ratelimited", "{rest}"]),
+        ("auth.test", Json(503, {}), ["Slack: {host} currently answers http_503", "{rest}"]),
         ("apps.connections.open", "internal_error", ["app token: not checked (internal_error)"]),
         ("apps.connections.open", Json(200, {"ok": True, "url": "x"}), ["Socket Mode: not checked ({bad_url})"]),
         ("apps.connections.open", Json(200, {"ok": True}), ["Socket Mode: not checked ({bad_url})"]),
@@ -332,7 +333,7 @@ async def test_answers_without_scopes_date_or_names_are_taken_as_they_are(setup:
         setup.slack.fail(method, Json(200, {"ok": True, "user": [], "channel": None}))
     report = await setup.run()
 
-    assert report.not_checked == ["– clock vs Slack: unknown", "– bot scopes: Slack didn't name them"]
+    assert report.not_checked == ["– clock vs Slack: unknown", "– bot scopes: not checked (Slack didn't list them)"]
     assert report.line(f"ALLOWED_USERS {ADA}") == f"✓ ALLOWED_USERS {ADA}: no name, active"
     assert report.line(f"ALLOWED_CHANNELS {MODELS}") == f"✓ ALLOWED_CHANNELS {MODELS}: #{MODELS}, active"
 
@@ -483,15 +484,20 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
 @pytest.mark.parametrize(
     ("env", "code", "line"),
     [
-        ({}, 0, f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), by ALLOWED_USERS with {ADA}"),
+        ({}, 0, f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), because ALLOWED_USERS has {ADA}"),
         (
             {"ALLOWED_USERS": "*", "ALLOWED_CHANNELS": ""},
             0,
-            f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with * (everyone in this workspace)",
+            f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has * (everyone in this workspace)",
         ),
         ({"ALLOWED_USERS": BEN}, 1, f"✗ {ADA}: can't reload models: not in ALLOWED_USERS → add {ADA} to ALLOWED_USERS"),
         ({"ALLOWED_USERS": "ada"}, 1, f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}"),
         ({"ALLOWED_CHANNEL": MODELS}, 1, "✗ ALLOWED_CHANNEL: isn't a setting → did you mean ALLOWED_CHANNELS?"),
+        (
+            {"ALLOWED_USERS": CREW, "ADMIN_USERS": ADA, "DATABASE_URL": "no"},
+            0,
+            f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), by ADMIN_USERS",
+        ),
     ],
 )
 async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line: str, setup: Setup) -> None:
@@ -505,7 +511,7 @@ async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line:
 @pytest.mark.parametrize(
     ("users", "crew", "code", "lines"),
     [
-        (CREW, [ADA], 0, [f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+        (CREW, [ADA], 0, [f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {CREW}"]),
         (CREW, [BEN], 1, [f"✗ {ADA}: {NEITHER} → add {ADA} to ALLOWED_USERS, or to {CREW} in Slack"]),
         (
             f"{CREW} S0NONE",
@@ -516,7 +522,7 @@ async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line:
                 f"– {ADA}: depends on S0NONE, which can't be read",
             ],
         ),
-        (f"{CREW} S0NONE", [ADA], 0, [f"✓ {ADA}: can reload models in any channel, by ALLOWED_USERS with {CREW}"]),
+        (f"{CREW} S0NONE", [ADA], 0, [f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {CREW}"]),
     ],
 )
 async def test_whether_a_person_is_allowed_by_a_user_group(
@@ -529,6 +535,36 @@ async def test_whether_a_person_is_allowed_by_a_user_group(
 
     assert (report.code, report.lines) == (code, lines)
     assert {call.method for call in setup.slack.calls} == {METHOD}
+
+
+async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
+    """The access that admins gave is in the database."""
+    setup.env |= {"ALLOWED_USERS": "", "ADMIN_USERS": BEN, "ALLOWED_CHANNELS": ""}
+    (line,) = (await setup.run(who=ADA)).lines
+    assert line.startswith(f"– {ADA}: depends on the access that admins gave. DATABASE_URL: there is no file")
+    database = await setup.hold_database()
+    (line,) = (await setup.run(who=ADA)).lines
+    fix = f"add {ADA} to ALLOWED_USERS, or have an admin give them access in Slack"
+    assert line == f"✗ {ADA}: can't reload models: not in ALLOWED_USERS → {fix}"
+
+    await database.run(grants.add_people, Note(BEN, "T0HOME", "", "", "access_granted", "ADMIN_USERS"), [ADA])
+    report = await setup.run(who=ADA)
+    await database.stop()
+
+    assert report.lines == [f"✓ {ADA}: can reload models in any channel, by a grant of {BEN} on 1970-01-01"]
+    setup.env["DATABASE_URL"] = "no"
+    assert [line.split(":")[0] for line in (await setup.run(who=ADA)).lines] == ["✗ DATABASE_URL"]
+
+
+async def test_admins_and_their_channel_are_looked_up(setup: Setup) -> None:
+    """As other people and channels are."""
+    setup.env |= {"ADMIN_USERS": "U0GONE", "ADMIN_CHANNEL": "C0GONE"}
+    report = await setup.run()
+
+    assert report.line("ADMIN_USERS U0GONE").endswith("there is no such person → fix it in ADMIN_USERS")
+    assert report.line("ADMIN_CHANNEL C0GONE").endswith(
+        "→ fix it in ADMIN_CHANNEL, or /invite the bot if it is private"
+    )
 
 
 async def test_a_group_needs_a_token_to_read(setup: Setup) -> None:

@@ -164,7 +164,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     ),
     "no such channel": (
         given("ALLOWED_CHANNELS", f"{MODELS} C0GONE"),
-        "ALLOWED_CHANNELS C0GONE: the bot sees no such channel",
+        "ALLOWED_CHANNELS C0GONE: the bot can't see this channel",
         "/invite the bot",
     ),
     "an archived channel": (
@@ -221,10 +221,14 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "another kind of file": (
         lambda setup: setup.file.write_text("Dear diary, " * 500),
         "database: can't use /",
-        "name a new file in DATABASE_URL",
+        "set DATABASE_URL to the bot's own database, or to a new file",
     ),
-    "a later version": (with_versions(99), "schema: the database has schema version 99", "run the newer program"),
-    "a database that lacks a table": (with_versions(schema.VERSION), "database: can't use /", "name a new file"),
+    "a later version": (
+        with_versions(99),
+        "schema: the database has schema version 99, and this program only knows ",
+        "run the newer version",
+    ),
+    "a database that lacks a table": (with_versions(schema.VERSION), "database: can't use /", "or to a new file"),
     "a database without a version": (with_versions(), "schema: the table reload_model_schema should have", "restore"),
 }
 
@@ -303,7 +307,7 @@ def no_driver(setup: Setup) -> None:
 CANNOT = "database: can't use PostgreSQL: "
 
 POSTGRES: dict[str, tuple[Break, str, str]] = {
-    "may only read": (as_reader, f"{CANNOT}permission denied", "write in this database"),
+    "may only read": (as_reader, f"{CANNOT}permission denied", "create tables and write"),
     "takes no writes": (mistyped("$", "&options=-cdefault_transaction_read_only%3Don"), CANNOT, "not a standby"),
     "is not there": (mistyped("/test_", "/nothing_"), CANNOT, "create that database"),
     "knows no such user": (mistyped("://postgres:", "://nobody:"), CANNOT, "fix the user and the password"),
@@ -311,7 +315,7 @@ POSTGRES: dict[str, tuple[Break, str, str]] = {
     "is given another driver's parameter": (mistyped("$", "&schema=x"), f"{CANNOT}invalid", "-csearch_path%3D"),
     "has no driver": (
         no_driver,
-        "database: psycopg, PostgreSQL's driver, is not installed",
+        "database: psycopg, the driver for PostgreSQL, isn't installed",
         "reload-model-bot[postgres]",
     ),
     "has another clock": (another_time, "clock vs database: this machine is 1.5 hours ahead", "(NTP)"),

@@ -1,0 +1,185 @@
+"""Access that admins give in Slack: who asked for it, what was decided, and who has it.
+
+Each function runs inside one transaction of Database.run. The first decision counts, on whichever replica: it is one
+UPDATE of a request that is open. The line of the audit is in the same transaction.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+
+from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessClaim, AccessRequest, Grant, RequestState
+from bot.core.models import DAY, Job, JobKind
+from bot.errors import Refusal, Refused
+from bot.storage import history
+from bot.storage.database import now
+from bot.storage.history import Note
+from bot.storage.requests import add_job, new_id
+from bot.storage.schema import access_requests, grants, is_open, jobs, to_access_request, to_grant
+
+_PRUNED_AT_ONCE = 500
+
+_LAST_MOMENT = 60.0
+"""Seconds before a request expires from which on it can't be decided: a decision must not be committed after that."""
+
+_GRANT = select(grants).where(grants.c.user_id == bindparam("user"))
+_REVOKE = delete(grants).where(grants.c.user_id == bindparam("user"))
+_STANDS = (
+    select(access_requests)
+    .where(
+        access_requests.c.user_id == bindparam("user"),
+        or_(
+            and_(is_open, access_requests.c.expires_at > bindparam("at")),
+            and_(access_requests.c.state == RequestState.DENIED, access_requests.c.decided_at > bindparam("since")),
+        ),
+    )
+    .order_by(access_requests.c.requested_at.desc())
+    .limit(1)
+)
+_EXPIRE = update(access_requests).where(
+    access_requests.c.user_id == bindparam("user"), is_open, access_requests.c.expires_at <= bindparam("at")
+)
+_DECIDE = (
+    update(access_requests)
+    .where(access_requests.c.id == bindparam("of"), is_open, access_requests.c.expires_at > bindparam("at"))
+    .returning(access_requests)
+)
+_REQUEST = select(access_requests).where(access_requests.c.id == bindparam("of"))
+_LOCK_REQUEST = select(access_requests.c.state).where(access_requests.c.id == bindparam("of")).with_for_update()
+_REQUESTS = select(access_requests).where(access_requests.c.id.in_(bindparam("ids", expanding=True)))
+_RESTING_JOBS = update(jobs).where(jobs.c.access_id == bindparam("of"), jobs.c.lease_owner.is_(None))
+
+
+def standing(connection: Connection, user_id: str) -> Grant | AccessRequest | None:
+    """A person's grant, or their request that is open or was denied less than a day ago; None if they can ask."""
+    if granted := grant_of(connection, user_id):
+        return granted
+    at = now(connection)
+    row = connection.execute(_STANDS, {"user": user_id, "at": at, "since": at - ASK_AGAIN_AFTER}).first()
+    return None if row is None else to_access_request(row)
+
+
+def grant_of(connection: Connection, user_id: str) -> Grant | None:
+    """A person's grant."""
+    row = connection.execute(_GRANT, {"user": user_id}).first()
+    return None if row is None else to_grant(row)
+
+
+def granted(connection: Connection, limit: int | None = None) -> tuple[list[Grant], int]:
+    """The last limit of the grants, or all, the last first; and how many there are."""
+    count = connection.execute(select(func.count()).select_from(grants)).scalar_one()
+    last_first = select(grants).order_by(grants.c.granted_at.desc(), grants.c.user_id).limit(limit)
+    return list(map(to_grant, connection.execute(last_first))), count
+
+
+def ask(
+    connection: Connection, asked: Note, of: str, admins: Collection[str], admin_channel: str
+) -> AccessRequest | None:
+    """Ask the admins, or in admin_channel if there is one, to give the author of the note access.
+
+    of is the model that they want, or the ID of a reload of it, or "". Returns None if they have access. Raises Refused
+    if they've asked already, or were denied less than a day ago.
+    """
+    found = standing(connection, asked.user_id)
+    if isinstance(found, Grant):
+        return None
+    if found is not None:
+        raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, asked=found.state)
+    reload = history.reload(connection, of)
+    model_id = of if reload is None else reload.model_id
+    request = _add_request(connection, asked.user_id, asked.channel_id, model_id)
+    copies = [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
+    for channel_id, user_id in copies:
+        to = {"access_id": request.id, "channel_id": channel_id, "user_id": user_id}
+        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
+    history.add_note(connection, replace(asked, text=model_id))
+    return request
+
+
+def decide(connection: Connection, decided: Note, request_id: str, state: RequestState) -> AccessRequest:
+    """Allow or deny a request, once; the note's author is the admin.
+
+    Raises Refused if it is decided already, has expired or is unknown.
+    """
+    at = now(connection)
+    values = {"of": request_id, "at": at + _LAST_MOMENT, "state": state, "decided_at": at}
+    row = connection.execute(_DECIDE, values | {"decided_by": decided.user_id}).first()
+    if row is None:
+        before = connection.execute(_REQUEST, {"of": request_id}).first()
+        raise Refused(Refusal.ALREADY_DECIDED, decided_by="" if before is None else before.decided_by)
+    request = to_access_request(row)
+    if state is RequestState.ALLOWED and grant_of(connection, request.user_id) is None:
+        grant = {"user_id": request.user_id, "granted_by": decided.user_id, "granted_at": at}
+        connection.execute(insert(grants), grant)
+    # A job that is running just now sees for itself that the request is decided.
+    connection.execute(_RESTING_JOBS, {"of": request_id, "due_at": at, "attempts": 0, "crashes": 0})
+    history.add_note(connection, replace(decided, text=request.user_id))
+    return request
+
+
+def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -> list[str]:
+    """Give people access, as if each had asked; the note's author is the admin. Returns who didn't have a grant."""
+    new = [user_id for user_id in sorted(set(user_ids)) if grant_of(connection, user_id) is None]
+    for user_id in new:
+        found = standing(connection, user_id)
+        if not (isinstance(found, AccessRequest) and found.state is RequestState.OPEN):
+            found = _add_request(connection, user_id)
+        decide(connection, added, found.id, RequestState.ALLOWED)
+    return new
+
+
+def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> list[str]:
+    """Take back people's grants; the note's author is the admin. Returns who had one. Raises Refused if nobody had."""
+    had = [user_id for user_id in sorted(set(user_ids)) if connection.execute(_REVOKE, {"user": user_id}).rowcount]
+    if not had:
+        raise Refused(Refusal.NOT_GRANTED, rule="grant")
+    for user_id in had:
+        history.add_note(connection, replace(revoked, text=user_id))
+    return had
+
+
+def _add_request(connection: Connection, user_id: str, channel_id: str = "", model_id: str = "") -> AccessRequest:
+    """Add a request, and the answer that is due when it expires, or earlier if it is decided."""
+    at = now(connection)
+    connection.execute(_EXPIRE, {"user": user_id, "at": at, "state": RequestState.EXPIRED})
+    request = AccessRequest(
+        new_id(), user_id, channel_id, model_id, RequestState.OPEN, expires_at=at + REQUEST_EXPIRES_AFTER
+    )
+    row = {
+        "id": request.id,
+        "user_id": user_id,
+        "channel_id": channel_id,
+        "model_id": model_id,
+        "state": request.state,
+        "requested_at": at,
+        "expires_at": request.expires_at,
+    }
+    connection.execute(insert(access_requests), row)
+    add_job(connection, None, JobKind.ACCESS_ANSWER, request.expires_at, access_id=request.id, user_id=user_id)
+    return request
+
+
+def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping[int, AccessClaim]:
+    """Those of the claimed jobs that are of a request for access, by their IDs."""
+    of_access = [job for job in claimed if job.access_id]
+    if not of_access:
+        return {}
+    rows = connection.execute(_REQUESTS, {"ids": list({job.access_id for job in of_access})})
+    found = {row.id: to_access_request(row) for row in rows}
+    return {job.id: AccessClaim(job, found[job.access_id], at) for job in of_access}
+
+
+def lock(connection: Connection, request_id: str) -> bool:
+    """Lock a request, and return whether it is undecided."""
+    return bool(connection.execute(_LOCK_REQUEST, {"of": request_id}).scalar_one() == RequestState.OPEN)
+
+
+def prune(connection: Connection, days: float) -> int:
+    """Delete some of the requests that were made more than days ago, and return how many. One with a job stays."""
+    old = select(access_requests.c.id).where(
+        access_requests.c.requested_at < now(connection) - days * DAY,
+        ~exists().where(jobs.c.access_id == access_requests.c.id),
+    )
+    old_ids = old.limit(_PRUNED_AT_ONCE)
+    return connection.execute(delete(access_requests).where(access_requests.c.id.in_(old_ids))).rowcount

@@ -1,0 +1,202 @@
+"""What people read about access: the request and its answer, and the list of who can reload models. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from slack_sdk.models.blocks import InputBlock, UserMultiSelectElement
+from slack_sdk.models.views import View
+
+from bot.core.grants import AccessRequest, Grant, RequestState
+from bot.core.models import Place
+from bot.core.text import code
+from bot.errors import Refusal, Refused
+from bot.ui.blocks import plain
+from bot.ui.buttons import Action, Button
+from bot.ui.messages import ON_DATE, Line, Message, mention, when
+
+ADD_PEOPLE, REVOKE_PEOPLE = "add_people", "revoke_people"
+"""The callback_ids of the modals in which an admin chooses people."""
+
+PEOPLE = "people"
+"""The block_id and action_id of their field."""
+
+TITLE = "Who can reload models"
+
+PEOPLE_AT_ONCE = 20
+"""People who can be chosen at once."""
+
+LISTED = 10
+"""Grants that a list shows, so that a message with it stays within BLOCKS_LIMIT and the Home tab within 100 blocks."""
+
+_NAMED = 40
+"""People and user groups of the settings that a list names."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessList:
+    """Who can reload models: people, and user groups with how many members they have, None where that isn't known.
+
+    grants are the last of count. rules are those of the settings that allow people of the grants besides, by their IDs.
+    """
+
+    admins: Collection[str]
+    people: Collection[str]
+    groups: Mapping[str, int | None]
+    everyone: bool
+    grants: Sequence[Grant]
+    count: int
+    rules: Mapping[str, str]
+
+
+def ask_buttons(refused: Refused, channel_id: str, of: str) -> Sequence[Button]:
+    """The button below a refusal by which a person can ask for access, if they can; of as in Button."""
+    can_ask = refused.reason is Refusal.NOT_ALLOWED and refused.data.get("asked", "") is None
+    return [_ask_button("Ask for access", channel_id, of)] if can_ask else []
+
+
+def _ask_button(label: str, channel_id: str, of: str) -> Button:
+    return Button(label, Action.ASK_ACCESS, of, Place(channel_id))
+
+
+def request(asked: AccessRequest, *, is_open: bool) -> Message:
+    """What admins read of a request: with buttons while it can be decided, and then with what was decided."""
+    where = "in a direct message" if asked.channel_id.startswith("D") else f"in <#{asked.channel_id}>"
+    what = f"to reload {code(asked.model_id)}" if asked.model_id else "to reload models"
+    asks = "is asking" if is_open else "asked"
+    text = f"{mention(asked.user_id)} {asks} for access {what}{f' {where}' if asked.channel_id else ''}."
+    if is_open:
+        buttons = [Button("Allow", Action.ALLOW, asked.id), Button("Deny", Action.DENY, asked.id)]
+        return Message(text, buttons=buttons)
+    if asked.state not in (RequestState.ALLOWED, RequestState.DENIED):
+        return Message(f"{text} Nobody decided within seven days, so the request has expired.")
+    mark = "✓ Allowed" if asked.state is RequestState.ALLOWED else "✗ Denied"
+    return Message(f"{text} {mark} by {mention(asked.decided_by)} on {when(asked.decided_at, ON_DATE)}.")
+
+
+def answer(asked: AccessRequest) -> Message:
+    """What the person reads: with a button for the reload that they wanted, or to ask again."""
+    if asked.state is RequestState.ALLOWED:
+        return Message(
+            f"{mention(asked.decided_by)} gave you access: you can reload models from now on.",
+            buttons=[_wanted(asked)],
+        )
+    if asked.state is RequestState.DENIED:
+        return Message("An admin denied your request to reload models. You can ask again tomorrow.")
+    return Message(
+        "No admin decided on your request to reload models within seven days, so it has expired.",
+        buttons=[_ask_button("Ask again", asked.channel_id, asked.model_id)],
+    )
+
+
+def _wanted(asked: AccessRequest) -> Button:
+    """The reload that somebody wanted when they asked for access; the picker asks for what isn't known of it."""
+    if asked.model_id and asked.channel_id:
+        return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, Place(asked.channel_id))
+    return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, Place(asked.channel_id))
+
+
+def asked() -> str:
+    """The answer to *Ask for access*."""
+    return "I've asked the admins. You'll get a direct message when one of them decides."
+
+
+def has_access() -> str:
+    """The answer to *Ask for access* of somebody who has it by now."""
+    return "You can reload models already."
+
+
+def decided(request: AccessRequest) -> str:
+    """The answer to *Allow* and *Deny*."""
+    if request.state is RequestState.ALLOWED:
+        return f"{mention(request.user_id)} can reload models now. I'll tell them."
+    return f"You denied {mention(request.user_id)} access. I'll tell them."
+
+
+def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> str:
+    """The answer to *Revoke*; rules are the settings by which some of the people can still reload models."""
+    parts = [f"{mention(user_id)} can still reload models, by {_named(rule)}." for user_id, rule in rules.items()]
+    gone = [user_id for user_id in user_ids if user_id not in rules]
+    return " ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts)
+
+
+def added(new: Sequence[str], chosen: Collection[str]) -> str:
+    """The answer to *Add people*."""
+    had = [user_id for user_id in chosen if user_id not in new]
+    parts = [f"{_mentions(new)} can reload models now. I'll tell them."] if new else []
+    return " ".join(parts + ([f"{_mentions(had)} had access already."] if had else [])) or "Nobody was chosen."
+
+
+def access_lines(listed: AccessList) -> list[Line]:
+    """Who can reload models and by which rule, line by line; what an admin gave can be revoked there."""
+    lines = [Line(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(listed.admins))}")]
+    if allowed := _by_settings(listed):
+        lines.append(Line(f"• By the settings (`ALLOWED_USERS`): {allowed}"))
+    lines.append(Line("People named in the settings can only be removed there."))
+    lines += [_granted(grant, listed.rules.get(grant.user_id, "")) for grant in listed.grants]
+    if more := listed.count - len(listed.grants):
+        text = f"… and {more} more, whom `reload-model-bot access` lists"
+        lines.append(Line(text, [Button("Revoke others", Action.REVOKE_PEOPLE)]))
+    return lines
+
+
+def add_button() -> Button:
+    """The button that opens the modal."""
+    return Button("Add people", Action.ADD_PEOPLE)
+
+
+def access_message(listed: AccessList) -> Message:
+    """The answer to the word `access`."""
+    lines = [Line(TITLE), *access_lines(listed)]
+    return Message("\n".join(line.text for line in lines), lines=lines, buttons=[add_button()])
+
+
+def _by_settings(listed: AccessList) -> str:
+    """The people, the user groups and the star of ALLOWED_USERS."""
+    named = [*map(mention, sorted(listed.people)), *(_group(*group) for group in listed.groups.items())]
+    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+    return ", ".join([*["everyone in this workspace"] * listed.everyone, *named[:_NAMED], *more])
+
+
+def _group(group: str, members: int | None) -> str:
+    shown = "Slack hasn't said who is in it" if members is None else f"{members} member{'s' * (members != 1)}"
+    return f"user group {code(group)} ({shown})"
+
+
+def _granted(grant: Grant, rule: str) -> Line:
+    text = f"• {mention(grant.user_id)} · granted by {mention(grant.granted_by)} on {when(grant.granted_at, ON_DATE)}"
+    return Line(f"{text} · also allowed by {_named(rule)}" if rule else text, [_revoke(grant.user_id)])
+
+
+def _revoke(user_id: str) -> Button:
+    return Button("Revoke", Action.REVOKE, user_id)
+
+
+def _named(rule: str) -> str:
+    """How to name a rule of the settings to an admin."""
+    return "`ADMIN_USERS`" if rule == "ADMIN_USERS" else f"`ALLOWED_USERS` ({code(rule)})"
+
+
+def _mentions(user_ids: Sequence[str]) -> str:
+    shown = [mention(user_id) for user_id in user_ids[:_NAMED]]
+    return ", ".join(shown + ([f"{len(user_ids) - _NAMED} more"] if len(user_ids) > _NAMED else []))
+
+
+def people_modal(action: Action) -> View:
+    """The modal in which an admin chooses whom to add, or whose access to revoke."""
+    add = action is Action.ADD_PEOPLE
+    hint = "People of other organisations stay refused, even if you add them."
+    return View(
+        type="modal",
+        callback_id=ADD_PEOPLE if add else REVOKE_PEOPLE,
+        title=plain(TITLE),
+        submit=plain("Add" if add else "Revoke"),
+        close=plain("Cancel"),
+        blocks=[
+            InputBlock(
+                block_id=PEOPLE,
+                label=plain("People who can reload models from now on" if add else "Whose access ends"),
+                hint=plain(hint) if add else None,
+                element=UserMultiSelectElement(action_id=PEOPLE, max_selected_items=PEOPLE_AT_ONCE),
+            )
+        ],
+    )

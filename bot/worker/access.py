@@ -1,0 +1,35 @@
+"""The jobs of a request for access: the admins are asked, and the person is told what was decided."""
+
+import structlog
+
+from bot.core.grants import AccessClaim
+from bot.core.models import JobKind
+from bot.core.outcomes import Done, Outcome, Reschedule
+from bot.ui import access
+from bot.worker.delivery import Delivery
+
+log = structlog.get_logger(__name__)
+
+
+async def run(claim: AccessClaim, delivery: Delivery) -> Outcome:
+    """Run a job. Raises SlackError."""
+    if claim.job.kind is JobKind.ACCESS_REQUEST:
+        return await _show_request(claim, delivery)
+    await delivery.to_person(claim.job.user_id, access.answer(claim.request))
+    log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
+    return Done()
+
+
+async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
+    """Ask an admin, or all in their channel; once the request is decided, or has expired, say so in that message."""
+    job, request = claim.job, claim.request
+    is_open = request.is_open(claim.now)
+    if not (is_open or job.status_ts):
+        return Done()
+    channel_id = job.channel_id or await delivery.open_dm(job.user_id)
+    message = access.request(request, is_open=is_open)
+    if is_open:
+        ts = job.status_ts or await delivery.post(channel_id, message)
+        return Reschedule(request.expires_at - claim.now, ts)
+    await delivery.edit(channel_id, job.status_ts, message)
+    return Done()

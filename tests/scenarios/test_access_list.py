@@ -1,0 +1,156 @@
+"""The list of who can reload models: for admins only, with whom the settings allow and whom an admin added."""
+
+import pytest
+
+from bot.sandbox.surfaces import Home
+from bot.sandbox.workspace import Message
+from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, House
+from tests.usergroups import FakeUserGroups
+
+REVOKE, ADD = "Revoke", "Add people"
+
+GRANTS = "SELECT user_id, granted_by FROM reload_model_grants ORDER BY user_id"
+
+
+@pytest.fixture
+def mode() -> str:
+    """How an admin's press came makes no difference here."""
+    return "socket"
+
+
+@pytest.fixture
+async def bot(house: House) -> House:
+    """A house in which Ben is an admin, and Ada and a user group with Cem in it are allowed by the settings."""
+    house.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [CEM]}))
+    await house.open(ALLOWED_USERS=f"{ADA} S0CREW", ADMIN_USERS=BEN)
+    await house.log.wait_for("group_read")
+    return house
+
+
+async def listed(bot: House) -> Message:
+    """The answer to the word `access`."""
+    message = (await bot.ask("access", BEN)).message
+    assert message is not None
+    return message
+
+
+async def choose(bot: House, source: Message | Home, button: str, *people: str) -> str:
+    """Press a button that opens a modal, choose people there, and return what it says then."""
+    if isinstance(source, Home):
+        await bot.slack.press_in(source, button, user=BEN)
+    else:
+        await bot.slack.press(source, button, user=BEN)
+    modal = await bot.slack.wait_modal(BEN)
+    ack = await bot.slack.submit(modal, {"people": " ".join(people)}, user=BEN)
+    assert ack.error == ""
+    modal.open = False
+    return " ".join(modal.texts)
+
+
+async def home(bot: House, user: str, *words: str) -> Home:
+    """Open the Home tab, and wait until it shows these words."""
+    await bot.slack.open_home(user)
+    return await bot.slack.wait_home(user, lambda home: all(word in " ".join(home.texts) for word in words))
+
+
+async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: House) -> None:
+    """The settings, a group, and each grant with who gave it and when; only a grant can be revoked."""
+    added = await choose(bot, await listed(bot), ADD, EVE, CEM)
+    assert added == f"<@{EVE}>, <@{CEM}> can reload models now. I'll tell them."
+    message = await listed(bot)
+    lines = message.text.splitlines()
+
+    assert lines[:4] == [
+        "Who can reload models",
+        f"• Admins (`ADMIN_USERS`): <@{BEN}>",
+        f"• By the settings (`ALLOWED_USERS`): <@{ADA}>, user group `S0CREW` (1 member)",
+        "People named in the settings can only be removed there.",
+    ]
+    assert lines[4].startswith(f"• <@{EVE}> · granted by <@{BEN}> on <!date^")
+    assert lines[5].startswith(f"• <@{CEM}> · granted by <@{BEN}> on <!date^")
+    assert lines[5].endswith(" · also allowed by `ALLOWED_USERS` (`S0CREW`)")
+    assert [button.text for button in message.buttons] == [REVOKE, REVOKE, ADD]
+
+
+async def test_whoever_is_added_is_told_and_can_reload_at_once(bot: House) -> None:
+    """They need not have asked; somebody who was added before is not told again."""
+    await choose(bot, await listed(bot), ADD, EVE)
+    await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
+    assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
+
+    assert await choose(bot, await listed(bot), ADD, EVE) == f"<@{EVE}> had access already."
+    assert len(bot.said("gave you access")) == 1
+    assert bot.sql(GRANTS) == [(EVE, BEN)]
+
+
+async def test_access_that_is_revoked_ends_at_once(bot: House) -> None:
+    """Whoever the settings allow besides can still reload models, and the answer says so."""
+    await choose(bot, await listed(bot), ADD, EVE, CEM)
+    message = await listed(bot)
+    for button in message.buttons[:2]:
+        await bot.slack.press(message, button, user=BEN)
+    await bot.wait_said(f"<@{EVE}> can't reload models any more.")
+    await bot.wait_said(f"<@{CEM}> can still reload models, by `ALLOWED_USERS` (`S0CREW`).")
+    await bot.slack.press(message, message.buttons[0], user=BEN)
+    await bot.wait_said("There is no access to revoke")
+
+    assert "You don't have permission" in (await bot.ask("sdxl", EVE)).text
+    assert (await bot.ask("sdxl", CEM)).text.startswith("Reloading `sdxl`")
+
+
+async def test_the_home_tab_has_the_list_for_admins_only(bot: House) -> None:
+    """People are added and removed there, too, and it shows that."""
+    others = await home(bot, ADA, "No reloads right now.")
+    tab = await home(bot, BEN, "Who can reload models")
+    await choose(bot, tab, ADD, EVE)
+    tab = await bot.slack.wait_home(BEN, lambda home: f"<@{EVE}> · granted by" in " ".join(home.texts))
+    await bot.slack.press_in(tab, REVOKE, user=BEN)
+    await bot.slack.wait_home(BEN, lambda home: EVE not in " ".join(home.texts))
+
+    assert "Who can reload models" not in " ".join(others.texts)
+    assert bot.sql(GRANTS) == []
+
+
+async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: House) -> None:
+    """The grants that they gave stay."""
+    tab = await home(bot, BEN, "Who can reload models")
+    await choose(bot, tab, ADD, EVE)
+    await bot.reopen(ADMIN_USERS=CEM, ALLOWED_USERS=f"{ADA} {BEN}")
+    await bot.slack.press_in(tab, ADD, user=BEN)
+    await bot.slack.wait_home(BEN, lambda home: "Who can reload models" not in " ".join(home.texts))
+
+    assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
+
+
+async def test_people_beyond_the_list_can_be_revoked_by_name(bot: House) -> None:
+    """A message has room for the last 20 grants."""
+    many = [f"U0P{number:02}" for number in range(28)]
+    for some in (many[:14], many[14:]):
+        await choose(bot, await listed(bot), ADD, *some)
+    message = await listed(bot)
+    assert message.text.splitlines()[-1] == "… and 8 more, whom `reload-model-bot access` lists"
+    answer = await choose(bot, message, "Revoke others", many[0], EVE)
+
+    assert answer == f"<@{many[0]}> can't reload models any more."
+    assert len(bot.sql(GRANTS)) == 27
+    refused = await choose(bot, message, "Revoke others", EVE)
+    assert refused.startswith("There is no access to revoke")
+
+
+async def test_nobody_chosen_is_nobody_added(bot: House) -> None:
+    """Slack asks for somebody, but not every client may."""
+    await bot.slack.press(await listed(bot), ADD, user=BEN)
+    modal = await bot.slack.wait_modal(BEN)
+    modal.view["blocks"][0]["optional"] = True
+    await bot.slack.submit(modal, user=BEN)
+
+    assert modal.texts == ["Nobody was chosen."]
+
+
+async def test_an_admin_manages_access_where_models_are_not_reloaded(bot: House) -> None:
+    """ALLOWED_CHANNELS is for reloads."""
+    await bot.reopen(ALLOWED_CHANNELS=OPS)
+    ack = await bot.ask("access", BEN, MODELS)
+
+    assert ack.text.startswith("Who can reload models")
+    assert "I only work in" in (await bot.ask("sdxl", BEN, MODELS)).text

@@ -1,0 +1,190 @@
+"""Who can do what on every surface: each attempt is authorized when it is made, and is in the audit."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bot.core.command import SHORTCUT
+from bot.core.models import Place
+from bot.errors import Refusal
+from bot.storage import grants
+from bot.storage.history import Note
+from bot.ui import messages, views
+from bot.ui.access import people_modal
+from bot.ui.buttons import Action, Button
+from tests.scenarios.house import ADA, BEN, MODELS, OPS, House, eventually
+
+STRANGER, PERSON, GRANTED, REVOKED, ADMIN, FORMER = "U0STRANGER", "U0PERSON", "U0GRANTED", "U0REVOKED", BEN, "U0FORMER"
+
+STRANGERS_TEAM = "T0OTHER"
+
+RELOADS = {
+    STRANGER: "other_workspace",
+    PERSON: "not_allowed",
+    GRANTED: f"granted by {ADMIN}",
+    REVOKED: "not_allowed",
+    FORMER: "not_allowed",
+    ADMIN: "ADMIN_USERS",
+}
+"""What needs access to models: how it is refused, or the rule that allows it."""
+
+ADMINISTRATION = dict.fromkeys(RELOADS, "not_admin") | {STRANGER: "other_workspace", ADMIN: "ADMIN_USERS"}
+
+ASKING = dict.fromkeys(RELOADS, "access_requested") | {
+    STRANGER: "other_workspace",
+    GRANTED: "has_access",
+    ADMIN: "has_access",
+}
+
+BUTTONS = {
+    Action.JOIN: RELOADS,
+    Action.AGAIN: RELOADS,
+    Action.REMIND: RELOADS,
+    Action.STOP_REMINDING: RELOADS,
+    Action.PICK: RELOADS,
+    Action.ASK_ACCESS: ASKING,
+    Action.ALLOW: ADMINISTRATION,
+    Action.DENY: ADMINISTRATION,
+    Action.REVOKE: ADMINISTRATION,
+    Action.ADD_PEOPLE: ADMINISTRATION,
+    Action.REVOKE_PEOPLE: ADMINISTRATION,
+}
+
+_REFUSED = {Refusal.NOT_ADMIN, Refusal.NOT_ALLOWED, Refusal.OTHER_WORKSPACE}
+
+Act = Callable[[House, str], Awaitable[object]]
+
+
+@pytest.fixture
+def mode() -> str:
+    """How an attempt came makes no difference here."""
+    return "socket"
+
+
+@pytest.fixture
+async def bot(house: House) -> House:
+    """A house with one person of each kind; the stranger was granted access by mistake."""
+    await house.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{ADMIN} {FORMER}")
+    note = Note(ADMIN, "T0SANDBOX", "", "", "access_granted", "ADMIN_USERS")
+    await house.requests.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
+    assert (await house.ask("access", FORMER)).text.startswith("Who can reload models")
+    assert (await house.ask("status", REVOKED)).text == "No reloads right now."
+    await house.requests.change(grants.revoke, note, [REVOKED])
+    await house.reopen(ADMIN_USERS=ADMIN)
+    house.slack.user_teams[STRANGER] = STRANGERS_TEAM
+    return house
+
+
+async def attempt(bot: House, user: str, act: Act) -> str:
+    """Have somebody do something; return how it was refused, or the rule that allowed it, as the audit has it."""
+    lines = "SELECT outcome, rule FROM reload_model_audit WHERE user_id = ? ORDER BY id"
+    before = len(bot.sql(lines, user))
+    await act(bot, user)
+    await eventually(lambda: len(bot.sql(lines, user)) > before)
+    ((outcome, rule),) = bot.sql(lines, user)[before:]
+    return str(rule if outcome not in _REFUSED and rule else outcome)
+
+
+async def attempts(bot: House, act: Act) -> dict[str, str]:
+    """How that goes for everybody."""
+    return {user: await attempt(bot, user, act) for user in RELOADS}
+
+
+# Buttons
+
+
+def of(bot: House, action: Action) -> str:
+    """What a button of this action is for: something that there is."""
+    if action in (Action.JOIN, Action.REMIND):
+        return bot.last_id
+    if action in (Action.ALLOW, Action.DENY):
+        (((id_,),)) = bot.sql("SELECT id FROM reload_model_access_requests WHERE state = 'open'")
+        return str(id_)
+    return {Action.REVOKE: GRANTED, Action.ADD_PEOPLE: "", Action.REVOKE_PEOPLE: ""}.get(action, "sdxl")
+
+
+@pytest.mark.parametrize("action", Action)
+async def test_every_button(bot: House, action: Action) -> None:
+    """Whoever sees it can press it."""
+    ack = await bot.ask("sdxl", "U0ASKS")
+    assert ack.message is not None
+    await bot.slack.press(ack.message, "Ask for access", user="U0ASKS")
+    await bot.ask("sdxl", ADA)
+    button = Button("Press", action, of(bot, action), Place(MODELS))
+    content = messages.Message("Press this", buttons=[button])
+    message = bot.slack.say(MODELS, {"text": content.text, "blocks": content.blocks}, "api")
+
+    async def press(bot: House, user: str) -> None:
+        ack = await bot.slack.press(message, "Press", user=user)
+        assert (ack.status, ack.text) == (200, "")
+
+    assert await attempts(bot, press) == BUTTONS[action]
+
+
+# Words
+
+
+async def command(bot: House, user: str, text: str) -> None:
+    """Type a command, as Slack sends it of people of other workspaces, too."""
+    await bot.ask(text, user, team_id=STRANGERS_TEAM if user == STRANGER else "T0SANDBOX")
+
+
+@pytest.mark.parametrize(
+    ("text", "who"), [("sdxl", RELOADS), ("status", RELOADS), ("", RELOADS), ("access", ADMINISTRATION)]
+)
+async def test_every_kind_of_command(bot: House, text: str, who: dict[str, str]) -> None:
+    """What is typed, with or without a word."""
+    assert await attempts(bot, lambda bot, user: command(bot, user, text)) == who
+
+
+# Modals
+
+
+async def test_the_shortcut(bot: House) -> None:
+    """It opens the picker, or says why it doesn't."""
+    assert await attempts(bot, lambda bot, user: bot.slack.shortcut(SHORTCUT, user=user)) == RELOADS
+
+
+async def test_the_picker(bot: House) -> None:
+    """Whoever has it open, since they once could; nothing is suggested to the others."""
+
+    async def submit(bot: House, user: str) -> None:
+        modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), views.picker(OPS).to_dict())
+        assert bool(await bot.slack.suggest(modal, "sdxl", user=user)) is (user in (GRANTED, ADMIN))
+        await bot.slack.submit(modal, {"typed": "sdxl"}, user=user)
+
+    assert await attempts(bot, submit) == RELOADS
+
+
+@pytest.mark.parametrize("action", [Action.ADD_PEOPLE, Action.REVOKE_PEOPLE])
+async def test_the_choice_of_people(bot: House, action: Action) -> None:
+    """Likewise."""
+
+    async def submit(bot: House, user: str) -> None:
+        modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), people_modal(action).to_dict())
+        await bot.slack.submit(modal, {"people": GRANTED}, user=user)
+
+    assert await attempts(bot, submit) == ADMINISTRATION
+
+
+# The Home tab
+
+
+async def test_the_home_tab(bot: House) -> None:
+    """It is in no audit, since it does nothing: what it shows is for those who may."""
+    shown = {}
+    for user in RELOADS:
+        event = {"type": "app_home_opened", "user": user, "tab": "home"}
+        await bot.slack.send_event(event | ({"user_team": STRANGERS_TEAM} if user == STRANGER else {}))
+        home = await bot.slack.wait_home(user, lambda home: bool(home.texts))
+        shown[user] = [button.text for button in home.buttons]
+
+    ask = ["Ask for access"]
+    assert shown == {
+        STRANGER: [],
+        PERSON: ask,
+        GRANTED: ["Reload a model"],
+        REVOKED: ask,
+        FORMER: ask,
+        ADMIN: ["Reload a model", "Revoke", "Revoke", "Add people"],
+    }

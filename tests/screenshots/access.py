@@ -1,0 +1,74 @@
+"""What Eve, who isn't allowed, and Ben, an admin, do in local-slack's page: from the refusal to the first reload.
+
+What local-slack itself cannot do is left out: choosing people.
+"""
+
+from bot.ui import access
+from tests.screenshots.sandbox import RELOAD_SECONDS
+from tests.screenshots.story import Story, note
+
+SETTINGS = {"ALLOWED_USERS": "U0ADA0001", "ADMIN_USERS": "U0BEN0001"}
+
+_MESSAGE = ".messages .msg"
+_PLACE = ".sidebar-item"
+_REFUSAL, _REQUEST, _ANSWER = "An admin can give it to you", "for access to reload sdxl in #art.", "gave you access"
+
+
+class AccessStory(Story):
+    """One run of it."""
+
+    async def play(self) -> None:
+        """Half a minute, and five pictures."""
+        await self.page.size(1100, 900)
+        await self.page.show(self.sandbox.url)
+        await self.page.see(".status.ok", "connected")
+        await self._ask()
+        await self._decide()
+        await self._reload()
+        await self._manage()
+
+    async def _ask(self) -> None:
+        """Eve is refused, and asks for access."""
+        await self._act_as("Eve")
+        await self._say("/reload-model sdxl")
+        await self.page.see(_MESSAGE, _REFUSAL)
+        await self._picture("access-refusal", _MESSAGE, _REFUSAL)
+        async with self._told(access.asked()):
+            await self.page.press("Ask for access", _MESSAGE, _REFUSAL)
+        note("a refusal: Ask for access")
+
+    async def _decide(self) -> None:
+        """Ben reads who wants what where, and allows it."""
+        await self._act_as("Ben")
+        await self.page.click(_PLACE, "Ben")
+        await self.page.see(_MESSAGE, f"@Eve is asking {_REQUEST}")
+        await self._picture("access-request", _MESSAGE, _REQUEST)
+        async with self._told("@Eve can reload models now."):
+            await self.page.press("Allow", _MESSAGE, _REQUEST)
+        await self.page.see(_MESSAGE, "✓ Allowed by @Ben on")
+        await self.page.see_no(f"{_MESSAGE} button", "Allow")
+        await self._picture("access-decided", _MESSAGE, _REQUEST)
+        note("a request: Allow")
+
+    async def _reload(self) -> None:
+        """Eve is told, and begins the reload that she wanted."""
+        await self._act_as("Eve")
+        await self.page.click(_PLACE, "Eve")
+        await self.page.see(_MESSAGE, _ANSWER)
+        await self._picture("access-answer", _MESSAGE, _ANSWER)
+        async with self._told("Reloading sdxl"):
+            await self.page.press("Reload sdxl", _MESSAGE, _ANSWER)
+        await self.page.click(_PLACE, "art")
+        await self.page.see(_MESSAGE, "@Eve is reloading sdxl")
+        await self.page.see(_MESSAGE, "✓ sdxl", within=2.0 * RELOAD_SECONDS)
+        note("the answer: Reload sdxl, to its end")
+
+    async def _manage(self) -> None:
+        """Ben sees who can reload models, and revokes what he gave."""
+        await self._act_as("Ben")
+        await self.page.click(_PLACE, "reload-model")
+        await self.page.see(".home", "@Eve · granted by @Ben on")
+        await self._picture("access-list", ".home-inner")
+        await self.page.press("Revoke", ".home")
+        await self.page.see_no(".home", "@Eve · granted by")
+        note("the Home tab: Revoke")
