@@ -349,12 +349,8 @@ _ROTATION_FIX = (
     "a new app from manifest.yml"
 )
 _ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
-_PERSON_FIX = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
-_ADMIN_FIX = "admins are named one by one, by IDs like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
-_CHANNEL_FIX = "channels' IDs look like C012AB3CD (in Slack: at the bottom of the channel's details)"
-_OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
-_KEY = re.compile(r"[!-~]*")
-"""Printable ASCII."""
+_PERSON_FIX = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
+_CHANNEL_FIX = "a channel ID looks like C012AB3CD (in Slack: at the bottom of the channel's details)"
 _AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
 
 

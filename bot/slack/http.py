@@ -58,7 +58,7 @@ class SlackEndpoint:
         try:
             return await self._answer(request)
         except Malformed as malformed:
-            log.warning("request_refused", status=400, why=str(malformed))
+            log.warning("request_refused", status=400, reason=str(malformed))
             raise web.HTTPBadRequest(text="malformed request\n") from malformed
         finally:
             self._in_progress -= 1

@@ -96,13 +96,13 @@ class WebServer:
                 path = harmless(request.path, _PATH_SHOWN)
                 self._unhandled(refused.status, refused.reason, method=request.method, path=path)
             else:
-                self._led_nowhere(refused.status, refused.reason)
+                self._unhandled(refused.status, refused.reason)
             raise
         if self.closing:
             response.force_close()
         return response
 
-    def _led_nowhere(self, status: int, why: str, **more: str) -> None:
+    def _unhandled(self, status: int, reason: str, **more: str) -> None:
         """Count a request that was refused, and log one of each kind: a wrong Request URL or secret shows here."""
         self._refused(str(status))
         now = monotonic()

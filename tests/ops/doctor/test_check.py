@@ -27,7 +27,7 @@ from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, MODELS, Setup
 
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
 
-LOOK_LIKE = "people's IDs look like U012AB3CD (in Slack: profile, ⋮, Copy member ID), user groups' like S012AB3CD"
+LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
 
 NEITHER = "can't reload models: ALLOWED_USERS has neither this ID nor a user group of theirs"
 
