@@ -6,8 +6,8 @@ pytest_plugins = ["tests.postgres", "tests.secrecy"]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: many tests wait for a time to pass or for a process to start.
+    """Twice as many processes as there are cores: most tests wait for a time to pass or for a process to start.
 
     https://pytest-xdist.readthedocs.io/en/stable/distribution.html#customizing-n-auto-and-n-logical
     """
-    return (os.cpu_count() or 1) + 1
+    return 2 * (os.cpu_count() or 1)

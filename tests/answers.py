@@ -8,22 +8,7 @@ from aiohttp import web
 from bot.sandbox.answers import Answer, Exchange, Json, Raw
 from bot.sandbox.server import break_connection
 
-__all__ = [
-    "AcceptThenReset",
-    "Answer",
-    "Big",
-    "DeepJson",
-    "Drip",
-    "Exchange",
-    "HalfAnswer",
-    "Hang",
-    "Held",
-    "Json",
-    "RateLimited",
-    "Raw",
-    "Redirect",
-    "Reset",
-]
+__all__ = ["Answer", "Exchange", "Json", "Raw"]
 
 MEGABYTE = 1 << 20
 

@@ -23,7 +23,8 @@ def logging_restored() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     for logger in _loggers():
-        logger.setLevel(levels.get(logger, logging.NOTSET))
+        if logger.level != (before := levels.get(logger, logging.NOTSET)):
+            logger.setLevel(before)
     structlog.reset_defaults()
 
 

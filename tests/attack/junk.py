@@ -1,10 +1,19 @@
-"""What anybody could send: text and JSON that nobody should have to read, and sound things spoilt here and there."""
+"""What anybody could send: text and JSON that nobody should have to read, and sound payloads spoilt here and there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from unittest.mock import patch
 
 from hypothesis import strategies as st
 
+from bot.core.command import SHORTCUT
+from bot.sandbox.delivery import Ack, Kind
+from bot.sandbox.wire import JsonObject
+from tests.scenarios.house import ADA, OPS, READY, House
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+Sound = Mapping[Kind, Sequence[JsonObject]]
+"""Payloads as people's doings make them, by kind of envelope."""
 
 MARKUP = (
     "<!channel>",
@@ -47,10 +56,40 @@ deep_json = st.sampled_from([10, 5000, 30_000]).map(lambda depth: "[" * depth + 
 """Past a thousand, Python's parser gives up."""
 
 
+async def recorded(bot: House) -> Sound:
+    """What Slack sends while somebody does everything that there is to do."""
+    sent: dict[Kind, list[JsonObject]] = {"slash_commands": [], "interactive": [], "events_api": []}
+    deliver = bot.slack.deliver
+
+    async def recording(kind: Kind, payload: JsonObject, *, request_url: str | None = None, retry: str = "") -> Ack:
+        sent[kind].append(payload)
+        return await deliver(kind, payload, request_url=request_url, retry=retry)
+
+    with patch.object(bot.slack, "deliver", recording):
+        await bot.ask("sdxl")
+        await bot.slack.press(await bot.wait_said(READY), "Remind me before it's unloaded", user=ADA)
+        await bot.slack.shortcut(SHORTCUT, user=ADA)
+        modal = await bot.slack.wait_modal(ADA)
+        await bot.slack.suggest(modal, "s", user=ADA)
+        await bot.slack.submit(modal, {"typed": "flux", "where": OPS}, user=ADA)
+        await bot.slack.open_home(ADA)
+        home = await bot.slack.wait_home(ADA, lambda home: bool(home.buttons))
+        await bot.slack.press_in(home, home.buttons[0], user=ADA)
+        await bot.slack.mention("anything", user=ADA, thread_ts="1.2")
+    sent["events_api"].append({"type": "url_verification", "challenge": "abc"})
+    await bot.wait_done(3)
+    return sent
+
+
+def spoilt_of(sound: Sequence[JsonObject]) -> st.SearchStrategy[dict[str, Json]]:
+    """One of these, spoilt or whole."""
+    return st.sampled_from(sound).flatmap(spoilt)
+
+
 @st.composite
 def spoilt(draw: st.DrawFn, sound: Mapping[str, Json]) -> dict[str, Json]:
     """A sound object, with up to three of its parts, however deep, gone or changed for anything else."""
-    value: Json = _copied(dict(sound))
+    value: Json = dict(sound)
     for _ in range(draw(st.integers(0, 3))):
         value = draw(_spoilt_once(value))
     return value if isinstance(value, dict) else {}
@@ -73,9 +112,3 @@ def _spoilt_once(draw: st.DrawFn, value: Json) -> Json:
         place = draw(st.integers(0, len(value) - 1))
         return [*value[:place], draw(_spoilt_once(value[place])), *value[place + 1 :]]
     return draw(json_values)
-
-
-def _copied(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,17 +1,31 @@
-"""What comes over Socket Mode is Slack's, and need not make sense for all that."""
+"""Whatever people type is answered privately and harmlessly, and what comes over Socket Mode need not make sense."""
 
 import json
 
 import pytest
 from hypothesis import strategies as st
 
-from tests.attack.conftest import Attack
-from tests.attack.holds import harmless, unmoved
-from tests.attack.junk import Json, deep_json, json_values, spoilt, texts
-from tests.attack.payloads import Sound, spoilt_of
-from tests.scenarios.house import House
+from tests.attack.conftest import Attack, all_harmless, harmless, unmoved
+from tests.attack.junk import Json, Sound, deep_json, json_values, spoilt, spoilt_of, texts
+from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, House
 
 TYPES = ("slash_commands", "interactive", "events_api", "hello", "nothing like it")
+
+pytestmark = pytest.mark.parametrize("mode", ["socket"])
+
+
+async def test_any_text(bot: House, attack: Attack) -> None:
+    """By whoever it is, and wherever: the answer mentions nobody else."""
+
+    async def holds(asked: tuple[str, str, str]) -> None:
+        text, user, channel = asked
+        harmless((await bot.ask(text[:8000], user, channel)).text)
+        unmoved(bot)
+
+    places = st.sampled_from([MODELS, OPS, "D0ADA", "G0PRIVATE"])
+    await attack(st.tuples(texts, st.sampled_from([ADA, BEN, EVE]), places), holds)
+    harmless((await bot.ask("status")).text, (await bot.ask("history")).text)
+    all_harmless(bot)
 
 
 def envelopes(sound: Sound) -> st.SearchStrategy[dict[str, Json]]:
@@ -25,9 +39,6 @@ def envelopes(sound: Sound) -> st.SearchStrategy[dict[str, Json]]:
     )
 
 
-pytestmark = pytest.mark.parametrize("mode", ["socket"])
-
-
 async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: Sound) -> None:
     """One that has an id, whatever it holds: else Slack would send it again."""
 
@@ -39,6 +50,7 @@ async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: S
             harmless(str(payload.get("text", "")))
         unmoved(bot)
 
+    bot.slack.ack_seconds = 30.0
     await attack(envelopes(sound), holds)
     assert bot.slack.connections == 1
 

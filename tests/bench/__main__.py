@@ -14,17 +14,24 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from packaging.requirements import Requirement
+from sqlalchemy import Connection
 
-from tests.bench import report
-from tests.bench.follow_ups import seed
-from tests.bench.load import Command, channel, closed_loop, open_loop
-from tests.bench.processes import ROOT, Services, mebibytes, services, started
+from bot.core.clock import SteadyClock
+from bot.core.models import Claim
+from bot.core.outcomes import Accepted, Reschedule
+from bot.storage import jobs, requests
+from bot.storage.database import Database, now
+from bot.storage.requests import Request
+from bot.worker.loop import CALLS, STATUSES
+from tests.bench.load import channel, closed_loop, open_loop
+from tests.bench.processes import ROOT, Services, Started, services, started
 from tests.postgres import Postgres, server
 
 CONNECTIONS = 32
@@ -32,11 +39,26 @@ RATE = 50
 PEOPLE = 200
 FOLLOW_UPS = 1000
 DUE_SECONDS = 3.0
-START_SECONDS = 4.0
+START_SECONDS = 8.0
 """From the seeding of follow-ups to the first that is due: what the bot gets to start in."""
 
-SQLITE, POSTGRESQL = "the bot on SQLite", "the bot on PostgreSQL"
-SUBJECTS = (report.BOLT, SQLITE, POSTGRESQL)
+BOLT, SQLITE, POSTGRESQL = "default Bolt", "the bot on SQLite", "the bot on PostgreSQL"
+
+MEASURES = {
+    "acks a second, one caller": ("/s", 0),
+    "ack at 50 a second, p50": (" ms", 2),
+    "ack at 50 a second, p99": (" ms", 2),
+    "200 people at once, ack p99": (" ms", 0),
+    "1,000 follow-ups in 3 s, p50 late": (" ms", 0),
+    "1,000 follow-ups in 3 s, p99 late": (" ms", 0),
+    "start to ready": (" s", 2),
+    "idle memory": (" MiB", 1),
+    "installed distributions": ("", 0),
+}
+"""What is measured, with its unit and digits."""
+
+Rounds = Mapping[str, Mapping[str, Sequence[float]]]
+"""Measure → subject → a number for each round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +91,16 @@ class Bench:
     async def run(self) -> None:
         """Measure everything, each round with services of its own."""
         for n in range(self.plan.rounds):
-            for subject in SUBJECTS:
-                say(f"round {n + 1} of {self.plan.rounds}: {subject}")
-                async with services(self.folder) as around, self._place(subject) as (folder, url):
-                    await self.acks(around, subject, folder, url)
-                if subject != report.BOLT:
-                    async with services(self.folder) as around, self._place(subject) as (folder, url):
+            for subject in (BOLT, SQLITE, POSTGRESQL):
+                sys.stderr.write(f"{time.strftime('%H:%M:%S')} round {n + 1} of {self.plan.rounds}: {subject}\n")
+                async with (
+                    services() as around,
+                    self._place(subject) as (folder, url),
+                    started(around, folder, url) as ready,
+                ):
+                    await self.acks(around, subject, ready)
+                if subject != BOLT:
+                    async with services() as around, self._place(subject) as (folder, url):
                         await self.follow_ups(around, subject, folder, url)
         self.note("installed distributions", "the bot", distributions())
 
@@ -89,48 +115,61 @@ class Bench:
             yield Path(name), url
         self.postgres.drop(url)
 
-    async def acks(self, around: Services, subject: str, folder: Path, url: str) -> None:
-        """One round of one subject: start, idle, and the loops."""
-        async with started(around, folder, url) as ready:
-            self.note("start to ready", subject, ready.seconds)
-            await asyncio.sleep(self.plan.settle)
-            self.note("idle memory", subject, await mebibytes(ready.pid))
-            make, port = ready.commands.make, ready.commands.port
-            await closed_loop(port, 1, make(50), 30)  # what is imported or compiled once
-            late = await open_loop(port, CONNECTIONS, make(round(self.plan.open * RATE)), RATE)
-            self.note("ack at 50 a second, p50", subject, 1000 * report.percentile(late, 0.5))
-            self.note("ack at 50 a second, p99", subject, 1000 * report.percentile(late, 0.99))
-            acks, total = await closed_loop(port, 1, make(round(self.plan.closed * 2000)), self.plan.closed)
-            self.note("acks a second, one caller", subject, len(acks) / total)
-            if url:
-                await around.slack.give("posted", 50 + len(late) + len(acks))
-                await self.people(around, subject, ready.commands.make(PEOPLE), port)
-
-    async def people(self, around: Services, subject: str, commands: list[Command], port: int) -> None:
-        """Everybody at once, each with another model; every reload gets its one status message."""
-        await around.slack.give("forget")
-        took, _ = await closed_loop(port, CONNECTIONS, commands, 60)
-        self.note("200 people at once, ack p99", subject, 1000 * report.percentile(took, 0.99))
-        posted = await around.slack.give("posted", PEOPLE)
-        assert isinstance(posted, list)
-        assert len(took) == PEOPLE, "an ack was lost"
-        assert Counter(Counter(posted).values()) == {1: PEOPLE}, "a status message was lost or doubled"
+    async def acks(self, around: Services, subject: str, ready: Started) -> None:
+        """One round of one subject: start, idle, and the loops; of the bot also everybody at once."""
+        self.note("start to ready", subject, ready.seconds)
+        await asyncio.sleep(self.plan.settle)
+        self.note("idle memory", subject, ready.mebibytes)
+        make, port = ready.commands.make, ready.commands.port
+        await closed_loop(port, 1, make(50), 30)  # what is imported or compiled once
+        paced = await open_loop(port, CONNECTIONS, make(round(self.plan.open * RATE)), RATE)
+        self.note("ack at 50 a second, p50", subject, 1000 * percentile(paced, 0.5))
+        self.note("ack at 50 a second, p99", subject, 1000 * percentile(paced, 0.99))
+        took, total = await closed_loop(port, 1, make(round(self.plan.closed * 2000)), self.plan.closed)
+        self.note("acks a second, one caller", subject, len(took) / total)
+        if subject != BOLT:
+            await around.messages(50 + len(paced) + len(took), forget=True)
+            took, _ = await closed_loop(port, CONNECTIONS, make(PEOPLE), 60)
+            self.note("200 people at once, ack p99", subject, 1000 * percentile(took, 0.99))
+            posted = Counter(where for where, _, _ in await around.messages(PEOPLE))
+            assert Counter(posted.values()) == {1: PEOPLE}, "a status message was lost or doubled"
 
     async def follow_ups(self, around: Services, subject: str, folder: Path, url: str) -> None:
         """How late follow-ups arrive at Slack, when many are due within seconds."""
-        statuses = await around.slack.give("statuses", FOLLOW_UPS)
-        assert isinstance(statuses, list)
+        statuses = await around.say(FOLLOW_UPS)
         begin = time.time() + START_SECONDS
-        await seed(url, begin, DUE_SECONDS, statuses)
+        due = {channel(n): begin + n * DUE_SECONDS / FOLLOW_UPS for n in range(FOLLOW_UPS)}
+        await seed(url, due, dict(zip(due, statuses, strict=True)))
         async with started(around, folder, url):
             assert time.time() < begin, "the bot took too long to start"
-            came = await around.slack.give("followed_up", FOLLOW_UPS)
-        assert isinstance(came, list)
-        due = {channel(n): begin + n * DUE_SECONDS / FOLLOW_UPS for n in range(FOLLOW_UPS)}
-        assert sorted(where for where, _ in came) == sorted(due), "a follow-up was lost or doubled"
-        late = [1000 * (at - due[where]) for where, at in came]
-        self.note("1,000 follow-ups in 3 s, p50 late", subject, report.percentile(late, 0.5))
-        self.note("1,000 follow-ups in 3 s, p99 late", subject, report.percentile(late, 0.99))
+            came = await around.messages(2 * FOLLOW_UPS)
+        arrived = [(where, at) for where, text, at in came if "should be ready now" in text]
+        assert sorted(where for where, _ in arrived) == sorted(due), "a follow-up was lost or doubled"
+        late = [1000 * (at - due[where]) for where, at in arrived]
+        self.note("1,000 follow-ups in 3 s, p50 late", subject, percentile(late, 0.5))
+        self.note("1,000 follow-ups in 3 s, p99 late", subject, percentile(late, 0.99))
+
+
+async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) -> None:
+    """Have one reload accepted for each channel, with its status message there and a follow-up due at its time."""
+
+    def add_reloads(connection: Connection) -> None:
+        jobs.open_database(connection)
+        for where in due:
+            requests.ask(connection, Request(f"seed-{where}", f"U{where}", where, f"model-{where}", ""))
+        calls, _ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS}, 60.0)
+        for claim in calls:
+            assert isinstance(claim, Claim)
+            ready_in = due[claim.reload.model_id.removeprefix("model-")] - now(connection)
+            jobs.record(connection, "seed", [(claim.job, Accepted(ready_in))])
+        shown, _ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS}, 60.0)
+        for claim in shown:
+            jobs.record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
+
+    database = Database(url, SteadyClock())
+    await database.start()
+    await database.run(add_reloads)
+    await database.stop()
 
 
 def distributions() -> int:
@@ -140,9 +179,21 @@ def distributions() -> int:
     return 1 + sum(one.marker is None or one.marker.evaluate() for one in named)
 
 
-def say(text: str) -> None:
-    """Say how far it is."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value below which that part of them lies."""
+    return sorted(values)[min(int(len(values) * part), len(values) - 1)]
+
+
+def table(rounds: Rounds) -> str:
+    """A row of Markdown for each subject of each measure: the median, the range, and the ratio to default Bolt."""
+    rows = ["| | subject | median | min to max | of default Bolt |", "|---|---|---|---|---|"]
+    for measure, (unit, digits) in MEASURES.items():
+        for subject, values in rounds[measure].items():
+            bolt = rounds[measure].get(BOLT) if subject != BOLT else None
+            ratio = f"{median(one / other for one, other in zip(values, bolt, strict=True)):.2f}" if bolt else ""
+            low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
+            rows.append(f"| {measure} | {subject} | {middle}{unit} | {low} to {high} | {ratio} |")
+    return "\n".join(rows)
 
 
 async def _main(bench: Bench) -> None:
@@ -157,7 +208,7 @@ async def _main(bench: Bench) -> None:
     await bench.run()
     found = {"machine": machine, "seconds": round(time.monotonic() - began), "rounds": bench.rounds}
     Path("bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")  # noqa: ASYNC240
-    sys.stdout.write(f"{report.table(bench.rounds)}\n\nEvery number is in bench.json.\n")
+    sys.stdout.write(f"{table(bench.rounds)}\n\nEvery number is in bench.json.\n")
 
 
 def main() -> None:

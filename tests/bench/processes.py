@@ -1,17 +1,26 @@
-"""The processes of a run: the Slack, the ModelsLab, and what is measured. Each ends with its context."""
+"""The processes of a run: Slack and ModelsLab in one, the bot or Bolt in another. Each ends with its context."""
 
 import asyncio
-import json
+import multiprocessing
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tests.bench.load import Commands
+import aiohttp
+
+from bot.sandbox.modelslab import SandboxModelsLab
+from bot.sandbox.slack import SandboxSlack
+from tests.bench.load import CHANNELS, Commands, channel
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,74 +34,68 @@ _SETTINGS = {
 }
 
 
-@asynccontextmanager
-async def running(
-    *arguments: str, env: Mapping[str, str], cwd: Path, talks: bool = False
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python process; what it logs goes to a file. talks: its input and output are pipes."""
-    pipe = asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL
-    with (cwd / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            cwd=cwd,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
-            stdin=pipe,
-            stdout=pipe if talks else log,
-            stderr=log,
-            limit=1 << 24,
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    asyncio.run(_serve_orders(pipe))
+
+
+async def _serve_orders(pipe: "Connection[Any, Any]") -> None:
+    """Say how to reach the services, then obey, until told None."""
+    async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
+        for n in range(CHANNELS):
+            slack.add_channel(channel(n), f"room-{n}")
+        pipe.send(
+            {
+                "SLACK_BOT_TOKEN": slack.bot_token,
+                "SLACK_SIGNING_SECRET": slack.signing_secret,
+                "SLACK_API_URL": slack.api_url,
+                "MODELSLAB_API_KEY": modelslab.key,
+                "MODELSLAB_URL": modelslab.url,
+            }
         )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        while (order := await asyncio.to_thread(pipe.recv)) is not None:
+            pipe.send(await _obey(slack, *order))
 
 
-class Orders:
-    """Talks with a process in lines of JSON."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def answer(self) -> object:
-        """The next line of the process."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        assert line, "a process of the bench has ended: see its log"
-        said: object = json.loads(line)
-        return said
-
-    async def give(self, order: str, value: object = None) -> object:
-        """Give an order, and return its answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({order: value}).encode() + b"\n")
-        return await self.answer()
+async def _obey(slack: SandboxSlack, order: str, number: int) -> object:
+    if order == "say":
+        return [slack.say(channel(n), {"text": "is being reloaded"}, "api").ts for n in range(number)]
+    await slack.wait_until(lambda: len(slack.messages) >= number, within=60)
+    found = [(message.channel, message.text, message.at) for message in slack.messages]
+    if order == "forget":
+        slack.messages.clear()
+    return found
 
 
-@dataclass(frozen=True, slots=True)
 class Services:
     """A Slack and a ModelsLab, and the settings with which a bot finds them."""
 
-    slack: Orders
-    env: Mapping[str, str]
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self._pipe = pipe
+        self.env: dict[str, str] = _SETTINGS | pipe.recv()
+
+    async def say(self, number: int) -> list[str]:
+        """Post a status message in each of so many channels, and return their ts."""
+        return await self._order("say", number)  # type: ignore[no-any-return]
+
+    async def messages(self, number: int, *, forget: bool = False) -> list[tuple[str, str, float]]:
+        """Wait until there are so many messages, and return the channel, the text and the time of each."""
+        return await self._order("forget" if forget else "wait", number)  # type: ignore[no-any-return]
+
+    async def _order(self, *order: object) -> Any:  # noqa: ANN401 - what comes over a pipe
+        self._pipe.send(order)
+        return await asyncio.to_thread(self._pipe.recv)
 
 
 @asynccontextmanager
-async def services(folder: Path) -> AsyncIterator[Services]:
-    """Both, for as long as the context lasts."""
-    module = ("-m", "tests.bench.services")
-    async with (
-        running(*module, "slack", env={}, cwd=folder, talks=True) as slack,
-        running(*module, "modelslab", env={}, cwd=folder, talks=True) as modelslab,
-    ):
-        orders = Orders(slack)
-        env = dict(_SETTINGS)
-        for said in (await orders.answer(), await Orders(modelslab).answer()):
-            assert isinstance(said, dict)
-            env |= said
-        yield Services(orders, env)
+async def services() -> AsyncIterator[Services]:
+    """Both, in a process of their own."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    yield Services(ours)
+    ours.send(None)
+    process.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +106,37 @@ class Started:
     pid: int
     seconds: float
 
+    @property
+    def mebibytes(self) -> float:
+        """The resident memory of the process."""
+        return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.pid)])) / 1024  # noqa: S603, S607
+
 
 @asynccontextmanager
-async def started(services: Services, folder: Path, url: str) -> AsyncIterator[Started]:
+async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Started]:
     """Start the bot on the database of that URL, or default Bolt where there is none, and wait until it is ready."""
     port = free_port()
     arguments = ["-m", "bot"] if url else ["-m", "tests.bench.yardstick", str(port)]
-    env = {**services.env, "PORT": str(port), "DATABASE_URL": url}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **around.env, "PORT": str(port), "DATABASE_URL": url}
     began = time.perf_counter()
-    async with running(*arguments, env=env, cwd=folder) as process:
+    with (folder / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=folder, env=env, stdout=log, stderr=log
+        )
+    try:
         async with asyncio.timeout(30):
             while not await _ready(port, url):  # noqa: ASYNC110 - a port sets no event
                 await asyncio.sleep(0.01)
         seconds = time.perf_counter() - began
         yield Started(Commands(port, env["SLACK_SIGNING_SECRET"], env["SLACK_API_URL"]), process.pid, seconds)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 def free_port() -> int:
     """A port that is free just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
@@ -130,17 +144,7 @@ def free_port() -> int:
 async def _ready(port: int, url: str) -> bool:
     """Whether a command would be taken: of Bolt, that it answers at all."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
+        async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as answer:
+            return not url or answer.status == 200
+    except aiohttp.ClientError:
         return False
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-    answer = await reader.read(12)
-    writer.close()
-    return answer.endswith(b"200") if url else bool(answer)
-
-
-async def mebibytes(pid: int) -> float:
-    """The resident memory of a process."""
-    process = await asyncio.create_subprocess_exec("ps", "-o", "rss=", "-p", str(pid), stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    return int(out) / 1024

@@ -1,141 +1,67 @@
 """Who may reload models where is decided from ids alone, and nobody may until named."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
-from bot.core.access import Allowlist, Home, Members, Person
+from bot.core.access import Allowlist, Home, Person
 from bot.errors import Refusal, Refused
 
 ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")
 BEN = replace(ADA, user_id="W0BEN")
+AWAY = replace(ADA, team_id="T0AWAY")
+
+HOME, GRID, ORGANISATION = Home("T0HOME"), Home("T0HOME", "E0ORG"), Home("", "E0ORG")
+
+MEMBERS = {"S0BEN": {"W0BEN"}, "S0ADA": {"U0ADA"}, "S0NONE": set[str]()}
+"""Who is in which user group; any other was not read."""
 
 
-HOME = Home("T0HOME")
-NO_GROUPS: Mapping[str, Collection[str]] = {}
+def decision(users: str, person: Person, home: Home | None = HOME) -> str | Refusal:
+    """The rule that allows a person, or why none does."""
+    allowlist = Allowlist(users.split(), (), MEMBERS.get)
+    allowlist.home = home
+    try:
+        return allowlist.who(person)
+    except Refused as refused:
+        return refused.reason
 
 
-def allowlist(
-    users: set[str],
-    channels: tuple[str, ...] = (),
-    home: Home | None = HOME,
-    groups: Members = NO_GROUPS.get,
-    admins: Collection[str] = (),
-) -> Allowlist:
-    """An allowlist at home in a workspace."""
-    made = Allowlist(users, channels, groups, admins)
-    made.home = home
-    return made
-
-
-def check(made: Allowlist, person: Person) -> str:
-    """The rule that allows this person in their channel."""
-    rule = made.who(person)
-    made.check_channel(person.channel_id)
-    return rule
-
-
-def refused(made: Allowlist, person: Person) -> Refused:
-    """How this person is refused."""
-    with pytest.raises(Refused) as raised:
-        check(made, person)
-    return raised.value
-
-
-def refusal(made: Allowlist, person: Person) -> Refusal:
-    """Why this person is refused."""
-    return refused(made, person).reason
-
-
-def test_whoever_is_named_may() -> None:
-    """The rule that allows is returned, for the audit log."""
-    assert allowlist({"U0ADA", "W0BEN"}).who(BEN) == "W0BEN"
-
-
-def test_whoever_is_not_named_may_not_and_learns_their_id() -> None:
-    """The refusal names the id, to be pasted into the setting."""
-    found = refused(allowlist({"U0ADA"}), BEN)
-
-    assert (found.reason, found.rule) == (Refusal.NOT_ALLOWED, "ALLOWED_USERS")
-    assert found.data == {"user_id": "W0BEN"}
-
-
-@pytest.mark.parametrize("users", [set[str](), {""}, {"u0ada"}, {"U0ADA "}])
-def test_nobody_may_until_named_exactly(users: set[str]) -> None:
-    """An empty list allows nobody, and a near match is no match."""
-    assert refusal(allowlist(users), ADA) is Refusal.NOT_ALLOWED
-
-
-def test_everyone_of_the_workspace_may_where_the_star_stands() -> None:
-    """A person who is named besides is allowed by name."""
-    assert allowlist({"*"}).who(ADA) == "*"
-    assert allowlist({"*", "U0ADA"}).who(ADA) == "U0ADA"
-
-
-def test_people_of_other_workspaces_may_not() -> None:
-    """Slack Connect brings strangers into a channel, and the star is not for them."""
-    stranger = replace(ADA, team_id="T0AWAY")
-
-    assert refusal(allowlist({"*", "U0ADA"}), stranger) is Refusal.OTHER_WORKSPACE
-
-
-def test_an_organisation_is_one_home() -> None:
-    """On Enterprise Grid people ask from any workspace of the organisation."""
-    grid = allowlist({"U0ADA"}, home=Home("T0HOME", "E0ORG"))
-
-    assert grid.who(replace(ADA, team_id="T0OTHER", enterprise_id="E0ORG")) == "U0ADA"
-    assert grid.who(ADA) == "U0ADA"
-    assert grid.who(replace(ADA, team_id="E0ORG")) == "U0ADA"
-    assert refusal(grid, replace(ADA, team_id="T0OTHER", enterprise_id="E0AWAY")) is Refusal.OTHER_WORKSPACE
-
-
-def test_an_app_of_a_whole_organisation_has_no_workspace() -> None:
-    """Everybody of the organisation is at home."""
-    org = allowlist({"*"}, home=Home("", "E0ORG"))
-
-    assert org.who(replace(ADA, team_id="T0ANY", enterprise_id="E0ORG")) == "*"
-    assert refusal(org, replace(ADA, team_id="T0ANY")) is Refusal.OTHER_WORKSPACE
-    assert refusal(org, replace(ADA, team_id="")) is Refusal.OTHER_WORKSPACE
-
-
-def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> None:
-    """Their payload may name another team of the organisation. The list decides all the same."""
-    made, elsewhere = allowlist({"U0ADA"}), replace(ADA, team_id="T0SISTER")
-
-    assert made.who(elsewhere, known=True) == "U0ADA"
-    with pytest.raises(Refused) as stranger:
-        made.who(elsewhere, known=False)
-    assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
-    with pytest.raises(Refused) as named:
-        made.who(replace(elsewhere, user_id="W0BEN"), known=True)
-    assert named.value.reason is Refusal.NOT_ALLOWED
-
-
-def test_no_organisation_matches_no_organisation() -> None:
-    """Two workspaces without one are not of the same one."""
-    assert refusal(allowlist({"*"}), replace(ADA, team_id="T0AWAY", enterprise_id="")) is Refusal.OTHER_WORKSPACE
-    assert refusal(allowlist({"*"}), replace(ADA, team_id="T0AWAY", enterprise_id="E0ORG")) is Refusal.OTHER_WORKSPACE
-
-
-def test_a_channel_may_be_asked_for() -> None:
-    """With channels named, the command works in those; the refusal links to them."""
-    made = allowlist({"U0ADA"}, ("C0OPS", "C0LAB"))
-    found = refused(made, ADA)
-
-    assert (found.reason, found.rule) == (Refusal.WRONG_CHANNEL, "ALLOWED_CHANNELS")
-    assert found.data == {"channels": ("C0OPS", "C0LAB")}
-    assert check(made, replace(ADA, channel_id="C0LAB")) == "U0ADA"
-
-
-def test_where_the_command_works_is_told_only_to_those_who_may() -> None:
-    """Somebody who is not allowed does not learn the channels."""
-    assert refusal(allowlist({"U0ADA"}, ("C0OPS",)), BEN) is Refusal.NOT_ALLOWED
-
-
-def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
-    """Without a home there are no strangers to tell from others."""
-    assert refusal(allowlist({"*"}, home=None), ADA) is Refusal.NOT_READY
+@pytest.mark.parametrize(
+    ("users", "person", "home", "expected"),
+    [
+        # Whoever is named exactly may, by the rule that says the most; an empty list allows nobody.
+        ("U0ADA W0BEN", BEN, HOME, "W0BEN"),
+        ("", ADA, HOME, Refusal.NOT_ALLOWED),
+        ("u0ada U0AD U0ADAM", ADA, HOME, Refusal.NOT_ALLOWED),
+        ("*", ADA, HOME, "*"),
+        ("* U0ADA", ADA, HOME, "U0ADA"),
+        ("S0BEN S0ADA", ADA, HOME, "S0ADA"),
+        ("S0BEN W0BEN", BEN, HOME, "W0BEN"),
+        ("* S0BEN", BEN, HOME, "S0BEN"),
+        ("* S0BEN", ADA, HOME, "*"),
+        # A group that is empty, or was not read, lets nobody in; its id is no person's.
+        ("S0NONE", ADA, HOME, Refusal.NOT_ALLOWED),
+        ("S0UNREAD", ADA, HOME, Refusal.GROUP_UNREAD),
+        ("S0UNREAD S0ADA", ADA, HOME, "S0ADA"),
+        ("S0BEN", replace(ADA, user_id="S0BEN"), HOME, Refusal.NOT_ALLOWED),
+        # An organisation is one home, also where the app is installed for all of it.
+        ("U0ADA", replace(AWAY, enterprise_id="E0ORG"), GRID, "U0ADA"),
+        ("U0ADA", replace(ADA, team_id="E0ORG"), GRID, "U0ADA"),
+        ("U0ADA", ADA, GRID, "U0ADA"),
+        ("*", replace(AWAY, enterprise_id="E0ORG"), ORGANISATION, "*"),
+        ("*", AWAY, ORGANISATION, Refusal.OTHER_WORKSPACE),
+        ("*", replace(ADA, team_id=""), ORGANISATION, Refusal.OTHER_WORKSPACE),
+        # Until Slack has said whose token it is nobody may; two ids that are not told are not the same one.
+        ("*", ADA, None, Refusal.NOT_READY),
+        ("*", replace(ADA, team_id=""), Home(""), Refusal.OTHER_WORKSPACE),
+    ],
+)
+def test_a_person_may_by_the_rule_that_says_the_most(
+    users: str, person: Person, home: Home | None, expected: str | Refusal
+) -> None:
+    """Or is refused for a reason."""
+    assert decision(users, person, home) == expected
 
 
 @pytest.mark.parametrize(
@@ -150,95 +76,74 @@ def test_until_slack_has_said_whose_token_it_is_nobody_may() -> None:
         ("t0home", ""),
     ],
 )
-@pytest.mark.parametrize("home", [Home("T0HOME"), Home("T0HOME", "E0ORG")])
+@pytest.mark.parametrize("home", [HOME, GRID])
 def test_a_stranger_stays_out_of_either_kind_of_home(home: Home, team_id: str, enterprise_id: str) -> None:
     """Neither a star, nor their id, nor a group lets somebody in whose own team is elsewhere or not told."""
     stranger = Person("U0ADA", team_id, "C0MODELS", enterprise_id)
-    made = allowlist({"*", "U0ADA", "S0CREW"}, home=home, groups={"S0CREW": {"U0ADA"}}.get)
 
-    assert refusal(made, stranger) is Refusal.OTHER_WORKSPACE
-
-
-def test_a_home_that_slack_did_not_name_is_nobodys() -> None:
-    """Two ids that are not told are not the same one."""
-    assert refusal(allowlist({"*"}, home=Home("")), Person("U0ADA", "", "C0MODELS")) is Refusal.OTHER_WORKSPACE
+    assert decision("* U0ADA S0ADA", stranger, home) is Refusal.OTHER_WORKSPACE
 
 
-def test_the_organisation_of_a_workspace_that_has_none_is_nobodys() -> None:
-    """A stranger cannot claim it by saying nothing."""
-    assert refusal(allowlist({"*"}), Person("U0ADA", "T0AWAY", "C0MODELS", "")) is Refusal.OTHER_WORKSPACE
-
-
-def test_whoever_is_in_a_group_may_by_the_group() -> None:
-    """A person who is named besides may by name, and one of two groups does."""
-    made = allowlist({"S0CREW", "S0TEAM", "W0BEN"}, groups={"S0CREW": {"W0BEN"}, "S0TEAM": {"U0ADA"}}.get)
-
-    assert made.who(ADA) == "S0TEAM"
-    assert made.who(BEN) == "W0BEN"
-
-
-def test_a_group_says_more_than_the_star() -> None:
-    """Of those that hold, the rule that says the most is told."""
-    made = allowlist({"*", "S0CREW"}, groups={"S0CREW": {"W0BEN"}}.get)
-
-    assert (made.who(BEN), made.who(ADA)) == ("S0CREW", "*")
-
-
-def test_a_group_without_people_lets_nobody_in() -> None:
-    """It was read, and is empty."""
-    assert refusal(allowlist({"S0CREW"}, groups={"S0CREW": set[str]()}.get), ADA) is Refusal.NOT_ALLOWED
-
-
-def test_a_group_that_was_not_read_lets_nobody_in_and_is_named() -> None:
-    """Whoever runs the bot learns which, and the person that it is not they who are refused."""
-    made = allowlist({"S0CREW", "S0TEAM", "W0BEN"}, groups={"S0TEAM": {"U0CEM"}}.get)
-    found = refused(made, ADA)
-
-    assert (found.reason, found.rule) == (Refusal.GROUP_UNREAD, "S0CREW")
-    assert found.data == {"groups": ["S0CREW"]}
-    assert made.who(BEN) == "W0BEN"
-    assert made.who(replace(ADA, user_id="U0CEM")) == "S0TEAM"
-
-
-def test_without_anybody_to_tell_a_group_is_not_read() -> None:
-    """The default fails closed."""
-    made = Allowlist({"S0CREW"}, ())
+def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> None:
+    """Their payload may name another team of the organisation. The list decides all the same."""
+    made = Allowlist({"U0ADA"}, ())
     made.home = HOME
 
-    assert refusal(made, ADA) is Refusal.GROUP_UNREAD
+    assert made.who(AWAY, known=True) == "U0ADA"
+    with pytest.raises(Refused) as stranger:
+        made.who(AWAY, known=False)
+    assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
+    with pytest.raises(Refused) as named:
+        made.who(replace(AWAY, user_id="W0BEN"), known=True)
+    assert named.value.reason is Refusal.NOT_ALLOWED
 
 
-def test_the_id_of_a_group_is_no_persons() -> None:
-    """Whoever bore it would be let in by the rule for others."""
-    made = allowlist({"S0CREW"}, groups={"S0CREW": {"U0CEM"}}.get)
+@pytest.mark.parametrize(
+    ("users", "person", "reason", "rule", "data"),
+    [
+        ({"U0ADA"}, ADA, Refusal.WRONG_CHANNEL, "ALLOWED_CHANNELS", {"channels": ("C0OPS", "C0LAB")}),
+        ({"U0ADA"}, BEN, Refusal.NOT_ALLOWED, "ALLOWED_USERS", {"user_id": "W0BEN"}),
+        ({"U0ADA", "S0CREW"}, BEN, Refusal.GROUP_UNREAD, "S0CREW", {"groups": ["S0CREW"]}),
+    ],
+)
+def test_a_refusal_names_what_to_change(
+    users: set[str], person: Person, reason: Refusal, rule: str, data: dict[str, object]
+) -> None:
+    """The channels, to those who may; else the person's id; else the group. By default no group is read."""
+    made = Allowlist(users, ("C0OPS", "C0LAB"))
+    made.home = HOME
+    with pytest.raises(Refused) as raised:
+        check(made, person)
 
-    assert refusal(made, replace(ADA, user_id="S0CREW")) is Refusal.NOT_ALLOWED
+    assert (raised.value.reason, raised.value.rule, raised.value.data) == (reason, rule, data)
+    assert check(made, replace(ADA, channel_id="C0LAB")) == "U0ADA"
 
 
-def test_an_admin_may_without_being_on_the_list() -> None:
-    """By the setting that names them, unless the list names them, too."""
-    assert allowlist(set(), admins={"U0ADA"}).who(ADA) == "ADMIN_USERS"
-    assert allowlist({"U0ADA"}, admins={"U0ADA"}).who(ADA) == "U0ADA"
+def check(made: Allowlist, person: Person) -> str:
+    """The rule that allows this person in their channel."""
+    rule = made.who(person)
+    made.check_channel(person.channel_id)
+    return rule
 
 
-def test_only_an_admin_can_give_access() -> None:
-    """Neither the star nor a place on the list makes one, and an admin's ID in another workspace doesn't."""
-    made = allowlist({"*", "W0BEN"}, admins={"U0ADA"})
+@pytest.fixture
+def administered() -> Allowlist:
+    """An allowlist with an admin, and a group that was not read."""
+    made = Allowlist({"S0BEN", "S0LATE"}, (), MEMBERS.get, {"U0ADA"})
+    made.home = HOME
+    return made
 
-    assert made.check_admin(ADA) == "ADMIN_USERS"
-    for person, reason in ((BEN, Refusal.NOT_ADMIN), (replace(ADA, team_id="T0AWAY"), Refusal.OTHER_WORKSPACE)):
+
+def test_only_an_admin_can_give_access(administered: Allowlist) -> None:
+    """Who may without being on the list; an admin's ID in another workspace is nobody's."""
+    assert administered.who(ADA) == administered.check_admin(ADA) == "ADMIN_USERS"
+    for person, reason in ((BEN, Refusal.NOT_ADMIN), (AWAY, Refusal.OTHER_WORKSPACE)):
         with pytest.raises(Refused) as raised:
-            made.check_admin(person)
+            administered.check_admin(person)
         assert raised.value.reason is reason
 
 
-def test_the_settings_rules_are_listed_for_an_admin() -> None:
+def test_the_settings_rules_are_listed_for_an_admin(administered: Allowlist) -> None:
     """With how many members a group has, where Slack has said so."""
-    made = allowlist({"U0ADA", "S0CREW", "S0LATE"}, groups={"S0CREW": {"W0BEN"}}.get, admins={"U0CEM"})
-
-    assert made.group_sizes() == {"S0CREW": 1, "S0LATE": None}
-    assert made.rules(["U0ADA", "W0BEN", "U0CEM", "U0EVE"]) == {
-        "U0ADA": "U0ADA",
-        "W0BEN": "S0CREW",
-        "U0CEM": "ADMIN_USERS",
-    }
+    assert administered.group_sizes() == {"S0BEN": 1, "S0LATE": None}
+    assert administered.rules(["U0ADA", "W0BEN", "U0EVE"]) == {"U0ADA": "ADMIN_USERS", "W0BEN": "S0BEN"}

@@ -1,4 +1,4 @@
-"""Several real processes of the bot on one PostgreSQL, behind a balancer, and a wire between that can be cut."""
+"""Several real processes of the bot on one database, behind a balancer, and a wire between that can be cut."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,20 @@ from tests.scenarios.process import Process
 class Wire:
     """Stands between the replicas and PostgreSQL's socket: it can be cut, and it can go silent."""
 
-    def __init__(self, folder: Path, behind: Path) -> None:
-        """folder is where the replicas connect to, behind is the socket that PostgreSQL listens on."""
-        self._path = folder / behind.name
-        self._behind = behind
+    def __init__(self, url: str, folder: Path) -> None:
+        """url leads to PostgreSQL, folder is where the replicas connect to."""
+        base, _, behind = url.partition("?host=")
+        self._behind = Path(behind) / ".s.PGSQL.5432"
+        self._path = folder / self._behind.name
+        self.url = f"{base}?host={quote(str(folder), safe='')}"
+        """The same database by way of the wire."""
         self._server: asyncio.AbstractServer | None = None
         self._streams: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
 
-    async def start(self) -> None:
-        """Let everything through."""
+    async def heal(self) -> None:
+        """Let everything through, on new connections."""
+        await self.cut()
         self._open.set()
         self._server = await asyncio.start_unix_server(self._connected, self._path)
 
@@ -49,16 +53,10 @@ class Wire:
         self._open = asyncio.Event()
         self._open.set()
 
-    async def heal(self) -> None:
-        """Let everything through again."""
-        await self.cut()
-        await self.start()
-
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_server, from_server = writer, reader
         with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_unix_connection(self._behind)
-            await asyncio.gather(self._pass_on(from_server, writer), self._pass_on(reader, to_server))
+            from_server, to_server = await asyncio.open_unix_connection(self._behind)
+            await asyncio.gather(self._pass_on(reader, to_server), self._pass_on(from_server, writer))
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)
@@ -84,16 +82,17 @@ class Fleet:
     ready: dict[str, int] = field(default_factory=dict)
     """The port of each replica that has said it is ready, and has not been seen otherwise since."""
 
-    async def launch(self, name: str, **env: str) -> Process:
-        """Start a replica, with these settings besides the usual ones, and wait until it is ready."""
-        replica = Process(self.folder, self.env | env, measured=False)
-        self.replicas[name] = replica
+    async def launch(self, *names: str, **env: str) -> None:
+        """Start replicas, with these settings besides the usual ones, and wait until they are ready."""
+        await asyncio.gather(*(self._launch(name, env) for name in names))
+
+    async def _launch(self, name: str, env: dict[str, str]) -> None:
+        replica = self.replicas[name] = Process(self.folder, self.env | env, measured=False)
         await replica.start()
         await replica.ready()
         port = replica.of("ready")[0]["port"]
         assert isinstance(port, int)
         self.ready[name] = port
-        return replica
 
     async def kill(self, name: str) -> None:
         """Kill a replica for good."""
@@ -106,39 +105,39 @@ class Fleet:
         replica.signal(signal.SIGTERM)
         await self.wait_readiness(name, lambda status: status != 200)
         self.ready.pop(name)
-        code = await replica.wait()
+        code = await replica.wait(within=30.0)
         await self.launch(name)
         return code
 
-    async def readiness(self, name: str) -> int:
-        """The status of a replica's /readyz; 0 where nobody answers."""
-        url = f"http://127.0.0.1:{self.ready[name]}/readyz"
-        with contextlib.suppress(aiohttp.ClientError):
-            async with aiohttp.ClientSession() as session, session.get(url) as response:
-                return response.status
-        return 0
-
     async def wait_readiness(self, name: str, wanted: Callable[[int], bool]) -> None:
-        """Wait until a replica's /readyz has such a status."""
+        """Wait until a replica's /readyz has such a status; 0 where nobody answers."""
+        url = f"http://127.0.0.1:{self.ready[name]}/readyz"
 
         async def look() -> bool:
-            return wanted(await self.readiness(name))
+            with contextlib.suppress(aiohttp.ClientError):
+                async with aiohttp.request("GET", url) as response:
+                    return wanted(response.status)
+            return wanted(0)
 
-        await eventually_answered(look, within=20)
+        await eventually_answered(look)
 
-    async def command(self, n: int, name: str = "", *, model: str = "", user: str = "") -> Ack:
+    async def command(self, n: int, name: str = "", *, model: str = "", **fields: str) -> Ack:
         """One command, each in a channel of its own; name is the replica it goes to, or else any that is ready."""
         ports = [self.ready[name]] if name else list(self.ready.values())
         return await self.slack.command(
             model or f"model-{n}",
-            user=user or f"U{n:05d}",
-            channel=f"C{n:05d}",
+            **{"user": f"U{n:05d}", "channel": f"C{n:05d}"} | fields,
             request_url=f"http://127.0.0.1:{ports[n % len(ports)]}/slack/events",
         )
 
-    def told(self, words: str = "should be ready now") -> list[str]:
-        """The channel of each message with these words."""
-        return [message.channel for message in self.slack.messages if words in message.text]
+    def notified(self) -> list[str]:
+        """The channel of each follow-up."""
+        return [message.channel for message in self.slack.messages if "should be ready now" in message.text]
+
+    async def wait_notified(self, channels: int) -> None:
+        """Wait until so many channels have their follow-up, and see that none has two."""
+        await self.slack.wait_until(lambda: len(set(self.notified())) == channels, within=90)
+        assert len(self.notified()) == channels
 
 
 @contextlib.asynccontextmanager
@@ -168,9 +167,3 @@ async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator
         finally:
             for replica in made.replicas.values():
                 await replica.kill()
-
-
-def through(url: str, folder: Path) -> tuple[str, Path]:
-    """The same database by way of another folder for its socket, and the socket's own path."""
-    base, _, behind = url.partition("?host=")
-    return f"{base}?host={quote(str(folder), safe='')}", Path(behind) / ".s.PGSQL.5432"

@@ -1,6 +1,5 @@
 """Clocks that are wrong, and clocks that jump."""
 
-import asyncio
 import time
 from pathlib import Path
 
@@ -28,22 +27,21 @@ time.time = wrong
 async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -> None:
     """Minutes apart, and with one that steps back an hour meanwhile, follow-ups keep their time: the database's."""
     (tmp_path / "sitecustomize.py").write_text(_WRONG_CLOCK)
-    async with fleet(tmp_path, postgres_url, 10, RELOAD_SECONDS="3") as bots:
+    async with fleet(tmp_path, postgres_url, 10) as bots:
+        bots.slack.ack_seconds = 30.0
         for name, seconds in (("fast", 420), ("slow", -420)):
             (tmp_path / name).write_text(str(seconds))
             wrong = {"WRONG_BY": str(tmp_path / name), "PYTHONPATH": str(tmp_path)}
             await bots.launch(name, SLACK_APP_TOKEN=bots.slack.app_token, **wrong)
         began = time.monotonic()
         acks = [await bots.slack.command(f"model-{n}", channel=f"C{n:05d}") for n in range(10)]
-        asked = time.monotonic() - began
         (tmp_path / "fast").write_text("-3600")
-        await bots.slack.wait_until(lambda: len(bots.told()) == 10, within=20)
+        await bots.wait_notified(10)
         took = time.monotonic() - began
 
         assert all(ack.text.startswith("Reloading") for ack in acks)
-        assert 3 <= took < 3 + asked + 2
-        assert not bots.told("comes late")
-        await eventually(lambda: [replica for replica in bots.replicas.values() if replica.of("notified")])
+        assert 2 <= took < 120  # a clock's error would show as minutes
+        await eventually(lambda: all(replica.of("notified") for replica in bots.replicas.values()))
 
 
 async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +51,10 @@ async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkey
     await database.run(jobs.open_database)
     await database.run(requests.ask, Request("t", "U0ADA", "C0MODELS", "sdxl", ""))
     [call], _ = await database.run(jobs.claim, "one", {CALLS: 1}, 10.0)
-    await database.run(jobs.record, "one", [(call.job, Accepted(100.0))])
-    _, before = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
+    await database.run(jobs.record, "one", [(call.job, Accepted(1000.0))])
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    _, after = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
-    await asyncio.shield(database.stop())
+    _, due_in = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
+    await database.stop()
 
-    assert before is not None
-    assert after is not None
-    assert 0 <= before - after < 5
+    assert due_in is not None
+    assert 900 < due_in <= 1000

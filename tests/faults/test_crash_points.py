@@ -24,7 +24,7 @@ from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.screen import ended
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
-from bot.storage import history, jobs, requests, schema
+from bot.storage import jobs, requests, schema
 from bot.storage.database import Database
 from bot.storage.requests import Request, Requested
 from bot.worker.delivery import Delivery, Pacer
@@ -32,6 +32,7 @@ from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
 from tests.answers import Answer
 from tests.faults.crash_points import Crash, Crashed, Point
+from tests.storage.support import outside
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -41,8 +42,9 @@ MODELS, OPS, PRIVATE, SPENT = Place("C0MODELS"), Place("C0OPS"), Place("G0PRIVAT
 THREAD = Place("C0MODELS", "1700.1")
 RELOAD_SECONDS = 0.2
 TIMING = Timing(
-    lease=60.0,  # none ends by itself, however busy the machine is: see expire
+    lease=600.0,  # none ends by itself, however busy the machine is: see expire
     look=0.1,
+    gather=0.01,
     channel_gap=0.0,
     call_retry=0.05,
     post_retry=0.05,
@@ -52,140 +54,21 @@ TIMING = Timing(
     bar_last=0.01,
     database_retry=0.05,
 )
-
-CRASHES_AT_ONCE = 8
+RUNS_AT_ONCE = 8
+WITHIN = 240.0
+"""Seconds that one run may take on a machine that is busy."""
 
 REMINDER = "`sdxl` was reloaded 0 days ago"
 
 
-async def _none_similar(_model_id: str) -> Sequence[str]:
-    return ()
-
-
-@dataclass(frozen=True)
-class Process:
-    """What runs; opened once its tables are there."""
-
-    database: Database
-    worker: Worker
-    opened: asyncio.Event
-
-
-@dataclass
-class Outside:
-    """What outlives the process: Slack, ModelsLab, the database; and what the process had acknowledged."""
-
-    slack: SandboxSlack
-    modelslab: SandboxModelsLab
-    url: str
-    acknowledged: list[Request] = field(default_factory=list)
-    reminding: list[str] = field(default_factory=list)
-    """Who is to be reminded."""
-
-    @contextlib.asynccontextmanager
-    async def process(self, crash: Crash) -> AsyncIterator[Process]:
-        """One run of the bot's worker; at its end it is gone, having released nothing."""
-        real = Database(self.url, SteadyClock(), TIMING)
-        await real.start()
-        database = crash.around(real)
-        async with aiohttp.ClientSession() as session:
-            slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
-            modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
-            delivery = Delivery(slack, Pacer(monotonic, TIMING.channel_gap))
-            run = Jobs(modelslab, delivery, _none_similar, RELOAD_SECONDS, TIMING)
-            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
-            opened = asyncio.Event()
-            starting = asyncio.create_task(self._start(worker, database, real, opened))
-            try:
-                yield Process(database, worker, opened)
-            finally:
-                crash.happened.set()
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-                await worker.stop()
-                await real.stop()
-
-    @staticmethod
-    async def _start(worker: Worker, database: Database, real: Database, opened: asyncio.Event) -> None:
-        with contextlib.suppress(Crashed):
-            now = await database.run(jobs.open_database)
-            await real.run(expire)
-            worker.start(now)
-            opened.set()
-
-    async def ask(self, process: Process, person: str, place: Place, models: Sequence[str], n: int) -> str:
-        """One command of the story: what was answered is acknowledged. Returns the ID of the first reload."""
-        url = self.slack.new_response_url(place.channel_id, person)
-        if place == SPENT:
-            self.slack.spend(url)
-        asked = [
-            Request(f"trigger-{n}/{model}", person, place.channel_id, model, url, thread_ts=place.thread_ts)
-            for model in models
-        ]
-        answers = await process.database.run(requests.ask_each, asked)
-        process.worker.wake()
-        self.acknowledged += asked
-        assert isinstance(answers[0], Requested)
-        return answers[0].reload.id
-
-    async def remind(self, process: Process, person: str, reload_id: str) -> None:
-        """Ask for a reminder, once the reload is accepted."""
-        async with asyncio.timeout(60):
-            while await process.database.run(requests.remind, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.04)
-        self.reminding.append(person)
-
-    def reminded(self, person: str) -> bool:
-        """Whether a reminder reached them."""
-        return any(message.user == person and REMINDER in message.text for message in self.slack.messages)
-
-    async def settle(self, process: Process) -> None:
-        """Wait until nothing is left to do."""
-        async with asyncio.timeout(60):
-            await process.opened.wait()
-            while await process.database.run(running) is not None:  # noqa: ASYNC110 - no database tells
-                await asyncio.sleep(0.04)
-
-    def notified(self, request: Request) -> list[str]:
-        """The endings that reached somebody: in the channel where they asked, or in a DM."""
-        mention = f"<@{request.user_id}>"
-        return [
-            message.text
-            for message in self.slack.messages
-            if mention in message.text
-            and request.model_id in ended(message.text)
-            and (message.channel == request.channel_id or message.via == "dm")
-            and (message.thread_ts == request.thread_ts or not request.thread_ts)
-        ]
-
-
-def running(connection: Connection) -> float | None:
-    """When the next job is due, None if all of them rest."""
-    due_at = connection.execute(select(func.min(schema.jobs.c.due_at))).scalar_one()
-    return None if due_at in (None, REST) else due_at
-
-
-def expire(connection: Connection) -> None:
-    """End the leases of the process that crashed; on PostgreSQL time would."""
-    leased = update(schema.jobs).where(schema.jobs.c.lease_owner.is_not(None))
-    connection.execute(leased.values(due_at=0.0))
-
-
 @dataclass(frozen=True)
 class Story:
-    """Who asks where, and how ModelsLab answers."""
+    """Who asks where, all for the same models; how ModelsLab answers; and who wants to be reminded then."""
 
     asks: tuple[tuple[str, Place], ...]
     answers: tuple[Answer, ...] = ()
     reminding: tuple[str, ...] = ()
     models: tuple[str, ...] = ("sdxl",)
-
-    async def tell(self, outside: Outside, process: Process) -> None:
-        """Ask at once, so that all ask for the same reload; then those who want to be reminded say so."""
-        asks = (outside.ask(process, person, place, self.models, n) for n, (person, place) in enumerate(self.asks))
-        reload_ids = await asyncio.gather(*asks)
-        for person in self.reminding:
-            await outside.remind(process, person, reload_ids[0])
 
 
 STORIES = {
@@ -200,50 +83,135 @@ STORIES = {
 }
 
 
-async def _live(outside: Outside, story: Story, crash: Crash) -> None:
-    """One run: as much of the story as comes before the crash."""
-    async with outside.process(crash) as process:
-        living = asyncio.create_task(_tell_and_settle(outside, story, process))
-        dying = asyncio.create_task(crash.happened.wait())
-        await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
-        if living.done():
-            living.result()
-        dying.cancel()
-        living.cancel()
-        await asyncio.gather(dying, living, return_exceptions=True)
+@dataclass
+class Run:
+    """What outlives the process: Slack, ModelsLab, the database; and what the process had acknowledged."""
+
+    story: Story
+    slack: SandboxSlack
+    modelslab: SandboxModelsLab
+    url: str
+    acknowledged: list[Request] = field(default_factory=list)
+    reminding: list[str] = field(default_factory=list)
+
+    async def process(self, crash: Crash, *, asks: bool) -> None:
+        """One process, until it crashes or nothing is left to do; at its end it is gone, having released nothing."""
+        real = Database(self.url, SteadyClock(), TIMING)
+        await real.start()
+        database = crash.around(real)
+        async with aiohttp.ClientSession() as session, asyncio.timeout(WITHIN):
+            slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
+            modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
+            run = Jobs(modelslab, Delivery(slack, Pacer(monotonic, 0.0)), _none_similar, RELOAD_SECONDS, TIMING)
+            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
+            living = asyncio.create_task(self._live(real, database, worker, asks=asks))
+            dying = asyncio.create_task(crash.happened.wait())
+            try:
+                await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+                if living.done():
+                    living.result()
+            finally:
+                crash.happened.set()
+                living.cancel()
+                await asyncio.gather(living, dying, return_exceptions=True)
+                await worker.stop()
+                await real.stop()
+
+    async def _live(self, real: Database, database: Database, worker: Worker, *, asks: bool) -> None:
+        with contextlib.suppress(Crashed):
+            now = await database.run(jobs.open_database)
+            await real.run(expire)
+            worker.start(now)
+            if asks:
+                await self._ask(database, worker)
+            while await real.run(is_due):  # noqa: ASYNC110 - no database tells
+                await asyncio.sleep(0.02)
+
+    async def _ask(self, database: Database, worker: Worker) -> None:
+        """The story: what was answered is acknowledged."""
+
+        async def ask(n: int, person: str, place: Place) -> str:
+            url = self.slack.new_response_url(place.channel_id, person)
+            if place == SPENT:
+                self.slack.spend(url)
+            asked = [
+                Request(f"trigger-{n}/{model}", person, place.channel_id, model, url, thread_ts=place.thread_ts)
+                for model in self.story.models
+            ]
+            first, *_ = await database.run(requests.ask_each, asked)
+            worker.wake()
+            self.acknowledged += asked
+            assert isinstance(first, Requested)
+            return first.reload.id
+
+        ids = await asyncio.gather(*(ask(n, *each) for n, each in enumerate(self.story.asks)))
+        for person in self.story.reminding:
+            while await database.run(requests.remind, person, ids[0], MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            self.reminding.append(person)
+
+    def faults(self, unrecorded: Iterable[str]) -> list[str]:
+        """Who was not notified or reminded, and what came twice though its first time had been recorded."""
+        messages = self.slack.messages
+        faults = [
+            f"{asked.user_id} was not notified of {asked.model_id} in {asked.channel_id}"
+            for asked in self.acknowledged
+            if not any(
+                f"<@{asked.user_id}>" in message.text
+                and asked.model_id in ended(message.text)
+                and (message.channel == asked.channel_id or message.via == "dm")
+                and (message.thread_ts == asked.thread_ts or not asked.thread_ts)
+                for message in messages
+            )
+        ]
+        reminded = {message.user for message in messages if REMINDER in message.text}
+        faults += [f"{person} was not reminded" for person in self.reminding if person not in reminded]
+        effects = Counter(name.partition(".")[0] for name in unrecorded)
+        calls = len(self.modelslab.calls) - max(len(self.story.answers), len(self.story.models))
+        if calls > effects["ModelsLab"]:
+            faults.append(f"{calls} calls too many")
+        posts = Counter((message.channel, message.thread_ts, message.text) for message in messages)
+        twice = [f"{key} was posted {n} times" for key, n in posts.items() if n > 1]
+        if len(twice) > effects["SlackClient"]:
+            faults += twice
+        left = outside(self.url, "SELECT model_id FROM reload_model_reloads WHERE state <> 'done'")
+        return faults + [f"{reload} left over" for reload in left]
 
 
-async def _tell_and_settle(outside: Outside, story: Story, process: Process) -> None:
-    with contextlib.suppress(Crashed):
-        await process.opened.wait()
-        await story.tell(outside, process)
-        await outside.settle(process)
+async def _none_similar(_model_id: str) -> Sequence[str]:
+    return ()
+
+
+def is_due(connection: Connection) -> bool:
+    """Whether any job does not rest."""
+    return connection.execute(select(func.min(schema.jobs.c.due_at))).scalar_one() not in (None, REST)
+
+
+def expire(connection: Connection) -> None:
+    """End the leases of the process that crashed; on PostgreSQL time would."""
+    leased = update(schema.jobs).where(schema.jobs.c.lease_owner.is_not(None))
+    connection.execute(leased.values(due_at=0.0))
 
 
 Fresh = Callable[[], contextlib.AbstractAsyncContextManager[str]]
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgresql"])
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
     """Makes a fresh database, for as long as its URL is in use."""
     numbers = itertools.count()
+    server: Postgres | None = request.getfixturevalue("postgres") if request.param == "postgresql" else None
 
     @contextlib.asynccontextmanager
-    async def sqlite() -> AsyncIterator[str]:
-        yield f"sqlite:///{tmp_path}/{next(numbers)}.db"
-
-    if request.param == "sqlite":
-        return sqlite
-    server: Postgres = request.getfixturevalue("postgres")
-
-    @contextlib.asynccontextmanager
-    async def postgresql() -> AsyncIterator[str]:
-        # In threads: other runs go on meanwhile, and must keep their leases.
-        url = await asyncio.to_thread(server.create)
+    async def database() -> AsyncIterator[str]:
+        if server is None:
+            yield f"sqlite:///{tmp_path}/{next(numbers)}.db"
+            return
+        url = await asyncio.to_thread(server.create)  # in a thread: other runs go on meanwhile
         yield url
         await asyncio.to_thread(server.drop, url)
 
-    return postgresql
+    return database
 
 
 @pytest.fixture(autouse=True)
@@ -261,89 +229,59 @@ def _let_the_crashed_rest(loop: asyncio.AbstractEventLoop, context: dict[str, ob
 
 
 @contextlib.asynccontextmanager
-async def _outside(story: Story, url: str) -> AsyncIterator[Outside]:
-    async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
+async def a_run(name: str, fresh: Fresh) -> AsyncIterator[Run]:
+    """A story that begins."""
+    async with fresh() as url, SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         slack.add_channel(MODELS.channel_id, "models")
         slack.add_channel(OPS.channel_id, "ops")
         for channel_id, _ in (PRIVATE, SPENT):
             slack.add_channel(channel_id, channel_id.lower(), private=True, bot_is_member=False)
-        modelslab.answer("sdxl", *story.answers)
-        yield Outside(slack, modelslab, url)
+        modelslab.answer("sdxl", *STORIES[name].answers)
+        yield Run(STORIES[name], slack, modelslab, url)
 
 
-async def _points_of(story: Story, url: str) -> list[Point]:
-    """Every crash point of the story, from a run without a crash."""
+async def points(name: str, fresh: Fresh) -> list[tuple[str, Point]]:
+    """Every crash point of a story, from a run without a crash."""
     crash = Crash()
-    async with _outside(story, url) as outside:
-        await _live(outside, story, crash)
+    async with a_run(name, fresh) as run:
+        await run.process(crash, asks=True)
 
-        assert [len(outside.notified(ask)) for ask in outside.acknowledged] == [1] * len(story.asks) * len(story.models)
-        assert [outside.reminded(person) for person in story.reminding] == [True] * len(story.reminding)
-    return crash.passed
-
-
-both_databases = pytest.mark.parametrize("fresh", ["sqlite", "postgresql"], indirect=True)
+        assert len(run.acknowledged) == len(run.story.asks) * len(run.story.models)
+        assert run.faults([]) == []
+    return [(name, point) for point in crash.passed]
 
 
-@both_databases
-@pytest.mark.parametrize("name", STORIES)
-async def test_a_crash_at_each_kind_of_point_loses_nothing(name: str, fresh: Fresh) -> None:
+async def faults_after(name: str, point: Point, fresh: Fresh) -> list[str]:
+    """Crash there, start again, run to the end, and return what is wrong then."""
+    crash = Crash(at=point)
+    async with a_run(name, fresh) as run:
+        await run.process(crash, asks=True)
+        await run.process(Crash(), asks=False)
+        return [f"{name}, a crash {point}: {fault}" for fault in run.faults(crash.unrecorded.values())]
+
+
+async def all_faults(crashes: Iterable[tuple[str, Point]], fresh: Fresh) -> list[str]:
+    """What is wrong after each of these crashes, some of them at a time."""
+    at_once = asyncio.Semaphore(RUNS_AT_ONCE)
+
+    async def one(name: str, point: Point) -> list[str]:
+        async with at_once:
+            return await faults_after(name, point, fresh)
+
+    return [fault for found in await asyncio.gather(*(one(*crash) for crash in crashes)) for fault in found]
+
+
+async def test_a_crash_at_each_kind_of_point_loses_nothing(fresh: Fresh) -> None:
     """Everyone whose request was acknowledged is notified, and only what a crash left unrecorded comes twice."""
-    async with fresh() as url:
-        points = await _points_of(STORIES[name], url)
-    first_of_kind = {(point.call, point.moment): point for point in reversed(points)}
+    found = itertools.chain(*await asyncio.gather(*(points(name, fresh) for name in STORIES)))
+    first_of_kind = {point.kind: (name, point) for name, point in reversed([*found])}
 
-    assert len(first_of_kind) > 10
-    assert await _faults(first_of_kind.values(), STORIES[name], fresh) == []
+    assert len(first_of_kind) > 30
+    assert await all_faults(first_of_kind.values(), fresh) == []
 
 
 @pytest.mark.soak
-@both_databases
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_crash_at_any_point_loses_nothing(name: str, fresh: Fresh) -> None:
     """The same at every single crash point."""
-    async with fresh() as url:
-        points = await _points_of(STORIES[name], url)
-
-    assert await _faults(points, STORIES[name], fresh) == []
-
-
-async def _faults(points: Iterable[Point], story: Story, fresh: Fresh) -> list[str]:
-    """What is wrong after a crash at each of these points, some of them at a time."""
-    at_once = asyncio.Semaphore(CRASHES_AT_ONCE)
-
-    async def crash_at(point: Point) -> list[str]:
-        async with at_once, fresh() as url:
-            return await _faults_after(point, story, url)
-
-    return [fault for found in await asyncio.gather(*map(crash_at, points)) for fault in found]
-
-
-async def _faults_after(point: Point, story: Story, url: str) -> list[str]:
-    """Crash there, start again, and run to the end; return what is wrong then."""
-    crash = Crash(at=point)
-    async with _outside(story, url) as outside:
-        await _live(outside, story, crash)
-        async with outside.process(Crash()) as process:
-            await outside.settle(process)
-            left = (await process.database.run(history.running, 5))[0]
-        faults = [f"{left} left over"] if left else []
-        faults += [
-            f"{ask.user_id} in {ask.channel_id} was not notified"
-            for ask in outside.acknowledged
-            if not outside.notified(ask)
-        ]
-        faults += [f"{person} was not reminded" for person in outside.reminding if not outside.reminded(person)]
-        faults += _done_twice(outside, story, [*crash.unrecorded.values()])
-    return [f"a crash {point}: {fault}" for fault in faults]
-
-
-def _done_twice(outside: Outside, story: Story, unrecorded: list[str]) -> list[str]:
-    """What was done more often than the story asks for, unless its first time had not been recorded at the crash."""
-    calls = len(outside.modelslab.calls) - max(len(story.answers), len(story.models))
-    posts = Counter((message.channel, message.thread_ts, message.text) for message in outside.slack.messages)
-    twice = [f"{key} was posted {n} times" for key, n in posts.items() if n > 1]
-    excused_calls = sum(name.startswith("ModelsLab.") for name in unrecorded)
-    excused_posts = sum(name.startswith("SlackClient.") for name in unrecorded)
-    faults = [f"{calls} calls too many"] if calls > excused_calls else []
-    return faults + (twice if len(twice) > excused_posts else [])
+    assert await all_faults(await points(name, fresh), fresh) == []

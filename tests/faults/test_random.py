@@ -1,7 +1,8 @@
-"""Faults at random, with real processes: two replicas, PostgreSQL, and services that fail, for RANDOM_SECONDS.
+"""Faults at random, with real processes and services that fail, for RANDOM_SECONDS.
 
-Processes are killed or stopped for longer than a lease, database connections are terminated or go silent, Slack and
-ModelsLab fail; meanwhile people keep asking, sometimes through both replicas at once.
+Processes are killed, Slack and ModelsLab fail. On PostgreSQL there are two replicas, which may be stopped for longer
+than a lease, and whose connections are terminated or go silent. Meanwhile people keep asking, sometimes through both
+replicas at once.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ import pytest
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.slack import Ack
 from tests.answers import AcceptThenReset, Answer, Hang, Json, RateLimited, Raw, Reset
-from tests.faults.fleet import Fleet, Wire, fleet, through
-from tests.postgres import Postgres
+from tests.faults.fleet import Fleet, Wire, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from tests.postgres import Postgres
 
 SECONDS = float(os.environ.get("RANDOM_SECONDS", "60"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
@@ -62,9 +64,7 @@ class Trial:
     """What was acknowledged, and when which fault happened."""
 
     bots: Fleet
-    wire: Wire
-    postgres: Postgres
-    url: str
+    names: list[str]
     chance: random.Random
     ends_at: float
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
@@ -107,17 +107,10 @@ class Trial:
         self.bots.modelslab.answer(model, *faults, self.chance.choice(CLEAR))
 
     async def _ask(self, name: str, model: str, user: str, channel: str, trigger: str) -> None:
-        port = self.bots.ready.get(name)
-        if port is None:
+        if name not in self.bots.ready:
             return
         began = time.monotonic()
-        ack = await self.bots.slack.command(
-            model,
-            user=user,
-            channel=channel,
-            trigger_id=trigger,
-            request_url=f"http://127.0.0.1:{port}/slack/events",
-        )
+        ack = await self.bots.command(0, name, model=model, user=user, channel=channel, trigger_id=trigger)
         self._judge(ack, began, model, user, channel, trigger)
 
     def _judge(self, ack: Ack, began: float, model: str, user: str, channel: str, trigger: str) -> None:
@@ -140,52 +133,31 @@ class Trial:
         """Whether a process or the database was disturbed in that time."""
         return any(began <= before and ended >= after for began, ended in self.disturbances)
 
-    async def disturb(self) -> None:
+    async def disturb(self, *of_the_database: "Callable[[Trial], Awaitable[None]]") -> None:
         """One fault after another."""
-        faults: list[Callable[[], Awaitable[None]]] = [
-            self.kill,
-            self.stop,
-            self.terminate,
-            self.silence,
-            self.slack_fails,
-        ]
+        faults = [Trial.kill, Trial.slack_fails, *of_the_database]
         while self.more():
             await asyncio.sleep(self.chance.uniform(0.5, 4.0))  # as above
             began = time.monotonic()
-            fault = self.chance.choice(faults)
             index = len(self.disturbances)
             self.disturbances.append((began, began + 1e9))
-            await fault()
+            await self.chance.choice(faults)(self)
             self.disturbances[index] = (began, time.monotonic())
 
     async def kill(self) -> None:
         """SIGKILL, and a new process."""
-        name = self.chance.choice(["one", "two"])
+        name = self.chance.choice(self.names)
         await self.bots.kill(name)
         await self.bots.launch(name)
 
     async def stop(self) -> None:
         """SIGSTOP for longer than a lease."""
-        name = self.chance.choice(["one", "two"])
+        name = self.chance.choice(self.names)
         port = self.bots.ready.pop(name)
         self.bots.replicas[name].signal(signal.SIGSTOP)
         await asyncio.sleep(STOPPED_SECONDS)  # what the fault is
         self.bots.replicas[name].signal(signal.SIGCONT)
         self.bots.ready[name] = port
-
-    async def terminate(self) -> None:
-        """End all database connections."""
-        await asyncio.to_thread(self.postgres.terminate, self.url)
-
-    async def silence(self) -> None:
-        """A database that does not answer for some seconds, or refuses connections."""
-        if self.chance.random() < 0.5:
-            self.wire.silence()
-            await asyncio.sleep(self.chance.uniform(1.0, 7.0))  # as above
-        else:
-            await self.wire.cut()
-            await asyncio.sleep(self.chance.uniform(1.0, 4.0))  # as above
-        await self.wire.heal()
 
     async def slack_fails(self) -> None:
         """Slack fails in one channel for some seconds."""
@@ -231,29 +203,42 @@ class Trial:
 
 
 @pytest.mark.soak
-async def test_random_faults_lose_and_double_nothing(tmp_path: Path, postgres: Postgres, postgres_url: str) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_random_faults_lose_and_double_nothing(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
     """Everyone who was acknowledged is notified; no answer is late or a 5xx; nothing clear is requested twice."""
-    folder = tmp_path / "socket"
-    folder.mkdir()
-    url, behind = through(postgres_url, folder)
-    wire = Wire(folder, behind)
-    await wire.start()
+    url, names = f"sqlite:///{tmp_path}/random.db", ["one"]
+    faults: list[Callable[[Trial], Awaitable[None]]] = []
+    if database == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        behind: str = request.getfixturevalue("postgres_url")
+        wire = Wire(behind, tmp_path)
+        url, names = wire.url, ["one", "two"]
+
+        async def terminate(_trial: Trial) -> None:
+            await asyncio.to_thread(postgres.terminate, behind)
+
+        async def silence(trial: Trial) -> None:
+            wire.silence()
+            await asyncio.sleep(trial.chance.uniform(1.0, 7.0))  # what the fault is
+            await wire.heal()
+
+        async def cut(trial: Trial) -> None:
+            await wire.cut()
+            await asyncio.sleep(trial.chance.uniform(1.0, 4.0))  # as above
+            await wire.heal()
+
+        await wire.heal()
+        faults = [Trial.stop, terminate, silence, cut]
     async with fleet(tmp_path, url, CHANNELS) as bots:
-        await bots.launch("one")
-        await bots.launch("two")
-        trial = Trial(
-            bots,
-            wire,
-            postgres,
-            postgres_url,
-            random.Random(SEED),  # noqa: S311 - the same faults in every run
-            time.monotonic() + SECONDS,
-        )
-        await asyncio.gather(trial.disturb(), *(trial.ask(n) for n in range(PEOPLE)))
+        await bots.launch(*names)
+        chance = random.Random(SEED)  # noqa: S311 - the same faults in every run
+        trial = Trial(bots, names, chance, time.monotonic() + SECONDS)
+        await asyncio.gather(trial.disturb(*faults), *(trial.ask(n) for n in range(PEOPLE)))
         bots.slack.heal()
         await bots.slack.wait_until(lambda: not trial.unnotified(), within=NOTIFIED_WITHIN)
 
         assert len(trial.acknowledged) > SECONDS / 2
         assert trial.problems == []
         assert trial.called_too_often() == []
-    await wire.cut()

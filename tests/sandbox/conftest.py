@@ -64,7 +64,7 @@ async def slack(clock: Clock) -> AsyncIterator[SandboxSlack]:
 @pytest.fixture
 def client(slack: SandboxSlack) -> AsyncWebClient:
     """The SDK's client of the Web API, without its own retries."""
-    return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=5)
+    return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=30)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ INPUT: JsonObject = {"type": "input", "label": plain("Id"), "element": {"type": 
 
 
 async def test_a_message_is_posted_and_edited(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """It is known by its channel and ts, and can be a reply that the channel sees too."""
+    """It is known by its channel and ts, and can be a reply that the channel sees too. No other can be edited."""
     posted = await client.chat_postMessage(channel="C0MODELS", text="one", blocks=[SECTION])
     reply = await client.chat_postMessage(channel="C0MODELS", text="two", thread_ts=posted["ts"], reply_broadcast=True)
     await client.chat_update(channel="C0MODELS", ts=posted["ts"], text="edited")
@@ -37,6 +37,10 @@ async def test_a_message_is_posted_and_edited(slack: SandboxSlack, client: Async
     assert (first.text, first.edits, first.blocks, first.user) == ("edited", ["one"], [], None)
     assert (second.thread_ts, second.broadcast, reply["message"]["thread_ts"]) == (first.ts, True, first.ts)
     assert [call.method for call in slack.calls] == ["chat.postMessage", "chat.postMessage", "chat.update"]
+    through_a_url = slack.say("C0MODELS", {"text": "x"}, "response_url")
+    for ts, error in ((through_a_url.ts, "cant_update_message"), ("1.0", "message_not_found")):
+        with pytest.raises(SlackApiError, match=error):
+            await client.chat_update(channel="C0MODELS", ts=ts, text="y")
 
 
 @pytest.mark.parametrize(
@@ -83,20 +87,12 @@ async def test_what_cannot_be_posted(client: AsyncWebClient, content: JsonObject
         await client.api_call("chat.postMessage", json={"channel": "C0MODELS", **content})
 
 
-async def test_what_cannot_be_edited(slack: SandboxSlack, client: AsyncWebClient, http: aiohttp.ClientSession) -> None:
-    """Only what the Web API posted."""
-    await http.post(slack.new_response_url("C0MODELS", "U0ADA"), json={"text": "x", "response_type": "in_channel"})
-
-    with pytest.raises(SlackApiError, match="cant_update_message"):
-        await client.chat_update(channel="C0MODELS", ts=slack.messages[0].ts, text="y")
-    with pytest.raises(SlackApiError, match="message_not_found"):
-        await client.chat_update(channel="C0MODELS", ts="1.0", text="y")
-
-
 async def test_scopes_and_tokens_are_checked(slack: SandboxSlack, client: AsyncWebClient) -> None:
     """Each method has its scope; every answer names those that the token has."""
     told = await client.auth_test()
     slack.enterprise_id = "E0GRID"
+    with pytest.raises(SlackApiError, match="user_not_found"):
+        await client.conversations_open(users="C0MODELS")
     slack.scopes.remove("im:write")
 
     assert (told["team_id"], told["user_id"]) == ("T0SANDBOX", "U0BOT")
@@ -178,29 +174,23 @@ async def respond(http: aiohttp.ClientSession, url: str, **content: object) -> t
         return response.status, (await response.json()).get("error", "")
 
 
-async def test_a_response_url_works_five_times(slack: SandboxSlack, http: aiohttp.ClientSession) -> None:
-    """What it says is by default for one person, and the bot need not be in the channel."""
-    url = slack.new_response_url("C0ELSEWHERE", "U0ADA")
+async def test_a_response_url_works_five_times_in_half_an_hour(
+    slack: SandboxSlack, http: aiohttp.ClientSession, clock: Clock
+) -> None:
+    """What it says is by default for one person, the bot need not be in the channel, a refused use does not count."""
+    url, other, spent = (slack.new_response_url("C0ELSEWHERE", "U0ADA") for _ in range(3))
+    slack.spend(spent)
+    assert await respond(http, url) == (400, "no_text")
     await respond(http, url, text="everybody", response_type="in_channel")
     used = [await respond(http, url, text="psst") for _ in range(5)]
+    clock.passed += 1790
+    last = await respond(http, other, text="x")
+    clock.passed += 20
 
-    assert used == [(200, "")] * 4 + [(404, "used_url")]
+    assert (used, last) == ([(200, "")] * 4 + [(404, "used_url")], (200, ""))
     assert [(m.channel, m.via, m.user) for m in slack.messages[:2]] == [
         ("C0ELSEWHERE", "response_url", None),
         ("C0ELSEWHERE", "response_url", "U0ADA"),
     ]
-
-
-async def test_a_response_url_works_for_thirty_minutes(
-    slack: SandboxSlack, http: aiohttp.ClientSession, clock: Clock
-) -> None:
-    """A use that is refused does not count."""
-    url, spent = slack.new_response_url("C0MODELS", "U0ADA"), slack.new_response_url("C0MODELS", "U0ADA")
-    slack.spend(spent)
-    clock.passed += 1790
-
-    assert await respond(http, url) == (400, "no_text")
-    assert await respond(http, url, text="x") == (200, "")
-    clock.passed += 20
-    assert await respond(http, url, text="x") == await respond(http, spent, text="x") == (404, "expired_url")
+    assert await respond(http, other, text="x") == await respond(http, spent, text="x") == (404, "expired_url")
     assert await respond(http, f"http://{slack.host}/commands/T0SANDBOX/guessed") == (404, "invalid_url")

@@ -241,3 +241,13 @@ async def test_follow_ups_can_stay_in_their_threads(bot: House) -> None:
 
     assert follow_up.thread_ts
     assert not follow_up.broadcast
+
+
+@one_mode
+async def test_without_a_mention_in_it_all_of_a_text_counts(bot: House) -> None:
+    """Slack says that the bot was mentioned, whatever it looks like."""
+    event = {"type": "app_mention", "user": ADA, "team": bot.slack.team_id, "text": "sdxl", "channel": MODELS}
+    await bot.slack.send_event(event | {"ts": "1.2", "event_ts": "1.2"})
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]

@@ -23,7 +23,6 @@ from tests.storage.support import (
     Bot,
     Clock,
     Gate,
-    at_first,
     outside,
     pass_time,
     request,
@@ -101,25 +100,6 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
 
     await asyncio.gather(database.run(write, 3), *running)
     assert (written(url), database.fault) == ([3], "")
-
-
-async def test_a_transaction_that_fails_to_begin_after_its_time_harms_nobody(database: Database, begin: str) -> None:
-    """The thread goes on with what comes next."""
-    gate = Gate()
-
-    def fail() -> None:
-        gate.wait()
-        raise OSError
-
-    with at_first(begin, fail):
-        waiting = asyncio.create_task(database.run(write, 1, within=60.0))
-        await gate.reached()
-        pass_time(60.0)
-        with pytest.raises(DatabaseUnavailable):
-            await waiting
-        gate.open()
-
-        assert await database.run(write, 2) == 2
 
 
 @pytest.mark.parametrize("words", ["INSERT INTO notes", COMMIT])

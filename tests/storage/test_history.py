@@ -33,15 +33,18 @@ async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
     assert await bot.run(history.running, 1) == (listed[:1], 3)
 
 
-async def test_recent_reloads_are_listed_the_last_requested_first(bot: Bot) -> None:
-    """As soon as they have ended, and no more than are wanted."""
-    for model in ("first", "second", "third"):
+async def test_what_has_ended_is_listed_the_last_first(bot: Bot) -> None:
+    """Recent reloads by their request, and as models those that ModelsLab accepted; no more than are wanted."""
+    for model in ("sdxl", "flux", "sdxl", "anything"):
         await bot.done(request(model), request(model, user="U0BEN"))
-    await bot.ask(request("running"))
+    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
+    await bot.ask(request("requested"))
 
-    listed = await bot.run(history.recent, 2)
+    listed = await bot.run(history.recent, 3)
 
-    assert [(one.reload.model_id, one.people) for one in listed] == [("third", 2), ("second", 2)]
+    assert [(one.reload.model_id, one.people) for one in listed] == [("anything", 2), ("sdxl", 2), ("flux", 2)]
+    assert await bot.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
+    assert await bot.run(history.known_models, 2) == ["anything", "sdxl"]
 
 
 async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
@@ -60,17 +63,6 @@ async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
     assert [one.reload.model_id for one in (*data.running, *data.recent)] == ["one", "over"]
     assert [reminder.model_id for reminder in data.reminders] == ["over"]
     assert (data.count, data.now) == (2, bot.clock.now)
-
-
-async def test_models_that_modelslab_accepted_are_known_the_last_first(bot: Bot) -> None:
-    """No other model is."""
-    for model in ("sdxl", "flux", "sdxl", "anything"):
-        await bot.done(request(model))
-    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
-    await bot.ask(request("requested"))
-
-    assert await bot.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
-    assert await bot.run(history.known_models, 2) == ["anything", "sdxl"]
 
 
 async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
@@ -94,21 +86,20 @@ async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> Non
         assert [line.reload for line in history.audit_lines(connection, 0.0)] == [None] * 3
 
 
-async def test_what_ended_long_ago_is_deleted(bot: Bot, url: str) -> None:
+async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all that belongs to it, and the audit's lines of then; what runs, or ended lately, stays."""
-    old = await bot.done(request("old"))
+    monkeypatch.setattr(history, "_PRUNED_AT_ONCE", 2)
+    for model in range(3):
+        await bot.done(request(f"old-{model}"))
     await bot.accepted(request("running"), ready_in=1000 * DAY)
     await bot.run(history.add_note, REFUSAL)
     await bot.elapse(90 * DAY + 1.0)
     await bot.done(request("young"))
 
-    assert await bot.run(history.prune, 90) == (1, 3)
-
-    assert await bot.run(history.reload, old.id) is None
+    assert [await bot.run(history.prune, 90) for _ in range(4)] == [(2, 2), (1, 2), (0, 1), (0, 0)]
     assert outside(url, "SELECT model_id FROM reload_model_reloads ORDER BY model_id") == [("running",), ("young",)]
     assert outside(url, "SELECT text FROM reload_model_audit") == [("young",)]
     assert await bot.counts() == (2, 2, 1)
-    assert await bot.run(history.prune, 90) == (0, 0)
 
 
 async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
@@ -123,13 +114,3 @@ async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
     assert (await bot.run(history.prune, 1))[0] == 1
     await bot.run(requests.stop_reminding, "U0ADA", "reminded")
     assert (await bot.run(history.prune, 1))[0] == 1
-
-
-async def test_a_long_history_is_deleted_in_parts(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No transaction keeps others waiting for long."""
-    monkeypatch.setattr(history, "_PRUNED_AT_ONCE", 2)
-    for model in range(3):
-        await bot.done(request(f"model-{model}"))
-    await bot.elapse(2 * DAY)
-
-    assert [await bot.run(history.prune, 1) for _ in range(3)] == [(2, 2), (1, 1), (0, 0)]

@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from bot.core.grants import RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure, Refused
-from bot.storage import grants, history
+from bot.storage import grants, history, requests
 from bot.storage.database import Database
 from bot.storage.history import Note
 from bot.storage.jobs import open_database
@@ -27,6 +27,7 @@ from tests.storage.support import (
     WAIT,
     Bot,
     Clock,
+    at_first,
     outside,
     press,
     request,
@@ -198,63 +199,28 @@ async def test_a_message_that_is_recorded_during_the_decision_is_edited(
     assert (again.job.status_ts, again.request.decided_by) == ("1.2", "U0BOSS")
 
 
-class Wire:
-    """The way from a replica to PostgreSQL, which can break around the next commit."""
-
-    def __init__(self, server: str) -> None:
-        self._server = server
-        self.breaks = ""
-        """"before" the server learns of the commit, or "after" it committed."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry bytes both ways, until it breaks."""
-        from_server, to_server = await asyncio.open_unix_connection(self._server)
-        answers = asyncio.create_task(self._carry(from_server, writer))
-        while data := await reader.read(65536):
-            if self.breaks and b"COMMIT\0" in data:
-                answers.cancel()
-                await asyncio.wait([answers])
-                if self.breaks == "after":
-                    to_server.write(data)
-                    await from_server.read(65536)
-                self.breaks = ""
-                break
-            to_server.write(data)
-        answers.cancel()
-        to_server.close()
-        writer.close()
-
-    @staticmethod
-    async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-
-
-@pytest.mark.parametrize("breaks", ["before", "after"])
+@pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("joins", [False, True])
-async def test_an_acknowledged_request_is_never_undone(
-    replicas: Replicas, tmp_path: Path, breaks: str, *, joins: bool
-) -> None:
+async def test_an_acknowledged_request_is_never_undone(replicas: Replicas, *, committed: bool, joins: bool) -> None:
     """A replica that lost its connection around the commit is certain of nothing; the other one is, and right."""
-    two, url = replicas.two, replicas.url
+    one, two, _ = replicas
     reload_id = (await two.ask(request(user="U0BEN"))).reload.id if joins else ""
-    folder = outside(url, "SHOW unix_socket_directories")[0][0]
-    wire = Wire(f"{folder}/.s.PGSQL.5432")
+    again, drivers = request(invocation="i"), list[Any]()
 
-    async def deliver(bot: Bot) -> Requested | None:
-        again = request(invocation="i")
-        return await bot.join(again, reload_id) if joins else await bot.ask(again)
+    def deliver(connection: Connection) -> Requested | None:
+        drivers.append(connection.connection.driver_connection)
+        return requests.join(connection, again, reload_id) if joins else requests.ask(connection, again)
 
-    async with (
-        await asyncio.start_unix_server(wire.serve, tmp_path / ".s.PGSQL.5432"),
-        replica(url.replace(f"host={folder}", f"host={tmp_path}"), two.clock, "one") as one,
-    ):
-        wire.breaks = breaks
-        with pytest.raises(CommitUncertain):
-            await deliver(one)
-        acknowledged = await deliver(two)
-        assert await deliver(one) == acknowledged
+    def lose_connection() -> None:
+        if committed:
+            drivers[0].commit()
+        drivers[0].close()
 
+    with at_first(COMMIT, lose_connection), pytest.raises(CommitUncertain):
+        await one.run(deliver)
+    acknowledged = await two.run(deliver)
+
+    assert await one.run(deliver) == acknowledged
     assert acknowledged is not None
     assert await two.counts() == (1, 1 + joins, 1)
     assert (await two.claim_one(CALL)).reload == acknowledged.reload

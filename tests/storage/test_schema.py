@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from bot.core.models import JobKind
-from bot.errors import CannotStart, Failure
+from bot.errors import CannotStart
 from bot.storage import schema
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
@@ -110,11 +110,3 @@ async def test_a_version_that_is_later_or_not_clear_is_refused(bot: Bot, version
 
     with pytest.raises(CannotStart, match=why):
         await bot.run(open_database)
-
-
-async def test_a_failure_that_only_a_later_version_knows_is_an_internal_one(bot: Bot) -> None:
-    """A newer replica beside this one may have recorded it."""
-    asked = await bot.ask(request())
-    await bot.say("UPDATE reload_model_reloads SET failure = 'novelty'")
-
-    assert (await bot.reload(asked.reload.id)).failure is Failure.INTERNAL

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import fcntl
-import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,15 +10,14 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection
 
 from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database, sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request, stopped_at
+from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
@@ -82,53 +80,6 @@ async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url
     assert bot.database.fault == ""
 
 
-async def test_a_request_is_answered_in_time_while_another_program_writes(bot: Bot, file: Path, url: str) -> None:
-    """It is certain that nothing was recorded, and nothing is once the lock is free."""
-    with locked(file), pytest.raises(DatabaseUnavailable, match="no answer") as raised:
-        await bot.database.run(requests.ask, request(), within=0.05)
-
-    assert not isinstance(raised.value, CommitUncertain)
-    await bot.run(history.touch)
-    assert outside(url, RELOADS) == [(0,)]
-
-
-@pytest.mark.usefixtures("no_garbage_collection")
-@pytest.mark.parametrize("error", [IntegrityError, ZeroDivisionError])
-async def test_another_programs_lock_never_stops_the_event_loop(bot: Bot, file: Path, error: type[Exception]) -> None:
-    """Nothing that dies in its thread waits for the connection, which waits for the lock."""
-    beats: list[int] = []
-
-    async def beat() -> None:
-        while True:
-            beats.append(1)
-            await asyncio.sleep(0)
-
-    def fail(connection: Connection) -> None:
-        unread = connection.execute(text("SELECT 1 UNION SELECT 2"))
-        if error is ZeroDivisionError:
-            raise error
-        connection.execute(text("INSERT INTO reload_model_schema (version) VALUES (NULL)"))
-        unread.close()
-
-    heart = asyncio.create_task(beat())
-    with pytest.raises(error):
-        await bot.run(fail)
-    with locked(file), stopped_at("BEGIN IMMEDIATE") as gate:
-        asking = asyncio.create_task(bot.ask(request()))
-        await gate.reached()
-        gate.open()
-        await asyncio.sleep(0.05)  # for the transaction to wait for the lock, which it does not tell
-        before = len(beats)
-        gc.collect()
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert len(beats) >= before + 100
-        assert not asking.done()
-    heart.cancel()
-
-    await asking  # a loop that stood still would have held the lock until the bot had stopped waiting for it
-
-
 async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path) -> None:
     """Its lock is taken before it looks."""
     gate = Gate()
@@ -188,22 +139,13 @@ def letter(file: Path) -> Iterator[None]:
     assert file.read_text().startswith("A letter")
 
 
-@pytest.fixture
-def folder(file: Path) -> None:
-    """A folder in the file's place."""
-    file.mkdir()
-
-
-@pytest.mark.parametrize(("there", "why"), [("letter", "file is not a database"), ("folder", "unable to open")])
-async def test_another_programs_file_is_left_as_it_is(
-    url: str, there: str, why: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.usefixtures("letter")
+async def test_another_programs_file_is_left_as_it_is(url: str) -> None:
     """The URL may name the wrong file."""
-    request.getfixturevalue(there)
     database = Database(url, Clock())
     await database.start()
 
-    with pytest.raises(DatabaseUnavailable, match=why):
+    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
         await database.run(open_database)
 
     await database.stop()
@@ -213,21 +155,17 @@ async def test_another_programs_file_is_left_as_it_is(
 
 
 async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
-    """A second one is told why and what to do, unless the first one stops while it waits."""
-    second = Database(url, Clock(), Timing(sqlite_owner_wait=0.1))
-    with pytest.raises(CannotStart, match=r"another process holds .*: only one process can use an SQLite"):
-        await second.start()
-    await bot.ask(request())
-    third = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
-    starting = asyncio.create_task(third.start())
+    """A second one waits until the first one stops."""
+    second = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
+    starting = asyncio.create_task(second.start())
     await asyncio.sleep(0)
     assert not starting.done()
 
     await bot.database.stop()
     await starting
 
-    assert await third.run(open_database) == Clock().now
-    await third.stop()
+    assert await second.run(open_database) == Clock().now
+    await second.stop()
 
 
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,9 +173,3 @@ async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     with pytest.raises(CannotStart, match=r"can't lock .* \(No locks available\): put the SQLite file on a local"):
         await Database(url, Clock()).start()
-
-
-async def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    """The message says what to create."""
-    with pytest.raises(CannotStart, match=r"can't write .*/nowhere/.*\(No such file or directory\): create the f"):
-        await Database(f"sqlite:///{tmp_path}/nowhere/reload-model.db", Clock()).start()

@@ -67,7 +67,8 @@ async def carried_out(database: Faulty, until: asyncio.Event | None = None) -> l
     runner = create_autospec(Jobs, instance=True)
     runner.run.return_value = [Accepted(120.0)]
     with structlog.testing.capture_logs() as log:
-        worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, on_change=changed.set)
+        timing = Timing(database_retry=0.01)
+        worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, on_change=changed.set, timing=timing)
         worker.start(0.0)
         await asyncio.wait_for((until or changed).wait(), WAIT)
         await worker.stop()

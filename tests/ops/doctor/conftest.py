@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,15 +16,13 @@ from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
 from bot.settings import NAMES, read
+from bot.slack.user_groups import METHOD
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from tests.usergroups import FakeUserGroups
 
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
-
-GROUPS_LIST = "usergroups.users.list"
-GROUPS = {CREW: [ADA, BEN]}
 
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Optional scopes that let the checks look up IDs."""
@@ -83,23 +82,22 @@ class Setup:
     def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
         """Have the workspace hold these user groups, and the app the scope to read them."""
         self.slack.scopes.add("usergroups:read")
-        self.slack.fail(GROUPS_LIST, FakeUserGroups(members, disabled))
+        self.slack.fail(METHOD, FakeUserGroups(members, disabled))
         self.env["ALLOWED_USERS"] = CREW
 
     def distrust(self, url: str) -> None:
         """Meet a certificate that is not trusted on the way to this service."""
-        connect, port = aiohttp.TCPConnector.connect, URL(url).port
+        connect = aiohttp.TCPConnector.connect
 
         async def meet(
             connector: aiohttp.TCPConnector,
             request: aiohttp.ClientRequest,
-            traces: list[aiohttp.tracing.Trace],
-            timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
+            **more: Any,  # noqa: ANN401 - passed on
         ) -> aiohttp.connector.Connection:
-            if request.connection_key.port == port:
+            if request.connection_key.port == URL(url).port:
                 reason = ssl.SSLCertVerificationError("self-signed certificate")
                 raise aiohttp.ClientConnectorCertificateError(request.connection_key, reason)
-            return await connect(connector, request, traces, timeout)
+            return await connect(connector, request, **more)
 
         self.patch.setattr(aiohttp.TCPConnector, "connect", meet)
 

@@ -10,21 +10,20 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from bot.core.timing import Timing
 from bot.ops.doctor import check
-from bot.ops.doctor.results import CheckResult, Status, clock, in_time, ok
+from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
 from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
-from bot.slack.client import BoundedResponse
 from bot.slack.server import WebServer
+from bot.slack.user_groups import METHOD
 from bot.storage import grants, schema
 from bot.storage.database import Database
 from bot.storage.history import Note
-from tests.answers import Answer, Hang, Json, RateLimited, Raw
-from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, GROUPS, GROUPS_LIST, MODELS, Setup
+from tests.answers import Answer, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
+from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, MODELS, Setup
 
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
 
@@ -197,14 +196,9 @@ async def test_nothing_is_changed(setup: Setup) -> None:
     assert (setup.slack.messages, setup.slack.connections, setup.modelslab.calls) == ([], 0, [])
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_everything_is_right_in_http_mode_too(
-    database: str, setup: Setup, request: pytest.FixtureRequest
-) -> None:
+async def test_everything_is_right_in_http_mode_too(setup: Setup) -> None:
     """Only the signing secret can't be checked. The app's token is not needed."""
     setup.use_http_mode()
-    if database == "postgresql":
-        setup.env["DATABASE_URL"] = request.getfixturevalue("postgres_url")
     report = await setup.run()
 
     assert (report.code, report.marked("✗"), report.not_checked) == (0, [], [SIGNING_SECRET])
@@ -269,6 +263,7 @@ async def test_a_running_bot_keeps_its_file(setup: Setup, *, tables: bool) -> No
 
 async def test_a_file_that_another_program_writes_to_is_left_alone(setup: Setup) -> None:
     """It will be let go of."""
+    setup.patch.setattr("bot.ops.doctor.database.BUSY_SECONDS", 0.05)
     await setup.make_tables()
     with closing(sqlite3.connect(setup.file)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -281,29 +276,17 @@ async def test_a_file_that_another_program_writes_to_is_left_alone(setup: Setup)
 # Slack
 
 
-@pytest.mark.parametrize(("team", "organisation"), [("T0SANDBOX", None), ("T0OTHER", "E0ORG")])
-async def test_people_of_the_workspace_or_its_organisation_are_at_home(
-    setup: Setup, team: str, organisation: str | None
-) -> None:
+async def test_people_of_the_organisation_are_at_home(setup: Setup) -> None:
     """On Enterprise Grid, people of a sister workspace may too."""
-    setup.slack.enterprise_id = organisation
-    user = {"name": "ada", "team_id": team, "enterprise_user": {"enterprise_id": organisation}}
+    setup.slack.enterprise_id = "E0ORG"
+    user = {"name": "ada", "team_id": "T0OTHER", "enterprise_user": {"enterprise_id": "E0ORG"}}
     setup.slack.fail("users.info", Json(200, {"ok": True, "user": user}))
 
     assert (await setup.run()).line(f"ALLOWED_USERS {ADA}") == f"✓ ALLOWED_USERS {ADA}: ada, active"
 
 
-async def test_everyone_and_everywhere_is_nothing_to_look_up(setup: Setup) -> None:
-    """There are no IDs to look up."""
-    setup.env |= {"ALLOWED_USERS": "*", "ALLOWED_CHANNELS": ""}
-    setup.slack.scopes -= CAN_LOOK_UP
-    report = await setup.run()
-
-    assert (report.marked("✗"), report.not_checked) == ([], [])
-
-
 async def test_ids_need_optional_scopes(setup: Setup) -> None:
-    """The bot itself works without them, so their lack isn't a problem."""
+    """The bot itself works without them, so their lack isn't a problem; without IDs none is needed."""
     setup.slack.scopes -= CAN_LOOK_UP
     setup.env["ALLOWED_USERS"] = " ".join(f"U0{number}" for number in range(7))
     report = await setup.run()
@@ -314,6 +297,8 @@ async def test_ids_need_optional_scopes(setup: Setup) -> None:
         "– ALLOWED_CHANNELS: not checked (needs the optional scope channels:read)",
     ]
     assert {call.method for call in setup.slack.calls} == {"auth.test", "apps.connections.open"}
+    setup.env |= {"ALLOWED_USERS": "*", "ALLOWED_CHANNELS": ""}
+    assert (await setup.run()).not_checked == []
 
 
 @pytest.mark.parametrize(
@@ -341,15 +326,6 @@ async def test_what_slack_does_not_answer_now_is_not_a_problem(
     assert (report.code, report.not_checked) == (0, expected)
 
 
-async def test_an_answer_can_be_read_twice(setup: Setup) -> None:
-    """As any answer of aiohttp's."""
-    async with (
-        aiohttp.ClientSession(response_class=BoundedResponse) as session,
-        session.get(f"{setup.slack.api_url}auth.test") as answer,
-    ):
-        assert await answer.read() == await answer.read() == b'{"ok": false, "error": "not_authed"}'
-
-
 async def test_answers_without_scopes_date_or_names_are_taken_as_they_are(setup: Setup) -> None:
     """A proxy may drop or mangle headers, and what is not said is not held against anybody."""
     setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0SANDBOX"}, {"Date": "soon"}))
@@ -367,8 +343,8 @@ async def test_user_groups_are_looked_up(setup: Setup) -> None:
     setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]})
     setup.env["ALLOWED_USERS"] = f"S0TEAM {CREW}"
     read = await setup.run()
-    setup.slack.heal(GROUPS_LIST)
-    setup.slack.fail(GROUPS_LIST, RateLimited(9))
+    setup.slack.heal(METHOD)
+    setup.slack.fail(METHOD, RateLimited(9))
     setup.env["ALLOWED_USERS"] = CREW
     limited = await setup.run()
 
@@ -394,7 +370,6 @@ async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        (error(429, "Rate limit exceeded."), "ModelsLab kept rate-limiting us: Rate limit exceeded."),
         (Raw(503), "ModelsLab is having problems: HTTP 503"),
         (error(200, "Not today"), "ModelsLab refused the request: Not today"),
     ],
@@ -450,8 +425,6 @@ async def test_all_of_a_short_list_is_counted(setup: Setup) -> None:
         (-45.0, "this machine is 45 seconds behind"),
         (200.0, "this machine is 3.3 minutes ahead"),
         (3600.0, "this machine is 1 hour ahead"),
-        (-7300.0, "this machine is 2 hours behind"),
-        (200_000.0, "this machine is 2.3 days ahead"),
         (91_694_318.0, "this machine is 2.9 years ahead"),
     ],
 )
@@ -461,30 +434,30 @@ def test_clocks_that_differ_are_compared_in_readable_units(ahead: float, text: s
     assert clock("clock", 29.0) == ok("clock", "in sync")
 
 
-async def test_a_check_that_gets_no_answer_hides_no_other(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a service nor an ID: each has its own time."""
-    monkeypatch.setattr("bot.ops.doctor.check.SECONDS", 2.5)
-    monkeypatch.setattr("bot.ops.doctor.slack.ANSWER_SECONDS", 1.0)
-    setup.modelslab.wallet = Hang()
-    setup.slack.fail("users.info", Hang(), times=1)
+async def test_a_check_that_gets_no_answer_hides_no_other(setup: Setup) -> None:
+    """Neither a service nor an ID."""
+    setup.modelslab.wallet = Reset()
+    setup.slack.fail("users.info", HalfAnswer(), times=1)
     report = await setup.run()
 
+    assert [line.split(":")[0] for line in report.marked("✗")] == ["✗ ModelsLab"]
     assert len(report.not_checked) == 2
-    assert report.not_checked[0].endswith(": not checked (TimeoutError)")
-    assert report.not_checked[1] == "– ModelsLab: no answer within 2.5 s"
     assert report.line(f"ALLOWED_CHANNELS {MODELS}").startswith("✓")
 
 
-async def test_a_check_that_breaks_hides_no_other() -> None:
-    """Its error is a result like any other."""
+async def test_a_check_that_hangs_or_breaks_hides_no_other() -> None:
+    """That is a result like any other."""
+
+    async def hangs() -> list[CheckResult]:
+        await asyncio.Event().wait()
+        return []
 
     async def breaks() -> list[CheckResult]:
         raise KeyError("what")
 
-    (found,) = await in_time("the weather", 1.0, breaks())
-
-    assert (found.status, found.text) == (Status.PROBLEM, "KeyError: 'what'")
-    assert found.fix == "this is a bug in the check; please report it"
+    assert await in_time("the weather", 0.01, hangs()) == [unknown("the weather", "no answer within 0.01 s")]
+    bug = "this is a bug in the check; please report it"
+    assert await in_time("the weather", 1.0, breaks()) == [problem("the weather", "KeyError: 'what'", bug)]
 
 
 def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
@@ -525,11 +498,6 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
             0,
             f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), because ADMIN_USERS has this ID",
         ),
-        (
-            {"ALLOWED_USERS": f"{CREW} {ADA}", "ALLOWED_CHANNELS": ""},
-            0,
-            f"✓ {ADA}: can reload models in any channel, because ALLOWED_USERS has {ADA}",
-        ),
     ],
 )
 async def test_whether_a_person_is_allowed(env: dict[str, str], code: int, line: str, setup: Setup) -> None:
@@ -566,7 +534,7 @@ async def test_whether_a_person_is_allowed_by_a_user_group(
     report = await setup.run(who=ADA)
 
     assert (report.code, report.lines) == (code, lines)
-    assert {call.method for call in setup.slack.calls} == {GROUPS_LIST}
+    assert {call.method for call in setup.slack.calls} == {METHOD}
 
 
 async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
@@ -601,9 +569,7 @@ async def test_admins_and_their_channel_are_looked_up(setup: Setup) -> None:
 
 async def test_a_group_needs_a_token_to_read(setup: Setup) -> None:
     """Its problem is the answer."""
-    setup.use_groups(GROUPS)
-    setup.env["SLACK_BOT_TOKEN"] = ""
+    setup.env |= {"ALLOWED_USERS": CREW, "SLACK_BOT_TOKEN": ""}
     report = await setup.run(who=ADA)
 
-    assert report.code == 1
-    assert [line.split(":")[0] for line in report.lines] == ["✗ SLACK_BOT_TOKEN"]
+    assert (report.code, [line.split(":")[0] for line in report.lines]) == (1, ["✗ SLACK_BOT_TOKEN"])

@@ -1,0 +1,392 @@
+"""The client tells acceptance from refusal and both from not knowing, and lets the key out nowhere."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from unittest.mock import create_autospec
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver
+
+from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
+from bot.modelslab.client import PATH, ModelsLab
+from bot.modelslab.lists import ModelList
+from bot.ops.logging import Redactor
+from bot.sandbox.modelslab import SAME_REQUEST, SandboxModelsLab, error
+from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
+
+Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
+"""All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
+
+
+@pytest.fixture
+async def client(modelslab: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
+    """The client under test, with a session as the bot makes it."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield ModelsLab(session, modelslab.url, modelslab.key, Redactor([modelslab.key]))
+
+
+async def failed(client: ModelsLab) -> ModelsLabError:
+    """How a reload fails."""
+    with pytest.raises(ModelsLabError) as raised:
+        await client.reload("sdxl")
+    return raised.value
+
+
+def shape(failure: ModelsLabError) -> Shape:
+    """What a failure says."""
+    wait = failure.wait if isinstance(failure, ModelsLabRetryableError) else None
+    return type(failure), failure.failure, failure.said, failure.unknown, wait
+
+
+def final(failure: Failure, said: str, *, unknown: bool = False) -> Shape:
+    """A failure that is not tried again."""
+    return ModelsLabPermanentError, failure, said, unknown, None
+
+
+def down(said: str, *, unknown: bool = True, wait: float | None = None) -> Shape:
+    """A service that fails, and is tried again."""
+    return ModelsLabRetryableError, Failure.DOWN, said, unknown, wait
+
+
+def no_answer(said: str, *, unknown: bool = True) -> Shape:
+    """An answer that did not come, so that the call is tried again."""
+    return ModelsLabRetryableError, Failure.NO_ANSWER, said, unknown, None
+
+
+@pytest.mark.parametrize("model_id", ["sdxl", "org/model:v1@2+x", '"quoted" \\ \u00e9'])
+async def test_the_key_and_the_model_are_sent_and_nothing_else(
+    modelslab: SandboxModelsLab, client: ModelsLab, model_id: str
+) -> None:
+    """One POST of JSON, with exactly the two documented fields."""
+    await client.reload(model_id)
+
+    assert [call.body for call in modelslab.calls] == [{"key": modelslab.key, "model_id": model_id}]
+
+
+# What is an acceptance
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Json(200, {"status": "success", "messege": "Model is reloading"}),
+        Json(200, {"status": "processing", "message": "queued"}),
+        Json(201, {"status": "Success"}),
+        Json(202, {"status": "processing", "message": "Rate limit exceeded"}),
+        Raw(200, b'\xef\xbb\xbf{"status": "success"}', "text/html"),
+        Raw(200, b'{"status": "success", "message": "\xff"}', "application/json"),
+        Drip(b'{"status": "success"}', 0),
+    ],
+    ids=repr,
+)
+async def test_success_and_processing_are_accepted(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer
+) -> None:
+    """With any 2xx, whatever the type, the encoding or the message."""
+    modelslab.answer("sdxl", answer)
+
+    assert await client.reload("sdxl") == ""
+    assert len(modelslab.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(200, "The model is already loaded"),
+        Json(200, {"status": "error", "messege": "Model already loaded."}),
+        Json(200, {"message": "Model is reloading"}),
+        Json(400, {"status": "failed", "message": "This model is currently loading"}),
+        Json(409, {"status": "error", "message": {"model_id": ["It is already being loaded."]}}),
+        error(200, "Reload already in progress"),
+        error(503, "Model is loading, try again later"),
+    ],
+    ids=repr,
+)
+async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer
+) -> None:
+    """Whatever status comes with it; what ModelsLab says of it is passed on."""
+    modelslab.answer("sdxl", answer)
+
+    assert "load" in await client.reload("sdxl")
+
+
+# What is not
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        # A refusal is final: every documented error, and older shapes, in ModelsLab's own words where it has any.
+        (error(400, "prompt is required"), final(Failure.REFUSED, "prompt is required")),
+        (error(401, "Invalid API key"), final(Failure.KEY, "Invalid API key")),
+        (error(402, "Insufficient credits."), final(Failure.CREDITS, "Insufficient credits.")),
+        (error(403, "A premium subscription"), final(Failure.PLAN, "A premium subscription")),
+        (error(404, "Model not found: sdxl"), final(Failure.UNKNOWN_MODEL, "Model not found: sdxl")),
+        (error(200, "API key required"), final(Failure.KEY, "API key required")),
+        (error(200, "Model id not found"), final(Failure.UNKNOWN_MODEL, "Model id not found")),
+        (error(200, "model_id does not exist"), final(Failure.UNKNOWN_MODEL, "model_id does not exist")),
+        (error(200, "Please upgrade your plan"), final(Failure.PLAN, "Please upgrade your plan")),
+        (
+            error(422, {"model_id": ["The selected model id is invalid."]}),
+            final(Failure.UNKNOWN_MODEL, "The selected model id is invalid."),
+        ),
+        (error(200, "Invalid Api Key", tip="1. Make sure"), final(Failure.KEY, "Invalid Api Key 1. Make sure")),
+        (
+            error(200, {"prompt": ["It is required.", "It is short."], "key": ["Bad."]}, tips=["a", "b"]),
+            final(Failure.REFUSED, "It is required. It is short. Bad. a b"),
+        ),
+        (error(400, "Bad image, try again"), final(Failure.REFUSED, "Bad image, try again")),
+        (Json(200, {"status": "error", "message": None, "messege": "No"}), final(Failure.REFUSED, "No")),
+        (Json(200, {"status": "error"}), final(Failure.REFUSED, "HTTP 200")),
+        (Json(401, {"status": "success"}), final(Failure.KEY, "HTTP 401")),
+        (Json(404, {"status": "success", "message": "odd"}), final(Failure.REFUSED, "odd")),
+        (error(200, "The model is not loaded"), final(Failure.REFUSED, "The model is not loaded")),
+        (error(200, "It isn't already loaded"), final(Failure.REFUSED, "It isn't already loaded")),
+        (error(200, "Could not be reloaded"), final(Failure.REFUSED, "Could not be reloaded")),
+        # Without its own status, the HTTP one decides: a proxy's or a firewall's page says nothing of the account.
+        (Json(401, {"message": "Unauthenticated."}), final(Failure.KEY, "Unauthenticated.")),
+        (Json(401, {"error": "Unauthenticated."}), final(Failure.KEY, "Unauthenticated.")),
+        (Json(422, {"message": "No.", "errors": {"model_id": ["Too long."]}}), final(Failure.REFUSED, "No. Too long.")),
+        (Json(405, {"message": "Not supported."}), final(Failure.NO_SENSE, "Not supported.")),
+        (Json(404, {"detail": "Not Found"}), final(Failure.NO_SENSE, "Not Found")),
+        (Json(403, {"message": "Forbidden"}), final(Failure.PLAN, "Forbidden")),
+        (Json(402, {"messege": "Pay"}), final(Failure.CREDITS, "Pay")),
+        (Json(200, {"message": "Invalid API key"}), final(Failure.KEY, "Invalid API key")),
+        (Json(404, {"message": "no such route"}), final(Failure.NO_SENSE, "no such route")),
+        (Json(401, {}), final(Failure.NO_SENSE, "HTTP 401")),
+        *((Raw(code, b"<h1>Blocked</h1>"), final(Failure.NO_SENSE, f"HTTP {code}")) for code in (401, 403, 404, 407)),
+        (Redirect("http://127.0.0.1:9/"), final(Failure.NO_SENSE, "HTTP 307")),
+        # An answer that makes no sense may have been an acceptance: the call is not made again.
+        *(
+            (answer, final(Failure.NO_SENSE, "HTTP 200", unknown=True))
+            for answer in (
+                Raw(200, b""),
+                Raw(200, b"<html>Welcome</html>"),
+                Raw(200, b'["status", "success"]', "application/json"),
+                Raw(200, b'{"status": "success"', "application/json"),
+                Raw(200, json.dumps({"status": "success"}).encode("utf-16"), "application/json; charset=utf-16"),
+                Raw(200, gzip.compress(b'{"status": "success"}', mtime=0), headers={"Content-Encoding": "gzip"}),
+                DeepJson(20_000),
+                Big(1),
+            )
+        ),
+        (Json(200, {"status": "", "message": "hm"}), final(Failure.NO_SENSE, "hm", unknown=True)),
+        # So may one with a status that nobody knows.
+        *(
+            (Json(200, {"status": status, "message": "hm"}), final(Failure.REFUSED, "hm", unknown=True))
+            for status in (["success"], "queued", True)
+        ),
+        (Json(200, {"status": False, "message": "hm"}), final(Failure.REFUSED, "hm")),
+        # A service that fails may be asked again. Unless it says so itself, a gateway may have given up on it.
+        (error(500, "Internal server error."), down("Internal server error.", unknown=False)),
+        (error(503, "Service unavailable."), down("Service unavailable.", unknown=False)),
+        (error(500, "Invalid API key"), down("Invalid API key", unknown=False)),
+        (error(200, "Server busy, try again later"), down("Server busy, try again later", unknown=False)),
+        (Json(200, {"status": "failed", "message": "Failed, Try Again"}), down("Failed, Try Again")),
+        (Json(500, {"status": "success"}), down("HTTP 500")),
+        (Json(500, {"status": "error"}), down("HTTP 500")),
+        (Json(503, {"message": "upstream"}), down("upstream")),
+        (error(502, "Bad gateway"), down("Bad gateway")),
+        (error(408, "Timeout"), down("Timeout")),
+        *((Raw(status, b"<h1>Oops</h1>"), down(f"HTTP {status}")) for status in (408, 500, 502, 503, 504, 520, 530)),
+        (Raw(503, headers={"Retry-After": "120"}), down("HTTP 503", wait=120.0)),
+        # A connection that breaks leaves the outcome unknown.
+        *(
+            (answer, no_answer("the connection broke"))
+            for answer in (Reset(), AcceptThenReset(), HalfAnswer(), Raw(200, headers={"X-\u00e9": "\u00e9" * 9000}))
+        ),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+async def test_a_failure_is_told_for_what_it_is(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, expected: Shape
+) -> None:
+    """Again or not, why, in whose words, and whether the reload may have begun all the same."""
+    modelslab.answer("sdxl", answer)
+
+    assert shape(await failed(client)) == expected
+
+
+LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), 12.0),
+        (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), 45.0),
+        (Json(429, {"status": "error", "retry_after": None}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 0.0),
+        (error(429, LIMIT), 30.0),
+        (error(429, LIMIT, retry_after=[12]), 30.0),
+        (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), 30.0),
+        (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), 30.0),
+        (Json(429, {"status": "success"}), 30.0),
+        (SAME_REQUEST, 30.0),
+        (error(200, "Rate limit exceeded", retry_after=3), 3.0),
+        (error(400, "Maximum 5 queued requests allowed"), 30.0),
+    ],
+    ids=lambda value: repr(value)[:80],
+)
+async def test_a_rate_limit_says_when_to_ask_again(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, wait: float
+) -> None:
+    """The body's figure, else the header's, else half a minute; whatever the HTTP status."""
+    modelslab.answer("sdxl", answer)
+    again = await failed(client)
+
+    assert shape(again) == (ModelsLabRetryableError, Failure.RATE_LIMIT, again.said, False, wait)
+
+
+# What breaks
+
+
+@pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
+async def test_an_answer_that_does_not_come_in_time_is_unknown_too(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is bounded from the first packet to the last byte."""
+    monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.2)
+    modelslab.answer("sdxl", answer)
+
+    assert shape(await failed(client)) == no_answer("no answer in time")
+
+
+async def test_what_was_never_reached_was_never_asked(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """Without a connection nothing was carried out."""
+    await modelslab.stop()
+
+    assert shape(await failed(client)) == no_answer("no connection", unknown=False)
+
+
+async def test_a_connection_that_is_not_made_in_time_was_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that nobody resolves, or a host that swallows packets, is not told as an unknown outcome."""
+
+    async def never(*_: object, **_options: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("bot.modelslab.client.CONNECT_SECONDS", 0.1)
+    silent = create_autospec(AbstractResolver, instance=True)
+    silent.resolve.side_effect = never
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=silent)) as session:
+        again = await failed(ModelsLab(session, "http://modelslab.test", "key", Redactor()))
+
+    assert shape(again) == no_answer("no answer in time", unknown=False)
+
+
+async def test_a_redirect_is_not_followed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """The key goes to nobody but the address that was set."""
+    async with SandboxModelsLab() as elsewhere:
+        modelslab.answer("sdxl", Redirect(elsewhere.url + PATH))
+        await failed(client)
+
+        assert (len(modelslab.calls), len(elsewhere.calls)) == (1, 0)
+
+
+async def test_after_a_failure_the_next_request_is_as_good_as_the_first(
+    modelslab: SandboxModelsLab, client: ModelsLab
+) -> None:
+    """What is left unread of an answer does not get into the next one."""
+    modelslab.answer("sdxl", Big(2), HalfAnswer(), Reset(), Json(200, {"status": "success"}))
+    for _ in range(3):
+        await failed(client)
+    await client.reload("sdxl")
+
+    assert len(modelslab.calls) == 4
+
+
+@pytest.mark.parametrize("status", [200, 401, 429, 500])
+async def test_the_key_is_redacted_wherever_it_is_echoed(
+    modelslab: SandboxModelsLab, client: ModelsLab, status: int
+) -> None:
+    """In the message, in tips, in any case, and however often."""
+    key = modelslab.key
+    modelslab.answer("sdxl", error(status, {key: [f"Key {key} is bad"]}, tip=key.upper(), tips=[key * 1000]))
+    failure = await failed(client)
+
+    assert "[redacted]" in failure.said
+    assert key[:8].lower() not in f"{failure.said} {failure!r} {failure} {failure.__context__!r}".lower()
+
+
+async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """Lists in objects in lists, however deep, and without holding up the bot."""
+    deep: object = "deepest"
+    for _ in range(500):
+        deep = [deep]
+    modelslab.answer("sdxl", error(200, [{"a": ["1", {"b": "2"}]}, "3", deep, *["4"] * 10_000]))
+    refusal = await failed(client)
+
+    assert refusal.said.startswith("1 2 3 deepest 4 4")
+    assert refusal.said.endswith("…")
+
+
+# The lists of models
+
+
+LISTS = pytest.mark.parametrize("group", ["own", "public"])
+
+
+async def listed(client: ModelsLab, group: str, limit: int = 100) -> ModelList:
+    """What a list holds."""
+    return await (client.own_models if group == "own" else client.public_models)(limit)
+
+
+def answer_list(modelslab: SandboxModelsLab, group: str, answer: Answer) -> None:
+    """Have a list answered so."""
+    (modelslab.answer_own if group == "own" else modelslab.answer_public)(answer)
+
+
+async def test_models_are_listed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """The account's own and the public ones, as ModelsLab documents each list."""
+    modelslab.models, modelslab.own_models = ["sdxl"], ["mine", "ours"]
+
+    assert await listed(client, "own") == ModelList(["mine", "ours"])
+    assert "sdxl" in (await listed(client, "public")).ids
+    assert await listed(client, "own", limit=1) == ModelList(["mine"], cut_off=True)
+
+
+@LISTS
+async def test_no_more_of_a_long_list_is_read_than_is_wanted(
+    modelslab: SandboxModelsLab, client: ModelsLab, group: str
+) -> None:
+    """The connection is closed instead."""
+    answer_list(modelslab, group, Json(200, [{"model_id": f"m{number}"} for number in range(50_000)]))
+
+    assert await listed(client, group, limit=2) == ModelList(["m0", "m1"], cut_off=True)
+
+
+@LISTS
+async def test_a_list_without_a_status_is_a_list(modelslab: SandboxModelsLab, client: ModelsLab, group: str) -> None:
+    """A status that says "error" makes it a failure."""
+    answer_list(modelslab, group, Json(200, {"data": ["a"]}))
+    assert await listed(client, group) == ModelList(["a"])
+    answer_list(modelslab, group, Json(200, {"status": "error", "message": "Not today", "data": ["a"]}))
+    with pytest.raises(ModelsLabPermanentError, match="Not today"):
+        await listed(client, group)
+
+
+@LISTS
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (error(401, "Invalid API key"), Failure.KEY),
+        (Json(500, [{"model_id": "a"}]), Failure.DOWN),
+        (Json(200, {"status": "success", "data": None}), Failure.NO_SENSE),
+        (Raw(200, b"<html>"), Failure.NO_SENSE),
+        (Reset(), Failure.NO_ANSWER),
+        (HalfAnswer(), Failure.NO_ANSWER),
+    ],
+    ids=repr,
+)
+async def test_a_list_that_cannot_be_read_fails_as_a_reload_does(
+    modelslab: SandboxModelsLab, client: ModelsLab, group: str, answer: Answer, failure: Failure
+) -> None:
+    """With what ModelsLab says."""
+    answer_list(modelslab, group, answer)
+    with pytest.raises(ModelsLabError) as raised:
+        await listed(client, group)
+
+    assert raised.value.failure is failure

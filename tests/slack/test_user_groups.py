@@ -1,0 +1,162 @@
+"""User groups are read in the background, no faster than Slack allows, and what was read long ago counts no more."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from bot.core.timing import Timing
+from bot.errors import SlackPermanentError, SlackRetryableError
+from bot.sandbox.slack import SandboxSlack
+from bot.slack.client import ANSWER_LIMIT, BoundedResponse, SlackClient
+from bot.slack.user_groups import METHOD, UserGroups, members_in, reading
+from tests.scenarios.house import eventually
+from tests.usergroups import FakeUserGroups
+
+BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
+
+
+class Groups:
+    """Groups that are read from a Slack that answers as it is told, by a clock that is moved by hand."""
+
+    def __init__(self, *ids: str, timing: Timing = BRISK) -> None:
+        self.now = 1000.0
+        self.answer: Collection[str] | Exception = {"U0ADA"}
+        self.readings: list[tuple[str, float]] = []
+        self._groups = UserGroups(ids or ("S0CREW",), timing, lambda: self.now)
+
+    def members(self) -> Collection[str] | None:
+        """Who is in the group."""
+        return self._groups.members("S0CREW")
+
+    async def _read(self, group_id: str) -> Collection[str]:
+        self.readings.append((group_id, time.monotonic()))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @asynccontextmanager
+    async def running(self, readings: int = 1) -> AsyncIterator[None]:
+        """Read until the end of the block, and so often before it begins."""
+        task = asyncio.create_task(self._groups.run(self._read))
+        await self.wait(readings)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def answers(self, answer: Collection[str] | Exception) -> None:
+        """From now on answer so, and wait until that has been read."""
+        self.answer = answer
+        await self.wait(2)
+
+    async def wait(self, readings: int) -> None:
+        """Wait for so many readings more, and for what they change."""
+        wanted = len(self.readings) + readings
+        await eventually(lambda: len(self.readings) >= wanted)
+        await asyncio.sleep(0)
+
+
+async def test_a_group_is_read_again_and_again() -> None:
+    """Nobody is known before, which is not the same as an empty group."""
+    groups = Groups()
+    assert groups.members() is None
+    async with groups.running():
+        await groups.answers(frozenset())
+        assert groups.members() == frozenset()
+        await groups.answers({"U0NEW"})
+        assert groups.members() == {"U0NEW"}
+
+
+async def test_many_groups_take_turns_a_pause_apart() -> None:
+    """However many there are, Slack's limit is kept, and each gets its turn."""
+    groups = Groups("S1", "S2", "S3", timing=replace(BRISK, groups_apart=0.03))
+    async with groups.running(7):
+        assert [group for group, _ in groups.readings[:6]] == ["S1", "S2", "S3"] * 2
+        assert all(later - earlier >= 0.03 for (_, earlier), (_, later) in pairwise(groups.readings))
+
+
+async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups() -> None:
+    """The limit is one of the method."""
+    groups = Groups("S1", "S2")
+    groups.answer = SlackRetryableError("ratelimited", 0.1)
+    async with groups.running(2):
+        (_, first), (_, second) = groups.readings[:2]
+
+        assert second - first >= 0.1
+
+
+@pytest.mark.parametrize("failure", [SlackRetryableError("http_503"), SlackPermanentError("missing_scope")])
+async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
+    """The app may be installed again while the bot runs. The log says it once, and that it is over."""
+    groups = Groups()
+    groups.answer = failure
+    with capture_logs() as logged:
+        async with groups.running(3):
+            assert groups.members() is None
+            await groups.answers({"U0NEW"})
+
+    assert groups.members() == {"U0NEW"}
+    assert [(line["event"], line.get("reason"), line.get("members")) for line in logged] == [
+        ("group_not_read", str(failure), None),
+        ("group_read", None, 1),
+    ]
+
+
+async def test_the_last_answer_counts_for_an_hour() -> None:
+    """Slack may be away for a while; longer than that, nobody can say who has left the group."""
+    groups = Groups()
+    async with groups.running(2):
+        await groups.answers(SlackRetryableError("TimeoutError"))
+        groups.now += BRISK.groups_keep
+        assert groups.members() == {"U0ADA"}
+        groups.now += 1
+        assert groups.members() is None
+
+
+async def test_a_group_that_is_gone_counts_no_longer() -> None:
+    """That is an answer, and not the lack of one."""
+    groups = Groups()
+    async with groups.running(2):
+        await groups.answers(SlackPermanentError("no_such_subteam"))
+        assert groups.members() is None
+
+
+async def test_an_error_of_the_bots_own_does_not_end_the_reading() -> None:
+    """It is logged, and the reading goes on."""
+    groups = Groups()
+    groups.answer = KeyError("S0CREW")
+    with capture_logs() as logged:
+        async with groups.running():
+            await groups.answers({"U0ADA"})
+            assert groups.members() == {"U0ADA"}
+
+    assert logged[0]["event"] == "group_reading_failed"
+
+
+async def test_a_group_is_read_by_the_bots_token() -> None:
+    """The method takes no JSON: the group stands in the query. Its answer may be much longer than any other's."""
+    everyone = [f"U{number:010}" for number in range(200_000)]
+    async with SandboxSlack() as slack, aiohttp.ClientSession(response_class=BoundedResponse) as session:
+        slack.fail(METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
+        read = reading(SlackClient(session, slack.bot_token, slack.api_url))
+
+        assert await read("S0CREW") == {"U0ADA", "W0BEN"}
+        assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
+            (METHOD, {"usergroup": "S0CREW"}, True)
+        ]
+        assert len(await read("S0ALL")) == len(everyone) > ANSWER_LIMIT / 14
+        with pytest.raises(SlackPermanentError, match="no_such_subteam"):
+            await read("S0NONE")
+
+
+@pytest.mark.parametrize("answer", [{}, {"users": "U0ADA"}, {"users": {"U0ADA": 1}}, {"users": ["U0ADA", 7]}])
+def test_an_answer_without_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
+    """It is an answer that did not come."""
+    with pytest.raises(SlackRetryableError, match="no_sense"):
+        members_in(answer)
