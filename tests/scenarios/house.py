@@ -290,8 +290,9 @@ class House:
         """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
         await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
 
-    def pass_reloads(self) -> None:
-        """Let the time that running reloads take be over: their follow-ups are due now."""
+    async def pass_reloads(self) -> None:
+        """Let the time that running reloads take be over, once no job runs: their follow-ups are due now."""
+        await self.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
         self.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify' AND lease_owner IS NULL")
         self.worker.wake()
 

@@ -26,8 +26,11 @@ def in_thread(bot: House, thread_ts: str) -> list[Message]:
 
 async def test_a_mention_in_a_thread_stays_in_the_thread(bot: House) -> None:
     """The answer is for its author only; status and follow-up are replies that the channel does not see."""
+    await bot.reopen(RELOAD_SECONDS="60")
     ack = await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
     private = await answer(bot, "Reloading `sdxl`. I'll ping you here around")
+    await bot.wait_said("is reloading")
+    await bot.pass_reloads()
     follow_up = await bot.wait_said(READY)
     await bot.wait_done()
 
@@ -40,8 +43,10 @@ async def test_a_mention_in_a_thread_stays_in_the_thread(bot: House) -> None:
 
 async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> None:
     """Its status is in the channel, and so is its follow-up, below the status."""
+    await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.mention("sdxl", user=ADA)
-    await bot.wait_said(READY)
+    await bot.wait_said("is reloading")
+    await bot.pass_reloads()
     await bot.wait_done()
     status, follow_up = (m for m in bot.slack.messages if m.user is None)
 
@@ -224,9 +229,11 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
 @one_mode
 async def test_a_thread_that_is_gone(bot: House) -> None:
     """What was promised is said in the channel."""
+    await bot.reopen(RELOAD_SECONDS="60")
     bot.slack.fail("chat.postMessage", "thread_not_found", times=1)
     await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
-    await bot.wait_said(READY)
+    await bot.wait_said("is reloading")
+    await bot.pass_reloads()
     await bot.wait_done()
 
     assert [m.thread_ts for m in bot.slack.messages if m.user is None] == [None, THREAD]

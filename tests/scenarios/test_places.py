@@ -33,7 +33,7 @@ async def test_a_place_without_the_bot(places: House, channel: str) -> None:
     await places.reopen(RELOAD_SECONDS="60")
     await places.ask("sdxl", ADA, channel)
     await places.wait_said("is reloading")
-    places.pass_reloads()
+    await places.pass_reloads()
     await places.wait_done()
 
     status, follow_up = places.said(channel=channel)

@@ -54,7 +54,7 @@ async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
-    bot.pass_reloads()
+    await bot.pass_reloads()
     await bot.wait_done()
 
     status, follow_up = bot.said()
@@ -73,7 +73,7 @@ async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")
-    bot.pass_reloads()
+    await bot.pass_reloads()
     await bot.wait_done()
 
     methods = [call.method for call in bot.slack.calls if call.method.startswith("chat.")]

@@ -102,7 +102,7 @@ async def test_a_follow_up_not_yet_due(bot: House) -> None:
 
     assert bot.sql("SELECT due_at FROM reload_model_jobs WHERE kind = 'notify'") == due
     assert bot.said(READY) == []
-    bot.pass_reloads()
+    await bot.pass_reloads()
     assert "late" not in (await bot.wait_said(READY)).text
     assert len(bot.modelslab.calls) == 1
 
