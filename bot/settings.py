@@ -150,7 +150,7 @@ def read(
         allowed_users=frozenset(reader.people()),
         admin_users=frozenset(reader.ids("ADMIN_USERS", PERSON, "a person's Slack ID", _ADMIN_FIX)),
         admin_channel=reader.admin_channel(),
-        allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel's ID", _CHANNEL_FIX))),
+        allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel ID", _CHANNEL_FIX))),
         commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
         max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
         follow_up=reader.choice("FOLLOW_UP", FOLLOW_UPS, "channel"),
@@ -225,7 +225,7 @@ class _Reader:
         elif other != name:
             self._add(name, f"holds a token that starts with {_TOKENS[other][0]}", f"swap it with {other}")
         elif not (_OF_SLACK if name.startswith("SLACK_") else _KEY).fullmatch(value):
-            self._add(name, "has characters that no key has", "copy it again")
+            self._add(name, "has characters that can't be part of a key", "copy it again")
         return value
 
     def token(self, name: str) -> str:
@@ -309,7 +309,7 @@ class _Reader:
         return ids
 
     def admin_channel(self) -> str:
-        ids = self.ids("ADMIN_CHANNEL", CHANNEL, "a channel's ID", _CHANNEL_FIX)
+        ids = self.ids("ADMIN_CHANNEL", CHANNEL, "a channel ID", _CHANNEL_FIX)
         if len(ids) > 1:
             self._add("ADMIN_CHANNEL", f"has {len(ids)} channels", "name one")
         if ids and not self.get("ADMIN_USERS"):
@@ -351,6 +351,10 @@ _ROTATION_FIX = (
 _ALLOWED = re.compile(rf"\*|{PERSON.pattern}|{GROUP.pattern}", re.ASCII)
 _PERSON_FIX = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
 _CHANNEL_FIX = "a channel ID looks like C012AB3CD (in Slack: at the bottom of the channel's details)"
+_ADMIN_FIX = "admins are listed one by one, by IDs like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
+_OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
+_KEY = re.compile(r"[!-~]*")
+"""Printable ASCII."""
 _AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
 
 

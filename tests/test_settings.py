@@ -267,8 +267,8 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
             ["\N{LEFT DOUBLE QUOTATION MARK}xoxb-1-secret"],
             "has characters that can't be part of a key: copy",
         ),
-        ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder of .env.example: {BOT_FIX}"),
-        ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder of .env.example: {APP_FIX}"),
+        ("SLACK_BOT_TOKEN", ["xoxb-...", "xoxb-"], f"is still the placeholder from .env.example: {BOT_FIX}"),
+        ("SLACK_APP_TOKEN", ["xapp-..."], f"is still the placeholder from .env.example: {APP_FIX}"),
         ("SLACK_BOT_TOKEN", ["xoxe.xoxb-1-secret", "xoxe-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", ["xoxe.xoxb-1-secret"], ROTATING),
         ("SLACK_APP_TOKEN", [BOT_TOKEN], "holds a token that starts with xoxb-: swap it with SLACK_BOT_TOKEN"),
@@ -302,7 +302,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         (
             "ADMIN_USERS",
             ["ada", "S0CREW", "*"],
-            "has {!r}, which isn't a person's Slack ID: admins are named one by one, by IDs like U012AB3CD",
+            "has {!r}, which isn't a person's Slack ID: admins are listed one by one, by IDs like U012AB3CD",
         ),
         ("ADMIN_CHANNEL", ["C0OPS"], "needs ADMIN_USERS: name the admins there, or remove ADMIN_CHANNEL"),
         (

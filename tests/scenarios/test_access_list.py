@@ -123,12 +123,12 @@ async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: House) -> No
 
 
 async def test_people_beyond_the_list_can_be_revoked_by_name(bot: House) -> None:
-    """A message has room for the last 20 grants."""
+    """A message has room for the last ten."""
     many = [f"U0P{number:02}" for number in range(28)]
     for some in (many[:14], many[14:]):
         await choose(bot, await listed(bot), ADD, *some)
     message = await listed(bot)
-    assert message.text.splitlines()[-1] == "… and 8 more, whom `reload-model-bot access` lists"
+    assert message.text.splitlines()[-1] == "… and 18 more, whom `reload-model-bot access` lists"
     answer = await choose(bot, message, "Revoke others", many[0], EVE)
 
     assert answer == f"<@{many[0]}> can't reload models any more."

@@ -419,6 +419,6 @@ async def test_stopped_while_it_starts(house: House, when: str) -> None:
     """A bot that gets the signal to stop while it is starting stops at once."""
     house.slack.fail(when, Raw(500, b""))
     house.begin()
-    await house.log.wait_for("slack_away")
+    await house.log.wait_for("slack_unavailable")
     async with asyncio.timeout(30.0):
         await house.shut()

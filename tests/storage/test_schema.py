@@ -97,7 +97,7 @@ async def test_a_new_database_needs_no_migration(database: Database, url: str) -
 @pytest.mark.parametrize(
     ("versions", "why"),
     [
-        ([99], "has schema version 99, this program knows 1: run the newer program"),
+        ([99], "has schema version 99, and this program only knows 1: run the newer version"),
         ([], "reload_model_schema should have one row, a number, and has 0"),
         ([1, 1], "reload_model_schema should have one row, a number, and has 2"),
     ],

@@ -158,15 +158,16 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
             return [unknown(who, f"depends on the access that admins gave. {error}")]
         if grant is None:
             return [*(result for result in found if result.status is not Status.OK), _refused(who, settings, refused)]
-        by = f"a grant of {grant.granted_by} on {datetime.fromtimestamp(grant.granted_at, UTC):%Y-%m-%d}"
-    return [ok(who, f"can reload models in {where}, by {by}")]
+        day = datetime.fromtimestamp(grant.granted_at, UTC)
+        by = f"{grant.granted_by} gave them access on {day:%Y-%m-%d}"
+    return [ok(who, f"can reload models in {where}, because {by}")]
 
 
 def _by(rule: str) -> str:
     """How to name a rule of the settings."""
     if rule == ADMINS:
-        return ADMINS
-    return f"{PEOPLE} with {f'{EVERYONE} (everyone in this workspace)' if rule == EVERYONE else rule}"
+        return f"{ADMINS} has this ID"
+    return f"{PEOPLE} has {f'{EVERYONE} (everyone in this workspace)' if rule == EVERYONE else rule}"
 
 
 def _grant(who: str, settings: Settings) -> Grant | None:
@@ -184,7 +185,7 @@ def _refused(who: str, settings: Settings, refused: Refused) -> CheckResult:
     groups = settings.allowed_groups
     fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
     fix += ", or have an admin give them access in Slack" if settings.admin_users else ""
-    which = f"{PEOPLE} lists neither them nor a user group with them" if groups else f"not in {PEOPLE}"
+    which = f"{PEOPLE} has neither this ID nor a user group of theirs" if groups else f"not in {PEOPLE}"
     return problem(who, f"can't reload models: {which}", fix)
 
 

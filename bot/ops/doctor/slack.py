@@ -38,7 +38,7 @@ _NOT_FOUND = {
     "user_not_found": ("there is no such person", "fix it in {name}"),
     "user_not_visible": ("there is no such person in this workspace", "fix it in {name}"),
     "plan_upgrade_required": ("this workspace's plan has no user groups", "list people in {name} instead"),
-    "channel_not_found": ("the bot sees no such channel", "fix it in {name}, or /invite the bot if it is private"),
+    "channel_not_found": ("the bot can't see this channel", "fix it in {name}, or /invite the bot if it is private"),
 }
 
 

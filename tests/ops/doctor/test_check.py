@@ -496,7 +496,7 @@ def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
         (
             {"ALLOWED_USERS": CREW, "ADMIN_USERS": ADA, "DATABASE_URL": "no"},
             0,
-            f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), by ADMIN_USERS",
+            f"✓ {ADA}: can reload models in {MODELS} (ALLOWED_CHANNELS), because ADMIN_USERS has this ID",
         ),
     ],
 )
@@ -551,7 +551,7 @@ async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
     report = await setup.run(who=ADA)
     await database.stop()
 
-    assert report.lines == [f"✓ {ADA}: can reload models in any channel, by a grant of {BEN} on 1970-01-01"]
+    assert report.lines == [f"✓ {ADA}: can reload models in any channel, because {BEN} gave them access on 1970-01-01"]
     setup.env["DATABASE_URL"] = "no"
     assert [line.split(":")[0] for line in (await setup.run(who=ADA)).lines] == ["✗ DATABASE_URL"]
 
