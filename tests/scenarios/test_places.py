@@ -30,7 +30,10 @@ def places(bot: House) -> House:
 @pytest.mark.parametrize("channel", [PRIVATE, DM])
 async def test_a_place_without_the_bot(places: House, channel: str) -> None:
     """In a private channel and in a DM between two people, the response_url carries the status and the follow-up."""
+    await places.reopen(RELOAD_SECONDS="60")
     await places.ask("sdxl", ADA, channel)
+    await places.wait_said("is reloading")
+    places.pass_reloads()
     await places.wait_done()
 
     status, follow_up = places.said(channel=channel)
