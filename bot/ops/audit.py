@@ -17,8 +17,9 @@ from bot.errors import CannotStart, Refusal
 from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.storage import history, schema
-from bot.storage.database import reading_engine, sqlite_file
+from bot.storage.database import reading_engine
 from bot.storage.history import AuditLine
+from bot.storage.sqlite import sqlite_file
 from bot.ui.reasons import FAILURES
 
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")

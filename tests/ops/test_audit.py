@@ -158,7 +158,7 @@ async def test_a_spreadsheet_calculates_nothing(told: Told) -> None:
     ("change", "why"),
     [
         ("UPDATE reload_model_schema SET version = 99", "belongs to a newer version"),
-        ("DELETE FROM reload_model_schema", "the table reload_model_schema should have one row and has 0"),
+        ("DELETE FROM reload_model_schema", "the table reload_model_schema should have one row, a number, and has 0"),
         ("DROP TABLE reload_model_schema", "has no tables"),
     ],
 )
