@@ -25,6 +25,7 @@ FAILED = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
         ("FATAL:  SASL authentication failed", "", "fix the user and the password"),  # PgBouncer
         ("FATAL:  no such database: bot", "", "create that database"),  # PgBouncer
         ("FATAL:  SSL required", "", "fix sslmode"),  # PgBouncer
+        ("transaction blocks not allowed in statement pooling mode", "08P01", "have the pooler"),  # PgBouncer
         ("FATAL:  Tenant or user not found", "", "fix the user and the password"),  # Supabase
         ("FATAL:  (ENOTFOUND) tenant/user bot.x not found", "", "fix the user and the password"),  # Supabase
         ("FATAL:  (ESSLREQUIRED) SSL connection is required for user: bot", "", "fix sslmode"),  # Supabase
@@ -62,6 +63,7 @@ def test_what_has_to_be_fixed_comes_with_its_fix(message: str, sqlstate: str, fi
         ("failed to resolve host 'db': [Errno -2] Name or service not known", ""),
         ("connection timeout expired", ""),
         ("SSL connection has been closed unexpectedly", ""),
+        ("server conn crashed?", "08P01"),
         ("the database system is shutting down", "57P03"),
         ("cannot execute INSERT in a read-only transaction", "25006"),
         ("could not extend file: No space left on device", "53100"),

@@ -31,6 +31,7 @@ ANSWER_SECONDS = 5.0
 
 _AT_ONCE = 8
 _APP_PAGE = "on your app's page, OAuth & Permissions"
+_REINSTALL = f"reinstall the app and copy its token again: {_APP_PAGE}"
 
 # What Slack says about an ID, and the fix. A private channel that the bot isn't in looks like none.
 _NOT_FOUND = {
@@ -66,6 +67,8 @@ class SlackChecks:
         named = headers.get("X-OAuth-Scopes")
         scopes = None if named is None else re.findall(r"[^,\s]+", named)
         home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        if home == Home(""):
+            return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
 
         async def person(user_id: str) -> CheckResult:
             return _person(user_id, await self._slack.read("users.info", user=user_id), home)
@@ -78,9 +81,10 @@ class SlackChecks:
             self.groups(),
             _look_up(CHANNELS, channels, channel, "channels:read", scopes),
         )
-        where = f"{answer.get('team')} ({home.team_id or home.enterprise_id})"
+        kind = "workspace" if home.team_id else "organisation"
+        where = f"{kind} {answer.get('team') or ''} ({home.team_id or home.enterprise_id})".replace("  ", " ")
         return [
-            ok(BOT_TOKEN, f"workspace {where}, as {answer.get('user')} ({answer.get('user_id')})"),
+            ok(BOT_TOKEN, f"{where}, as {answer.get('user')} ({answer.get('user_id')})"),
             _clock(headers.get("Date", "")),
             _scopes(scopes),
             *chain.from_iterable(found),

@@ -151,6 +151,11 @@ BROKEN = {
         "bot token: Slack rejects it (not_allowed_token_type)",
         "copy it again",
     ),
+    "a token of nowhere": Broken(
+        slack_says("auth.test", Json(200, {"ok": True, "team_id": None})),
+        "bot token: Slack names neither a workspace nor an organisation for it",
+        "reinstall the app",
+    ),
     "a scope too few": Broken(
         lambda setup: setup.slack.scopes.discard("im:write"),
         "bot scopes: missing: im:write (",
@@ -182,7 +187,9 @@ BROKEN = {
         lambda setup: setup.distrust(setup.slack.api_url), "Slack: the certificate of 127.0.0.1", "SSL_CERT_FILE"
     ),
     "a clock that is slow": Broken(
-        lambda setup: setup.slack.fail("auth.test", Json(200, {"ok": True}, at(100))),  # from when the test begins
+        lambda setup: setup.slack.fail(
+            "auth.test", Json(200, {"ok": True, "team_id": "T0"}, at(100))
+        ),  # from when the test begins
         "clock vs Slack: this machine is ",
         "turn on time sync (NTP)",
     ),
