@@ -11,7 +11,8 @@ from bot.errors import CannotStart
 from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.storage import schema
-from bot.storage.database import reading_engine, sqlite_file
+from bot.storage.database import reading_engine
+from bot.storage.sqlite import sqlite_file
 
 
 @contextmanager

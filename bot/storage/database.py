@@ -4,29 +4,26 @@ On SQLite one process owns the file, by a lock file beside it. All times are in 
 """
 
 import asyncio
-import fcntl
 import importlib.util
 import math
-import os
 import queue
-import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import structlog
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
+from bot.storage import sqlite
 
 if TYPE_CHECKING:
     import psycopg
@@ -42,8 +39,9 @@ TRIES = 3
 
 # For this transaction only: behind a pooler a session is everyone's.
 _BEGIN = text(
-    "SELECT extract(epoch FROM clock_timestamp())::float8, set_config('statement_timeout', :statement, true),"
-    " set_config('lock_timeout', :lock, true), set_config('idle_in_transaction_session_timeout', :idle, true)"
+    "SELECT extract(epoch FROM clock_timestamp())::float8 AS at, current_setting('transaction_read_only') AS read_only,"
+    " set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
+    " set_config('idle_in_transaction_session_timeout', :idle, true)"
 )
 
 _Queued = tuple[float, int, Callable[[], None] | None]
@@ -83,7 +81,7 @@ class Database:
     async def start(self) -> None:
         """Lock the SQLite file, and start the threads. Raises CannotStart if another process has the file."""
         if self.is_sqlite:
-            self._lock_file = await _own_file(sqlite_file(self.url), self._timing)
+            self._lock_file = await sqlite.own(sqlite.sqlite_file(self.url), self._timing)
         for thread in self._threads:
             thread.start()
 
@@ -165,12 +163,11 @@ class Database:
                     with connection.begin() as transaction:
                         if not _is_awaited(attempt):
                             return None
-                        result = work(connection)
+                        result = _run(connection, work)
                         self._commit(transaction)
                 except DBAPIError as error:
                     _forget_frames(error)
-                    if not isinstance(error, IntegrityError | DataError):
-                        connection.invalidate(error)  # a new one may work
+                    _give_up(connection, error)
                     if not remaining or not self._can_repeat(error):
                         raise
                 else:
@@ -210,6 +207,24 @@ class Database:
             log.warning("database_unavailable", reason=fault)
 
 
+def _run(connection: Connection, work: Callable[[Connection], T]) -> T:
+    """Run work. A connection that can't do it is given up in the middle of its transaction.
+
+    A pooler then gives up its own one to the server, too, which after a failover may be a standby.
+    """
+    try:
+        return work(connection)
+    except DBAPIError as error:
+        _give_up(connection, error)
+        raise
+
+
+def _give_up(connection: Connection, error: DBAPIError) -> None:
+    """Close a connection, unless the statement itself was at fault: a new one may do what this one can't."""
+    if not isinstance(error, IntegrityError | DataError):
+        connection.invalidate(error)
+
+
 def _is_awaited(attempt: Future[Any]) -> bool:
     """Whether somebody is still waiting for an attempt. If so, it can't be cancelled from now on."""
     return attempt.running() or (not attempt.cancelled() and attempt.set_running_or_notify_cancel())
@@ -233,53 +248,12 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def sqlite_file(url: str) -> Path:
-    """The file in an SQLite URL."""
-    return Path(str(make_url(url).database))
-
-
-def lock_of(path: Path) -> Path:
-    """The lock file beside an SQLite file. A process that owns the database has locked it."""
-    return Path(f"{path}.lock")
-
-
-async def _own_file(path: Path, timing: Timing) -> IO[bytes]:
-    """Lock an SQLite file with flock(2), which the kernel releases when the process ends in any way."""
-    lock = lock_of(path)
-    try:
-        file = lock.open("ab")
-    except OSError as error:
-        raise CannotStart(
-            f"DATABASE_URL: can't write {lock} ({error.strerror}): create the folder and make it writable for uid "
-            f"{os.getuid()}"
-        ) from error
-    for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not attempt:
-                log.warning("waiting_for_other_process", lock=str(lock), seconds=timing.sqlite_owner_wait)
-            await asyncio.sleep(0.1)
-        except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
-            file.close()
-            raise CannotStart(
-                f"DATABASE_URL: can't lock {lock} ({error.strerror}): put the SQLite file on a local disk"
-            ) from error
-        else:
-            return file
-    file.close()
-    raise CannotStart(
-        f"DATABASE_URL: another process holds {lock}: only one process can use an SQLite file; "
-        "stop the other one, or use postgresql:// for several"
-    )
-
-
 def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
     """An engine whose transactions begin with a statement that locks the file, or that the server answers."""
     if url.startswith("sqlite:"):
         engine = create_engine(
             "sqlite://",
-            creator=lambda: _sqlite(url, timing),
+            creator=lambda: sqlite.connect(url, timing),
             poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
@@ -312,7 +286,10 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin_limited(connection: Connection) -> None:
-        connection.info[_BEGAN_AT] = connection.execute(_BEGIN, limits).one()[0]
+        began = connection.execute(_BEGIN, limits).one()
+        if began.read_only == "on":
+            raise _read_only_server()
+        connection.info[_BEGAN_AT] = began.at
 
     return engine
 
@@ -330,33 +307,20 @@ def _milliseconds(seconds: float) -> str:
 def reading_engine(url: str) -> Engine:
     """An engine for a program that only reads while the bot runs."""
     if url.startswith("sqlite:"):
-        address = f"{sqlite_file(url).absolute().as_uri()}?mode=ro"
-        return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
+        return create_engine("sqlite://", creator=lambda: sqlite.connect_to_read(url), poolclass=NullPool)
     return create_engine(
         "postgresql+psycopg://", creator=lambda: _postgres(url, Timing()), poolclass=NullPool, use_native_hstore=False
     )
-
-
-def _sqlite(url: str, timing: Timing) -> sqlite3.Connection:
-    """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
-
-    https://www.sqlite.org/wal.html#performance_considerations
-    """
-    parts = make_url(url)
-    connection = sqlite3.connect(
-        str(parts.database), timeout=timing.sqlite_busy, isolation_level=None, check_same_thread=False
-    )
-    level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
-    try:
-        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
 
 
 def _postgres(url: str, timing: Timing) -> "psycopg.Connection":
     from bot.storage import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
 
     return postgres.connect(url, timing.postgres_silence)
+
+
+def _read_only_server() -> OperationalError:
+    """A standby, or a server that takes no writes for the time being, as it would say itself."""
+    from psycopg.errors import ReadOnlySqlTransaction  # noqa: PLC0415 - as above
+
+    return OperationalError(None, None, ReadOnlySqlTransaction("the server is read-only"))

@@ -11,6 +11,7 @@ _NAME = "create that database, or fix its name in DATABASE_URL"
 _TLS = "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate"
 _PARAMETER = "fix or remove that parameter in DATABASE_URL; to use a schema, write options=-csearch_path%3Dname"
 _ADDRESS = "fix the host and the port in DATABASE_URL: what answers there isn't PostgreSQL"
+_MODE = "have the pooler pool transactions or sessions (pool_mode)"
 _SCHEMA = "create that schema, or fix search_path in DATABASE_URL"
 _TABLES = "use another database or schema in DATABASE_URL: the tables in this one don't fit this program"
 
@@ -24,8 +25,8 @@ _BY_SQLSTATE: Mapping[str, str] = {
     "42": _TABLES,
 }
 
-# A connection that fails has no SQLSTATE. These are parts of what libpq, PostgreSQL, and the poolers of PgBouncer,
-# Supabase, Neon and Amazon say, in lower case. The first that fits.
+# A connection that fails has no SQLSTATE, or one of class 08. These are parts of what libpq, PostgreSQL, PgBouncer, and
+# the poolers of Supabase, Neon and Amazon say, in lower case. The first that fits.
 _BY_TEXT: Mapping[str, str] = {
     r"authentication failed|no password supplied|wrong password type": _USER,
     r"not permitted to log in|no such user|user not found|tenant|local user |no postgresql user name": _USER,
@@ -38,6 +39,7 @@ _BY_TEXT: Mapping[str, str] = {
     r"invalid|bad value for|could not match|service file|definition of service": _PARAMETER,
     r"unrecognized configuration parameter|unsupported startup parameter|command-line options": _PARAMETER,
     r"authentication method requirement": _PARAMETER,
+    r"statement pooling": _MODE,
 }
 
 _NAMES = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'")
@@ -49,7 +51,7 @@ def fix_for(error: DatabaseUnavailable) -> str | None:
     for sqlstate, fix in _BY_SQLSTATE.items():
         if error.sqlstate.startswith(sqlstate):
             return fix
-    if not error.sqlstate:
+    if not error.sqlstate or error.sqlstate.startswith("08"):
         text = _NAMES.sub("''", str(error).lower())
         for part, fix in _BY_TEXT.items():
             if re.search(part, text):

@@ -3,6 +3,8 @@
 psycopg is an extra that SQLite does without: this module is imported where it is needed.
 """
 
+import logging
+from collections.abc import Mapping
 from time import monotonic
 from typing import TypeVar
 
@@ -11,6 +13,8 @@ from psycopg.abc import Buffer, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.types.string import StrDumperUnknown
+
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings repeat the errors that it raises
 
 RV = TypeVar("RV")
 
@@ -52,12 +56,22 @@ def connect(url: str, silence: float) -> psycopg.Connection:
     silence is how long the server can take for one answer, in seconds.
     """
     given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
-    connection = _Connection.connect(make_conninfo("", **{**_PARAMETERS, **given}), prepare_threshold=None)
+    try:
+        connection = _connect({**_PARAMETERS, **given})
+    except psycopg.OperationalError as error:
+        if "read-only" not in str(error) or "target_session_attrs" in given:
+            raise
+        # A pooler repeats what a server said at its first connection: each transaction finds out what is true.
+        connection = _connect({**_PARAMETERS, **given, "target_session_attrs": "any"})
     connection.silence = silence
     if connection.info.parameter_status("server_encoding") not in _STORES_ANY_TEXT:
         connection.adapters.register_dumper(str, _AsciiDumper)
     return connection
+
+
+def _connect(parameters: Mapping[str, str | int]) -> _Connection:
+    # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
+    return _Connection.connect(make_conninfo("", **parameters), prepare_threshold=None)
 
 
 def _limited(answer: PQGen[RV], seconds: float) -> PQGen[RV]:

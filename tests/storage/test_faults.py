@@ -27,6 +27,7 @@ PARAMETER, ADDRESS = "fix or remove that parameter", "fix the host and the port"
         ("FATAL:  SASL authentication failed", "", USER),  # PgBouncer
         ("FATAL:  no such database: bot", "", "create that database"),  # PgBouncer
         ("FATAL:  SSL required", "", TLS),  # PgBouncer
+        ("transaction blocks not allowed in statement pooling mode", "08P01", "have the pooler"),  # PgBouncer
         ("FATAL:  Tenant or user not found", "", USER),  # Supabase
         ("FATAL:  (ENOTFOUND) tenant/user bot.x not found", "", USER),  # Supabase
         ("FATAL:  (ESSLREQUIRED) SSL connection is required for user: bot", "", TLS),  # Supabase
@@ -41,6 +42,8 @@ PARAMETER, ADDRESS = "fix or remove that parameter", "fix the host and the port"
         ("unknown function: pg_advisory_xact_lock()", "42883", ADDRESS),  # CockroachDB
         # A failover, a restart, a network, a full disk: these may pass.
         (f"{FAILED}Connection refused", "", None),
+        (f"{FAILED}FATAL:  the database system is starting up", "", None),
+        ("server conn crashed?", "08P01", None),
         (f"{FAILED}FATAL:  sorry, too many clients already", "", None),
         (f'{FAILED}FATAL:  too many connections for role "bot"', "", None),
         (f'{FAILED}FATAL:  too many connections for database "bot"', "", None),

@@ -21,8 +21,9 @@ from sqlalchemy.pool import NullPool
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
-from bot.storage.database import Database, lock_of, now, sqlite_file
+from bot.storage.database import Database, now
 from bot.storage.faults import fix_for
+from bot.storage.sqlite import lock_of, sqlite_file
 
 DATABASE, SCHEMA = "database", "schema"
 

@@ -32,6 +32,7 @@ ANSWER_SECONDS = 5.0
 
 _AT_ONCE = 8
 _APP_PAGE = "on your app's page, OAuth & Permissions"
+_REINSTALL = f"reinstall the app and copy its token again: {_APP_PAGE}"
 
 # What Slack says about an ID, and the fix. Slack hides private channels that the bot isn't in.
 _NOT_FOUND = {
@@ -69,6 +70,8 @@ class SlackChecks:
         named = headers.get("X-OAuth-Scopes")
         scopes = None if named is None else re.findall(r"[^,\s]+", named)
         home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        if home == Home(""):
+            return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
 
         async def person(name: str, user_id: str) -> CheckResult:
             return _person(name, user_id, await self._slack.read("users.info", user=user_id), home)
@@ -83,9 +86,10 @@ class SlackChecks:
             _look_up(CHANNELS, channels, partial(channel, CHANNELS), "channels:read", scopes),
             _look_up(ADMIN_CHANNEL, admin_channels, partial(channel, ADMIN_CHANNEL), "channels:read", scopes),
         )
-        where = f"{answer.get('team')} ({home.team_id or home.enterprise_id})"
+        kind = "workspace" if home.team_id else "organisation"
+        where = f"{kind} {answer.get('team') or ''} ({home.team_id or home.enterprise_id})".replace("  ", " ")
         return [
-            ok(BOT_TOKEN, f"workspace {where}, as {answer.get('user')} ({answer.get('user_id')})"),
+            ok(BOT_TOKEN, f"{where}, as {answer.get('user')} ({answer.get('user_id')})"),
             _clock(headers.get("Date", "")),
             _scopes(scopes),
             *chain.from_iterable(found),

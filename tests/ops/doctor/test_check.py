@@ -338,6 +338,14 @@ async def test_answers_without_scopes_date_or_names_are_taken_as_they_are(setup:
     assert report.line(f"ALLOWED_CHANNELS {MODELS}") == f"✓ ALLOWED_CHANNELS {MODELS}: #{MODELS}, active"
 
 
+async def test_an_app_of_a_whole_organisation_is_at_home_there(setup: Setup) -> None:
+    """Its token is for no workspace."""
+    named = {"team_id": None, "team": "Acme", "enterprise_id": "E0ORG", "user": "bot", "user_id": "U0BOT"}
+    setup.slack.fail("auth.test", Json(200, {"ok": True, **named}))
+
+    assert (await setup.run()).line("bot token") == "✓ bot token: organisation Acme (E0ORG), as bot (U0BOT)"
+
+
 async def test_user_groups_are_looked_up(setup: Setup) -> None:
     """With the number of their members. A limit says nothing about a group."""
     setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]})

@@ -67,7 +67,7 @@ def group_refused(code: str) -> Break:
 def slow_clock(setup: Setup) -> None:
     """Have Slack's clock be ahead of this machine's."""
     date = formatdate(time.time() + 3600, usegmt=True)
-    setup.slack.fail("auth.test", Json(200, {"ok": True}, {"Date": date}))
+    setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0"}, {"Date": date}))
 
 
 def no_locks(setup: Setup) -> None:
@@ -111,6 +111,11 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         slack_says("auth.test", "not_allowed_token_type"),
         "bot token: Slack rejects it (not_allowed_token_type)",
         "on your app's page, OAuth & Permissions",
+    ),
+    "a token of nowhere": (
+        slack_says("auth.test", Json(200, {"ok": True, "team_id": None})),
+        "bot token: Slack names neither a workspace nor an organisation for it",
+        "reinstall the app",
     ),
     "a scope too few": (
         lambda setup: setup.slack.scopes.discard("im:write"),

@@ -1,0 +1,81 @@
+"""Connections to an SQLite file, and the lock beside it, by which one process owns it."""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+import structlog
+from sqlalchemy import make_url
+
+from bot.core.timing import Timing
+from bot.errors import CannotStart
+
+log = structlog.get_logger(__name__)
+
+
+def sqlite_file(url: str) -> Path:
+    """The file that an SQLite URL names."""
+    return Path(str(make_url(url).database))
+
+
+def lock_of(path: Path) -> Path:
+    """The file beside an SQLite file whose lock says that a process owns it."""
+    return Path(f"{path}.lock")
+
+
+async def own(path: Path, timing: Timing) -> IO[bytes]:
+    """Take the lock of an SQLite file: flock(2), which the kernel releases however the process ends."""
+    lock = lock_of(path)
+    try:
+        file = lock.open("ab")
+    except OSError as error:
+        raise CannotStart(
+            f"DATABASE_URL: can't write {lock} ({error.strerror}): create the folder and make it writable for uid "
+            f"{os.getuid()}"
+        ) from error
+    for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not attempt:
+                log.warning("waiting_for_other_process", lock=str(lock), seconds=timing.sqlite_owner_wait)
+            await asyncio.sleep(0.1)
+        except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
+            file.close()
+            raise CannotStart(
+                f"DATABASE_URL: can't lock {lock} ({error.strerror}): put the SQLite file on a local disk"
+            ) from error
+        else:
+            return file
+    file.close()
+    raise CannotStart(
+        f"DATABASE_URL: another process holds {lock}: only one process can use an SQLite file; "
+        "stop the other one, or use postgresql:// for several"
+    )
+
+
+def connect(url: str, timing: Timing) -> sqlite3.Connection:
+    """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
+
+    https://www.sqlite.org/wal.html#performance_considerations
+    """
+    parts = make_url(url)
+    connection = sqlite3.connect(
+        str(parts.database), timeout=timing.sqlite_busy, isolation_level=None, check_same_thread=False
+    )
+    level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
+    try:
+        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(url: str) -> sqlite3.Connection:
+    """Connect beside a running bot, to read only."""
+    return sqlite3.connect(f"{sqlite_file(url).absolute().as_uri()}?mode=ro", uri=True)
