@@ -121,14 +121,17 @@ class Run:
         with contextlib.suppress(Crashed):
             now = await database.run(jobs.open_database)
             await real.run(expire)
+            ids = (
+                await self._ask(database) if asks else []
+            )  # all before the worker starts, so that all are for one reload
             worker.start(now)
-            if asks:
-                await self._ask(database, worker)
+            if ids:
+                await self._remind(database, ids[0])
             while await real.run(is_due):  # noqa: ASYNC110 - no database tells
                 await asyncio.sleep(0.02)
 
-    async def _ask(self, database: Database, worker: Worker) -> None:
-        """The story: what was answered is acknowledged."""
+    async def _ask(self, database: Database) -> Sequence[str]:
+        """The story: what was answered is acknowledged. Returns the IDs of the reloads."""
 
         async def ask(n: int, person: str, place: Place) -> str:
             url = self.slack.new_response_url(place.channel_id, person)
@@ -139,14 +142,16 @@ class Run:
                 for model in self.story.models
             ]
             first, *_ = await database.run(requests.ask_each, asked)
-            worker.wake()
             self.acknowledged += asked
             assert isinstance(first, Requested)
             return first.reload.id
 
-        ids = await asyncio.gather(*(ask(n, *each) for n, each in enumerate(self.story.asks)))
+        return await asyncio.gather(*(ask(n, *each) for n, each in enumerate(self.story.asks)))
+
+    async def _remind(self, database: Database, reload_id: str) -> None:
+        """Those who want to be reminded say so, once ModelsLab has accepted."""
         for person in self.story.reminding:
-            while await database.run(requests.remind, person, ids[0], MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
+            while await database.run(requests.remind, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
             self.reminding.append(person)
 
