@@ -134,9 +134,9 @@ async def _storm(bots: Fleet, commands: int, seconds: float) -> None:
         return await bots.command(n)
 
     acks = await asyncio.gather(*map(one, range(commands)))
+    assert [ack for ack in acks if not ack.text.startswith("Reloading")] == []
     await bots.wait_notified(commands)
 
-    assert [ack for ack in acks if not ack.text.startswith("Reloading")] == []
     assert len(bots.modelslab.calls) == commands
     assert _mebibytes(pid) - before < 32
 

@@ -21,11 +21,10 @@ from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.slack import Ack
 from tests.answers import AcceptThenReset, Answer, Hang, Json, RateLimited, Raw, Reset
 from tests.faults.fleet import Fleet, Wire, fleet
+from tests.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from tests.postgres import Postgres
 
 SECONDS = float(os.environ.get("RANDOM_SECONDS", "60"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
@@ -202,36 +201,9 @@ class Trial:
         ]
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_random_faults_lose_and_double_nothing(
-    tmp_path: Path, database: str, request: pytest.FixtureRequest
-) -> None:
+async def _run(folder: Path, url: str, names: list[str], *faults: "Callable[[Trial], Awaitable[None]]") -> None:
     """Everyone who was acknowledged is notified; no answer is late or a 5xx; nothing clear is requested twice."""
-    url, names = f"sqlite:///{tmp_path}/random.db", ["one"]
-    faults: list[Callable[[Trial], Awaitable[None]]] = []
-    if database == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        behind: str = request.getfixturevalue("postgres_url")
-        wire = Wire(behind, tmp_path)
-        url, names = wire.url, ["one", "two"]
-
-        async def terminate(_trial: Trial) -> None:
-            await asyncio.to_thread(postgres.terminate, behind)
-
-        async def silence(trial: Trial) -> None:
-            wire.silence()
-            await asyncio.sleep(trial.chance.uniform(1.0, 7.0))  # what the fault is
-            await wire.heal()
-
-        async def cut(trial: Trial) -> None:
-            await wire.cut()
-            await asyncio.sleep(trial.chance.uniform(1.0, 4.0))  # as above
-            await wire.heal()
-
-        await wire.heal()
-        faults = [Trial.stop, terminate, silence, cut]
-    async with fleet(tmp_path, url, CHANNELS) as bots:
+    async with fleet(folder, url, CHANNELS) as bots:
         await bots.launch(*names)
         chance = random.Random(SEED)  # noqa: S311 - the same faults in every run
         trial = Trial(bots, names, chance, time.monotonic() + SECONDS)
@@ -242,3 +214,32 @@ async def test_random_faults_lose_and_double_nothing(
         assert len(trial.acknowledged) > SECONDS / 2
         assert trial.problems == []
         assert trial.called_too_often() == []
+
+
+@pytest.mark.soak
+async def test_random_faults_on_sqlite_lose_and_double_nothing(tmp_path: Path) -> None:
+    """One process, which is killed again and again."""
+    await _run(tmp_path, f"sqlite:///{tmp_path}/random.db", ["one"])
+
+
+@pytest.mark.soak
+async def test_random_faults_lose_and_double_nothing(tmp_path: Path, postgres: Postgres, postgres_url: str) -> None:
+    """Two replicas, whose PostgreSQL is disturbed as well."""
+    wire = Wire(postgres_url, tmp_path)
+    await wire.heal()
+
+    async def terminate(_trial: Trial) -> None:
+        await asyncio.to_thread(postgres.terminate, postgres_url)
+
+    async def silence(trial: Trial) -> None:
+        wire.silence()
+        await asyncio.sleep(trial.chance.uniform(1.0, 7.0))  # what the fault is
+        await wire.heal()
+
+    async def cut(trial: Trial) -> None:
+        await wire.cut()
+        await asyncio.sleep(trial.chance.uniform(1.0, 4.0))  # as above
+        await wire.heal()
+
+    await _run(tmp_path, wire.url, ["one", "two"], Trial.stop, terminate, silence, cut)
+    await wire.cut()
