@@ -130,8 +130,9 @@ class Worker:
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
+        running = [claim.job.id for claim in self._running.values()]
         claims, due_in = await self._database.run(
-            jobs.claim, self._owner, free, self._timing.lease, within=self._timing.answer
+            jobs.claim, self._owner, free, self._timing.lease, running, within=self._timing.answer
         )
         for claim in claims:
             task = asyncio.create_task(self._run(claim))
