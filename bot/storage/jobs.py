@@ -44,6 +44,7 @@ _FIRST_DUE = select(
 _DUE = (
     select(jobs.c.id)
     .where(jobs.c.due_at <= bindparam("at"), jobs.c.kind.in_(bindparam("kinds", expanding=True)))
+    .where(jobs.c.id.not_in(bindparam("running", expanding=True)))
     .order_by(jobs.c.priority, jobs.c.due_at)
     .limit(bindparam("free"))
     .with_for_update(skip_locked=True)
@@ -132,10 +133,15 @@ def open_database(connection: Connection) -> float:
 
 
 def claim(
-    connection: Connection, owner: str, slots: Mapping[tuple[JobKind, ...], int], lease: float
+    connection: Connection,
+    owner: str,
+    slots: Mapping[tuple[JobKind, ...], int],
+    lease: float,
+    running: Collection[int] = (),
 ) -> tuple[list[Claimed], float | None]:
     """Claim due jobs, at most as many of each group of kinds as it has free slots, for lease seconds.
 
+    running are the owner's own jobs: their leases may have run out while the database was away.
     Returns them, the most important first, and when the first job of these kinds was due before the claim, in seconds
     from now: 0 or less if there was one to claim, None if all of them rest.
     """
@@ -146,7 +152,7 @@ def claim(
     for kinds, free in slots.items():
         if first_due[kinds] <= at:
             values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "lease_ends": at + lease}
-            claimed += [to_job(job) for job in connection.execute(_CLAIM, values)]
+            claimed += [to_job(job) for job in connection.execute(_CLAIM, values | {"running": list(running)})]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
     found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
     found |= _claims(connection, [job for job in claimed if job.reload_id], at)

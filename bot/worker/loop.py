@@ -138,8 +138,9 @@ class Worker:
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
+        running = [claim.job.id for batch in self._running.values() for claim in batch]
         claims, due_in = await self._database.run(
-            jobs.claim, self._owner, free, self._timing.lease, within=self._timing.answer
+            jobs.claim, self._owner, free, self._timing.lease, running, within=self._timing.answer
         )
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch))

@@ -8,7 +8,8 @@ import pytest
 
 from bot.app import App
 from bot.errors import CannotStart, DatabaseUnavailable
-from tests.answers import Raw
+from bot.sandbox.modelslab import ACCEPTED
+from tests.answers import Held, Raw
 from tests.scenarios.house import ADA, READY, House, eventually, eventually_answered, locked
 
 
@@ -102,6 +103,25 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
 
     assert len(bot.said(READY)) == 1
     assert len(bot.modelslab.calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_the_database_goes_away_for_longer_than_a_lease(bot: House) -> None:
+    """What is running is the bot's own all the same: it is recorded, and not done again."""
+    bot.hurry(lease=0.4, renew=0.1)
+    await bot.reopen()
+    held = asyncio.Event()
+    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
+    await bot.ask("sdxl")
+    await bot.modelslab.wait_for_calls(1)
+    with locked(bot.database):
+        held.set()
+        await bot.log.wait_for("database_unavailable")
+        await bot.wait_sql("SELECT due_at < (julianday('now') - 2440587.5) * 86400 FROM reload_model_jobs")
+    await bot.wait_done()
+
+    assert len(bot.said(READY)) == len(bot.modelslab.calls) == 1
+    assert not bot.log.of("lease_lost")
 
 
 @pytest.mark.parametrize("mode", ["socket"])
