@@ -118,12 +118,16 @@ class Worker:
 
     async def _turn(self) -> None:
         """Turn until stopped. An unavailable database only slows the loop down."""
+        claimed_at = monotonic()
         while not self._stopping:
             self._awake.clear()
             wait = self._timing.look
             try:
+                if monotonic() - claimed_at > self._timing.lease - self._timing.renew:
+                    await self._let_others_record()
                 wait = min(await self._start_due(), self._timing.look)
                 self.fault, self._turned_at = "", monotonic()
+                claimed_at = self._turned_at
             except DatabaseUnavailable as error:
                 self.fault, self._turned_at = f"waiting for the database: {error}", monotonic()
             except Exception as error:  # /healthz fails if every turn ends like this
@@ -132,6 +136,12 @@ class Worker:
             await asyncio.sleep(self._timing.gather)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
+
+    async def _let_others_record(self) -> None:
+        """Once the database is back, give other replicas time to record what they did: their leases have run out."""
+        await self._database.run(history.touch, within=self._timing.answer)
+        self.fault = ""
+        await asyncio.sleep(self._timing.renew)
 
     async def _start_due(self) -> float:
         """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""

@@ -10,14 +10,15 @@ import pytest
 import structlog
 from sqlalchemy import Connection
 
-from bot.core.outcomes import Accepted
+from bot.core.models import JobKind
+from bot.core.outcomes import Accepted, Done
 from bot.core.timing import Timing
-from bot.errors import CommitUncertain
+from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs
-from bot.worker.loop import Worker
+from bot.worker.loop import CALLS, Worker
 from tests.scenarios.house import eventually
 from tests.storage.support import WAIT, Clock, Gate, request
 
@@ -32,6 +33,8 @@ class Faulty(Database):
 
     commits = False
     error: Exception = CommitUncertain("the connection broke")
+    away: asyncio.Event | None = None
+    """Set once the database is back."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, Clock())
@@ -40,6 +43,8 @@ class Faulty(Database):
 
     async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None) -> T:
         """Run work; raise the error instead of an answer to the first record."""
+        if self.away is not None and not self.away.is_set():
+            raise DatabaseUnavailable("away")
         if work is RECORD:
             self.recording.set()
         if work is not RECORD or self.failed.is_set():
@@ -112,6 +117,27 @@ async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database:
 
     ((running,), _) = await database.run(history.running, 10)
     assert running.reload.accepted_at is not None
+
+
+async def test_another_worker_can_record_what_it_did_while_the_database_was_away(database: Faulty) -> None:
+    """Its lease has run out, but nobody takes its job over in the moment in which the database is back."""
+    timing = Timing(lease=2.2, renew=2.0, look=0.05, gather=0.01)
+    ((theirs, *_), _) = await database.run(steps.claim, "other", {CALLS: 1}, 0.0)
+    away = asyncio.Event()
+    runner = create_autospec(Jobs, instance=True)
+    runner.run.return_value = Done()
+    worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, timing=timing)
+    database.failed.set()
+    database.away = away
+    worker.start(0.0)
+    await eventually(lambda: worker.fault)
+    await asyncio.sleep(timing.lease - timing.renew)
+    away.set()
+    await eventually(lambda: not worker.fault)
+    await database.run(steps.record, "other", theirs.job, Accepted(120.0))
+    await worker.stop()
+
+    assert JobKind.CALL not in [run.args[0].job.kind for run in runner.run.await_args_list]
 
 
 async def test_a_record_that_fails_for_a_reason_of_the_bots_own_is_logged(database: Faulty) -> None:
