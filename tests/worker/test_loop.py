@@ -125,7 +125,7 @@ async def test_another_worker_can_record_what_it_did_while_the_database_was_away
     ((theirs, *_), _) = await database.run(steps.claim, "other", {CALLS: 1}, 0.0)
     away = asyncio.Event()
     runner = create_autospec(Jobs, instance=True)
-    runner.run.return_value = Done()
+    runner.run.return_value = [Done()]
     worker = Worker(database, "one", runner, calls_at_once=1, history_days=90, timing=timing)
     database.failed.set()
     database.away = away
@@ -134,10 +134,10 @@ async def test_another_worker_can_record_what_it_did_while_the_database_was_away
     await asyncio.sleep(timing.lease - timing.renew)
     away.set()
     await eventually(lambda: not worker.fault)
-    await database.run(steps.record, "other", theirs.job, Accepted(120.0))
+    await database.run(steps.record, "other", [(theirs.job, Accepted(120.0))])
     await worker.stop()
 
-    assert JobKind.CALL not in [run.args[0].job.kind for run in runner.run.await_args_list]
+    assert JobKind.CALL not in [run.args[0][0].job.kind for run in runner.run.await_args_list]
 
 
 async def test_a_record_that_fails_for_a_reason_of_the_bots_own_is_logged(database: Faulty) -> None:
