@@ -68,7 +68,7 @@ def test_every_port_by_name_is_one_of_the_container() -> None:
 
 
 def test_the_probes_and_metrics_are_at_the_admin_port() -> None:
-    """The bot serves them there, and nothing of Slack's."""
+    """The bot serves them there, and nothing of Slack's. No Service of such a name sets another one."""
     [setting] = CONTAINER["env"]
     probes = [CONTAINER[f"{name}Probe"]["httpGet"]["port"] for name in ("startup", "liveness", "readiness")]
     [endpoint] = OBJECTS["monitoring/podmonitor.yaml"]["spec"]["podMetricsEndpoints"]
@@ -76,6 +76,7 @@ def test_the_probes_and_metrics_are_at_the_admin_port() -> None:
     assert setting == {"name": "ADMIN_PORT", "value": str(PORTS["admin"])}
     assert setting["name"] in NAMES
     assert {*probes, endpoint["port"]} == {"admin"}
+    assert POD["spec"]["enableServiceLinks"] is False
 
 
 def test_the_pod_has_the_time_it_takes_to_stop() -> None:
