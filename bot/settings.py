@@ -198,7 +198,7 @@ class _Reader:
     def get(self, name: str, default: str = "") -> str:
         """The value; an empty one counts as not set. Spaces, matching quotes and a comment aren't part of it.
 
-        docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env: there can be two pairs.
+        docker run --env-file and kubectl --from-env-file keep what .env readers take off. Quotes can be nested.
         """
         text = self._values.get(name, "")
         for _ in range(2):
