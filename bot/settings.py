@@ -206,7 +206,7 @@ class _Reader:
     def get(self, name: str, default: str = "") -> str:
         """The value without surrounding spaces, quotes and a comment. An empty one counts as not set.
 
-        docker run --env-file and kubectl --from-env-file keep what is taken off here, as in .env; a chart adds its own.
+        docker run --env-file and kubectl --from-env-file keep what .env readers take off. Quotes can be nested.
         """
         text = self._values.get(name, "")
         for _ in range(2):

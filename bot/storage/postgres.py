@@ -31,7 +31,8 @@ _PARAMETERS: dict[str, str | int] = {
     "target_session_attrs": "read-write",
 }
 
-_STORES_ANY_TEXT = ("UTF8", "SQL_ASCII")
+_STORES_ANY_TEXT = ("UTF8", "SQL_ASCII", None)
+"""None is a pooler that doesn't say: UTF8 is what databases have, unless somebody chose otherwise."""
 
 
 class _Connection(psycopg.Connection[TupleRow]):

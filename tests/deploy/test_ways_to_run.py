@@ -135,6 +135,7 @@ def test_the_probes_and_metrics_are_at_the_admin_port() -> None:
     assert setting == {"name": "ADMIN_PORT", "value": str(PORTS["admin"])}
     assert setting["name"] in NAMES
     assert {*probes, endpoint["port"]} == {"admin"}
+    assert POD["spec"]["enableServiceLinks"] is False  # a Service of this name would set it
 
 
 def test_the_rules_are_built_as_the_operator_expects() -> None:

@@ -1,6 +1,7 @@
 """The bot as a process, on a PostgreSQL that isn't as one would wish."""
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -58,7 +59,9 @@ async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path
     url = urlsplit(postgres_url)
     (tmp_path / ".env").write_text(f"PGDATABASE='{url.path[1:]}' # why\nPGPASSWORD='p@:/#% \"'\nPGUSER=nobody\n")
 
-    await machine.boot(DATABASE_URL=f"postgresql:///?{url.query}", PGUSER="postgres")
+    bot = await machine.boot(DATABASE_URL=f"postgresql:///?{url.query}", PGUSER="postgres")
+
+    assert (await machine.end(bot, signal.SIGTERM))[0] == 0
 
 
 @pytest.mark.parametrize(
