@@ -103,7 +103,7 @@ _GATHER = update(jobs).where(
     _IN_PLACE,
     jobs.c.lease_owner.is_(None),
     jobs.c.due_at.between(bindparam("earliest"), bindparam("ready_at")),
-    jobs.c.reload_id.in_(select(reloads.c.id).where(reloads.c.ready_at >= bindparam("earliest"))),
+    exists().where(reloads.c.id == jobs.c.reload_id, reloads.c.ready_at >= bindparam("earliest")),
 )
 _FOLLOW_UP = select(jobs.c.id).where(jobs.c.reload_id == bindparam("of"), _IN_PLACE, jobs.c.kind == JobKind.NOTIFY)
 _NOT_NOTIFIED = select(subscribers.c.id).where(
