@@ -93,6 +93,17 @@ async def replicas(url: str, clock: Clock) -> AsyncIterator[Replicas]:
 # The same request, or the same model, on both
 
 
+async def test_several_models_that_both_replicas_are_asked_for_are_requested_once(replicas: Replicas) -> None:
+    """As where Slack delivers a mention again before the first replica has acknowledged it."""
+    one, two, _ = replicas
+    asked = [request("sdxl", invocation="Ev1"), request("flux", invocation="Ev1/1")]
+    answers = await asyncio.gather(*(bot.run(requests.ask_each, asked) for bot in (one, two)))
+
+    reloads = [[answer.reload.id for answer in each if isinstance(answer, Requested)] for each in answers]
+    assert reloads[0] == reloads[1]
+    assert await one.counts() == (2, 2, 2)
+
+
 async def test_requests_on_both_replicas_are_one_reload_a_model(replicas: Replicas) -> None:
     """However they are mixed, nobody is lost."""
     one, two, _ = replicas
