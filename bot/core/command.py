@@ -58,9 +58,11 @@ _SYNONYMS: Mapping[str, Word] = {
     **dict.fromkeys(("last", "log", "logs", "recent"), Word.HISTORY),
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
-_NO_MODEL = frozenset(
-    {"and", "for", "load", "me", "model", "models", "now", "please", "pls", "reload", "restart", "run", "start", "the"}
-)
+_SENTENCES = """
+    again all and are can could for hello hey hi is it load me model models my need not now please pls reload restart run
+    start thank thanks that the this to up want we why with you
+"""
+_NO_MODEL = frozenset(_SENTENCES.split())
 """What people write before, between and after models."""
 
 MODEL_HERE = "<model ID>"

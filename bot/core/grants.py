@@ -6,7 +6,7 @@ All times are seconds since the Unix epoch (UTC).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.core.models import DAY, Claim, Job
+from bot.core.models import DAY, Claim, Job, Place
 
 REQUEST_EXPIRES_AFTER = 7 * DAY
 """Seconds within which a request for access can be decided."""
@@ -37,7 +37,7 @@ class Grant:
 class AccessRequest:
     """Somebody asked for access, or an admin gave it unasked.
 
-    channel_id is where they wanted to reload a model and model_id which one, "" where that isn't known.
+    channel_id and thread_ts are where they wanted to reload a model and model_id which one, "" where that isn't known.
     """
 
     id: str
@@ -48,6 +48,12 @@ class AccessRequest:
     expires_at: float
     decided_by: str = ""
     decided_at: float = 0.0
+    thread_ts: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where they wanted to reload it."""
+        return Place(self.channel_id, self.thread_ts)
 
     def is_open(self, now: float) -> bool:
         """Whether it can still be decided."""

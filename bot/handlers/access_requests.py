@@ -12,7 +12,7 @@ from bot.handlers.buttons import Presses
 from bot.handlers.requests import Requests
 from bot.storage import grants
 from bot.ui import access as ui
-from bot.ui.buttons import Action, action_ids
+from bot.ui.buttons import Action, Button, action_ids
 
 
 def register(
@@ -27,7 +27,8 @@ def register(
             raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
         asked, note = None, note_for(context, "access_requested")
         if not access.allowlist.rules([user_id]):
-            asked = await requests.change(grants.ask, note, context["button"].of, admins, admin_channel)
+            button: Button = context["button"]
+            asked = await requests.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
         if asked is None:
             audit.record(context, "has_access")
             await context["reply"](ui.has_access())

@@ -62,7 +62,7 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
             refused = Refused(Refusal.INTERNAL_ERROR)
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
-        buttons = ask_buttons(refused, context["person"].channel_id, context["of"])
+        buttons = ask_buttons(refused, context["person"].place, context["of"])
         response: BoltResponse = await context["reply"](sentence(refused, command), buttons)
         return response
 

@@ -69,7 +69,7 @@ class Presses:
         try:
             await self._slack.call("views.update", view_id=view_id, view=view.to_dict())
         except SlackError as failed:
-            log.warning("modal_not_changed", code=failed.code)
+            log.warning("modal_not_changed", reason=failed.code)
 
 
 def register(

@@ -15,6 +15,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.core.access import Person
 from bot.core.background import BackgroundTasks
+from bot.core.models import NOWHERE
 from bot.core.timing import Timing
 from bot.errors import Refused, SlackError
 from bot.handlers.access import Access, Next, identify
@@ -103,7 +104,7 @@ class HomeTabs:
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
             lines = await self._access_lines(person)
         except Refused as refused:
-            return views.home_notice(sentence(refused), ask_buttons(refused, "", "")).to_dict()
+            return views.home_notice(sentence(refused), ask_buttons(refused, NOWHERE, "")).to_dict()
         return views.home(data, self._requests.reload_seconds, person.user_id, lines).to_dict()
 
     async def _access_lines(self, person: Person) -> Sequence[Line]:

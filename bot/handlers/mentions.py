@@ -92,8 +92,6 @@ def register(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) ->
 
 
 def _after_mention(text: str, bot_user_id: str) -> str:
-    """The text after the mention of the bot, as in "thanks @reload-model sdxl"; without any, the text before it."""
+    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
     ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
-    if ours is None:
-        return text
-    return text[ours.end() :].strip() or text[: ours.start()].strip()
+    return text if ours is None else text[ours.end() :]

@@ -10,15 +10,13 @@ from dataclasses import replace
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessClaim, AccessRequest, Grant, RequestState
-from bot.core.models import DAY, Job, JobKind
+from bot.core.models import DAY, NOWHERE, Job, JobKind, Place
 from bot.errors import Refusal, Refused
 from bot.storage import history
 from bot.storage.database import now
 from bot.storage.history import Note
 from bot.storage.requests import add_job, new_id
 from bot.storage.schema import access_requests, grants, is_open, jobs, to_access_request, to_grant
-
-_PRUNED_AT_ONCE = 500
 
 _LAST_MOMENT = 60.0
 """Seconds before a request expires from which on it can't be decided: a decision must not be committed after that."""
@@ -74,12 +72,12 @@ def granted(connection: Connection, limit: int | None = None) -> tuple[list[Gran
 
 
 def ask(
-    connection: Connection, asked: Note, of: str, admins: Collection[str], admin_channel: str
+    connection: Connection, asked: Note, of: str, admins: Collection[str], admin_channel: str, thread_ts: str = ""
 ) -> AccessRequest | None:
     """Ask the admins, or in admin_channel if there is one, to give the author of the note access.
 
-    of is the model that they want, or the ID of a reload of it, or "". Returns None if they have access. Raises Refused
-    if they've asked already, or were denied less than a day ago.
+    of is the model that they want, or the ID of a reload of it, or ""; thread_ts is the thread in which they want it.
+    Returns None if they have access. Raises Refused if they've asked already, or were denied less than a day ago.
     """
     found = standing(connection, asked.user_id)
     if isinstance(found, Grant):
@@ -88,7 +86,7 @@ def ask(
         raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, asked=found.state)
     reload = history.reload(connection, of)
     model_id = of if reload is None else reload.model_id
-    request = _add_request(connection, asked.user_id, asked.channel_id, model_id)
+    request = _add_request(connection, asked.user_id, Place(asked.channel_id, thread_ts), model_id)
     copies = [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
     for channel_id, user_id in copies:
         to = {"access_id": request.id, "channel_id": channel_id, "user_id": user_id}
@@ -139,17 +137,23 @@ def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> 
     return had
 
 
-def _add_request(connection: Connection, user_id: str, channel_id: str = "", model_id: str = "") -> AccessRequest:
+def _add_request(connection: Connection, user_id: str, place: Place = NOWHERE, model_id: str = "") -> AccessRequest:
     """Add a request, and the answer that is due when it expires, or earlier if it is decided."""
     at = now(connection)
     connection.execute(_EXPIRE, {"user": user_id, "at": at, "state": RequestState.EXPIRED})
     request = AccessRequest(
-        new_id(), user_id, channel_id, model_id, RequestState.OPEN, expires_at=at + REQUEST_EXPIRES_AFTER
+        new_id(),
+        user_id,
+        place.channel_id,
+        model_id,
+        RequestState.OPEN,
+        expires_at=at + REQUEST_EXPIRES_AFTER,
+        thread_ts=place.thread_ts,
     )
     row = {
         "id": request.id,
         "user_id": user_id,
-        "channel_id": channel_id,
+        **place._asdict(),
         "model_id": model_id,
         "state": request.state,
         "requested_at": at,
@@ -181,5 +185,5 @@ def prune(connection: Connection, days: float) -> int:
         access_requests.c.requested_at < now(connection) - days * DAY,
         ~exists().where(jobs.c.access_id == access_requests.c.id),
     )
-    old_ids = old.limit(_PRUNED_AT_ONCE)
+    old_ids = old.limit(history.PRUNED_AT_ONCE)
     return connection.execute(delete(access_requests).where(access_requests.c.id.in_(old_ids))).rowcount

@@ -22,7 +22,8 @@ from bot.storage.schema import (
     was_accepted,
 )
 
-_PRUNED_AT_ONCE = 500
+PRUNED_AT_ONCE = 500
+"""Rows that one transaction deletes."""
 _ROOM = " " * 8192
 
 _SUBSCRIBERS = (  # built once: see bot.storage.jobs
@@ -160,8 +161,8 @@ def prune(connection: Connection, days: float) -> tuple[int, int]:
     )
     old_lines = select(audit.c.id).where(audit.c.at < before)
     return (
-        connection.execute(delete(reloads).where(reloads.c.id.in_(old.limit(_PRUNED_AT_ONCE)))).rowcount,
-        connection.execute(delete(audit).where(audit.c.id.in_(old_lines.limit(_PRUNED_AT_ONCE)))).rowcount,
+        connection.execute(delete(reloads).where(reloads.c.id.in_(old.limit(PRUNED_AT_ONCE)))).rowcount,
+        connection.execute(delete(audit).where(audit.c.id.in_(old_lines.limit(PRUNED_AT_ONCE)))).rowcount,
     )
 
 

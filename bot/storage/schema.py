@@ -108,6 +108,7 @@ access_requests = Table(
     Column("id", Text, primary_key=True),
     Column("user_id", Text, nullable=False, index=True),
     Column("channel_id", Text, nullable=False),  # where a model was wanted, "" if that isn't known
+    Column("thread_ts", Text, nullable=False, default=""),
     Column("model_id", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("requested_at", Double, nullable=False, index=True),
@@ -265,6 +266,7 @@ def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
         expires_at=row.expires_at,
         decided_by=row.decided_by,
         decided_at=row.decided_at,
+        thread_ts=row.thread_ts,
     )
 
 

@@ -48,14 +48,14 @@ class AccessList:
     rules: Mapping[str, str]
 
 
-def ask_buttons(refused: Refused, channel_id: str, of: str) -> Sequence[Button]:
+def ask_buttons(refused: Refused, place: Place, of: str) -> Sequence[Button]:
     """The button below a refusal by which a person can ask for access, if they can; of as in Button."""
     can_ask = refused.reason is Refusal.NOT_ALLOWED and refused.data.get("asked", "") is None
-    return [_ask_button("Ask for access", channel_id, of)] if can_ask else []
+    return [_ask_button("Ask for access", place, of)] if can_ask else []
 
 
-def _ask_button(label: str, channel_id: str, of: str) -> Button:
-    return Button(label, Action.ASK_ACCESS, of, Place(channel_id))
+def _ask_button(label: str, place: Place, of: str) -> Button:
+    return Button(label, Action.ASK_ACCESS, of, place)
 
 
 def request(asked: AccessRequest, *, is_open: bool) -> Message:
@@ -84,15 +84,15 @@ def answer(asked: AccessRequest) -> Message:
         return Message("An admin denied your request to reload models. You can ask again tomorrow.")
     return Message(
         "No admin decided on your request to reload models within seven days, so it has expired.",
-        buttons=[_ask_button("Ask again", asked.channel_id, asked.model_id)],
+        buttons=[_ask_button("Ask again", asked.place, asked.model_id)],
     )
 
 
 def _wanted(asked: AccessRequest) -> Button:
     """The reload that somebody wanted when they asked for access; the picker asks for what isn't known of it."""
     if asked.model_id and asked.channel_id:
-        return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, Place(asked.channel_id))
-    return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, Place(asked.channel_id))
+        return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, asked.place)
+    return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, asked.place)
 
 
 def asked() -> str:

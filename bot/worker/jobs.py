@@ -220,12 +220,14 @@ class Jobs:
         message = self._ending(claims, recipients)
         delivered = await self._delivery.to_channel(first, message, thread=True)
         via = "channel" if delivered.response_url_of is None else "response_url"
-        return [self._notified(claim, via, delivered.response_url_of if claim is first else None) for claim in claims]
-
-    def _notified(self, claim: Claim, via: str, response_url_of: int | None) -> Notified:
-        recipients = messages.mentioned(claim.recipients)
-        self._log_notified(claim, via, recipients)
-        return Notified([one.id for one in recipients], response_url_of, uncertain=_is_last_try(claim))
+        mentioned = {one.user_id for one in recipients}
+        outcomes = []
+        for claim in claims:
+            told = [one for one in claim.recipients if one.user_id in mentioned]
+            self._log_notified(claim, via, told)
+            whose = delivered.response_url_of if claim is first else None
+            outcomes.append(Notified([one.id for one in told], whose, uncertain=_is_last_try(claim)))
+        return outcomes
 
     async def _dm(self, claim: Claim) -> Outcome:
         """Notify one person of the result, as the last resort."""

@@ -43,7 +43,10 @@ def pooler_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[st
     config.write_text(CONFIG.format(name=name, behind=behind, folder=folder, mode=request.param))
     user = ["-u", pwd.getpwuid(owner).pw_name] if os.getuid() == 0 else []
     with subprocess.Popen([str(PGBOUNCER), "-q", *user, str(config)]) as process:  # noqa: S603
+        deadline = time.monotonic() + 30.0
         while not (folder / ".s.PGSQL.6432").exists():
+            assert process.poll() is None, "PgBouncer has ended"
+            assert time.monotonic() < deadline, "PgBouncer doesn't listen"
             time.sleep(0.01)
         yield f"{base}?host={quote(str(folder), safe='')}&port=6432"
         process.kill()

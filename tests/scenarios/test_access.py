@@ -145,6 +145,22 @@ async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot:
 
 
 @one_mode
+async def test_what_is_wanted_in_a_thread_stays_there(bot: House) -> None:
+    """From the refused mention to the follow-up."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    await bot.slack.mention("sdxl", user=EVE, thread_ts="1795787189.000100")
+    await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
+    await bot.slack.press(await bot.wait_said("is asking", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
+    answer = await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
+    await bot.slack.press(answer, "Reload sdxl", user=EVE)
+    status = await bot.wait_said("is reloading `sdxl`")
+    await bot.pass_reloads()
+
+    assert (status.channel, status.thread_ts) == (MODELS, "1795787189.000100")
+    assert (await bot.wait_said(READY)).thread_ts == "1795787189.000100"
+
+
+@one_mode
 async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: House) -> None:
     """The modal with the refusal says that the admins have been asked."""
     await bot.slack.shortcut(SHORTCUT, user=EVE)

@@ -94,6 +94,8 @@ async def test_a_thread_and_its_channel_are_two_places(bot: House) -> None:
         ("status", "No reloads right now."),
         ("history", "No reloads yet."),
         ("list", "Did you mean `/reload-model status`?"),
+        ("thanks <@U0BOT>", "I load it again"),
+        ("<@U0BOT> is broken today", "Did you mean `/reload-model broken today`? Nothing was started."),
         ("sdxl &amp; flux", "`&amp;` isn't a valid model ID."),
     ],
 )
@@ -111,13 +113,12 @@ async def test_a_mention_knows_the_words_of_the_command(bot: House, text: str, p
     [
         "<@U0BOT> sdxl",
         "<@U0BOT|reload-model> \u201csdxl\u201d",
-        "sdxl <@U0BOT>",
         "that one <@U0BEN> is gone, <@U0BOT> sdxl",
         "<@U0BOT> <https://modelslab.com/models/x/sdxl|modelslab.com/models/x/sdxl>",
     ],
 )
 async def test_what_follows_the_mention_counts(bot: House, text: str) -> None:
-    """And what is before it if nothing follows; links are as Slack writes them."""
+    """Not what is before it. Links are as Slack writes them."""
     await bot.slack.mention(text, user=ADA)
     await bot.wait_done()
 

@@ -88,7 +88,7 @@ async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> Non
 
 async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all that belongs to it, and the audit's lines of then; what runs, or ended lately, stays."""
-    monkeypatch.setattr(history, "_PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr(history, "PRUNED_AT_ONCE", 2)
     for model in range(3):
         await bot.done(request(f"old-{model}"))
     await bot.accepted(request("running"), ready_in=1000 * DAY)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.grants import AccessRequest, Grant, RequestState
+from bot.core.models import Place
 from bot.errors import Refusal, Refused
 from bot.ui import access
 from bot.ui.blocks import BLOCKS_LIMIT
@@ -81,8 +82,8 @@ def test_only_a_refusal_for_want_of_access_offers_to_ask() -> None:
         Refused(Refusal.OTHER_WORKSPACE),
     ]
 
-    assert [button.label for button in access.ask_buttons(offered, MODELS, "sdxl")] == ["Ask for access"]
-    assert [access.ask_buttons(refused, MODELS, "sdxl") for refused in others] == [[], [], []]
+    assert [button.label for button in access.ask_buttons(offered, Place(MODELS), "sdxl")] == ["Ask for access"]
+    assert [access.ask_buttons(refused, Place(MODELS), "sdxl") for refused in others] == [[], [], []]
 
 
 def test_the_list_leaves_out_what_there_is_not() -> None:

@@ -121,7 +121,7 @@ async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database:
 
 async def test_another_worker_can_record_what_it_did_while_the_database_was_away(database: Faulty) -> None:
     """Its lease has run out, but nobody takes its job over in the moment in which the database is back."""
-    timing = Timing(lease=2.2, renew=2.0, look=0.05, gather=0.01)
+    timing = Timing(lease=600.2, renew=600.0, look=0.05, gather=0.01, stop=0.0)
     ((theirs, *_), _) = await database.run(steps.claim, "other", {CALLS: 1}, 0.0)
     away = asyncio.Event()
     runner = create_autospec(Jobs, instance=True)
