@@ -45,7 +45,7 @@ class Postgres:
         return self._url.replace("/postgres?", f"/{name}?")
 
     def drop(self, url: str) -> None:
-        """End a database, whoever is still connected to it: emptied, which is quicker than dropped and made anew."""
+        """End a database, even one in use: it is emptied, which is quicker than to drop it and make it anew."""
         self.terminate(url)
         self.execute(
             f"ALTER DATABASE {_name(url)} RESET ALL; DROP SCHEMA public CASCADE; CREATE SCHEMA public",
@@ -96,7 +96,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """The URL of an empty database, which ends with the test, whoever is still connected."""
+    """The URL of an empty database, which ends with the test, even while somebody is connected."""
     url = postgres.create()
     yield url
     postgres.drop(url)

@@ -113,7 +113,7 @@ def test_the_sandbox_needs_no_settings(sandbox: AsyncMock, monkeypatch: pytest.M
 
     assert main(["try"]) == 1
     assert sandbox.call_args.kwargs == {"seconds": 10.0, "stdin": sys.stdin, "stdout": sys.stdout}
-    monkeypatch.setattr(sys, "stdin", None)  # closed by whoever started the process
+    monkeypatch.setattr(sys, "stdin", None)  # closed by the parent process
     assert main(["try", "--seconds", "0.5"]) == 1
     assert (sandbox.call_args.kwargs["seconds"], sandbox.call_args.kwargs["stdin"].read()) == (0.5, "")
 

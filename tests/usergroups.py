@@ -10,7 +10,7 @@ from tests.answers import Exchange, Json
 
 @dataclass(frozen=True, slots=True)
 class FakeUserGroups:
-    """Who is in which group; of those that are disabled Slack tells only whoever asks for them."""
+    """Who is in which group; Slack lists disabled ones only on request."""
 
     members: Mapping[str, Collection[str]]
     disabled: Mapping[str, Collection[str]] = field(default_factory=dict)

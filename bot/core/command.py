@@ -59,8 +59,8 @@ _SYNONYMS: Mapping[str, Word] = {
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
 _SENTENCES = """
-    again all and are can could for hello hey hi is it load me model models my need not now please pls reload restart run
-    start thank thanks that the this to up want we why with you
+    again all and are can could for hello hey hi is it load me model models my need not now please pls reload restart
+    run start thank thanks that the this to up want we why with you
 """
 _NO_MODEL = frozenset(_SENTENCES.split())
 """What people write before, between and after models."""

@@ -153,13 +153,13 @@ async def _prompted(session: Session) -> AsyncGenerator[str, None]:
             signal.raise_signal(signal.SIGINT)
 
     with patch_stdout(raw=True):
-        asking = asyncio.create_task(ask())
+        request = asyncio.create_task(ask())
         try:
             while (line := await typed.get()) is not None:
                 yield line
         finally:
-            asking.cancel()
-            await asyncio.wait([asking])
+            request.cancel()
+            await asyncio.wait([request])
 
 
 async def _piped(stdin: TextIO) -> AsyncGenerator[str, None]:

@@ -62,7 +62,7 @@ def request(asked: AccessRequest, *, is_open: bool) -> Message:
     """What admins read of a request: with buttons while it can be decided, and then with what was decided."""
     where = "in a direct message" if asked.channel_id.startswith("D") else f"in <#{asked.channel_id}>"
     what = f"to reload {code(asked.model_id)}" if asked.model_id else "to reload models"
-    asks = "is asking" if is_open else "asked"
+    asks = "asks" if is_open else "asked"
     text = f"{mention(asked.user_id)} {asks} for access {what}{f' {where}' if asked.channel_id else ''}."
     if is_open:
         buttons = [Button("Allow", Action.ALLOW, asked.id), Button("Deny", Action.DENY, asked.id)]

@@ -1,4 +1,4 @@
-"""Whoever finds the port may send what they like, and whoever finds the signing secret, too."""
+"""Anybody who finds the port can send anything, and so can a thief of the signing secret."""
 
 import asyncio
 import json

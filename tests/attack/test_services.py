@@ -1,4 +1,4 @@
-"""ModelsLab and Slack may answer anything, and whoever stands between may answer in their place."""
+"""ModelsLab and Slack can answer anything, and so can a proxy in their place."""
 
 import itertools
 import json
@@ -82,7 +82,7 @@ pytestmark = pytest.mark.parametrize("mode", ["http"])
 
 
 async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
-    """Whoever asked is told how it ended, in words that mention nobody else; a second request is taken."""
+    """The requester is notified how it ended, in words that mention nobody else; a second request is taken."""
     numbers = itertools.count()
 
     async def holds(answer: Bytes) -> None:

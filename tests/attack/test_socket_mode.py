@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 
 async def test_any_text(bot: House, attack: Attack) -> None:
-    """By whoever it is, and wherever: the answer mentions nobody else."""
+    """From any person, in any channel: the answer mentions nobody else."""
 
     async def holds(asked: tuple[str, str, str]) -> None:
         text, user, channel = asked

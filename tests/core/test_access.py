@@ -30,7 +30,7 @@ def decision(users: str, person: Person, home: Home | None = HOME) -> str | Refu
 @pytest.mark.parametrize(
     ("users", "person", "home", "expected"),
     [
-        # Whoever is named exactly may, by the rule that says the most; an empty list allows nobody.
+        # People who are listed exactly can, by the rule that says the most; an empty list allows nobody.
         ("U0ADA W0BEN", BEN, HOME, "W0BEN"),
         ("", ADA, HOME, Refusal.NOT_ALLOWED),
         ("u0ada U0AD U0ADAM", ADA, HOME, Refusal.NOT_ALLOWED),

@@ -1,8 +1,8 @@
 """Faults at random, with real processes and services that fail, for RANDOM_SECONDS.
 
 Processes are killed, Slack and ModelsLab fail. On PostgreSQL there are two replicas, which may be stopped for longer
-than a lease, and whose connections are terminated or go silent. Meanwhile people keep asking, sometimes through both
-replicas at once.
+than a lease, and whose connections are terminated or go silent. Meanwhile people request reloads, sometimes through
+both replicas at once.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class Trial:
         return time.monotonic() < self.ends_at
 
     async def ask(self, worker: int) -> None:
-        """Keep asking, in one of several loops."""
+        """Keep requesting reloads, in one of several loops."""
         n = 0
         while self.more():
             await asyncio.sleep(self.chance.uniform(0.2, 1.5))  # a pace, not a wait

@@ -19,7 +19,7 @@ from tests.scenarios.process import Machine
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 ASK, ALLOW, DENY, REVOKE, ADD = "Ask for access", "Allow", "Deny", "Revoke", "Add people"
-ASKS = f"<@{EVE}> is asking for access to reload `sdxl` in <#{MODELS}>."
+ASKS = f"<@{EVE}> asks for access to reload `sdxl` in <#{MODELS}>."
 
 AUDIT = "SELECT user_id, text, outcome, rule FROM reload_model_audit ORDER BY id"
 
@@ -104,7 +104,7 @@ async def test_somebody_who_is_denied_is_told(bot: House) -> None:
 
 @one_mode
 async def test_with_a_channel_for_admins_they_are_asked_there(bot: House) -> None:
-    """By one message, which whoever is there reads, and in which only admins decide."""
+    """By one message, which everybody there reads, and in which only admins decide."""
     await bot.reopen(ADMIN_CHANNEL=OPS)
     await bot.slack.press(await refused(bot), ASK, user=EVE)
     message = await bot.wait_said(ASKS, channel=OPS)
@@ -140,7 +140,7 @@ async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot:
     refusal = await bot.wait_said("An admin can give it to you.")
     await bot.slack.press(refusal, ASK, user=EVE)
 
-    await bot.wait_said(f"<@{EVE}> is asking for access to reload `flux` in <#{MODELS}>.", channel=bot.slack.dm(BEN))
+    await bot.wait_said(f"<@{EVE}> asks for access to reload `flux` in <#{MODELS}>.", channel=bot.slack.dm(BEN))
     await bot.wait_said("I've asked the admins.", channel=MODELS)
 
 
@@ -150,7 +150,7 @@ async def test_what_is_wanted_in_a_thread_stays_there(bot: House) -> None:
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.mention("sdxl", user=EVE, thread_ts="1795787189.000100")
     await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
-    await bot.slack.press(await bot.wait_said("is asking", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
+    await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
     answer = await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
     await bot.slack.press(answer, "Reload sdxl", user=EVE)
     status = await bot.wait_said("is reloading `sdxl`")
@@ -167,7 +167,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: House) -> None:
     modal = await bot.slack.wait_modal(EVE)
     await bot.slack.press_in(modal, ASK, user=EVE)
 
-    await bot.wait_said(f"<@{EVE}> is asking for access to reload models.", channel=bot.slack.dm(BEN))
+    await bot.wait_said(f"<@{EVE}> asks for access to reload models.", channel=bot.slack.dm(BEN))
     await bot.slack.wait_until(lambda: "I've asked the admins." in " ".join(modal.texts))
 
 
@@ -177,7 +177,7 @@ async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_pic
     tab = await home(bot, EVE, "An admin can give it to you.")
     await bot.slack.press_in(tab, ASK, user=EVE)
     await bot.slack.wait_home(EVE, lambda home: "You've asked for it" in " ".join(home.texts))
-    await bot.slack.press(await bot.wait_said("is asking", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
+    await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
     await bot.slack.wait_home(EVE, lambda home: "No reloads right now." in " ".join(home.texts))
     await bot.slack.press(await bot.wait_said("gave you access"), "Reload a model", user=EVE)
     await bot.slack.submit(await bot.slack.wait_modal(EVE), {"typed": "sdxl", "where": OPS}, user=EVE)
@@ -197,7 +197,7 @@ async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: House) -> No
     await bot.slack.submit(modal, {"typed": "flux", "where": OPS}, user=EVE)
     await bot.slack.press_in(modal, ASK, user=EVE)
 
-    await bot.wait_said(f"<@{EVE}> is asking for access to reload `flux` in <#{OPS}>.", channel=bot.slack.dm(BEN))
+    await bot.wait_said(f"<@{EVE}> asks for access to reload `flux` in <#{OPS}>.", channel=bot.slack.dm(BEN))
 
 
 @one_mode
@@ -209,7 +209,7 @@ async def test_a_modal_that_is_gone_is_not_changed(bot: House) -> None:
     await bot.slack.press_in(modal, ASK, user=EVE)
 
     await bot.log.wait_for("modal_not_changed")
-    await bot.wait_said("is asking for access", channel=bot.slack.dm(BEN))
+    await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))
 
 
 # Once
@@ -217,7 +217,7 @@ async def test_a_modal_that_is_gone_is_not_changed(bot: House) -> None:
 
 @one_mode
 async def test_two_presses_are_one_request_and_one_decision(bot: House) -> None:
-    """Of one person or of two admins; whoever was second reads who was first."""
+    """Of one person or of two admins; the second reads who was first."""
     refusal = await refused(bot)
     await asyncio.gather(*(bot.slack.press(refusal, ASK, user=EVE) for _ in range(2)))
     to_ben, to_cem = [replace(await bot.wait_said(ASKS, channel=bot.slack.dm(admin))) for admin in (BEN, CEM)]
@@ -284,7 +284,7 @@ async def test_two_replicas_make_one_decision(tmp_path: Path, postgres_url: str)
 
 @one_mode
 async def test_nobody_is_allowed_from_memory(bot: House) -> None:
-    """While the database takes nothing, a grant counts for nothing, and whoever isn't in the settings reads why."""
+    """While the database takes nothing, a grant counts for nothing, and people who aren't in the settings read why."""
     await grant(bot)
     assert "Reloading" in (await bot.ask("sdxl", EVE)).text
     await bot.wait_done()
@@ -394,7 +394,7 @@ async def test_without_admins_there_is_nothing_to_ask(bot: House) -> None:
 
 @one_mode
 async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: House) -> None:
-    """Whoever has none can't be told yet whether they are allowed, and isn't offered to ask."""
+    """Without a grant, people can't be told yet whether they are allowed, and aren't offered to ask."""
     await grant(bot)
     bot.slack.fail("usergroups.users.list", "internal_error")
     await bot.reopen(ALLOWED_USERS="S0CREW")

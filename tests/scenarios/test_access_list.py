@@ -72,7 +72,7 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: House) -> Non
     assert [button.text for button in message.buttons] == [REVOKE, REVOKE, ADD]
 
 
-async def test_whoever_is_added_is_told_and_can_reload_at_once(bot: House) -> None:
+async def test_people_who_are_added_are_told_and_can_reload_at_once(bot: House) -> None:
     """They need not have asked; somebody who was added before is not told again."""
     await choose(bot, await listed(bot), ADD, EVE)
     await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
@@ -84,7 +84,7 @@ async def test_whoever_is_added_is_told_and_can_reload_at_once(bot: House) -> No
 
 
 async def test_access_that_is_revoked_ends_at_once(bot: House) -> None:
-    """Whoever the settings allow besides can still reload models, and the answer says so."""
+    """People whom the settings also allow can still reload models, and the answer says so."""
     await choose(bot, await listed(bot), ADD, EVE, CEM)
     message = await listed(bot)
     for button in message.buttons[:2]:

@@ -30,7 +30,7 @@ RELOADS = {
 
 ADMINISTRATION = dict.fromkeys(RELOADS, "not_admin") | {STRANGER: "other_workspace", ADMIN: "ADMIN_USERS"}
 
-ASKING = dict.fromkeys(RELOADS, "access_requested") | {
+REQUESTS_ACCESS = dict.fromkeys(RELOADS, "access_requested") | {
     STRANGER: "other_workspace",
     GRANTED: "has_access",
     ADMIN: "has_access",
@@ -42,7 +42,7 @@ BUTTONS = {
     Action.REMIND: RELOADS,
     Action.STOP_REMINDING: RELOADS,
     Action.PICK: RELOADS,
-    Action.ASK_ACCESS: ASKING,
+    Action.ASK_ACCESS: REQUESTS_ACCESS,
     Action.ALLOW: ADMINISTRATION,
     Action.DENY: ADMINISTRATION,
     Action.REVOKE: ADMINISTRATION,
@@ -105,7 +105,7 @@ def of(bot: House, action: Action) -> str:
 
 @pytest.mark.parametrize("action", Action)
 async def test_every_button(bot: House, action: Action) -> None:
-    """Whoever sees it can press it."""
+    """Everybody who sees it can press it."""
     ack = await bot.ask("sdxl", "U0ASKS")
     assert ack.message is not None
     await bot.slack.press(ack.message, "Ask for access", user="U0ASKS")
@@ -146,7 +146,7 @@ async def test_the_shortcut(bot: House) -> None:
 
 
 async def test_the_picker(bot: House) -> None:
-    """Whoever has it open, since they once could; nothing is suggested to the others."""
+    """People can have it open because they once had access; nothing is suggested to the others."""
 
     async def submit(bot: House, user: str) -> None:
         modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), views.picker(OPS).to_dict())

@@ -57,7 +57,7 @@ async def test_one_action_has_one_word(bot: House) -> None:
 
 @one_mode
 async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After which nobody can tell what was begun."""
+    """It is unknown what was started."""
     bot.mishaps = True
     monkeypatch.setattr("bot.ui.messages.reloading", lambda *_: 1 / 0)
     await bot.ask("sdxl")

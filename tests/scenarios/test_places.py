@@ -239,7 +239,7 @@ async def test_a_dm_is_tried_again(places: House) -> None:
 @one_mode
 @pytest.mark.parametrize("code", ["token_revoked", "account_inactive"])
 async def test_a_revoked_token(places: House, code: str) -> None:
-    """A token that Slack refuses while the bot runs leaves the response_url, and /readyz tells until it is mended."""
+    """A token that Slack refuses while the bot runs leaves the response_url, and /readyz says so until it is fixed."""
     places.slack.fail("chat.postMessage", code)
     await places.ask("sdxl")
     await places.wait_said("is reloading")

@@ -113,10 +113,10 @@ async def test_killed_at_random(house: House, machine: Machine) -> None:
 
     for round_ in range(3):
         bot = await machine.boot()
-        asking = asyncio.gather(*(ask(f"model-{round_}-{n}", channel) for n, channel in enumerate(channels)))
+        requests = asyncio.gather(*(ask(f"model-{round_}-{n}", channel) for n, channel in enumerate(channels)))
         await asyncio.sleep(chance.uniform(0.1, 1.2))
         await bot.kill()
-        await asking
+        await requests
     await machine.boot()
     acknowledged = [(model, channel) for model, channel, ack in acks if not ack.error]
     await house.slack.wait_until(lambda: all(_told(house, *each) for each in acknowledged), within=20)

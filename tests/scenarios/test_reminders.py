@@ -1,4 +1,4 @@
-"""Reminders, and what else the desk does for who presses a button, in the bot as it runs."""
+"""Reminders, from the button to the direct message, in the running bot."""
 
 import asyncio
 

@@ -58,7 +58,7 @@ async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest
 
 
 async def test_a_lease_is_renewed(bot: House) -> None:
-    """The lease of a step in hand is renewed for as long as the step takes."""
+    """The lease of a running job is renewed for as long as the job takes."""
     bot.hurry(renew=0.05)
     await bot.reopen()
     held = asyncio.Event()

@@ -281,14 +281,14 @@ async def test_an_ack_that_is_lost(bot: House, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("bot.handlers.commands.parse", parse)
     bot.slack.ack_seconds = 1.0
     with locked(bot.database):
-        asking = asyncio.create_task(bot.slack.command("sdxl"))
+        command_ = asyncio.create_task(bot.slack.command("sdxl"))
         await received.wait()
         await bot.slack.stop()
     await bot.log.wait_for("ack_lost")
     await bot.slack.start()
 
     await bot.wait_said(READY)
-    assert (await asking).error
+    assert (await command_).error
     assert len(bot.modelslab.calls) == 1
 
 

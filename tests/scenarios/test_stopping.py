@@ -14,7 +14,7 @@ one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
 async def test_a_call_that_hangs(bot: House) -> None:
-    """A call in hand gets some seconds, is broken off, and is made again at once by the next start."""
+    """A running call gets some seconds, is broken off, and is made again at once by the next start."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
@@ -61,7 +61,7 @@ async def test_a_call_that_ends_in_time(bot: House) -> None:
 
 @one_mode
 async def test_a_post_that_hangs(bot: House) -> None:
-    """A follow-up in hand is broken off, and comes at the next start."""
+    """A running follow-up is broken off, and comes at the next start."""
     await bot.open_slowly()
     await bot.ask("sdxl")
     await bot.wait_said("is reloading")

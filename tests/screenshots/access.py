@@ -41,7 +41,7 @@ class AccessStory(Story):
         """Ben reads who wants what where, and allows it."""
         await self._act_as("Ben")
         await self.page.click(_PLACE, "Ben")
-        await self.page.see(_MESSAGE, f"@Eve is asking {_REQUEST}")
+        await self.page.see(_MESSAGE, f"@Eve asks {_REQUEST}")
         await self._picture("access-request", _MESSAGE, _REQUEST)
         async with self._told("@Eve can reload models now."):
             await self.page.press("Allow", _MESSAGE, _REQUEST)

@@ -71,7 +71,7 @@ def _install(env: Mapping[str, str]) -> None:
         check=False,
     )
     if npm.returncode:
-        raise Missing(f"{', '.join(wanted)}: npm could not install them → mend what it says:\n{npm.stderr.strip()}")
+        raise Missing(f"{', '.join(wanted)}: npm could not install them → fix what it says:\n{npm.stderr.strip()}")
 
 
 def _version(name: str) -> object:

@@ -65,7 +65,7 @@ def test_the_author_of_an_event_is_of_their_own_team(fields: Fields, event: Fiel
 
 @pytest.mark.parametrize("wrong", [None, 7, "", "ada", "<!here>", "U0ADA\n", "Ü0ADA", "U" * 65, ["U0ADA"]])
 def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
-    """Whoever sends it, and wherever it stands."""
+    """For any sender, in any field."""
     for name in COMMAND:
         with pytest.raises(Malformed):
             payloads.command_author({**COMMAND, name: wrong})

@@ -54,7 +54,7 @@ async def lines(bot: Bot) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in await bot.rows(audit.c.user_id, audit.c.outcome, audit.c.text)]
 
 
-# Asking
+# Requests
 
 
 async def test_each_admin_is_asked_or_all_in_their_channel(bot: Bot) -> None:

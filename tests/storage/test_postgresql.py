@@ -175,7 +175,7 @@ async def test_a_connection_that_brings_no_answer_is_given_up(url: str) -> None:
 async def test_a_statement_that_takes_too_long_is_not_repeated(
     url: str, notes: Notes, statement: str, timing: Timing, why: str
 ) -> None:
-    """The server breaks it off, and whoever asked has no time for another try."""
+    """The server breaks it off, and there is no time for another try."""
     runs: list[int] = []
 
     def work(connection: Connection) -> None:

@@ -242,7 +242,7 @@ async def test_an_acknowledged_request_is_never_undone(replicas: Replicas, *, co
 
 @pytest.mark.parametrize("joins", [False, True])
 async def test_a_person_who_joins_before_notification_begins_is_notified(replicas: Replicas, *, joins: bool) -> None:
-    """Whoever claims the notification waits for them."""
+    """The claim of the notification waits for them."""
     one, two, _ = replicas
     ready = await one.ready(request(user="U0ADA"))
     late = press(user="U0BEN")
@@ -287,7 +287,7 @@ async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
 
 
 async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_once(replicas: Replicas) -> None:
-    """By whoever joins."""
+    """When somebody joins."""
     one, two, _ = replicas
     call = await one.called(request(channel=HERE))
 

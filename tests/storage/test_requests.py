@@ -324,7 +324,7 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
 
 @pytest.mark.parametrize("outcome", [Reschedule(), GiveUp()])
 async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot, outcome: Outcome) -> None:
-    """Or was given up. Asking for it again changes nothing, and a reload of another model does not make it due."""
+    """Or was given up. Another request for it changes nothing, and a reload of another model does not make it due."""
     old = await bot.done(request())
     await bot.remind(old.id)
     await bot.elapse(REMIND_AFTER)

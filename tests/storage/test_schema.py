@@ -103,7 +103,7 @@ async def test_a_new_database_needs_no_migration(database: Database, url: str) -
     ],
 )
 async def test_a_version_that_is_later_or_not_clear_is_refused(bot: Bot, versions: list[int], why: str) -> None:
-    """Nobody can tell what to change."""
+    """It is unknown what to change."""
     await bot.say("DELETE FROM reload_model_schema")
     for version in versions:
         await bot.say("INSERT INTO reload_model_schema VALUES (:version)", version=version)

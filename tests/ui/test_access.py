@@ -35,7 +35,7 @@ def test_a_request_says_who_wants_what_and_where(channel: str, model: str, what:
     """As far as that is known."""
     message = access.request(replace(OPEN, channel_id=channel, model_id=model), is_open=True)
 
-    assert message.text == f"<@U0EVE> is asking for access {what}."
+    assert message.text == f"<@U0EVE> asks for access {what}."
     assert [(button.label, button.of) for button in message.buttons] == [("Allow", "r4x7"), ("Deny", "r4x7")]
 
 

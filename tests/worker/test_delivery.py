@@ -151,7 +151,7 @@ async def test_the_next_response_url_is_used_where_one_does_not_take_the_message
 async def test_a_response_url_that_may_work_later_is_tried_again(
     slack: SandboxSlack, delivery: Delivery, answer: Answer, codes: list[str], wait: float | None
 ) -> None:
-    """Slack's outages and limits hold for all of them alike; nobody can tell whether a lost one was taken."""
+    """Slack's outages and limits hold for all of them alike; it is unknown whether a lost one was taken."""
     asked = await asker(slack)
     slack.fail(RESPONSE_URL, answer)
     failed = await refusal(delivery, in_ops(asked, await asker(slack, 2, BEN)))
