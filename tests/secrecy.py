@@ -1,7 +1,7 @@
-"""A pytest plugin: what the bot wrote in a test, wherever that was, holds no secret of any house.
+"""A pytest plugin: what the bot wrote in a test, wherever that was, holds no secret of any scenario.
 
-Houses name their secrets and bring what was written in them; what a test, or the bot in it, sends to stdout and stderr
-is looked at here. Logs that pytest itself captures are not: those are the records before the bot's own redaction.
+Scenarios name their secrets, and pass what was written in them. What goes to stdout and stderr is looked at here. Logs
+that pytest itself captures are not: those are the records before the bot's own redaction.
 """
 
 import re

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.attack.junk import Sound, recorded
-from tests.scenarios.conftest import bot, house, mode, slack
-from tests.scenarios.house import ADA, BEN, CEM, House, eventually
+from tests.scenarios.conftest import bot, mode, scenario, slack
+from tests.scenarios.scenario import ADA, BEN, CEM, Scenario, eventually
 from tests.secrecy import remember, scan
 
-__all__ = ["bot", "house", "mode", "slack"]
+__all__ = ["bot", "mode", "scenario", "slack"]
 
 ROUND = 60
 """Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
@@ -49,13 +49,13 @@ def harmless(*texts: str) -> None:
         assert len(text) <= 12_000
 
 
-def all_harmless(bot: House) -> None:
+def all_harmless(bot: Scenario) -> None:
     """So is everything that the bot has said."""
     for message in bot.slack.messages:
         harmless(message.text, *message.edits)
 
 
-def unmoved(bot: House) -> set[object]:
+def unmoved(bot: Scenario) -> set[object]:
     """Nothing went wrong inside the bot, and it told no secret. Return the events; what was looked at is forgotten."""
     stream, records = bot.log.stream, bot.log.records
     for record in records:
@@ -67,7 +67,7 @@ def unmoved(bot: House) -> set[object]:
     return {record["event"] for record in records}
 
 
-def silent(bot: House, text: str) -> None:
+def silent(bot: Scenario, text: str) -> None:
     """No secret is in it."""
     remember(bot.secrets)
     scan("an answer", text)
@@ -120,13 +120,13 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def impatient(house: House) -> None:
+def impatient(scenario: Scenario) -> None:
     """A body that never ends is given up soon."""
-    house.hurry(http_body=0.4)
+    scenario.hurry(http_body=0.4)
 
 
 @pytest.fixture
-async def sound(bot: House) -> Sound:
+async def sound(bot: Scenario) -> Sound:
     """Sound payloads to spoil."""
     return await recorded(bot)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bot.core.command import SHORTCUT
 from bot.sandbox.delivery import Ack, Kind
 from bot.sandbox.wire import JsonObject
-from tests.scenarios.house import ADA, OPS, READY, House
+from tests.scenarios.scenario import ADA, OPS, READY, Scenario
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -56,7 +56,7 @@ deep_json = st.sampled_from([10, 5000, 30_000]).map(lambda depth: "[" * depth + 
 """Past a thousand, Python's parser gives up."""
 
 
-async def recorded(bot: House) -> Sound:
+async def recorded(bot: Scenario) -> Sound:
     """What Slack sends while somebody does everything that there is to do."""
     sent: dict[Kind, list[JsonObject]] = {"slash_commands": [], "interactive": [], "events_api": []}
     deliver = bot.slack.deliver

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.sandbox.delivery import Kind
 from tests.attack.conftest import Attack, all_harmless, silent, unmoved
 from tests.attack.junk import Json, Sound, deep_json, json_values, spoilt_of, texts
-from tests.scenarios.house import House
+from tests.scenarios.scenario import Scenario
 
 ANSWER_LIMIT = 16 * 1024
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,7 +46,7 @@ class Request:
     signed: bool
     usual: bool
 
-    def written(self, bot: House) -> bytes:
+    def written(self, bot: Scenario) -> bytes:
         """As it goes over the line."""
         named = [*self.headers]
         if self.signed:
@@ -69,7 +69,7 @@ requests = st.builds(
 )
 
 
-async def status_of(bot: House, raw: bytes, *, hang_up_after: float = 5.0) -> int:
+async def status_of(bot: Scenario, raw: bytes, *, hang_up_after: float = 5.0) -> int:
     """Send this, and return the status of the first answer; 0 where the bot hung up without one.
 
     After hang_up_after seconds the client sends no more: where the end of a head is missing, the bot waits for it for
@@ -105,7 +105,7 @@ def _whole(answer: bytes, asked: bytes) -> bool:
     return bool(ended) and length is not None and (asked.startswith(b"HEAD ") or len(body) >= int(length[1]))
 
 
-def signed(bot: House, body: bytes, content_type: str = FORM) -> bytes:
+def signed(bot: Scenario, body: bytes, content_type: str = FORM) -> bytes:
     """A request as Slack sends it, but for its body."""
     headers = bot.slack.sign(body) | {"Content-Type": content_type}
     request = Request("POST", "/slack/events", "HTTP/1.1", tuple(headers.items()), body, signed=False, usual=True)
@@ -127,7 +127,7 @@ def _spoilt_bytes(draw: st.DrawFn, body: bytes) -> bytes:
 pytestmark = pytest.mark.parametrize("mode", ["http"])
 
 
-async def test_any_bytes(bot: House, attack: Attack) -> None:
+async def test_any_bytes(bot: Scenario, attack: Attack) -> None:
     """Bytes that are no HTTP get a 400, or none at all."""
 
     async def holds(raw: bytes) -> None:
@@ -137,7 +137,7 @@ async def test_any_bytes(bot: House, attack: Attack) -> None:
     await attack(st.one_of(st.binary(max_size=2000), st.binary(max_size=200).map(lambda raw: raw + b"\r\n\r\n")), holds)
 
 
-async def test_any_request(bot: House, attack: Attack) -> None:
+async def test_any_request(bot: Scenario, attack: Attack) -> None:
     """Whatever its method, path, headers and body are, signed or not: it gets a 2xx, a 4xx, or no answer."""
 
     async def holds(request: Request) -> None:
@@ -151,7 +151,7 @@ async def test_any_request(bot: House, attack: Attack) -> None:
     assert seen - {0, 400}
 
 
-async def test_any_signed_form(bot: House, attack: Attack, sound: Sound) -> None:
+async def test_any_signed_form(bot: Scenario, attack: Attack, sound: Sound) -> None:
     """A command with parts of it gone, changed or added is a command, or a bad request."""
 
     async def holds(body: bytes) -> None:
@@ -170,7 +170,7 @@ async def test_any_signed_form(bot: House, attack: Attack, sound: Sound) -> None
 
 
 @pytest.mark.parametrize("kind", ["interactive", "events_api"])
-async def test_any_signed_payload(bot: House, attack: Attack, sound: Sound, kind: Kind) -> None:
+async def test_any_signed_payload(bot: Scenario, attack: Attack, sound: Sound, kind: Kind) -> None:
     """An interaction in a form, or an event in JSON, is answered, or a bad request, whatever is wrong with it."""
 
     async def holds(payload: dict[str, Json] | str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.answers import Exchange
 from tests.attack.conftest import Attack, all_harmless, harmless, unmoved
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
-from tests.scenarios.house import FAILED, READY, House, eventually
+from tests.scenarios.scenario import FAILED, READY, Scenario, eventually
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _written(status: int, headers: Mapping[str, str], body: bytes, beyond: int) 
 pytestmark = pytest.mark.parametrize("mode", ["http"])
 
 
-async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
+async def test_any_answer_of_modelslab(bot: Scenario, attack: Attack) -> None:
     """The requester is notified how it ended, in words that mention nobody else; a second request is taken."""
     numbers = itertools.count()
 
@@ -102,7 +102,7 @@ async def test_any_answer_of_modelslab(bot: House, attack: Attack) -> None:
     all_harmless(bot)
 
 
-async def test_any_answer_of_slack(bot: House, attack: Attack) -> None:
+async def test_any_answer_of_slack(bot: Scenario, attack: Attack) -> None:
     """A message that Slack answers so is tried again, or goes another way: every reload comes to its end."""
     numbers = itertools.count()
     methods = st.sampled_from(["chat.postMessage", "chat.postMessage", "chat.update", "response_url"])

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from tests.attack.conftest import Attack, all_harmless, harmless, unmoved
 from tests.attack.junk import Json, Sound, deep_json, json_values, spoilt, spoilt_of, texts
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, House
+from tests.scenarios.scenario import ADA, BEN, EVE, MODELS, OPS, Scenario
 
 TYPES = ("slash_commands", "interactive", "events_api", "hello", "nothing like it")
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 
-async def test_any_text(bot: House, attack: Attack) -> None:
+async def test_any_text(bot: Scenario, attack: Attack) -> None:
     """From any person, in any channel: the answer mentions nobody else."""
 
     async def holds(asked: tuple[str, str, str]) -> None:
@@ -39,7 +39,7 @@ def envelopes(sound: Sound) -> st.SearchStrategy[dict[str, Json]]:
     )
 
 
-async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: Sound) -> None:
+async def test_any_envelope_is_acknowledged(bot: Scenario, attack: Attack, sound: Sound) -> None:
     """One that has an id, whatever it holds: else Slack would send it again."""
 
     async def holds(envelope: dict[str, Json]) -> None:
@@ -55,7 +55,7 @@ async def test_any_envelope_is_acknowledged(bot: House, attack: Attack, sound: S
     assert bot.slack.connections == 1
 
 
-async def test_anything_else_is_passed_over(bot: House, attack: Attack, sound: Sound) -> None:
+async def test_anything_else_is_passed_over(bot: Scenario, attack: Attack, sound: Sound) -> None:
     """Text that is no JSON, JSON that is no envelope: the next command is taken, on the same connection."""
 
     async def holds(text: str) -> None:

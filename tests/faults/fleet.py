@@ -12,8 +12,8 @@ import aiohttp
 
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import Ack, SandboxSlack
-from tests.scenarios.house import eventually_answered
 from tests.scenarios.process import Process
+from tests.scenarios.scenario import eventually_answered
 
 
 class Wire:

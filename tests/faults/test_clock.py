@@ -12,7 +12,7 @@ from bot.storage.database import Database
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, NOTIFICATIONS
 from tests.faults.fleet import fleet
-from tests.scenarios.house import eventually
+from tests.scenarios.scenario import eventually
 
 # Python runs this before all else: time.time() then says what a wrong clock would.
 _WRONG_CLOCK = """

@@ -20,7 +20,7 @@ from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM
 from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
 from tests.sandbox.test_web_api import plain as plain_text
-from tests.scenarios.house import eventually
+from tests.scenarios.scenario import eventually
 
 
 class Terminal:

@@ -1,4 +1,4 @@
-"""A house for each scenario, in both of Slack's modes unless a test names one."""
+"""The fixtures of the scenarios. Each runs in both of Slack's modes, unless a test names one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
-from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, House
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario
 
 
 @pytest.fixture(params=["socket", "http"])
@@ -29,16 +29,18 @@ async def slack() -> AsyncIterator[SandboxSlack]:
 
 
 @pytest.fixture
-async def house(slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, mode: str) -> AsyncIterator[House]:
-    """A house in which the bot has not been started."""
-    house = House(slack, modelslab, tmp_path, mode)
-    yield house
-    await house.shut()
-    house.check()
+async def scenario(
+    slack: SandboxSlack, modelslab: SandboxModelsLab, tmp_path: Path, mode: str
+) -> AsyncIterator[Scenario]:
+    """A scenario in which the bot has not been started."""
+    scenario = Scenario(slack, modelslab, tmp_path, mode)
+    yield scenario
+    await scenario.shut()
+    scenario.check()
 
 
 @pytest.fixture
-async def bot(house: House) -> House:
-    """A house in which the bot runs."""
-    await house.open()
-    return house
+async def bot(scenario: Scenario) -> Scenario:
+    """A scenario in which the bot runs."""
+    await scenario.open()
+    return scenario

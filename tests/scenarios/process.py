@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.scenarios.house import House, Record, Stopwatch, eventually
+from tests.scenarios.scenario import Record, Scenario, Stopwatch, eventually
 from tests.secrecy import remember, scan
 
 PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
@@ -96,10 +96,10 @@ class Process:
 class Machine:
     """Where the bot runs: one database, and one process after another."""
 
-    def __init__(self, house: House, folder: Path) -> None:
-        self._house = house
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self._house = scenario
         self._folder = folder
-        self._env = house.env | {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "RELOAD_SECONDS": "1"}
+        self._env = scenario.env | {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "RELOAD_SECONDS": "1"}
         self.runs: list[Process] = []
 
     def process(self, *arguments: str, **env: str) -> Process:

@@ -13,8 +13,8 @@ from bot.sandbox.surfaces import Home
 from bot.sandbox.workspace import Message
 from tests.answers import Hang
 from tests.faults.fleet import fleet
-from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House, eventually, locked
 from tests.scenarios.process import Machine
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, eventually, locked
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -25,13 +25,13 @@ AUDIT = "SELECT user_id, text, outcome, rule FROM reload_model_audit ORDER BY id
 
 
 @pytest.fixture
-async def bot(house: House) -> House:
-    """A house in which Ben and Cem are admins, and nobody is allowed by the settings but Ada."""
-    await house.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{BEN} {CEM}")
-    return house
+async def bot(scenario: Scenario) -> Scenario:
+    """A scenario in which Ben and Cem are admins, and nobody is allowed by the settings but Ada."""
+    await scenario.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{BEN} {CEM}")
+    return scenario
 
 
-async def refused(bot: House, text: str = "sdxl", user: str = EVE) -> Message:
+async def refused(bot: Scenario, text: str = "sdxl", user: str = EVE) -> Message:
     """Ask for a reload, and be refused."""
     ack = await bot.ask(text, user)
     assert "You don't have permission to reload models. An admin can give it to you." in ack.text
@@ -39,13 +39,13 @@ async def refused(bot: House, text: str = "sdxl", user: str = EVE) -> Message:
     return ack.message
 
 
-async def asks(bot: House, *admins: str) -> list[Message]:
+async def asks(bot: Scenario, *admins: str) -> list[Message]:
     """Have Eve ask for access after a refusal, and return what each admin reads."""
     await bot.slack.press(await refused(bot), ASK, user=EVE)
     return [await bot.wait_said(ASKS, channel=bot.slack.dm(admin)) for admin in admins or (BEN, CEM)]
 
 
-async def grant(bot: House, user: str = EVE) -> None:
+async def grant(bot: Scenario, user: str = EVE) -> None:
     """Have Ben add somebody."""
     listed = await bot.ask("access", BEN)
     assert listed.message is not None
@@ -53,7 +53,7 @@ async def grant(bot: House, user: str = EVE) -> None:
     await bot.slack.submit(await bot.slack.wait_modal(BEN), {"people": user}, user=BEN)
 
 
-async def home(bot: House, user: str, *words: str) -> Home:
+async def home(bot: Scenario, user: str, *words: str) -> Home:
     """Open the Home tab, and wait until it shows these words."""
     await bot.slack.open_home(user)
     return await bot.slack.wait_home(user, lambda home: all(word in " ".join(home.texts) for word in words))
@@ -67,7 +67,7 @@ def labels(message: Message | Home) -> list[str]:
 # From a refusal to a reload
 
 
-async def test_somebody_who_is_refused_asks_and_is_allowed(bot: House) -> None:
+async def test_somebody_who_is_refused_asks_and_is_allowed(bot: Scenario) -> None:
     """Each admin is asked; the first decision shows in both messages, and the person gets the reload they wanted."""
     to_ben, to_cem = await asks(bot)
     assert labels(to_ben) == labels(to_cem) == [ALLOW, DENY]
@@ -88,7 +88,7 @@ async def test_somebody_who_is_refused_asks_and_is_allowed(bot: House) -> None:
 
 
 @one_mode
-async def test_somebody_who_is_denied_is_told(bot: House) -> None:
+async def test_somebody_who_is_denied_is_told(bot: Scenario) -> None:
     """They can't ask again today, and read so wherever they are refused."""
     to_ben, to_cem = await asks(bot)
     await bot.slack.press(to_cem, DENY, user=CEM)
@@ -103,7 +103,7 @@ async def test_somebody_who_is_denied_is_told(bot: House) -> None:
 
 
 @one_mode
-async def test_with_a_channel_for_admins_they_are_asked_there(bot: House) -> None:
+async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> None:
     """By one message, which everybody there reads, and in which only admins decide."""
     await bot.reopen(ADMIN_CHANNEL=OPS)
     await bot.slack.press(await refused(bot), ASK, user=EVE)
@@ -117,7 +117,7 @@ async def test_with_a_channel_for_admins_they_are_asked_there(bot: House) -> Non
 
 
 @one_mode
-async def test_who_asks_is_named_to_nobody_but_the_admins(bot: House) -> None:
+async def test_who_asks_is_named_to_nobody_but_the_admins(bot: Scenario) -> None:
     """Neither in a channel nor in a list."""
     await asks(bot)
     await bot.ask("sdxl", ADA)
@@ -132,7 +132,7 @@ async def test_who_asks_is_named_to_nobody_but_the_admins(bot: House) -> None:
 
 
 @one_mode
-async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot: House) -> None:
+async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot: Scenario) -> None:
     """Somebody saw it, and wanted to be notified, too."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("flux", ADA)
@@ -145,7 +145,7 @@ async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot:
 
 
 @one_mode
-async def test_what_is_wanted_in_a_thread_stays_there(bot: House) -> None:
+async def test_what_is_wanted_in_a_thread_stays_there(bot: Scenario) -> None:
     """From the refused mention to the follow-up."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.mention("sdxl", user=EVE, thread_ts="1795787189.000100")
@@ -161,7 +161,7 @@ async def test_what_is_wanted_in_a_thread_stays_there(bot: House) -> None:
 
 
 @one_mode
-async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: House) -> None:
+async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> None:
     """The modal with the refusal says that the admins have been asked."""
     await bot.slack.shortcut(SHORTCUT, user=EVE)
     modal = await bot.slack.wait_modal(EVE)
@@ -172,7 +172,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: House) -> None:
 
 
 @one_mode
-async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_picker(bot: House) -> None:
+async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_picker(bot: Scenario) -> None:
     """Which asks for the model and the channel that aren't known."""
     tab = await home(bot, EVE, "An admin can give it to you.")
     await bot.slack.press_in(tab, ASK, user=EVE)
@@ -186,7 +186,7 @@ async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_pic
 
 
 @one_mode
-async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: House) -> None:
+async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: Scenario) -> None:
     """By somebody whose access was revoked while it was open."""
     await grant(bot)
     await bot.slack.shortcut(SHORTCUT, user=EVE)
@@ -201,7 +201,7 @@ async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: House) -> No
 
 
 @one_mode
-async def test_a_modal_that_is_gone_is_not_changed(bot: House) -> None:
+async def test_a_modal_that_is_gone_is_not_changed(bot: Scenario) -> None:
     """The request is made all the same."""
     await bot.slack.shortcut(SHORTCUT, user=EVE)
     modal = await bot.slack.wait_modal(EVE)
@@ -216,7 +216,7 @@ async def test_a_modal_that_is_gone_is_not_changed(bot: House) -> None:
 
 
 @one_mode
-async def test_two_presses_are_one_request_and_one_decision(bot: House) -> None:
+async def test_two_presses_are_one_request_and_one_decision(bot: Scenario) -> None:
     """Of one person or of two admins; the second reads who was first."""
     refusal = await refused(bot)
     await asyncio.gather(*(bot.slack.press(refusal, ASK, user=EVE) for _ in range(2)))
@@ -234,7 +234,7 @@ async def test_two_presses_are_one_request_and_one_decision(bot: House) -> None:
 
 
 @one_mode
-async def test_a_request_that_nobody_decides_on_expires(bot: House) -> None:
+async def test_a_request_that_nobody_decides_on_expires(bot: Scenario) -> None:
     """All messages say so, a late decision is refused, and the person can ask again right there."""
     to_ben, to_cem = await asks(bot)
     left_on_a_screen = replace(to_ben)
@@ -283,7 +283,7 @@ async def test_two_replicas_make_one_decision(tmp_path: Path, postgres_url: str)
 
 
 @one_mode
-async def test_nobody_is_allowed_from_memory(bot: House) -> None:
+async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
     """While the database takes nothing, a grant counts for nothing, and people who aren't in the settings read why."""
     await grant(bot)
     assert "Reloading" in (await bot.ask("sdxl", EVE)).text
@@ -301,7 +301,7 @@ async def test_nobody_is_allowed_from_memory(bot: House) -> None:
 
 
 @one_mode
-async def test_a_decision_that_is_not_recorded_is_not_made(bot: House) -> None:
+async def test_a_decision_that_is_not_recorded_is_not_made(bot: Scenario) -> None:
     """The admin reads so, and can press again."""
     to_ben, _ = await asks(bot)
     await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE status_ts <> '' AND lease_owner IS NULL")
@@ -316,7 +316,7 @@ async def test_a_decision_that_is_not_recorded_is_not_made(bot: House) -> None:
 
 
 @one_mode
-async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: House) -> None:
+async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: Scenario) -> None:
     """The others are asked; a message that can't be edited any more is left as it is."""
     bot.slack.fail("conversations.open", "user_not_found", times=1)
     await bot.slack.press(await refused(bot), ASK, user=EVE)
@@ -331,7 +331,7 @@ async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: House) -> Non
 
 
 @one_mode
-async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any_more(bot: House) -> None:
+async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any_more(bot: Scenario) -> None:
     """There is nothing left to decide."""
     bot.slack.fail("chat.postMessage", "internal_error", channel=bot.slack.dm(CEM))
     (to_ben,) = await asks(bot, BEN)
@@ -343,7 +343,7 @@ async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any
 
 
 @one_mode
-async def test_a_message_that_slack_does_not_take_now_is_sent_later(bot: House) -> None:
+async def test_a_message_that_slack_does_not_take_now_is_sent_later(bot: Scenario) -> None:
     """As any other is."""
     bot.slack.fail("chat.postMessage", "internal_error", times=2)
     await asks(bot)
@@ -352,21 +352,21 @@ async def test_a_message_that_slack_does_not_take_now_is_sent_later(bot: House) 
 
 
 @one_mode
-async def test_a_decision_survives_the_death_of_the_process(house: House, tmp_path: Path) -> None:
+async def test_a_decision_survives_the_death_of_the_process(scenario: Scenario, tmp_path: Path) -> None:
     """Killed between the decision and its messages, the bot sends them when it is started again."""
-    machine = Machine(house, tmp_path)
+    machine = Machine(scenario, tmp_path)
     process = await machine.boot(ALLOWED_USERS=ADA, ADMIN_USERS=BEN)
-    (to_ben,) = await asks(house, BEN)
-    await house.wait_sql("SELECT count(*) = 1 FROM reload_model_jobs WHERE status_ts <> '' AND lease_owner IS NULL")
-    house.slack.fail("chat.update", Hang(), times=1)
-    house.slack.fail("conversations.open", Hang(), times=1)
-    await house.slack.press(to_ben, ALLOW, user=BEN)
-    await house.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
+    (to_ben,) = await asks(scenario, BEN)
+    await scenario.wait_sql("SELECT count(*) = 1 FROM reload_model_jobs WHERE status_ts <> '' AND lease_owner IS NULL")
+    scenario.slack.fail("chat.update", Hang(), times=1)
+    scenario.slack.fail("conversations.open", Hang(), times=1)
+    await scenario.slack.press(to_ben, ALLOW, user=BEN)
+    await scenario.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
     await machine.end(process, signal.SIGKILL)
-    assert not house.said("gave you access")
-    house.slack.heal()
+    assert not scenario.said("gave you access")
+    scenario.slack.heal()
     await machine.boot(ALLOWED_USERS=ADA, ADMIN_USERS=BEN)
-    await house.wait_said(f"<@{BEN}> gave you access", channel=house.slack.dm(EVE))
+    await scenario.wait_said(f"<@{BEN}> gave you access", channel=scenario.slack.dm(EVE))
     await eventually(lambda: "Allowed by" in to_ben.text)
 
     await machine.check()
@@ -376,7 +376,7 @@ async def test_a_decision_survives_the_death_of_the_process(house: House, tmp_pa
 
 
 @one_mode
-async def test_without_admins_there_is_nothing_to_ask(bot: House) -> None:
+async def test_without_admins_there_is_nothing_to_ask(bot: Scenario) -> None:
     """A refusal is as ever, nobody's grant counts, and a button of earlier days says no more."""
     refusal = await refused(bot)
     await grant(bot, "U0FAY")
@@ -393,7 +393,7 @@ async def test_without_admins_there_is_nothing_to_ask(bot: House) -> None:
 
 
 @one_mode
-async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: House) -> None:
+async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: Scenario) -> None:
     """Without a grant, people can't be told yet whether they are allowed, and aren't offered to ask."""
     await grant(bot)
     bot.slack.fail("usergroups.users.list", "internal_error")
@@ -406,7 +406,7 @@ async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: House) -> N
 
 
 @one_mode
-async def test_help_tells_admins_of_the_list(bot: House) -> None:
+async def test_help_tells_admins_of_the_list(bot: Scenario) -> None:
     """And nobody else."""
     for user, shown in ((BEN, True), (ADA, False)):
         assert ("/reload-model access" in (await bot.ask("help", user)).text) is shown

@@ -4,7 +4,7 @@ import pytest
 
 from bot.sandbox.surfaces import Home
 from bot.sandbox.workspace import Message
-from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, House
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario
 from tests.usergroups import FakeUserGroups
 
 REVOKE, ADD = "Revoke", "Add people"
@@ -19,22 +19,22 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def bot(house: House) -> House:
-    """A house in which Ben is an admin, and Ada and a user group with Cem in it are allowed by the settings."""
-    house.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [CEM]}))
-    await house.open(ALLOWED_USERS=f"{ADA} S0CREW", ADMIN_USERS=BEN)
-    await house.log.wait_for("group_read")
-    return house
+async def bot(scenario: Scenario) -> Scenario:
+    """A scenario in which Ben is an admin, and Ada and a user group with Cem in it are allowed by the settings."""
+    scenario.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [CEM]}))
+    await scenario.open(ALLOWED_USERS=f"{ADA} S0CREW", ADMIN_USERS=BEN)
+    await scenario.log.wait_for("group_read")
+    return scenario
 
 
-async def listed(bot: House) -> Message:
+async def listed(bot: Scenario) -> Message:
     """The answer to the word `access`."""
     message = (await bot.ask("access", BEN)).message
     assert message is not None
     return message
 
 
-async def choose(bot: House, source: Message | Home, button: str, *people: str) -> str:
+async def choose(bot: Scenario, source: Message | Home, button: str, *people: str) -> str:
     """Press a button that opens a modal, choose people there, and return what it says then."""
     if isinstance(source, Home):
         await bot.slack.press_in(source, button, user=BEN)
@@ -47,13 +47,13 @@ async def choose(bot: House, source: Message | Home, button: str, *people: str) 
     return " ".join(modal.texts)
 
 
-async def home(bot: House, user: str, *words: str) -> Home:
+async def home(bot: Scenario, user: str, *words: str) -> Home:
     """Open the Home tab, and wait until it shows these words."""
     await bot.slack.open_home(user)
     return await bot.slack.wait_home(user, lambda home: all(word in " ".join(home.texts) for word in words))
 
 
-async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: House) -> None:
+async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> None:
     """The settings, a group, and each grant with who gave it and when; only a grant can be revoked."""
     added = await choose(bot, await listed(bot), ADD, EVE, CEM)
     assert added == f"<@{EVE}>, <@{CEM}> can reload models now. I'll tell them."
@@ -72,7 +72,7 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: House) -> Non
     assert [button.text for button in message.buttons] == [REVOKE, REVOKE, ADD]
 
 
-async def test_people_who_are_added_are_told_and_can_reload_at_once(bot: House) -> None:
+async def test_people_who_are_added_are_told_and_can_reload_at_once(bot: Scenario) -> None:
     """They need not have asked; somebody who was added before is not told again."""
     await choose(bot, await listed(bot), ADD, EVE)
     await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
@@ -83,7 +83,7 @@ async def test_people_who_are_added_are_told_and_can_reload_at_once(bot: House) 
     assert bot.sql(GRANTS) == [(EVE, BEN)]
 
 
-async def test_access_that_is_revoked_ends_at_once(bot: House) -> None:
+async def test_access_that_is_revoked_ends_at_once(bot: Scenario) -> None:
     """People whom the settings also allow can still reload models, and the answer says so."""
     await choose(bot, await listed(bot), ADD, EVE, CEM)
     message = await listed(bot)
@@ -98,7 +98,7 @@ async def test_access_that_is_revoked_ends_at_once(bot: House) -> None:
     assert (await bot.ask("sdxl", CEM)).text.startswith("Reloading `sdxl`")
 
 
-async def test_the_home_tab_has_the_list_for_admins_only(bot: House) -> None:
+async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
     """People are added and removed there, too, and it shows that."""
     others = await home(bot, ADA, "No reloads right now.")
     tab = await home(bot, BEN, "Who can reload models")
@@ -111,7 +111,7 @@ async def test_the_home_tab_has_the_list_for_admins_only(bot: House) -> None:
     assert bot.sql(GRANTS) == []
 
 
-async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: House) -> None:
+async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: Scenario) -> None:
     """The grants that they gave stay."""
     tab = await home(bot, BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
@@ -122,7 +122,7 @@ async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: House) -> No
     assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
 
 
-async def test_people_beyond_the_list_can_be_revoked_by_name(bot: House) -> None:
+async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> None:
     """A message has room for the last ten."""
     many = [f"U0P{number:02}" for number in range(28)]
     for some in (many[:14], many[14:]):
@@ -137,7 +137,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: House) -> None
     assert refused.startswith("There is no access to revoke")
 
 
-async def test_nobody_chosen_is_nobody_added(bot: House) -> None:
+async def test_nobody_chosen_is_nobody_added(bot: Scenario) -> None:
     """Slack asks for somebody, but not every client may."""
     await bot.slack.press(await listed(bot), ADD, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
@@ -147,7 +147,7 @@ async def test_nobody_chosen_is_nobody_added(bot: House) -> None:
     assert modal.texts == ["Nobody was chosen."]
 
 
-async def test_an_admin_manages_access_where_models_are_not_reloaded(bot: House) -> None:
+async def test_an_admin_manages_access_where_models_are_not_reloaded(bot: Scenario) -> None:
     """ALLOWED_CHANNELS is for reloads."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     ack = await bot.ask("access", BEN, MODELS)

@@ -12,7 +12,7 @@ from bot.storage.history import Note
 from bot.ui import messages, views
 from bot.ui.access import people_modal
 from bot.ui.buttons import Action, Button
-from tests.scenarios.house import ADA, BEN, MODELS, OPS, House, eventually
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, Scenario, eventually
 
 STRANGER, PERSON, GRANTED, REVOKED, ADMIN, FORMER = "U0STRANGER", "U0PERSON", "U0GRANTED", "U0REVOKED", BEN, "U0FORMER"
 
@@ -52,7 +52,7 @@ BUTTONS = {
 
 _REFUSED = {Refusal.NOT_ADMIN, Refusal.NOT_ALLOWED, Refusal.OTHER_WORKSPACE}
 
-Act = Callable[[House, str], Awaitable[object]]
+Act = Callable[[Scenario, str], Awaitable[object]]
 
 
 @pytest.fixture
@@ -62,20 +62,20 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def bot(house: House) -> House:
-    """A house with one person of each kind; the stranger was granted access by mistake."""
-    await house.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{ADMIN} {FORMER}")
+async def bot(scenario: Scenario) -> Scenario:
+    """A scenario with one person of each kind; the stranger was granted access by mistake."""
+    await scenario.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{ADMIN} {FORMER}")
     note = Note(ADMIN, "T0SANDBOX", "", "", "access_granted", "ADMIN_USERS")
-    await house.requests.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
-    assert (await house.ask("access", FORMER)).text.startswith("Who can reload models")
-    assert (await house.ask("status", REVOKED)).text == "No reloads right now."
-    await house.requests.change(grants.revoke, note, [REVOKED])
-    await house.reopen(ADMIN_USERS=ADMIN)
-    house.slack.user_teams[STRANGER] = STRANGERS_TEAM
-    return house
+    await scenario.requests.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
+    assert (await scenario.ask("access", FORMER)).text.startswith("Who can reload models")
+    assert (await scenario.ask("status", REVOKED)).text == "No reloads right now."
+    await scenario.requests.change(grants.revoke, note, [REVOKED])
+    await scenario.reopen(ADMIN_USERS=ADMIN)
+    scenario.slack.user_teams[STRANGER] = STRANGERS_TEAM
+    return scenario
 
 
-async def attempt(bot: House, user: str, act: Act) -> str:
+async def attempt(bot: Scenario, user: str, act: Act) -> str:
     """Have somebody do something; return how it was refused, or the rule that allowed it, as the audit has it."""
     lines = "SELECT outcome, rule FROM reload_model_audit WHERE user_id = ? ORDER BY id"
     before = len(bot.sql(lines, user))
@@ -85,7 +85,7 @@ async def attempt(bot: House, user: str, act: Act) -> str:
     return str(rule if outcome not in _REFUSED and rule else outcome)
 
 
-async def attempts(bot: House, act: Act) -> dict[str, str]:
+async def attempts(bot: Scenario, act: Act) -> dict[str, str]:
     """How that goes for everybody."""
     return {user: await attempt(bot, user, act) for user in RELOADS}
 
@@ -93,7 +93,7 @@ async def attempts(bot: House, act: Act) -> dict[str, str]:
 # Buttons
 
 
-def of(bot: House, action: Action) -> str:
+def of(bot: Scenario, action: Action) -> str:
     """What a button of this action is for: something that there is."""
     if action in (Action.JOIN, Action.REMIND):
         return bot.last_id
@@ -104,7 +104,7 @@ def of(bot: House, action: Action) -> str:
 
 
 @pytest.mark.parametrize("action", Action)
-async def test_every_button(bot: House, action: Action) -> None:
+async def test_every_button(bot: Scenario, action: Action) -> None:
     """Everybody who sees it can press it."""
     ack = await bot.ask("sdxl", "U0ASKS")
     assert ack.message is not None
@@ -114,7 +114,7 @@ async def test_every_button(bot: House, action: Action) -> None:
     content = messages.Message("Press this", buttons=[button])
     message = bot.slack.say(MODELS, {"text": content.text, "blocks": content.blocks}, "api")
 
-    async def press(bot: House, user: str) -> None:
+    async def press(bot: Scenario, user: str) -> None:
         ack = await bot.slack.press(message, "Press", user=user)
         assert (ack.status, ack.text) == (200, "")
 
@@ -124,7 +124,7 @@ async def test_every_button(bot: House, action: Action) -> None:
 # Words
 
 
-async def command(bot: House, user: str, text: str) -> None:
+async def command(bot: Scenario, user: str, text: str) -> None:
     """Type a command, as Slack sends it of people of other workspaces, too."""
     await bot.ask(text, user, team_id=STRANGERS_TEAM if user == STRANGER else "T0SANDBOX")
 
@@ -132,7 +132,7 @@ async def command(bot: House, user: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "who"), [("sdxl", RELOADS), ("status", RELOADS), ("", RELOADS), ("access", ADMINISTRATION)]
 )
-async def test_every_kind_of_command(bot: House, text: str, who: dict[str, str]) -> None:
+async def test_every_kind_of_command(bot: Scenario, text: str, who: dict[str, str]) -> None:
     """What is typed, with or without a word."""
     assert await attempts(bot, lambda bot, user: command(bot, user, text)) == who
 
@@ -140,15 +140,15 @@ async def test_every_kind_of_command(bot: House, text: str, who: dict[str, str])
 # Modals
 
 
-async def test_the_shortcut(bot: House) -> None:
+async def test_the_shortcut(bot: Scenario) -> None:
     """It opens the picker, or says why it doesn't."""
     assert await attempts(bot, lambda bot, user: bot.slack.shortcut(SHORTCUT, user=user)) == RELOADS
 
 
-async def test_the_picker(bot: House) -> None:
+async def test_the_picker(bot: Scenario) -> None:
     """People can have it open because they once had access; nothing is suggested to the others."""
 
-    async def submit(bot: House, user: str) -> None:
+    async def submit(bot: Scenario, user: str) -> None:
         modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), views.picker(OPS).to_dict())
         assert bool(await bot.slack.suggest(modal, "sdxl", user=user)) is (user in (GRANTED, ADMIN))
         await bot.slack.submit(modal, {"typed": "sdxl"}, user=user)
@@ -157,10 +157,10 @@ async def test_the_picker(bot: House) -> None:
 
 
 @pytest.mark.parametrize("action", [Action.ADD_PEOPLE, Action.REVOKE_PEOPLE])
-async def test_the_choice_of_people(bot: House, action: Action) -> None:
+async def test_the_choice_of_people(bot: Scenario, action: Action) -> None:
     """Likewise."""
 
-    async def submit(bot: House, user: str) -> None:
+    async def submit(bot: Scenario, user: str) -> None:
         modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), people_modal(action).to_dict())
         await bot.slack.submit(modal, {"people": GRANTED}, user=user)
 
@@ -170,7 +170,7 @@ async def test_the_choice_of_people(bot: House, action: Action) -> None:
 # The Home tab
 
 
-async def test_the_home_tab(bot: House) -> None:
+async def test_the_home_tab(bot: Scenario) -> None:
     """It is in no audit, since it does nothing: what it shows is for those who may."""
     shown = {}
     for user in RELOADS:

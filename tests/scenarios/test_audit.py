@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.sandbox.modelslab import error
 from bot.ui import views
-from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, House
+from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -18,7 +18,7 @@ _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FR
 
 
 @one_mode
-async def test_every_command_is_kept(bot: House) -> None:
+async def test_every_command_is_kept(bot: Scenario) -> None:
     """Reloads with their id, other words, slips and blocked attempts, each with the rule that decided."""
     await bot.ask("sdxl", ADA)
     for text, user in (("sdxl", EVE), ("status", BEN), ('"two words\u202e"', BEN), ("", EVE)):
@@ -36,7 +36,7 @@ async def test_every_command_is_kept(bot: House) -> None:
 
 
 @one_mode
-async def test_one_action_has_one_word(bot: House) -> None:
+async def test_one_action_has_one_word(bot: Scenario) -> None:
     """However it was done: typed, pressed or picked."""
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.slack.command("", user=ADA)
@@ -56,7 +56,7 @@ async def test_one_action_has_one_word(bot: House) -> None:
 
 
 @one_mode
-async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_our_own_is_kept(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is unknown what was started."""
     bot.mishaps = True
     monkeypatch.setattr("bot.ui.messages.reloading", lambda *_: 1 / 0)
@@ -65,7 +65,7 @@ async def test_an_error_of_our_own_is_kept(bot: House, monkeypatch: pytest.Monke
 
 
 @one_mode
-async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_does_not_wait_for_the_audit(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not take a line, the answer is as ever, and the log has what it said."""
 
     def away(*_: object) -> None:
@@ -80,24 +80,24 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: House, monkeypatch: py
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_before_the_tables_are_open(house: House) -> None:
+async def test_before_the_tables_are_open(scenario: Scenario) -> None:
     """What is asked while the database is still away at the start is answered, and does not get in the start's way."""
-    await house.open()
-    await house.shut()
-    with closing(sqlite3.connect(house.database, isolation_level=None)) as connection:
+    await scenario.open()
+    await scenario.shut()
+    with closing(sqlite3.connect(scenario.database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        starting = house.begin()
-        await house.log.wait_for("database_unavailable")
-        house.slack.request_url = f"{house.url}/slack/events"
-        ack = await house.ask("sdxl")
+        starting = scenario.begin()
+        await scenario.log.wait_for("database_unavailable")
+        scenario.slack.request_url = f"{scenario.url}/slack/events"
+        ack = await scenario.ask("sdxl")
     await starting
 
     assert "I'm still starting up." in ack.text
-    assert house.log.of("command")[-1]["outcome"] == "not_ready"
+    assert scenario.log.of("command")[-1]["outcome"] == "not_ready"
 
 
 @one_mode
-async def test_somebody_who_asks_too_often(bot: House) -> None:
+async def test_somebody_who_asks_too_often(bot: Scenario) -> None:
     """They read why in private, nothing is started, and others are still served."""
     await bot.reopen(COMMANDS_PER_PERSON="1")
     await bot.ask("one", ADA)
@@ -112,7 +112,7 @@ async def test_somebody_who_asks_too_often(bot: House) -> None:
 
 
 @one_mode
-async def test_too_many_reloads_in_flight(bot: House) -> None:
+async def test_too_many_reloads_in_flight(bot: Scenario) -> None:
     """A model more is refused until one is ready; joining is not."""
     await bot.reopen(MAX_IN_FLIGHT="1", RELOAD_SECONDS="0.6")
     await bot.ask("one", ADA)

@@ -8,13 +8,13 @@ import pytest
 from bot.sandbox.workspace import Message
 from bot.ui import messages
 from tests.answers import Answer, Hang, Held, RateLimited, Raw
-from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House, eventually
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, eventually
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
 
 @pytest.fixture
-async def slow(bot: House) -> House:
+async def slow(bot: Scenario) -> Scenario:
     """A bot whose reloads take long enough for a bar to move, and whose bars move several times a second."""
     bot.hurry(bar_every=0.1, bar_least=0.1, bar_last=0.05, bar_edit=0.3)
     await bot.reopen(RELOAD_SECONDS="1.2")
@@ -27,16 +27,16 @@ def _labels(message: Message) -> list[str]:
     return [label for label in ("Notify me too", "Reload again", "Remind me before it's unloaded") if label in shown]
 
 
-def _edits(house: House) -> list[str]:
+def _edits(scenario: Scenario) -> list[str]:
     """The blocks of each edit that was asked for, in order."""
     return [
         json.dumps(call.args["blocks"], ensure_ascii=False)
-        for call in house.slack.calls
+        for call in scenario.slack.calls
         if call.method == "chat.update"
     ]
 
 
-async def test_a_bar_moves(slow: House) -> None:
+async def test_a_bar_moves(slow: Scenario) -> None:
     """The status message shows how far the reload is, and in the end that it is over."""
     await slow.ask("sdxl")
     await slow.wait_done()
@@ -50,7 +50,7 @@ async def test_a_bar_moves(slow: House) -> None:
     assert "late" not in follow_up.text
 
 
-async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_offered_on_the_way(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is under way one may join; then be reminded; and after a while reload it again."""
     monkeypatch.setattr("bot.core.models.REPEAT_AFTER", 1.0)
     await slow.ask("sdxl")
@@ -67,7 +67,7 @@ async def test_what_is_offered_on_the_way(slow: House, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("fault", [RateLimited(30), Raw(500, b""), Hang()], ids=["limited", "failing", "silent"])
-async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer) -> None:
+async def test_a_bar_that_slack_does_not_take(slow: Scenario, fault: Answer) -> None:
     """It is the first thing that is dropped: not tried again, and nothing else waits for it."""
     slow.slack.fail("chat.update", fault, times=1)
     await slow.ask("sdxl", ADA, MODELS)
@@ -81,7 +81,7 @@ async def test_a_bar_that_slack_does_not_take(slow: House, fault: Answer) -> Non
     assert {message.text[:1] for message in slow.said("should be ready since")} == {"✓"}
 
 
-async def test_bars_that_hang_hold_up_no_follow_up(slow: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bars_that_hang_hold_up_no_follow_up(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every slot for bars in use, and one slot for notifications, every follow-up comes in time."""
     slow.hurry(bar_edit=5.0)
     monkeypatch.setattr("bot.worker.loop.STATUS_SLOTS", 1)
@@ -97,7 +97,7 @@ async def test_bars_that_hang_hold_up_no_follow_up(slow: House, monkeypatch: pyt
     assert slow.said("late") == []
 
 
-async def test_a_bar_is_never_the_last_word(slow: House) -> None:
+async def test_a_bar_is_never_the_last_word(slow: Scenario) -> None:
     """An edit that Slack makes only after the follow-up is not the last one."""
     slow.hurry(bar_edit=5.0)
     await slow.reopen()
@@ -114,7 +114,7 @@ async def test_a_bar_is_never_the_last_word(slow: House) -> None:
     assert slow.log.of("lease_lost") == []
 
 
-async def test_a_short_reload_has_no_bar(bot: House) -> None:
+async def test_a_short_reload_has_no_bar(bot: Scenario) -> None:
     """Where there would be nothing to see before the end there is nothing to edit."""
     await bot.ask("sdxl")
     await bot.wait_done()
@@ -122,7 +122,7 @@ async def test_a_short_reload_has_no_bar(bot: House) -> None:
     assert ["░" in edit for edit in _edits(bot)] == [False]
 
 
-async def test_a_closing_that_cannot_be_worded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_closing_that_cannot_be_worded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is let be after eight tries."""
 
     def poisoned(*_: object, **__: object) -> messages.Message:

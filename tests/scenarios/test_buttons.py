@@ -9,7 +9,7 @@ from bot.sandbox.delivery import Ack
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.workspace import Message
 from tests.answers import Held
-from tests.scenarios.house import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, House, eventually, locked, mentioned
+from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, Scenario, eventually, locked, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -19,14 +19,14 @@ REMIND = "Remind me before it's unloaded"
 UNKNOWN = error(200, "Model not found: x")
 
 
-async def press(bot: House, message: Message, label: str, user: str = ADA) -> Ack:
+async def press(bot: Scenario, message: Message, label: str, user: str = ADA) -> Ack:
     """Press a button, and expect that it is acknowledged in time, without words."""
     ack = await bot.slack.press(message, label, user=user)
     assert (ack.status, ack.error, ack.text) == (200, "", "")
     return ack
 
 
-async def answered(bot: House, *words: str, user: str = ADA, n: int = 1) -> Message:
+async def answered(bot: Scenario, *words: str, user: str = ADA, n: int = 1) -> Message:
     """Wait for the n-th private answer to a press that holds these words."""
 
     def found() -> list[Message]:
@@ -37,7 +37,7 @@ async def answered(bot: House, *words: str, user: str = ADA, n: int = 1) -> Mess
     return found()[-1]
 
 
-async def a_failure(bot: House, model: str = "sdxl") -> Message:
+async def a_failure(bot: Scenario, model: str = "sdxl") -> Message:
     """A reload that ModelsLab refused."""
     bot.modelslab.answer(model, UNKNOWN, ACCEPTED)
     await bot.ask(model)
@@ -47,7 +47,7 @@ async def a_failure(bot: House, model: str = "sdxl") -> Message:
 # --- Notify me too --------------------------------------------------------------------------------------
 
 
-async def test_who_wants_to_be_notified_too_joins(bot: House) -> None:
+async def test_who_wants_to_be_notified_too_joins(bot: Scenario) -> None:
     """They are mentioned in the follow-up, and read in private when to expect it."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
@@ -62,7 +62,7 @@ async def test_who_wants_to_be_notified_too_joins(bot: House) -> None:
 
 
 @one_mode
-async def test_a_double_click_joins_once(bot: House) -> None:
+async def test_a_double_click_joins_once(bot: Scenario) -> None:
     """And a person who has already requested it stays on the list once."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
@@ -77,7 +77,7 @@ async def test_a_double_click_joins_once(bot: House) -> None:
 
 
 @one_mode
-async def test_a_press_and_a_command_are_one_person(bot: House) -> None:
+async def test_a_press_and_a_command_are_one_person(bot: Scenario) -> None:
     """In `status`, `history` and the Home tab alike, since people count, not requests."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
@@ -96,7 +96,7 @@ async def test_a_press_and_a_command_are_one_person(bot: House) -> None:
 
 
 @one_mode
-async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
+async def test_there_is_nothing_to_join_when_it_is_over(bot: Scenario) -> None:
     """A press of an old message's button is answered with that."""
     await bot.reopen(RELOAD_SECONDS="0.5")
     await bot.ask("sdxl")
@@ -112,7 +112,7 @@ async def test_there_is_nothing_to_join_when_it_is_over(bot: House) -> None:
 # --- Try again, Reload again ----------------------------------------------------------------------------
 
 
-async def test_a_failure_can_be_tried_again(bot: House) -> None:
+async def test_a_failure_can_be_tried_again(bot: Scenario) -> None:
     """It is a reload of its own, for the person who pressed."""
     failure = await a_failure(bot)
     await press(bot, failure, AGAIN, BEN)
@@ -124,7 +124,7 @@ async def test_a_failure_can_be_tried_again(bot: House) -> None:
 
 
 @one_mode
-async def test_a_double_click_tries_once(bot: House) -> None:
+async def test_a_double_click_tries_once(bot: Scenario) -> None:
     """Even where ModelsLab refuses so fast that the first reload is over by the second click."""
     bot.modelslab.answer("sdxl", UNKNOWN, UNKNOWN, UNKNOWN)
     await bot.ask("sdxl")
@@ -138,7 +138,7 @@ async def test_a_double_click_tries_once(bot: House) -> None:
 
 
 @one_mode
-async def test_what_was_reloaded_a_while_ago_can_be_reloaded_again(bot: House) -> None:
+async def test_what_was_reloaded_a_while_ago_can_be_reloaded_again(bot: Scenario) -> None:
     """The button comes to the status message when there is a use for it."""
     await bot.ask("sdxl")
     await bot.wait_said(READY)
@@ -151,7 +151,7 @@ async def test_what_was_reloaded_a_while_ago_can_be_reloaded_again(bot: House) -
 
 
 @one_mode
-async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
+async def test_a_lists_buttons_are_for_its_channel(bot: Scenario) -> None:
     """History and status carry them beside each line."""
     held = asyncio.Event()
     await bot.ask("sdxl")
@@ -173,7 +173,7 @@ async def test_a_lists_buttons_are_for_its_channel(bot: House) -> None:
 # --- Did you mean ---------------------------------------------------------------------------------------
 
 
-async def test_an_unknown_model_has_neighbours(bot: House) -> None:
+async def test_an_unknown_model_has_neighbours(bot: Scenario) -> None:
     """The failure has the most similar IDs, as text and as buttons, own models before public ones."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
     failure = await a_failure(bot, "sdxxl")
@@ -185,7 +185,7 @@ async def test_an_unknown_model_has_neighbours(bot: House) -> None:
 
 
 @one_mode
-async def test_without_a_list_an_unknown_model_is_told_all_the_same(bot: House) -> None:
+async def test_without_a_list_an_unknown_model_is_told_all_the_same(bot: Scenario) -> None:
     """What cannot be had offers nothing, and holds up nothing for long."""
     bot.modelslab.answer_public(error(500, "no"))
     failure = await a_failure(bot, "sdxxl")
@@ -197,7 +197,7 @@ async def test_without_a_list_an_unknown_model_is_told_all_the_same(bot: House) 
 # --- reminders ------------------------------------------------------------------------------------------
 
 
-async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> None:
+async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: Scenario) -> None:
     """On the sixth day; it says what is known, and what can be done."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
@@ -217,7 +217,7 @@ async def test_a_reminder_is_a_row_and_comes_as_a_direct_message(bot: House) -> 
 
 
 @one_mode
-async def test_reminding_stops(bot: House) -> None:
+async def test_reminding_stops(bot: Scenario) -> None:
     """And a double click asks once."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
@@ -245,7 +245,7 @@ async def test_reminding_stops(bot: House) -> None:
     [(EVE, "T0SANDBOX", "You don't have permission"), (BEN, "T0OTHER", "Only members of this bot's workspace")],
     ids=["not named", "of another organisation"],
 )
-async def test_people_without_access_read_so_in_private(bot: House, user: str, team: str, words: str) -> None:
+async def test_people_without_access_read_so_in_private(bot: Scenario, user: str, team: str, words: str) -> None:
     """People of other organisations see the buttons of a shared channel, and can press them. The message stays."""
     failure = await a_failure(bot)
     shown = failure.text
@@ -260,7 +260,7 @@ async def test_people_without_access_read_so_in_private(bot: House, user: str, t
 
 
 @one_mode
-async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: House) -> None:
+async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scenario) -> None:
     """What is allowed is asked afresh with every press."""
     failure = await a_failure(bot)
     await bot.reopen(ALLOWED_CHANNELS=OPS)
@@ -271,7 +271,7 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Hous
 
 
 @one_mode
-async def test_the_database_is_away_when_a_button_is_pressed(bot: House) -> None:
+async def test_the_database_is_away_when_a_button_is_pressed(bot: Scenario) -> None:
     """It says so, and nothing was started."""
     failure = await a_failure(bot)
     await bot.wait_done()
@@ -283,7 +283,7 @@ async def test_the_database_is_away_when_a_button_is_pressed(bot: House) -> None
 
 
 @one_mode
-async def test_a_reload_that_is_forgotten_cannot_be_reminded_of(bot: House) -> None:
+async def test_a_reload_that_is_forgotten_cannot_be_reminded_of(bot: Scenario) -> None:
     """History is kept for so many days, and a message for longer."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
@@ -297,7 +297,7 @@ async def test_a_reload_that_is_forgotten_cannot_be_reminded_of(bot: House) -> N
 
 
 @one_mode
-async def test_an_answer_that_slack_does_not_take(bot: House) -> None:
+async def test_an_answer_that_slack_does_not_take(bot: Scenario) -> None:
     """What was asked for happens all the same."""
     failure = await a_failure(bot)
     bot.slack.fail("response_url", "used_url", times=1)

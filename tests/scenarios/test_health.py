@@ -10,21 +10,21 @@ from bot.app import App
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED
 from tests.answers import Held, Raw
-from tests.scenarios.house import ADA, READY, House, eventually, eventually_answered, locked
+from tests.scenarios.scenario import ADA, READY, Scenario, eventually, eventually_answered, locked
 
 
-async def test_all_is_well(bot: House) -> None:
+async def test_all_is_well(bot: Scenario) -> None:
     """Both answers name each part, and say 200 while all of them are well."""
     assert await bot.health("/healthz") == (200, {"status": "ok", "worker": "ok"})
     parts = dict.fromkeys(("status", "database", "worker", "slack", "token"), "ok")
     assert await bot.health("/readyz") == (200, parts)
 
 
-async def test_a_worker_that_is_stuck_is_unhealthy(house: House) -> None:
+async def test_a_worker_that_is_stuck_is_unhealthy(scenario: Scenario) -> None:
     """It has been stuck for a while."""
-    house.hurry(stuck=-1.0)
-    await house.open()
-    bot = house
+    scenario.hurry(stuck=-1.0)
+    await scenario.open()
+    bot = scenario
     status, parts = await bot.health("/healthz")
 
     assert (status, parts["status"]) == (503, "unavailable")
@@ -32,14 +32,14 @@ async def test_a_worker_that_is_stuck_is_unhealthy(house: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_worker_with_nothing_to_do_turns(bot: House) -> None:
+async def test_a_worker_with_nothing_to_do_turns(bot: Scenario) -> None:
     """About once a second."""
     await eventually(lambda: bot.worker.idle_seconds > 0.1)
     await eventually(lambda: bot.worker.idle_seconds < 0.1)
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It turns and gets nowhere, by an error of the bot's own; then no command would be carried out, either."""
     bot.hurry(look=0.05, stuck=0.5)
     await bot.reopen()
@@ -63,7 +63,7 @@ async def test_a_worker_whose_every_turn_fails_is_unhealthy(bot: House, monkeypa
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_the_database_is_away(bot: House) -> None:
+async def test_the_database_is_away(bot: Scenario) -> None:
     """A command that cannot be written down is refused in time, honestly, and not begun later; /readyz says why."""
     bot.hurry(sqlite_busy=1.0)
     await bot.reopen()
@@ -84,7 +84,7 @@ async def test_the_database_is_away(bot: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_readiness_before_anybody_asks(bot: House) -> None:
+async def test_readiness_before_anybody_asks(bot: Scenario) -> None:
     """A database that is away makes the bot unready, even if nobody has asked for anything; then it is ready again."""
     with locked(bot.database):
         await bot.wait_ready(503)
@@ -92,7 +92,7 @@ async def test_readiness_before_anybody_asks(bot: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
+async def test_the_database_goes_away_in_the_middle(bot: Scenario) -> None:
     """Jobs that run when the database goes away are recorded when it is back, and people are notified once."""
     await bot.open_slowly()
     await bot.ask("sdxl")
@@ -106,7 +106,7 @@ async def test_the_database_goes_away_in_the_middle(bot: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_the_database_goes_away_for_longer_than_a_lease(bot: House) -> None:
+async def test_the_database_goes_away_for_longer_than_a_lease(bot: Scenario) -> None:
     """What is running is the bot's own all the same: it is recorded, and not done again."""
     bot.hurry(lease=0.4, renew=0.1)
     await bot.reopen()
@@ -125,7 +125,7 @@ async def test_the_database_goes_away_for_longer_than_a_lease(bot: House) -> Non
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_while_the_database_is_away(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not answer, the lists say so."""
 
     def away(*_: object) -> None:
@@ -139,7 +139,7 @@ async def test_lists_while_the_database_is_away(bot: House, monkeypatch: pytest.
     assert [record["outcome"] for record in bot.log.of("command")[-2:]] == ["not_listed", "not_listed"]
 
 
-async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_our_own(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to a command that hits a bug says so, and the log has the traceback."""
 
     def broken(*_: object) -> None:
@@ -155,7 +155,7 @@ async def test_an_error_of_our_own(bot: House, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_step_that_crashes(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_that_crashes(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that ends in an error of the bot's own is tried again, and given up after some times, honestly."""
 
     async def broken(_self: object, _model_id: str) -> None:
@@ -174,7 +174,7 @@ async def test_a_step_that_crashes(bot: House, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("mode", ["socket"])
 @pytest.mark.parametrize("method", ["to_channel", "to_person"])
-async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_crashes(bot: Scenario, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that cannot even be made is given up after some times, loudly."""
 
     async def broken(*_arguments: object, **_more: object) -> None:
@@ -191,74 +191,74 @@ async def test_a_message_that_crashes(bot: House, method: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_the_database_is_away_at_the_start(house: House) -> None:
+async def test_the_database_is_away_at_the_start(scenario: Scenario) -> None:
     """A database that is locked at the start is waited for; the log and /readyz say so."""
-    await house.open()
-    await house.shut()
-    with locked(house.database):
-        starting = house.begin()
-        await house.log.wait_for("database_unavailable")
-        status, parts = await house.health("/readyz")
+    await scenario.open()
+    await scenario.shut()
+    with locked(scenario.database):
+        starting = scenario.begin()
+        await scenario.log.wait_for("database_unavailable")
+        status, parts = await scenario.health("/readyz")
     await starting
 
     assert status == 503
     assert parts["database"] != "ok"
-    await house.wait_ready()
+    await scenario.wait_ready()
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_file_that_is_no_database(house: House) -> None:
+async def test_a_file_that_is_no_database(scenario: Scenario) -> None:
     """A file that is no SQLite database ends the start, with the setting named."""
-    house.database.write_bytes(b"no database at all" * 1000)
+    scenario.database.write_bytes(b"no database at all" * 1000)
     with pytest.raises(CannotStart, match="DATABASE_URL: can't use the SQLite file: file is not a database"):
-        await house.open()
+        await scenario.open()
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_file_of_another_process(house: House) -> None:
+async def test_a_file_of_another_process(scenario: Scenario) -> None:
     """A second bot on the same SQLite file says at once that it waits for the first, and then why it cannot start."""
-    house.hurry(sqlite_owner_wait=0.3)
-    await house.open()
-    first = house.app
-    starting = house.begin()
-    assert (await house.log.wait_for("waiting_for_other_process"))["seconds"] == 0.3
+    scenario.hurry(sqlite_owner_wait=0.3)
+    await scenario.open()
+    first = scenario.app
+    starting = scenario.begin()
+    assert (await scenario.log.wait_for("waiting_for_other_process"))["seconds"] == 0.3
     with pytest.raises(CannotStart, match="another process holds"):
         await starting
-    await house.shut()
+    await scenario.shut()
     assert isinstance(first, App)
     await first.stop()
-    await house.open()
+    await scenario.open()
 
-    assert (await house.health("/readyz"))[0] == 200
+    assert (await scenario.health("/readyz"))[0] == 200
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_folder_that_is_not_there(house: House, tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there(scenario: Scenario, tmp_path: Path) -> None:
     """A folder that is not there ends the start, with what to do."""
     with pytest.raises(CannotStart, match=r"DATABASE_URL: can't write .* create the folder"):
-        await house.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
+        await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_database_of_a_newer_bot(house: House) -> None:
+async def test_a_database_of_a_newer_bot(scenario: Scenario) -> None:
     """A database that a newer bot has made ends the start, with what to do."""
-    await house.open()
-    await house.shut()
-    house.sql("UPDATE reload_model_schema SET version = 999")
+    await scenario.open()
+    await scenario.shut()
+    scenario.sql("UPDATE reload_model_schema SET version = 999")
     with pytest.raises(CannotStart, match="run the newer version"):
-        await house.open()
+        await scenario.open()
 
 
-async def test_where_it_listens(house: House) -> None:
+async def test_where_it_listens(scenario: Scenario) -> None:
     """In Socket Mode only this machine needs to ask for health; 127.0.0.2 stands for its other addresses."""
-    await house.open(HOST="")
+    await scenario.open(HOST="")
     try:
-        _, writer = await asyncio.open_connection("127.0.0.2", house.port)
+        _, writer = await asyncio.open_connection("127.0.0.2", scenario.port)
     except ConnectionRefusedError:
-        assert house.mode == "socket"
+        assert scenario.mode == "socket"
     else:
         writer.close()
-        assert house.mode == "http"
+        assert scenario.mode == "http"
 
 
 def test_the_image_listens_on_all_its_addresses() -> None:
@@ -269,7 +269,7 @@ def test_the_image_listens_on_all_its_addresses() -> None:
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_health_is_for_get(bot: House) -> None:
+async def test_health_is_for_get(bot: Scenario) -> None:
     """A health path that does not exist is not found."""
     bot.slack.fail("auth.test", Raw(500, b""))
 

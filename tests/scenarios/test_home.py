@@ -8,14 +8,14 @@ from bot.errors import DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.surfaces import Home
 from tests.answers import Held
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, OPS, READY, House
+from tests.scenarios.scenario import ADA, BEN, EVE, MODELS, OPS, READY, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 PICK, STOP = "Reload a model", "Stop reminding me about sdxl"
 
 
-async def seen(bot: House, *words: str, without: str = "\0", user: str = ADA) -> Home:
+async def seen(bot: Scenario, *words: str, without: str = "\0", user: str = ADA) -> Home:
     """Wait until somebody's Home tab shows these words."""
 
     def shows(home: Home) -> bool:
@@ -30,12 +30,12 @@ def labels(home: Home) -> list[str]:
     return [button.text for button in home.buttons]
 
 
-def published(bot: House) -> list[object]:
+def published(bot: Scenario) -> list[object]:
     """To whom the tab was published, in order."""
     return [call.args["user_id"] for call in bot.slack.calls if call.method == "views.publish"]
 
 
-async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
+async def test_the_home_tab_shows_what_goes_on(bot: Scenario) -> None:
     """What is in flight, and what is over, with who asked and how it ended."""
     held = asyncio.Event()
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
@@ -52,7 +52,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: House) -> None:
 
 
 @one_mode
-async def test_a_model_is_picked_from_it(bot: House) -> None:
+async def test_a_model_is_picked_from_it(bot: Scenario) -> None:
     """It has no channel of its own: where to announce is asked for."""
     await bot.slack.open_home(ADA)
     ack = await bot.slack.press_in(await seen(bot, "No reloads right now."), PICK, user=ADA)
@@ -64,7 +64,7 @@ async def test_a_model_is_picked_from_it(bot: House) -> None:
 
 
 @one_mode
-async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
+async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
     """Only the person who set it sees it."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
@@ -84,7 +84,7 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: House) -> None:
 
 
 @one_mode
-async def test_it_changes_with_what_it_shows(bot: House) -> None:
+async def test_it_changes_with_what_it_shows(bot: Scenario) -> None:
     """For people who opened it, and nobody else."""
     await bot.ask("flux", BEN)
     await bot.wait_done()
@@ -100,23 +100,23 @@ async def test_it_changes_with_what_it_shows(bot: House) -> None:
 
 
 @one_mode
-async def test_it_is_published_once_for_changes_that_come_together(house: House) -> None:
+async def test_it_is_published_once_for_changes_that_come_together(scenario: Scenario) -> None:
     """A busy worker does not use up Slack's limit. What looks the same is not published again until it is opened."""
-    house.hurry(home_gather=0.5)
-    await house.open(RELOAD_SECONDS="60")
-    await house.slack.open_home(ADA)
-    await seen(house, "No reloads right now.")
+    scenario.hurry(home_gather=0.5)
+    await scenario.open(RELOAD_SECONDS="60")
+    await scenario.slack.open_home(ADA)
+    await seen(scenario, "No reloads right now.")
     for number in range(5):
-        await house.ask(f"model-{number}", BEN)
-    await seen(house, "`model-0`", "`model-4`")
-    count = len(published(house))
+        await scenario.ask(f"model-{number}", BEN)
+    await seen(scenario, "`model-0`", "`model-4`")
+    count = len(published(scenario))
     assert count < 8  # of fifteen changes: requests, acceptances, status messages
-    await house.slack.open_home(ADA)
-    await house.slack.wait_until(lambda: len(published(house)) > count)
+    await scenario.slack.open_home(ADA)
+    await scenario.slack.wait_until(lambda: len(published(scenario)) > count)
 
 
 @one_mode
-async def test_an_older_view_does_not_come_after_a_newer_one(bot: House) -> None:
+async def test_an_older_view_does_not_come_after_a_newer_one(bot: Scenario) -> None:
     """However long Slack takes for the older one."""
     held = asyncio.Event()
     bot.slack.fail("views.publish", Held(held), times=1)
@@ -130,22 +130,22 @@ async def test_an_older_view_does_not_come_after_a_newer_one(bot: House) -> None
 
 
 @one_mode
-async def test_nobody_looks_for_ever(house: House) -> None:
+async def test_nobody_looks_for_ever(scenario: Scenario) -> None:
     """Slack does not tell when somebody leaves the tab: after a while it is left as it is, until it is opened again."""
-    house.hurry(home_open=0.0)
-    await house.open()
-    await house.slack.open_home(ADA)
-    await seen(house, "No reloads right now.")
-    await house.ask("sdxl")
-    await house.wait_done()
-    await house.slack.open_home(BEN)
-    await seen(house, "`sdxl`", user=BEN)
+    scenario.hurry(home_open=0.0)
+    await scenario.open()
+    await scenario.slack.open_home(ADA)
+    await seen(scenario, "No reloads right now.")
+    await scenario.ask("sdxl")
+    await scenario.wait_done()
+    await scenario.slack.open_home(BEN)
+    await seen(scenario, "`sdxl`", user=BEN)
 
-    assert published(house) == [ADA, BEN]
+    assert published(scenario) == [ADA, BEN]
 
 
 @one_mode
-async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_tabs_are_kept_up_to_date(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were opened last."""
     monkeypatch.setattr("bot.handlers.home_tab.TABS", 1)
     for user in (ADA, BEN):
@@ -158,7 +158,7 @@ async def test_only_so_many_tabs_are_kept_up_to_date(bot: House, monkeypatch: py
 
 
 @one_mode
-async def test_what_slack_does_not_take_is_published_with_the_next_change(bot: House) -> None:
+async def test_what_slack_does_not_take_is_published_with_the_next_change(bot: Scenario) -> None:
     """The tab may be switched off in the app's settings; all else works."""
     bot.slack.fail("views.publish", "not_enabled", times=1)
     await bot.slack.open_home(ADA)
@@ -170,7 +170,7 @@ async def test_what_slack_does_not_take_is_published_with_the_next_change(bot: H
 
 
 @one_mode
-async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_home_tab_says_that_the_database_is_away(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It shows more when the database is back and something changes."""
 
     def away(*_: object) -> None:
@@ -187,7 +187,7 @@ async def test_the_home_tab_says_that_the_database_is_away(bot: House, monkeypat
 # Who sees it
 
 
-async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
+async def test_a_stranger_sees_whom_to_ask(bot: Scenario) -> None:
     """Their own id, and nothing of what goes on."""
     await bot.ask("secret-model")
     await bot.slack.open_home(EVE)
@@ -197,7 +197,7 @@ async def test_a_stranger_sees_whom_to_ask(bot: House) -> None:
 
 
 @one_mode
-async def test_who_is_taken_off_the_list_sees_nothing_more(bot: House) -> None:
+async def test_who_is_taken_off_the_list_sees_nothing_more(bot: Scenario) -> None:
     """Even while they look; a button in it does nothing any more."""
     await bot.ask("secret-model", channel=MODELS)
     await bot.slack.open_home(ADA)

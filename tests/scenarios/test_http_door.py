@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.scenarios.house import ADA, MODELS, READY, House, exchange
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, exchange
 
 MARK = "ThisIsNobodysBusiness"
 """Stands in every faulty request, and must stand in no log."""
@@ -60,7 +60,7 @@ def request(body: bytes, headers: Mapping[str, str], *, method: str = "POST", pa
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
-async def refused(bot: House, *parts: bytes) -> int:
+async def refused(bot: Scenario, *parts: bytes) -> int:
     """Send it; see that it is answered, starts nothing, and leaves a mark in no log. Return the status."""
     status, answer = await exchange(bot.port, *parts)
 
@@ -70,7 +70,7 @@ async def refused(bot: House, *parts: bytes) -> int:
     return status
 
 
-async def still_serves(bot: House) -> None:
+async def still_serves(bot: Scenario) -> None:
     """The next command is taken."""
     assert "Reloading" in (await bot.ask("afterwards")).text
 
@@ -94,7 +94,7 @@ TIMESTAMPS = (
 )
 
 
-async def test_a_timestamp(bot: House) -> None:
+async def test_a_timestamp(bot: Scenario) -> None:
     """A request whose timestamp is missing, no number, stale or to come is unauthorized, even if it is signed."""
     now = int(time.time())
     for timestamp in (*TIMESTAMPS, str(now - 301), str(now + 302)):
@@ -109,7 +109,7 @@ async def test_a_timestamp(bot: House) -> None:
     [None, "", "v0=", MARK, "v0=" + "0" * 64, "v1=right", "right", "v0=right0", "V0=RIGHT", "v0=é", "v0=\udcff"],
     ids=ascii,
 )
-async def test_a_signature(bot: House, signature: str | None) -> None:
+async def test_a_signature(bot: Scenario, signature: str | None) -> None:
     """A request that is not signed with the secret, letter by letter, is unauthorized."""
     headers = bot.slack.sign(command())
     right = headers.pop("X-Slack-Signature").removeprefix("v0=")
@@ -119,7 +119,7 @@ async def test_a_signature(bot: House, signature: str | None) -> None:
     assert await refused(bot, request(command(), headers)) == 401
 
 
-async def test_a_signature_of_something_else(bot: House) -> None:
+async def test_a_signature_of_something_else(bot: Scenario) -> None:
     """It holds for the body that was signed, whatever its type, and comes from this app's secret. The log says it once.
 
     Anybody can send such requests.
@@ -197,7 +197,7 @@ JSON_NONSENSE: tuple[bytes, ...] = (
 )
 
 
-async def test_signed_nonsense(bot: House) -> None:
+async def test_signed_nonsense(bot: Scenario) -> None:
     """What is signed but not shaped as Slack shapes it is a bad request, and counted as such."""
     for headers, bodies in (({}, NONSENSE), (JSON, JSON_NONSENSE)):
         for number, body in enumerate(bodies):
@@ -219,7 +219,7 @@ OF_NO_USE: tuple[bytes, ...] = (
 )
 
 
-async def test_what_is_of_no_use_is_acknowledged(bot: House) -> None:
+async def test_what_is_of_no_use_is_acknowledged(bot: Scenario) -> None:
     """Messages outlive versions; and Slack stops sending events to an app that refuses many."""
     used = [call.method for call in bot.slack.calls]
     opened = event(event={"type": "app_home_opened", "user": ADA, "tab": "messages"})
@@ -245,7 +245,7 @@ CONTENT_TYPES = (
 )
 
 
-async def test_a_content_type(bot: House) -> None:
+async def test_a_content_type(bot: Scenario) -> None:
     """Only a form or JSON is read, and only in UTF-8, however that is written."""
     for content_type in (*CONTENT_TYPES, f"{FORM}; charset=bogus-{MARK}", "application/json; charset=utf-16"):
         headers = bot.slack.sign(command()) | {"Content-Type": content_type}
@@ -256,7 +256,7 @@ async def test_a_content_type(bot: House) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "bogus"])
-async def test_a_content_encoding(bot: House, encoding: str) -> None:
+async def test_a_content_encoding(bot: Scenario, encoding: str) -> None:
     """A compressed body is not unpacked: what is signed is what is read, and a bomb costs nothing."""
     for body in (gzip.compress(command()), gzip.compress(b"x" * 50_000_000)):
         headers = bot.slack.sign(body) | {"Content-Encoding": encoding}
@@ -266,7 +266,7 @@ async def test_a_content_encoding(bot: House, encoding: str) -> None:
 # Sizes and patience
 
 
-async def test_the_largest_body(bot: House) -> None:
+async def test_the_largest_body(bot: Scenario) -> None:
     """64 KiB are read, one byte more is not; what announces more is refused before it has come."""
     fits = command(padding="x")
     fits += b"x" * (LIMIT - len(fits))
@@ -276,7 +276,7 @@ async def test_the_largest_body(bot: House) -> None:
     assert (await exchange(bot.port, request(fits, bot.slack.sign(fits))))[0] == 200
 
 
-async def test_chunks(bot: House) -> None:
+async def test_chunks(bot: Scenario) -> None:
     """A body that announces nothing is refused as soon as it is too long, or makes no sense."""
     chunk = b"%x\r\n%s\r\n" % (16 * 1024, b"x" * 16 * 1024)
     head = request(b"", {"Content-Type": FORM, "Transfer-Encoding": "chunked"})
@@ -287,7 +287,7 @@ async def test_chunks(bot: House) -> None:
     await still_serves(bot)
 
 
-async def test_a_body_in_two_parts(bot: House) -> None:
+async def test_a_body_in_two_parts(bot: Scenario) -> None:
     """A body that comes in parts, or in chunks, is as good as any."""
     body = command()
     whole = request(body, bot.slack.sign(body))
@@ -299,34 +299,34 @@ async def test_a_body_in_two_parts(bot: House) -> None:
     assert all(b"Reloading `sdxl`." in answer for _, answer in (first, second))
 
 
-async def test_half_a_body(house: House) -> None:
+async def test_half_a_body(scenario: Scenario) -> None:
     """A client that stops in the middle is answered when its time is over; one that hangs up leaves nothing behind."""
-    house.hurry(http_body=0.2)
-    await house.open()
-    half = request(command(), house.slack.sign(command()))[: -len(command()) // 2]
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    scenario.hurry(http_body=0.2)
+    await scenario.open()
+    half = request(command(), scenario.slack.sign(command()))[: -len(command()) // 2]
+    reader, writer = await asyncio.open_connection("127.0.0.1", scenario.port)
     writer.write(half)
     answer = await asyncio.wait_for(reader.read(), 3.0)
     writer.close()
-    _, gone = await asyncio.open_connection("127.0.0.1", house.port)
+    _, gone = await asyncio.open_connection("127.0.0.1", scenario.port)
     gone.write(half)
     await gone.drain()
     gone.transport.abort()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
-    await still_serves(house)
-    assert MARK not in house.log.text
+    await still_serves(scenario)
+    assert MARK not in scenario.log.text
 
 
-async def test_a_stop_does_not_wait_for_a_body(house: House) -> None:
+async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
     """Nothing that a client does keeps the port from closing."""
-    house.hurry(http_body=600.0)
-    await house.open()
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    scenario.hurry(http_body=600.0)
+    await scenario.open()
+    _, writer = await asyncio.open_connection("127.0.0.1", scenario.port)
     writer.write(b"POST /slack/events HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
     await writer.drain()
     async with asyncio.timeout(60.0):
-        await house.shut()
+        await scenario.shut()
     writer.close()
 
 
@@ -334,13 +334,13 @@ async def test_a_stop_does_not_wait_for_a_body(house: House) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 405), ("PUT", 405), ("HEAD", 405), ("BREW", 400)])
-async def test_a_method(bot: House, method: str, status: int) -> None:
+async def test_a_method(bot: Scenario, method: str, status: int) -> None:
     """Slack posts, and does nothing else."""
     assert await refused(bot, request(command(), bot.slack.sign(command()), method=method)) == status
 
 
 @pytest.mark.parametrize("path", ["/", "/slack", "/slack/events/", "/slack/install", "/slack/events/../events", "//"])
-async def test_a_path(bot: House, path: str) -> None:
+async def test_a_path(bot: Scenario, path: str) -> None:
     """There is one path for Slack. The log has the wrong one, so that an operator finds it."""
     assert await refused(bot, request(command(), bot.slack.sign(command()), path=path)) == 404
     [record] = bot.log.of("request_refused")
@@ -359,14 +359,14 @@ NO_HTTP: tuple[bytes, ...] = (
 )
 
 
-async def test_bad_http(bot: House) -> None:
+async def test_bad_http(bot: Scenario) -> None:
     """What is no HTTP is a bad request, and nobody reads in the log what it was."""
     for raw in NO_HTTP:
         assert await refused(bot, raw) == 400, ascii(raw)[:80]
     await still_serves(bot)
 
 
-async def test_headers(bot: House) -> None:
+async def test_headers(bot: Scenario) -> None:
     """They are neither many nor long, and the log says so once."""
     many = {f"X-{number}": MARK for number in range(50)}
 
@@ -378,14 +378,14 @@ async def test_headers(bot: House) -> None:
 
 
 @pytest.mark.parametrize("path", ["/slack/events", "/nowhere"])
-async def test_an_expectation_that_is_no_text(bot: House, path: str) -> None:
+async def test_an_expectation_that_is_no_text(bot: Scenario, path: str) -> None:
     """Wherever it is sent to, what cannot be written out again is refused in other words."""
     headers = bot.slack.sign(command()) | {"Expect": "\udc80"}
 
     assert await refused(bot, request(command(), headers, path=path)) == 417
 
 
-async def test_many_at_once(bot: House) -> None:
+async def test_many_at_once(bot: Scenario) -> None:
     """A crowd of forgers keeps no real command waiting."""
     forged = request(command(), bot.slack.sign(command()) | {"X-Slack-Signature": "v0=" + "0" * 64})
     crowd = asyncio.gather(*(exchange(bot.port, forged) for _ in range(100)))
@@ -396,7 +396,7 @@ async def test_many_at_once(bot: House) -> None:
     await bot.wait_said(READY)
 
 
-async def test_a_crowd_that_dawdles(bot: House) -> None:
+async def test_a_crowd_that_dawdles(bot: Scenario) -> None:
     """Two hundred idle connections and two hundred halves of a head keep no honest request waiting."""
     head = b"POST /slack/events HTTP/1.1\r\nHost: bot.example.com\r\nX-Slow: "
     crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", bot.port) for _ in range(400)))
@@ -412,7 +412,7 @@ async def test_a_crowd_that_dawdles(bot: House) -> None:
 # What Slack asks for besides
 
 
-async def test_the_address_of_events_is_verified(bot: House) -> None:
+async def test_the_address_of_events_is_verified(bot: Scenario) -> None:
     """Slack asks once, when it is entered on the app's page; a forger gets no echo."""
     body = json.dumps({"type": "url_verification", "challenge": "c0ffee", "token": "deprecated"}).encode()
     status, answer = await exchange(bot.port, request(body, bot.slack.sign(body) | JSON))
@@ -422,7 +422,7 @@ async def test_the_address_of_events_is_verified(bot: House) -> None:
 
 
 @pytest.mark.parametrize("body", [b"ssl_check=1", b"ssl_check=1&token=deprecated"])
-async def test_ssl_check(bot: House, body: bytes) -> None:
+async def test_ssl_check(bot: Scenario, body: bytes) -> None:
     """Slack's certificate probe comes unsigned, and is answered with nothing."""
     status, answer = await exchange(bot.port, request(body, {"Content-Type": FORM}))
 
@@ -433,12 +433,12 @@ async def test_ssl_check(bot: House, body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"ssl_check=0", b"ssl_check=1&ssl_check=1", b"ssl_check=1&text=sdxl", command(ssl_check="1")]
 )
-async def test_no_ssl_check(bot: House, body: bytes) -> None:
+async def test_no_ssl_check(bot: Scenario, body: bytes) -> None:
     """What only resembles the probe, as a command that says so of itself, is a request like any other."""
     assert await refused(bot, request(body, {"Content-Type": FORM})) == 401
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_no_door_in_socket_mode(bot: House) -> None:
+async def test_no_door_in_socket_mode(bot: Scenario) -> None:
     """In Socket Mode there is no way in over HTTP, however well it is signed."""
     assert await refused(bot, request(command(), bot.slack.sign(command()))) == 404

@@ -5,7 +5,7 @@ import pytest
 from bot.sandbox.modelslab import error
 from bot.ui import views
 from tests.answers import Raw, Reset
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, locked
+from tests.scenarios.scenario import ADA, BEN, EVE, MODELS, Scenario, locked
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -20,7 +20,7 @@ one_mode = pytest.mark.parametrize("mode", ["socket"])
         (error(401, "Invalid API key"), "error"),
     ],
 )
-async def test_a_failed_reload_is_as_urgent_as_its_reason(bot: House, answer: Raw, level: str) -> None:
+async def test_a_failed_reload_is_as_urgent_as_its_reason(bot: Scenario, answer: Raw, level: str) -> None:
     """Somebody's typo wakes nobody up; an account that doesn't work any more does."""
     bot.modelslab.answer("sdxl", answer)
     await bot.ask("sdxl")
@@ -31,7 +31,7 @@ async def test_a_failed_reload_is_as_urgent_as_its_reason(bot: House, answer: Ra
 
 
 @one_mode
-async def test_what_people_do_is_info(bot: House) -> None:
+async def test_what_people_do_is_info(bot: Scenario) -> None:
     """Slips and refusals, too, and a channel where the bot can't post."""
     bot.slack.fail("chat.postMessage", "not_in_channel", channel=MODELS)
     for text, user in (("two words", ADA), ("stauts", ADA), ("sdxl", EVE), ("sdxl", ADA)):
@@ -42,7 +42,7 @@ async def test_what_people_do_is_info(bot: House) -> None:
 
 
 @one_mode
-async def test_what_cannot_be_reached_is_named(bot: House) -> None:
+async def test_what_cannot_be_reached_is_named(bot: Scenario) -> None:
     """A host's name tells a proxy's fault from a service's."""
     bot.modelslab.answer("sdxl", Reset())
     bot.slack.fail("chat.postMessage", Reset())
@@ -57,7 +57,7 @@ async def test_what_cannot_be_reached_is_named(bot: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_database_that_is_away_is_one_line(bot: House) -> None:
+async def test_a_database_that_is_away_is_one_line(bot: Scenario) -> None:
     """However many commands and turns of the worker find it out."""
     with locked(bot.database):
         for user in (ADA, BEN, ADA):
@@ -70,14 +70,14 @@ async def test_a_database_that_is_away_is_one_line(bot: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_another_environment_has_a_command_of_its_own(house: House) -> None:
+async def test_another_environment_has_a_command_of_its_own(scenario: Scenario) -> None:
     """Help and all messages name it; the other environment's command is answered, and is a line in the log."""
     other = "/reload-model-dev"
-    await house.open(SLASH_COMMAND=other, ALLOWED_USERS=ADA)
-    texts = [(await house.ask(text, command=other)).text for text in ("help", "_bad", "stauts", "sdxl", "status")]
-    wrong = await house.ask("sdxl")
-    await house.slack.shortcut(views.PICKER, user=ADA)
-    await house.wait_done()
+    await scenario.open(SLASH_COMMAND=other, ALLOWED_USERS=ADA)
+    texts = [(await scenario.ask(text, command=other)).text for text in ("help", "_bad", "stauts", "sdxl", "status")]
+    wrong = await scenario.ask("sdxl")
+    await scenario.slack.shortcut(views.PICKER, user=ADA)
+    await scenario.wait_done()
 
     assert "`/reload-model-dev status` shows" in texts[0]
     assert texts[1].endswith("See `/reload-model-dev help`.")
@@ -87,6 +87,6 @@ async def test_another_environment_has_a_command_of_its_own(house: House) -> Non
     assert wrong.text == (
         "I don't answer to `/reload-model`. Use `/reload-model-dev`, or ask the operator to check `SLASH_COMMAND`."
     )
-    assert [record["command"] for record in house.log.of("command") if record["outcome"] == "unknown_command"] == [
+    assert [record["command"] for record in scenario.log.of("command") if record["outcome"] == "unknown_command"] == [
         "/reload-model"
     ]

@@ -3,13 +3,13 @@
 import pytest
 
 from bot.sandbox.workspace import Message
-from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 THREAD = "1795787189.000100"
 
 
-async def answer(bot: House, *parts: str, user: str = ADA) -> Message:
+async def answer(bot: Scenario, *parts: str, user: str = ADA) -> Message:
     """What only this person sees, with these parts in it."""
 
     def found() -> list[Message]:
@@ -19,12 +19,12 @@ async def answer(bot: House, *parts: str, user: str = ADA) -> Message:
     return found()[-1]
 
 
-def in_thread(bot: House, thread_ts: str) -> list[Message]:
+def in_thread(bot: Scenario, thread_ts: str) -> list[Message]:
     """What everybody sees in a thread."""
     return [m for m in bot.slack.messages if m.thread_ts == thread_ts and m.user is None]
 
 
-async def test_a_mention_in_a_thread_stays_in_the_thread(bot: House) -> None:
+async def test_a_mention_in_a_thread_stays_in_the_thread(bot: Scenario) -> None:
     """The answer is for its author only; status and follow-up are replies that the channel does not see."""
     await bot.reopen(RELOAD_SECONDS="60")
     ack = await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
@@ -41,7 +41,7 @@ async def test_a_mention_in_a_thread_stays_in_the_thread(bot: House) -> None:
     assert bot.sql("SELECT text, outcome FROM reload_model_audit") == [("sdxl", "requested")]
 
 
-async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> None:
+async def test_a_mention_outside_a_thread_is_like_the_command(bot: Scenario) -> None:
     """Its status is in the channel, and so is its follow-up, below the status."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.mention("sdxl", user=ADA)
@@ -55,7 +55,7 @@ async def test_a_mention_outside_a_thread_is_like_the_command(bot: House) -> Non
 
 
 @one_mode
-async def test_buttons_in_a_thread_answer_there(bot: House) -> None:
+async def test_buttons_in_a_thread_answer_there(bot: Scenario) -> None:
     """A person who presses one is notified in the thread, and their reload shows there."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
@@ -69,7 +69,7 @@ async def test_buttons_in_a_thread_answer_there(bot: House) -> None:
 
 
 @one_mode
-async def test_a_thread_and_its_channel_are_two_places(bot: House) -> None:
+async def test_a_thread_and_its_channel_are_two_places(bot: Scenario) -> None:
     """One reload, and each place has its status and its follow-up."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
@@ -99,7 +99,7 @@ async def test_a_thread_and_its_channel_are_two_places(bot: House) -> None:
         ("sdxl &amp; flux", "`&amp;` isn't a valid model ID."),
     ],
 )
-async def test_a_mention_knows_the_words_of_the_command(bot: House, text: str, part: str) -> None:
+async def test_a_mention_knows_the_words_of_the_command(bot: Scenario, text: str, part: str) -> None:
     """And its slips; what Slack escaped is read as it was typed."""
     await bot.slack.mention(text, user=ADA)
     await answer(bot, part)
@@ -117,7 +117,7 @@ async def test_a_mention_knows_the_words_of_the_command(bot: House, text: str, p
         "<@U0BOT> <https://modelslab.com/models/x/sdxl|modelslab.com/models/x/sdxl>",
     ],
 )
-async def test_what_follows_the_mention_counts(bot: House, text: str) -> None:
+async def test_what_follows_the_mention_counts(bot: Scenario, text: str) -> None:
     """Not what is before it. Links are as Slack writes them."""
     await bot.slack.mention(text, user=ADA)
     await bot.wait_done()
@@ -125,7 +125,7 @@ async def test_what_follows_the_mention_counts(bot: House, text: str) -> None:
     assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
 
 
-async def test_several_models_by_one_mention(bot: House) -> None:
+async def test_several_models_by_one_mention(bot: Scenario) -> None:
     """As by one command."""
     await bot.slack.mention("sdxl flux", user=ADA, thread_ts=THREAD)
     private = await answer(bot, "Reloading `flux`.")
@@ -134,7 +134,7 @@ async def test_several_models_by_one_mention(bot: House) -> None:
     assert len(private.text.splitlines()) == 2
 
 
-async def test_an_event_that_slack_delivers_again_is_one_request(bot: House) -> None:
+async def test_an_event_that_slack_delivers_again_is_one_request(bot: Scenario) -> None:
     """Its event_id says so, even from another connection or to another replica."""
     for _ in range(2):
         await bot.slack.mention("sdxl flux", user=ADA, event_id="Ev0123ABCD")
@@ -146,7 +146,7 @@ async def test_an_event_that_slack_delivers_again_is_one_request(bot: House) -> 
 
 @one_mode
 @pytest.mark.parametrize("field", [{"bot_id": "B0OTHER"}, {"subtype": "message_changed"}, {"edited": {"ts": "1.2"}}])
-async def test_bots_and_edits_start_nothing(bot: House, field: dict[str, object]) -> None:
+async def test_bots_and_edits_start_nothing(bot: Scenario, field: dict[str, object]) -> None:
     """Nor are they answered."""
     event = {"type": "app_mention", "user": ADA, "text": "<@U0BOT> sdxl", "ts": "1.1", "channel": MODELS}
     ack = await bot.slack.send_event(event | field)
@@ -158,7 +158,7 @@ async def test_bots_and_edits_start_nothing(bot: House, field: dict[str, object]
 
 
 @one_mode
-async def test_who_is_not_allowed_is_refused_privately(bot: House) -> None:
+async def test_who_is_not_allowed_is_refused_privately(bot: Scenario) -> None:
     """In the thread where they asked. Help is for everybody of the workspace."""
     await bot.slack.mention("sdxl", user=EVE, thread_ts=THREAD)
     refused = await answer(bot, "You don't have permission to reload models.", user=EVE)
@@ -170,7 +170,7 @@ async def test_who_is_not_allowed_is_refused_privately(bot: House) -> None:
 
 
 @one_mode
-async def test_a_stranger_of_a_shared_channel_is_refused(bot: House) -> None:
+async def test_a_stranger_of_a_shared_channel_is_refused(bot: Scenario) -> None:
     """Even for help, and whatever the allowlist."""
     await bot.reopen(ALLOWED_USERS="*")
     bot.slack.user_teams[CEM] = "T0OTHER"
@@ -184,7 +184,7 @@ async def test_a_stranger_of_a_shared_channel_is_refused(bot: House) -> None:
 
 
 @one_mode
-async def test_where_channels_are_limited_mentions_are_too(bot: House) -> None:
+async def test_where_channels_are_limited_mentions_are_too(bot: Scenario) -> None:
     """Wherever the bot was invited to."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await bot.slack.mention("sdxl", user=ADA, channel=MODELS)
@@ -194,7 +194,7 @@ async def test_where_channels_are_limited_mentions_are_too(bot: House) -> None:
 
 
 @pytest.mark.parametrize("text", ["sdxl", "<@U0BOT> sdxl"])
-async def test_a_direct_message_is_like_a_mention(bot: House, text: str) -> None:
+async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> None:
     """Everything is said there."""
     await bot.slack.write(text, user=ADA)
     await bot.wait_done()
@@ -206,7 +206,7 @@ async def test_a_direct_message_is_like_a_mention(bot: House, text: str) -> None
 
 
 @one_mode
-async def test_a_message_in_a_channel_is_not_for_the_bot(bot: House) -> None:
+async def test_a_message_in_a_channel_is_not_for_the_bot(bot: Scenario) -> None:
     """Even where somebody subscribed the app to those."""
     message = {"type": "message", "channel_type": "channel", "user": ADA, "text": "sdxl", "ts": "1.1"}
     ack = await bot.slack.send_event(message | {"channel": MODELS})
@@ -218,7 +218,7 @@ async def test_a_message_in_a_channel_is_not_for_the_bot(bot: House) -> None:
 
 
 @one_mode
-async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
+async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario) -> None:
     """All else goes on."""
     bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
     await bot.slack.mention("sdxl", user=ADA)
@@ -228,7 +228,7 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: House) -> None:
 
 
 @one_mode
-async def test_a_thread_that_is_gone(bot: House) -> None:
+async def test_a_thread_that_is_gone(bot: Scenario) -> None:
     """What was promised is said in the channel."""
     await bot.reopen(RELOAD_SECONDS="60")
     bot.slack.fail("chat.postMessage", "thread_not_found", times=1)
@@ -241,7 +241,7 @@ async def test_a_thread_that_is_gone(bot: House) -> None:
 
 
 @one_mode
-async def test_follow_ups_can_stay_in_their_threads(bot: House) -> None:
+async def test_follow_ups_can_stay_in_their_threads(bot: Scenario) -> None:
     """With FOLLOW_UP=thread the channel has the status only."""
     await bot.reopen(FOLLOW_UP="thread")
     await bot.ask("sdxl")
@@ -252,7 +252,7 @@ async def test_follow_ups_can_stay_in_their_threads(bot: House) -> None:
 
 
 @one_mode
-async def test_without_a_mention_in_it_all_of_a_text_counts(bot: House) -> None:
+async def test_without_a_mention_in_it_all_of_a_text_counts(bot: Scenario) -> None:
     """Slack says that the bot was mentioned, whatever it looks like."""
     event = {"type": "app_mention", "user": ADA, "team": bot.slack.team_id, "text": "sdxl", "channel": MODELS}
     await bot.slack.send_event(event | {"ts": "1.2", "event_ts": "1.2"})

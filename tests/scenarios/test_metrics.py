@@ -11,24 +11,24 @@ import pytest
 from bot.errors import CannotStart, DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, Json, RateLimited
-from tests.scenarios.house import ADA, BEN, EVE, MODELS, House, eventually_answered
+from tests.scenarios.scenario import ADA, BEN, EVE, MODELS, Scenario, eventually_answered
 from tests.secrecy import remember, scan
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
 class Operator:
-    """Reads the metrics of a house on a port for operators."""
+    """Reads the metrics of a scenario on a port for operators."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
         self._before: dict[str, float] = {}
 
     async def open(self) -> None:
         """Start the bot with that port. What is counted belongs to the process, which has run other tests before."""
-        await self.house.open(ADMIN_PORT=str(self.port))
+        await self.scenario.open(ADMIN_PORT=str(self.port))
         self._before = await self._scrape()
 
     async def get(self, path: str, *, port: int | None = None) -> tuple[int, str, str]:
@@ -42,16 +42,16 @@ class Operator:
 
     async def _scrape(self) -> dict[str, float]:
         _, _, text = await self.get("/metrics")
-        remember(self.house.secrets)
+        remember(self.scenario.secrets)
         scan("the metrics", text)
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
 
 @pytest.fixture
-async def operator(house: House) -> Operator:
-    """A house in which the bot runs, and its operator."""
-    operator = Operator(house)
+async def operator(scenario: Scenario) -> Operator:
+    """A scenario in which the bot runs, and its operator."""
+    operator = Operator(scenario)
     await operator.open()
     return operator
 
@@ -60,13 +60,13 @@ async def test_the_operators_port_takes_all_that_is_the_operators(operator: Oper
     """Metrics and health are on ADMIN_PORT. The public port has none of them, in either mode."""
     paths = ("/metrics", "/healthz", "/readyz")
     ours = [(await operator.get(path))[0] for path in paths]
-    public = [(await operator.get(path, port=operator.house.port))[0] for path in paths]
+    public = [(await operator.get(path, port=operator.scenario.port))[0] for path in paths]
     events = (await operator.get("/slack/events"))[0]
 
     assert (ours, public, events) == ([200] * 3, [404] * 3, 404)
 
 
-async def test_without_the_port_there_are_no_metrics(bot: House) -> None:
+async def test_without_the_port_there_are_no_metrics(bot: Scenario) -> None:
     """The public port serves health, and never metrics."""
     operator = Operator(bot)
 
@@ -76,11 +76,11 @@ async def test_without_the_port_there_are_no_metrics(bot: House) -> None:
 
 async def test_a_reload_that_goes_well(operator: Operator) -> None:
     """Commands, the call, the follow-up and how late it was are all counted."""
-    house = operator.house
-    await house.ask("help")
-    await house.ask("sdxl", EVE)
-    await house.ask("sdxl", ADA)
-    await house.wait_done()
+    scenario = operator.scenario
+    await scenario.ask("help")
+    await scenario.ask("sdxl", EVE)
+    await scenario.ask("sdxl", ADA)
+    await scenario.wait_done()
     status, content_type, text = await operator.get("/metrics")
     found = await operator.scrape()
 
@@ -102,10 +102,10 @@ async def test_a_reload_that_goes_well(operator: Operator) -> None:
 @one_mode
 async def test_what_is_in_flight_and_running(operator: Operator) -> None:
     """A reload whose call hangs is in flight, and its job is running."""
-    house = operator.house
-    house.modelslab.answer("sdxl", Hang())
-    await house.ask("sdxl")
-    await house.wait_job("call")
+    scenario = operator.scenario
+    scenario.modelslab.answer("sdxl", Hang())
+    await scenario.ask("sdxl")
+    await scenario.wait_job("call")
     found = await operator.scrape()
 
     assert found["reload_model_reloads_in_flight"] == 1
@@ -115,12 +115,12 @@ async def test_what_is_in_flight_and_running(operator: Operator) -> None:
 @one_mode
 async def test_modelslab_that_fails(operator: Operator) -> None:
     """Errors are counted by reason, retries by kind of job, and pauses by their length."""
-    house = operator.house
-    house.modelslab.answer("sdxl", error(429, "Rate limit exceeded", retry_after=7), error(503, "down"), ACCEPTED)
-    house.modelslab.answer("dear", error(402, "Insufficient credits."))
-    await house.ask("sdxl")
-    await house.ask("dear")
-    await house.wait_done(2)
+    scenario = operator.scenario
+    scenario.modelslab.answer("sdxl", error(429, "Rate limit exceeded", retry_after=7), error(503, "down"), ACCEPTED)
+    scenario.modelslab.answer("dear", error(402, "Insufficient credits."))
+    await scenario.ask("sdxl")
+    await scenario.ask("dear")
+    await scenario.wait_done(2)
     found = await operator.scrape()
 
     for failure in ("rate_limit", "down", "credits"):
@@ -135,13 +135,13 @@ async def test_modelslab_that_fails(operator: Operator) -> None:
 @one_mode
 async def test_slack_that_fails(operator: Operator) -> None:
     """Slack's errors are counted by method and code. An unknown code is "other", whatever it says."""
-    house = operator.house
-    house.slack.fail("chat.postMessage", RateLimited(1), times=2)  # the status message, and the follow-up
-    await house.ask("sdxl")
-    await house.wait_done()
-    house.slack.fail("chat.update", "x" * 80, times=1)
-    await house.ask("other")
-    await house.wait_done(2)
+    scenario = operator.scenario
+    scenario.slack.fail("chat.postMessage", RateLimited(1), times=2)  # the status message, and the follow-up
+    await scenario.ask("sdxl")
+    await scenario.wait_done()
+    scenario.slack.fail("chat.update", "x" * 80, times=1)
+    await scenario.ask("other")
+    await scenario.wait_done(2)
     found = await operator.scrape()
 
     assert found['reload_model_slack_errors_total{code="ratelimited",method="chat.postMessage"}'] == 2
@@ -154,12 +154,12 @@ async def test_slack_that_fails(operator: Operator) -> None:
 @pytest.mark.parametrize(("spent", "via"), [(False, "response_url"), (True, "dm")])
 async def test_the_way_a_follow_up_went(operator: Operator, via: str, *, spent: bool) -> None:
     """Follow-ups are counted by how they went."""
-    house = operator.house
-    house.slack.fail("chat.postMessage", "not_in_channel", channel=MODELS)
+    scenario = operator.scenario
+    scenario.slack.fail("chat.postMessage", "not_in_channel", channel=MODELS)
     if spent:
-        house.slack.fail("response_url", Json(404, {"ok": False}))
-    await house.ask("sdxl", BEN)
-    await house.wait_done()
+        scenario.slack.fail("response_url", Json(404, {"ok": False}))
+    await scenario.ask("sdxl", BEN)
+    await scenario.wait_done()
     found = await operator.scrape()
 
     assert found[f'reload_model_follow_ups_total{{via="{via}"}}'] == 1
@@ -171,11 +171,11 @@ async def test_the_way_a_follow_up_went(operator: Operator, via: str, *, spent: 
 @one_mode
 async def test_what_reaches_nobody(operator: Operator) -> None:
     """A follow-up that can't be delivered in any way is counted: somebody has to look."""
-    house = operator.house
-    house.slack.fail("chat.postMessage", "is_archived")
-    house.slack.fail("response_url", Json(404, {"ok": False}))
-    await house.ask("sdxl")
-    await house.wait_done()
+    scenario = operator.scenario
+    scenario.slack.fail("chat.postMessage", "is_archived")
+    scenario.slack.fail("response_url", Json(404, {"ok": False}))
+    await scenario.ask("sdxl")
+    await scenario.wait_done()
 
     assert (await operator.scrape())["reload_model_undeliverable_total"] == 1
 
@@ -183,8 +183,8 @@ async def test_what_reaches_nobody(operator: Operator) -> None:
 @one_mode
 async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs and commands that end in an internal error are counted, and so are lost leases."""
-    house = operator.house
-    house.mishaps = True
+    scenario = operator.scenario
+    scenario.mishaps = True
     faults = [KeyError("of our own")]
     running, held = asyncio.Event(), asyncio.Event()
 
@@ -199,12 +199,12 @@ async def test_errors_of_our_own(operator: Operator, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
     monkeypatch.setattr("bot.storage.history.recent", stumbling)
-    await house.ask("sdxl")
-    await house.ask("history")
+    await scenario.ask("sdxl")
+    await scenario.ask("history")
     await running.wait()
-    house.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
+    scenario.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
     held.set()
-    await house.log.wait_for("lease_lost")
+    await scenario.log.wait_for("lease_lost")
     found = await operator.scrape()
 
     assert found['reload_model_job_crashes_total{kind="call"}'] == 1
@@ -225,19 +225,19 @@ async def test_the_database_is_away(operator: Operator, monkeypatch: pytest.Monk
 
 
 @one_mode
-async def test_a_port_that_is_taken(house: House) -> None:
+async def test_a_port_that_is_taken(scenario: Scenario) -> None:
     """The start ends, and names the setting."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(CannotStart, match=r"ADMIN_PORT: can't listen on port \d+ .* use a free port"),
     ):
-        await house.open(ADMIN_PORT=str(taken.getsockname()[1]))
+        await scenario.open(ADMIN_PORT=str(taken.getsockname()[1]))
 
 
 @one_mode
 async def test_stopping_closes_the_port(operator: Operator) -> None:
     """A new start can use it again."""
-    await operator.house.reopen()
+    await operator.scenario.reopen()
 
     async def ready() -> bool:
         return (await operator.get("/readyz"))[0] == 200
@@ -247,8 +247,8 @@ async def test_stopping_closes_the_port(operator: Operator) -> None:
 
 async def test_labels_name_no_person_channel_or_model(operator: Operator) -> None:
     """Each label has a small, known set of values."""
-    await operator.house.ask("a-model-of-ours", ADA)
-    await operator.house.wait_done()
+    await operator.scenario.ask("a-model-of-ours", ADA)
+    await operator.scenario.wait_done()
     _, _, text = await operator.get("/metrics")
 
     assert [word for word in (ADA, MODELS, "a-model-of-ours") if word in text] == []

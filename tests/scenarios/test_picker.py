@@ -10,24 +10,24 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
-from tests.scenarios.house import ADA, EVE, MODELS, OPS, READY, House, eventually_answered, mentioned
+from tests.scenarios.scenario import ADA, EVE, MODELS, OPS, READY, Scenario, eventually_answered, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
-async def opened(bot: House, user: str = ADA, channel: str = MODELS) -> Modal:
+async def opened(bot: Scenario, user: str = ADA, channel: str = MODELS) -> Modal:
     """The picker, after a command without text, which is answered with nothing else."""
     ack = await bot.slack.command("", user=user, channel=channel)
     assert (ack.status, ack.raw in (b"", b"null")) == (200, True)
     return await bot.slack.wait_modal(user)
 
 
-async def suggested(bot: House, modal: Modal, query: str, user: str = ADA) -> list[str]:
+async def suggested(bot: Scenario, modal: Modal, query: str, user: str = ADA) -> list[str]:
     """The IDs that are suggested for what was typed."""
     return [option.value for option in await bot.slack.suggest(modal, query, user=user)]
 
 
-async def grouped(bot: House, modal: Modal, query: str) -> dict[str, list[str]]:
+async def grouped(bot: Scenario, modal: Modal, query: str) -> dict[str, list[str]]:
     """The IDs that are suggested for what was typed, by the label of their group."""
     groups: dict[str, list[str]] = {}
     for option in await bot.slack.suggest(modal, query, user=ADA):
@@ -35,7 +35,7 @@ async def grouped(bot: House, modal: Modal, query: str) -> dict[str, list[str]]:
     return groups
 
 
-async def submit(bot: House, modal: Modal, user: str = ADA, **values: str) -> None:
+async def submit(bot: Scenario, modal: Modal, user: str = ADA, **values: str) -> None:
     """Submit the picker, and expect that it is answered in time."""
     ack = await bot.slack.submit(modal, values, user=user)
     assert (ack.status, ack.error) == (200, "")
@@ -44,7 +44,7 @@ async def submit(bot: House, modal: Modal, user: str = ADA, **values: str) -> No
 # --- picking --------------------------------------------------------------------------------------------
 
 
-async def test_a_model_is_picked_and_announced_where_it_was_asked_for(bot: House) -> None:
+async def test_a_model_is_picked_and_announced_where_it_was_asked_for(bot: Scenario) -> None:
     """The modal then says what a command's ack says."""
     bot.modelslab.models = ["sdxl", "flux"]
     modal = await opened(bot)
@@ -59,7 +59,7 @@ async def test_a_model_is_picked_and_announced_where_it_was_asked_for(bot: House
 
 
 @one_mode
-async def test_it_can_be_announced_elsewhere(bot: House) -> None:
+async def test_it_can_be_announced_elsewhere(bot: Scenario) -> None:
     """In any channel that is open to it."""
     modal = await opened(bot)
     await submit(bot, modal, typed="flux", where=OPS)
@@ -69,7 +69,7 @@ async def test_it_can_be_announced_elsewhere(bot: House) -> None:
 
 
 @one_mode
-async def test_an_id_can_be_typed(bot: House) -> None:
+async def test_an_id_can_be_typed(bot: Scenario) -> None:
     """As people type it, even one that is a word of the command."""
     modal = await opened(bot)
     await submit(bot, modal, typed=" `status` ")
@@ -88,7 +88,7 @@ async def test_an_id_can_be_typed(bot: House) -> None:
         ({"typed": '""'}, views.NOT_AN_ID),
     ],
 )
-async def test_a_slip_is_marked_in_its_field(bot: House, values: Mapping[str, str], wrong: str) -> None:
+async def test_a_slip_is_marked_in_its_field(bot: Scenario, values: Mapping[str, str], wrong: str) -> None:
     """The modal stays open, with what else is in it."""
     modal = await opened(bot)
     await submit(bot, modal, **values)
@@ -101,7 +101,7 @@ async def test_a_slip_is_marked_in_its_field(bot: House, values: Mapping[str, st
 
 
 @one_mode
-async def test_a_channel_that_is_not_open_is_marked_too(bot: House) -> None:
+async def test_a_channel_that_is_not_open_is_marked_too(bot: Scenario) -> None:
     """And the one that is open is there at first."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await bot.slack.shortcut(views.PICKER, user=ADA)
@@ -115,7 +115,7 @@ async def test_a_channel_that_is_not_open_is_marked_too(bot: House) -> None:
 
 
 @one_mode
-async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: House) -> None:
+async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: Scenario) -> None:
     """Like a command that comes twice."""
     modal = await opened(bot)
     await asyncio.gather(submit(bot, modal, typed="sdxl"), submit(bot, modal, typed="sdxl"))
@@ -129,7 +129,7 @@ async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: House) -> 
 
 
 @one_mode
-async def test_models_are_suggested_in_groups(bot: House) -> None:
+async def test_models_are_suggested_in_groups(bot: Scenario) -> None:
     """What was reloaded here, the account's own, then the public ones; what was typed is first if it could be an ID."""
     bot.modelslab.models = ["sd-turbo", "flux", "sdxl"]
     bot.modelslab.own_models = ["our-sd", "sdxl"]
@@ -148,7 +148,7 @@ async def test_models_are_suggested_in_groups(bot: House) -> None:
     assert await grouped(bot, modal, "two words") == {}
 
 
-async def test_an_own_model_is_picked(bot: House) -> None:
+async def test_an_own_model_is_picked(bot: Scenario) -> None:
     """It is one that ModelsLab's public list doesn't have."""
     modal = await opened(bot)
     assert await grouped(bot, modal, "mascot") == {"What you typed": ["mascot"], "Yours": ["our-mascot"]}
@@ -165,7 +165,7 @@ async def test_an_own_model_is_picked(bot: House) -> None:
 )
 @pytest.mark.parametrize("answer", [error(500, "Internal server error"), Raw(200, b"<html>")], ids=["500", "a page"])
 async def test_a_list_that_cannot_be_read_hides_no_other(
-    bot: House, broken: str, groups: set[str], answer: Answer
+    bot: Scenario, broken: str, groups: set[str], answer: Answer
 ) -> None:
     """One line in the log says so, however much is typed."""
     (bot.modelslab.answer_public if broken == "public" else bot.modelslab.answer_own)(answer)
@@ -180,7 +180,7 @@ async def test_a_list_that_cannot_be_read_hides_no_other(
 
 
 @one_mode
-async def test_a_list_that_does_not_come_is_not_waited_for(bot: House) -> None:
+async def test_a_list_that_does_not_come_is_not_waited_for(bot: Scenario) -> None:
     """Slack gives three seconds: what is there meanwhile is suggested."""
     bot.hurry(models_wait=0.05)
     await bot.reopen()
@@ -197,7 +197,7 @@ async def test_a_list_that_does_not_come_is_not_waited_for(bot: House) -> None:
 
 
 @one_mode
-async def test_there_are_no_more_suggestions_than_slack_takes(bot: House) -> None:
+async def test_there_are_no_more_suggestions_than_slack_takes(bot: Scenario) -> None:
     """Of tens of thousands of models."""
     bot.modelslab.models = [f"sd-{number}" for number in range(20_000)]
     bot.modelslab.own_models = [f"our-sd-{number}" for number in range(200)]
@@ -209,7 +209,7 @@ async def test_there_are_no_more_suggestions_than_slack_takes(bot: House) -> Non
 
 
 @one_mode
-async def test_a_long_id_is_whole_when_it_comes_back(bot: House) -> None:
+async def test_a_long_id_is_whole_when_it_comes_back(bot: Scenario) -> None:
     """However it was shortened to be shown."""
     longest = "m" * MAX_ID
     bot.modelslab.models = [longest]
@@ -223,7 +223,7 @@ async def test_a_long_id_is_whole_when_it_comes_back(bot: House) -> None:
 
 
 @one_mode
-async def test_a_list_that_is_no_list_of_ids_is_harmless(bot: House) -> None:
+async def test_a_list_that_is_no_list_of_ids_is_harmless(bot: Scenario) -> None:
     """Only what could be an id is offered."""
     no_ids = ["two words", "<!channel>", "x" * 200, ""]
     bot.modelslab.models, bot.modelslab.own_models = ["ok-model", *no_ids], ["own-model", *no_ids]
@@ -237,7 +237,7 @@ async def test_a_list_that_is_no_list_of_ids_is_harmless(bot: House) -> None:
 # --- the ways in ----------------------------------------------------------------------------------------
 
 
-async def test_the_shortcut_opens_it_too(bot: House) -> None:
+async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
     """From anywhere in Slack."""
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
@@ -249,7 +249,7 @@ async def test_the_shortcut_opens_it_too(bot: House) -> None:
 
 
 @one_mode
-async def test_where_it_cannot_open_there_is_help(bot: House) -> None:
+async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     """A trigger_id lasts three seconds, and Slack may be slow."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
     await bot.slack.command("", user=ADA)
@@ -258,7 +258,7 @@ async def test_where_it_cannot_open_there_is_help(bot: House) -> None:
     assert (help_.via, help_.user) == ("response_url", ADA)
 
 
-async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
+async def test_a_shortcut_that_opens_nothing(bot: Scenario) -> None:
     """There is no channel to show help in, so only the log says why."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
 
@@ -273,7 +273,7 @@ async def test_a_shortcut_that_opens_nothing(bot: House) -> None:
 
 
 @one_mode
-async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
+async def test_nothing_opens_for_somebody_who_may_not(bot: Scenario) -> None:
     """They read what the command does, and why they can't use it."""
     ack = await bot.slack.command("", user=EVE)
     await bot.slack.shortcut(views.PICKER, user=EVE)
@@ -286,7 +286,7 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: House) -> None:
 
 
 @one_mode
-async def test_suggestions_and_submissions_are_authorized_afresh(bot: House) -> None:
+async def test_suggestions_and_submissions_are_authorized_afresh(bot: Scenario) -> None:
     """A person who is taken off the list while the modal is open can't use it any more."""
     bot.modelslab.models = ["secret-model"]
     modal = await opened(bot)

@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, eventually, mentioned
+from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
@@ -18,8 +18,8 @@ DM = "D0ADABEN"
 
 
 @pytest.fixture
-def places(bot: House) -> House:
-    """A house with a private channel that the bot is not in."""
+def places(bot: Scenario) -> Scenario:
+    """A scenario with a private channel that the bot is not in."""
     bot.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
     return bot
 
@@ -28,7 +28,7 @@ def places(bot: House) -> House:
 
 
 @pytest.mark.parametrize("channel", [PRIVATE, DM])
-async def test_a_place_without_the_bot(places: House, channel: str) -> None:
+async def test_a_place_without_the_bot(places: Scenario, channel: str) -> None:
     """In a private channel and in a DM between two people, the response_url carries the status and the follow-up."""
     await places.reopen(RELOAD_SECONDS="60")
     await places.ask("sdxl", ADA, channel)
@@ -46,7 +46,7 @@ async def test_a_place_without_the_bot(places: House, channel: str) -> None:
 
 
 @one_mode
-async def test_a_failure_in_a_place_without_the_bot(places: House) -> None:
+async def test_a_failure_in_a_place_without_the_bot(places: Scenario) -> None:
     """A refusal, too, comes through the response_url."""
     places.modelslab.answer("sdxl", error(402, "Insufficient credits."))
     await places.ask("sdxl", ADA, PRIVATE)
@@ -56,7 +56,7 @@ async def test_a_failure_in_a_place_without_the_bot(places: House) -> None:
 
 
 @one_mode
-async def test_a_public_channel_without_the_bot(places: House) -> None:
+async def test_a_public_channel_without_the_bot(places: Scenario) -> None:
     """If the app lacks chat:write.public, a channel that the bot hasn't joined is reached through the response_url."""
     places.slack.scopes.remove("chat:write.public")
     places.slack.add_channel(OPS, "ops", bot_is_member=False)
@@ -67,7 +67,7 @@ async def test_a_public_channel_without_the_bot(places: House) -> None:
 
 
 @one_mode
-async def test_a_channel_archived_meanwhile(places: House) -> None:
+async def test_a_channel_archived_meanwhile(places: Scenario) -> None:
     """A channel that was archived after the status gets the follow-up through the response_url all the same."""
     await places.open_slowly()
     await places.ask("sdxl")
@@ -80,7 +80,7 @@ async def test_a_channel_archived_meanwhile(places: House) -> None:
 
 
 @one_mode
-async def test_a_refused_post(places: House) -> None:
+async def test_a_refused_post(places: Scenario) -> None:
     """Any other refusal that Slack will not take back sends the message the next way."""
     places.slack.fail("chat.postMessage", "restricted_action")
     await places.ask("sdxl")
@@ -90,7 +90,7 @@ async def test_a_refused_post(places: House) -> None:
 
 
 @one_mode
-async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: House) -> None:
+async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: Scenario) -> None:
     """The follow-up uses the response_url of the last request, and another one if that is used up."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -112,7 +112,7 @@ async def test_each_response_url_is_used_no_more_often_than_it_may_be(places: Ho
 
 @one_mode
 @pytest.mark.parametrize("how", ["spent", "gone", "answers ok: false"])
-async def test_a_spent_response_url(places: House, how: str) -> None:
+async def test_a_spent_response_url(places: Scenario, how: str) -> None:
     """Where the response_url is spent, everyone who asked there gets a DM."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -134,7 +134,7 @@ async def test_a_spent_response_url(places: House, how: str) -> None:
 
 
 @one_mode
-async def test_somebody_who_asked_twice(places: House) -> None:
+async def test_somebody_who_asked_twice(places: Scenario) -> None:
     """Who asked twice in one place gets one DM."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -147,7 +147,7 @@ async def test_somebody_who_asked_twice(places: House) -> None:
 
 
 @one_mode
-async def test_an_old_response_url(places: House) -> None:
+async def test_an_old_response_url(places: Scenario) -> None:
     """A response_url over 30 minutes old is not even tried."""
     held = asyncio.Event()
     places.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -161,7 +161,7 @@ async def test_an_old_response_url(places: House) -> None:
 
 
 @one_mode
-async def test_a_foreign_response_url(places: House) -> None:
+async def test_a_foreign_response_url(places: Scenario) -> None:
     """A response_url that is not of Slack's hosts is never sent anything."""
     foreign = [
         "https://hooks.example.com/commands/T0SANDBOX/1/x",
@@ -182,7 +182,7 @@ async def test_a_foreign_response_url(places: House) -> None:
 
 @one_mode
 @pytest.mark.parametrize("reason", ["messages_tab", "scope", "error"])
-async def test_nobody_can_be_told(places: House, reason: str) -> None:
+async def test_nobody_can_be_told(places: Scenario, reason: str) -> None:
     """Where not even a DM gets through, the log says so at ERROR, with whom, and the history shows it."""
     places.hurry(post_give_up=0.5)
     await places.reopen()
@@ -205,7 +205,7 @@ async def test_nobody_can_be_told(places: House, reason: str) -> None:
 
 
 @one_mode
-async def test_one_of_two_can_be_told(places: House) -> None:
+async def test_one_of_two_can_be_told(places: Scenario) -> None:
     """A DM that one person does not get keeps nobody else from theirs."""
     places.slack.fail("response_url", "used_url")
     places.slack.fail("chat.postMessage", "messages_tab_disabled", channel=f"D{ADA}")
@@ -221,7 +221,7 @@ async def test_one_of_two_can_be_told(places: House) -> None:
 
 
 @one_mode
-async def test_a_dm_is_tried_again(places: House) -> None:
+async def test_a_dm_is_tried_again(places: Scenario) -> None:
     """A DM meets the same faults as any message, and is tried again after them."""
     places.slack.fail("response_url", "expired_url")
     places.slack.fail("conversations.open", Json(200, {"ok": True, "channel": "?"}), times=1)
@@ -238,7 +238,7 @@ async def test_a_dm_is_tried_again(places: House) -> None:
 
 @one_mode
 @pytest.mark.parametrize("code", ["token_revoked", "account_inactive"])
-async def test_a_revoked_token(places: House, code: str) -> None:
+async def test_a_revoked_token(places: Scenario, code: str) -> None:
     """A token that Slack refuses while the bot runs leaves the response_url, and /readyz says so until it is fixed."""
     places.slack.fail("chat.postMessage", code)
     await places.ask("sdxl")
@@ -255,7 +255,7 @@ async def test_a_revoked_token(places: House, code: str) -> None:
 
 
 @one_mode
-async def test_a_revoked_token_and_no_response_url(places: House) -> None:
+async def test_a_revoked_token_and_no_response_url(places: Scenario) -> None:
     """Without a response_url a revoked token is waited for: a new one may be set before all is lost."""
     places.slack.fail("chat.postMessage", "token_revoked")
     places.slack.fail("response_url", "used_url")
@@ -268,7 +268,7 @@ async def test_a_revoked_token_and_no_response_url(places: House) -> None:
 
 
 @one_mode
-async def test_a_fault_in_one_channel(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_in_one_channel(places: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of Slack's in one channel holds up no other, and the follow-up comes when it is over."""
     monkeypatch.setattr("bot.app.CALL_SECONDS", 0.4)
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.4)
@@ -305,7 +305,7 @@ async def test_a_fault_in_one_channel(places: House, monkeypatch: pytest.MonkeyP
 
 
 @one_mode
-async def test_an_answer_of_slack_that_is_lost(places: House) -> None:
+async def test_an_answer_of_slack_that_is_lost(places: Scenario) -> None:
     """Where Slack's answer to a follow-up is lost, the bot posts it again rather than not at all."""
     await places.open_slowly()
     await places.ask("sdxl")
@@ -317,7 +317,7 @@ async def test_an_answer_of_slack_that_is_lost(places: House) -> None:
 
 
 @one_mode
-async def test_retry_after_is_honoured(places: House) -> None:
+async def test_retry_after_is_honoured(places: Scenario) -> None:
     """After a 429 the channel is left alone for as long as Retry-After says, by whatever else is to be said there."""
     places.slack.fail("chat.postMessage", RateLimited(1), times=1, channel=MODELS)
     await places.ask("sdxl")
@@ -329,7 +329,7 @@ async def test_retry_after_is_honoured(places: House) -> None:
 
 
 @one_mode
-async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_faulty_response_url_is_tried_again(places: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response_url that fails for now is tried again, and keeps nothing else waiting."""
     monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 0.3)
     faults: list[Answer] = [RateLimited(1), Raw(500, b""), Reset(), Hang()]
@@ -346,7 +346,7 @@ async def test_a_faulty_response_url_is_tried_again(places: House, monkeypatch: 
 
 
 @one_mode
-async def test_giving_up_on_a_message(places: House) -> None:
+async def test_giving_up_on_a_message(places: Scenario) -> None:
     """After 25 minutes of faults a follow-up is given up, loudly, and the model can be asked for again."""
     places.hurry(post_give_up=0.2)
     await places.reopen()
@@ -363,7 +363,7 @@ async def test_giving_up_on_a_message(places: House) -> None:
 
 
 @one_mode
-async def test_a_status_that_cannot_be_posted(places: House) -> None:
+async def test_a_status_that_cannot_be_posted(places: Scenario) -> None:
     """Without a status message, the follow-up is a message of its own."""
     places.slack.fail("chat.postMessage", Raw(503, b""), times=6)
     await places.ask("sdxl")
@@ -375,7 +375,7 @@ async def test_a_status_that_cannot_be_posted(places: House) -> None:
 
 
 @one_mode
-async def test_a_status_that_was_deleted(places: House) -> None:
+async def test_a_status_that_was_deleted(places: Scenario) -> None:
     """Where the status message is gone, the follow-up is a message of its own, and nothing is edited."""
     rooms = {f"C0{code.upper().replace('_', '')}": code for code in _NO_THREAD}
     for room in rooms:
@@ -396,7 +396,7 @@ async def test_a_status_that_was_deleted(places: House) -> None:
 
 
 @one_mode
-async def test_an_edit_is_tried_again(places: House) -> None:
+async def test_an_edit_is_tried_again(places: Scenario) -> None:
     """An edit that fails for now is tried again; one that keeps failing is let be."""
     places.slack.fail("chat.update", Raw(500, b""), times=2)
     await places.ask("sdxl")
@@ -412,7 +412,7 @@ async def test_an_edit_is_tried_again(places: House) -> None:
 
 @one_mode
 @pytest.mark.parametrize("code", ["msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"])
-async def test_a_message_that_is_too_much(places: House, code: str) -> None:
+async def test_a_message_that_is_too_much(places: Scenario, code: str) -> None:
     """What Slack finds too long is posted without its blocks."""
     places.slack.fail("chat.postMessage", code, times=1)
     places.modelslab.answer("sdxl", error(402, "Insufficient credits."))
@@ -424,7 +424,7 @@ async def test_a_message_that_is_too_much(places: House, code: str) -> None:
 
 
 @one_mode
-async def test_posts_to_one_channel_are_spaced(places: House) -> None:
+async def test_posts_to_one_channel_are_spaced(places: Scenario) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
     places.hurry(channel_gap=0.5)
     await places.reopen()

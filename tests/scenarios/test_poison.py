@@ -8,11 +8,11 @@ import pytest
 from bot.core.models import Reload
 from bot.storage import jobs
 from bot.ui import messages
-from tests.scenarios.house import ADA, BEN, OPS, READY, House
+from tests.scenarios.scenario import ADA, BEN, OPS, READY, Scenario
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follow_up_that_cannot_be_worded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the message fails every time, the requester reads so once, and another reload isn't affected."""
     wording = messages.follow_up
 
@@ -37,7 +37,7 @@ async def test_a_follow_up_that_cannot_be_worded(bot: House, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_in_the_loop_itself(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the bot's own while it looks for what is due is logged, and the loop turns on."""
     claim = jobs.claim
     failed: list[int] = []
@@ -57,7 +57,7 @@ async def test_an_error_in_the_loop_itself(bot: House, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("mode", ["socket"])
-async def test_a_failure_of_a_later_version(bot: House) -> None:
+async def test_a_failure_of_a_later_version(bot: Scenario) -> None:
     """A failure that only a later version knows is reported as an internal one."""
     await bot.ask("no-such-model")
     await bot.wait_done()

@@ -10,8 +10,8 @@ import pytest
 
 from bot.sandbox.modelslab import error
 from tests.postgres import Postgres
-from tests.scenarios.house import ADA, FAILED, READY, House, eventually_answered
 from tests.scenarios.process import Machine
+from tests.scenarios.scenario import ADA, FAILED, READY, Scenario, eventually_answered
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
     """A machine on which nothing runs yet."""
-    machine = Machine(house, tmp_path)
+    machine = Machine(scenario, tmp_path)
     yield machine
     await machine.check()
 
@@ -89,18 +89,18 @@ async def test_tables_that_are_not_the_bots_end_the_start(
 
 @pytest.mark.parametrize(("encoding", "kept"), [("SQL_ASCII", "sdxl ü😀"), ("LATIN1", r"sdxl \xfc\U0001f600")])
 async def test_a_database_in_another_encoding(
-    encoding: str, kept: str, house: House, machine: Machine, postgres: Postgres, postgres_url: str
+    encoding: str, kept: str, scenario: Scenario, machine: Machine, postgres: Postgres, postgres_url: str
 ) -> None:
     """What it can't store is stored in other words: neither a command nor a failed reload hangs on it."""
     name = f"{encoding.lower()}_of_the_test"
     postgres.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     postgres.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
     url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    house.modelslab.answer("sdxl", error(400, "模型 ü"))
+    scenario.modelslab.answer("sdxl", error(400, "模型 ü"))
     await machine.boot(DATABASE_URL=url)
-    await house.ask("sdxl ü😀")
-    await house.ask("sdxl")
-    await house.wait_said(FAILED)
+    await scenario.ask("sdxl ü😀")
+    await scenario.ask("sdxl")
+    await scenario.wait_said(FAILED)
     audit = machine.process("audit", "--json", DATABASE_URL=url)
     await audit.run()
 
@@ -108,7 +108,7 @@ async def test_a_database_in_another_encoding(
 
 
 async def test_readiness_on_a_server_that_takes_no_writes(
-    house: House, machine: Machine, postgres: Postgres, postgres_url: str
+    scenario: Scenario, machine: Machine, postgres: Postgres, postgres_url: str
 ) -> None:
     """As after a failover, while the address still leads to the old primary. Then everything is carried out."""
     bot = await machine.boot(DATABASE_URL=postgres_url)
@@ -116,7 +116,7 @@ async def test_readiness_on_a_server_that_takes_no_writes(
     name = urlsplit(postgres_url).path[1:]
 
     async def readiness() -> int:
-        return (await house.health("/readyz", port=port))[0]
+        return (await scenario.health("/readyz", port=port))[0]
 
     async def unready() -> bool:
         return await readiness() == 503
@@ -128,11 +128,11 @@ async def test_readiness_on_a_server_that_takes_no_writes(
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     postgres.terminate(postgres_url)
     await eventually_answered(unready)
-    refused = await house.ask("sdxl", ADA)
+    refused = await scenario.ask("sdxl", ADA)
     postgres.execute(f"ALTER DATABASE {name} RESET ALL")
     await eventually_answered(ready)
-    await house.ask("sdxl", ADA)
-    await house.wait_said(READY)
+    await scenario.ask("sdxl", ADA)
+    await scenario.wait_said(READY)
 
     assert refused.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
     assert len(bot.of("database_unavailable")) == 1

@@ -14,16 +14,16 @@ import pytest
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.workspace import Message
 from tests.answers import Hang
-from tests.scenarios.house import (
+from tests.scenarios.process import Machine
+from tests.scenarios.scenario import (
     ADA,
     FAILED,
     MODELS,
     READY,
     AcceptThenHang,
-    House,
+    Scenario,
     eventually,
 )
-from tests.scenarios.process import Machine
 
 if TYPE_CHECKING:
     from bot.sandbox.slack import Ack
@@ -36,10 +36,10 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
     """A machine on which nothing runs yet."""
-    house.slack.ack_seconds = 2.0
-    machine = Machine(house, tmp_path)
+    scenario.slack.ack_seconds = 2.0
+    machine = Machine(scenario, tmp_path)
     yield machine
     await machine.check()
 
@@ -47,7 +47,7 @@ async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
 # --- kill -9 --------------------------------------------------------------------------------------------
 
 
-async def test_killed_in_the_middle_of_everything(house: House, machine: Machine) -> None:
+async def test_killed_in_the_middle_of_everything(scenario: Scenario, machine: Machine) -> None:
     """Killed while each reload is at another step, the bot goes on with all of them; only one message is repeated.
 
     That is the one that Slack had taken and the bot had not yet recorded.
@@ -56,60 +56,60 @@ async def test_killed_in_the_middle_of_everything(house: House, machine: Machine
         name: name for name in ("posting", "posted", "calling", "called", "queued", "waiting")
     }
     for room in rooms:
-        house.slack.add_channel(_room(room), room)
-    house.modelslab.answer("calling", Hang(), ACCEPTED)
-    house.modelslab.answer("called", Hang(), error(400, "This model is too large"))
+        scenario.slack.add_channel(_room(room), room)
+    scenario.modelslab.answer("calling", Hang(), ACCEPTED)
+    scenario.modelslab.answer("called", Hang(), error(400, "This model is too large"))
     posted = asyncio.Event()
-    house.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("telling"))
+    scenario.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("telling"))
     bot = await machine.boot(MODELSLAB_CONCURRENCY="2")
 
     async def ask(*names: str) -> None:
         for name in names:
-            await house.ask(rooms[name], channel=_room(name))
+            await scenario.ask(rooms[name], channel=_room(name))
 
     await ask("telling", "posting", "posted")
     await eventually(lambda: len(bot.of("status_posted")) == 2)
-    house.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("posting"))
-    house.slack.fail("chat.postMessage", AcceptThenHang(posted), times=1, channel=_room("posted"))
+    scenario.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("posting"))
+    scenario.slack.fail("chat.postMessage", AcceptThenHang(posted), times=1, channel=_room("posted"))
     await posted.wait()
     await ask("waiting")
     await eventually(lambda: len(bot.of("status_posted")) == 3)
     await ask("calling", "called", "queued")
-    await house.modelslab.wait_for_calls(6)
-    in_hand = house.sql("SELECT kind FROM reload_model_jobs WHERE lease_owner IS NOT NULL ORDER BY kind")
+    await scenario.modelslab.wait_for_calls(6)
+    in_hand = scenario.sql("SELECT kind FROM reload_model_jobs WHERE lease_owner IS NOT NULL ORDER BY kind")
     assert [*["call"] * 2, *["notify"] * 3] == [row[0] for row in in_hand]
     await bot.kill()
     await machine.boot()
-    await house.wait_done(7)
+    await scenario.wait_done(7)
 
-    endings = {name: [*_endings(house, READY, name), *_endings(house, FAILED, name)] for name in rooms}
+    endings = {name: [*_endings(scenario, READY, name), *_endings(scenario, FAILED, name)] for name in rooms}
     assert {name: len(told) for name, told in endings.items()} == {**dict.fromkeys(rooms, 1), "posted": 2}
-    calls = Counter(call.model_id for call in house.modelslab.calls)
+    calls = Counter(call.model_id for call in scenario.modelslab.calls)
     assert calls == {model: 2 if name in ("calling", "called") else 1 for name, model in rooms.items()}
-    assert all(_endings(house, READY, name) for name in rooms if name not in ("telling", "called"))
-    assert "may already be reloading" in _endings(house, FAILED, "called")[0].text
-    assert "may already be reloading" not in _endings(house, FAILED, "telling")[0].text
+    assert all(_endings(scenario, READY, name) for name in rooms if name not in ("telling", "called"))
+    assert "may already be reloading" in _endings(scenario, FAILED, "called")[0].text
+    assert "may already be reloading" not in _endings(scenario, FAILED, "telling")[0].text
 
 
-def _endings(house: House, words: str, name: str) -> list[Message]:
-    return house.said(words, f"<@{ADA}>", channel=_room(name))
+def _endings(scenario: Scenario, words: str, name: str) -> list[Message]:
+    return scenario.said(words, f"<@{ADA}>", channel=_room(name))
 
 
 def _room(name: str) -> str:
     return f"C0{name.upper()}"
 
 
-async def test_killed_at_random(house: House, machine: Machine) -> None:
+async def test_killed_at_random(scenario: Scenario, machine: Machine) -> None:
     """Killed three times at random among 24 reloads, the bot tells everyone whom it had acknowledged."""
     chance = random.Random(20)  # noqa: S311 - the same moments in every run
     channels = [f"C0ROOM{number}" for number in range(8)]
     for channel in channels:
-        house.slack.add_channel(channel, channel.lower())
+        scenario.slack.add_channel(channel, channel.lower())
     acks: list[tuple[str, str, Ack]] = []
 
     async def ask(model: str, channel: str) -> None:
         await asyncio.sleep(chance.uniform(0.0, 0.8))
-        acks.append((model, channel, await house.slack.command(model, channel=channel)))
+        acks.append((model, channel, await scenario.slack.command(model, channel=channel)))
 
     for round_ in range(3):
         bot = await machine.boot()
@@ -119,57 +119,57 @@ async def test_killed_at_random(house: House, machine: Machine) -> None:
         await requests
     await machine.boot()
     acknowledged = [(model, channel) for model, channel, ack in acks if not ack.error]
-    await house.slack.wait_until(lambda: all(_told(house, *each) for each in acknowledged), within=20)
-    await house.wait_done(within=20)
+    await scenario.slack.wait_until(lambda: all(_told(scenario, *each) for each in acknowledged), within=20)
+    await scenario.wait_done(within=20)
 
     assert len(acks) == 24
     assert len(acknowledged) >= 12
-    assert max(Counter(call.model_id for call in house.modelslab.calls).values()) <= 4
-    assert max(Counter((told.channel, told.text) for told in house.said(READY)).values()) <= 4
+    assert max(Counter(call.model_id for call in scenario.modelslab.calls).values()) <= 4
+    assert max(Counter((told.channel, told.text) for told in scenario.said(READY)).values()) <= 4
 
 
-def _told(house: House, model: str, channel: str) -> bool:
-    return bool(house.said(f"<@{ADA}>", f"`{model}`", READY, channel=channel))
+def _told(scenario: Scenario, model: str, channel: str) -> bool:
+    return bool(scenario.said(f"<@{ADA}>", f"`{model}`", READY, channel=channel))
 
 
 # --- SIGTERM --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-async def test_told_to_stop(house: House, machine: Machine, number: signal.Signals) -> None:
+async def test_told_to_stop(scenario: Scenario, machine: Machine, number: signal.Signals) -> None:
     """Told to stop, the bot ends with 0, and what it had acknowledged goes on at the next start."""
     bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.wait_said("is reloading")
+    await scenario.ask("sdxl")
+    await scenario.wait_said("is reloading")
     code, seconds = await machine.end(bot, number)
     await machine.boot()
-    await house.wait_done()
+    await scenario.wait_done()
 
     assert code == 0
     assert seconds < 4.0
-    assert len(house.said(READY)) == 1
-    assert len(house.modelslab.calls) == 1
+    assert len(scenario.said(READY)) == 1
+    assert len(scenario.modelslab.calls) == 1
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_told_to_stop_with_a_call_that_hangs(house: House, machine: Machine) -> None:
+async def test_told_to_stop_with_a_call_that_hangs(scenario: Scenario, machine: Machine) -> None:
     """With a call running that hangs, the bot ends within the 10 seconds that Docker gives, with 0 and a free lease."""
-    house.modelslab.answer("sdxl", Hang(), ACCEPTED)
+    scenario.modelslab.answer("sdxl", Hang(), ACCEPTED)
     bot = await machine.boot()
-    await house.ask("sdxl")
-    await house.modelslab.wait_for_calls(1)
+    await scenario.ask("sdxl")
+    await scenario.modelslab.wait_for_calls(1)
     code, seconds = await machine.end(bot, signal.SIGTERM)
 
     assert code == 0
     assert seconds < 10.0
-    assert house.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [(None, 0)]
+    assert scenario.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [(None, 0)]
     await machine.boot()
-    await house.wait_said(READY)
+    await scenario.wait_said(READY)
 
 
-async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> None:
+async def test_told_to_stop_while_it_starts(scenario: Scenario, machine: Machine) -> None:
     """Told to stop while it waits for Slack, the bot ends with 0 at once."""
-    await house.slack.stop()
+    await scenario.slack.stop()
     bot = machine.process()
     await bot.start()
     await eventually(lambda: bot.of("slack_unavailable"), within=15)
@@ -182,11 +182,11 @@ async def test_told_to_stop_while_it_starts(house: House, machine: Machine) -> N
 # --- exit codes -----------------------------------------------------------------------------------------
 
 
-async def test_wrong_settings(house: House, machine: Machine) -> None:
+async def test_wrong_settings(scenario: Scenario, machine: Machine) -> None:
     """They end the bot with 2. Every problem is on stderr with its fix, and no secret."""
     bot = machine.process(
-        SLACK_BOT_TOKEN=house.slack.app_token,
-        SLACK_APP_TOKEN=house.slack.bot_token,
+        SLACK_BOT_TOKEN=scenario.slack.app_token,
+        SLACK_APP_TOKEN=scenario.slack.bot_token,
         MODELSLAB_API_KEY="",
         ALLOWED_USERS="ada",
         ALLOWED_CHANNELS="#models",
@@ -210,9 +210,9 @@ async def test_wrong_settings(house: House, machine: Machine) -> None:
     assert "secret@" not in bot.stderr
 
 
-async def test_no_settings_at_all(house: House, machine: Machine) -> None:
+async def test_no_settings_at_all(scenario: Scenario, machine: Machine) -> None:
     """Without any settings, the bot names those that it needs."""
-    bot = machine.process(**dict.fromkeys(house.env, ""))
+    bot = machine.process(**dict.fromkeys(scenario.env, ""))
 
     assert await bot.run() == 2
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "MODELSLAB_API_KEY", "ALLOWED_USERS"):
@@ -231,11 +231,11 @@ async def test_a_refused_token(machine: Machine) -> None:
     )
 
 
-async def test_the_env_file(house: House, machine: Machine, tmp_path: Path) -> None:
+async def test_the_env_file(scenario: Scenario, machine: Machine, tmp_path: Path) -> None:
     """Settings may stand in a file named .env where the bot is started; the environment wins."""
     (tmp_path / ".env").write_text("ALLOWED_CHANNELS=C0OTHER\nALLOWED_USERS=U0NOBODY\n")
     await machine.boot()
-    ack = await house.ask("sdxl", ADA, MODELS)
+    ack = await scenario.ask("sdxl", ADA, MODELS)
 
     assert "I only work in <#C0OTHER>" in ack.text
 

@@ -14,8 +14,8 @@ from aiohttp import web
 from yarl import URL
 
 from tests.answers import Exchange
-from tests.scenarios.house import ADA, MODELS, READY, House
 from tests.scenarios.process import Machine
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario
 
 TLS = Path(__file__).parent.parent / "data" / "test-tls.pem"
 
@@ -82,11 +82,11 @@ def mode() -> str:
 
 
 @pytest.fixture
-async def proxy(house: House) -> AsyncIterator[ConnectProxy]:
-    """A proxy that leads to the house's Slack and ModelsLab."""
-    slack, modelslab = (int(URL(url).port or 0) for url in (house.slack.api_url, house.modelslab.url))
+async def proxy(scenario: Scenario) -> AsyncIterator[ConnectProxy]:
+    """A proxy that leads to the scenario's Slack and ModelsLab."""
+    slack, modelslab = (int(URL(url).port or 0) for url in (scenario.slack.api_url, scenario.modelslab.url))
     proxy = ConnectProxy({SLACK: slack, WEBSOCKET: slack, MODELSLAB: modelslab})
-    house.slack.fail("apps.connections.open", OtherHost())
+    scenario.slack.fail("apps.connections.open", OtherHost())
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield proxy
@@ -106,35 +106,37 @@ def env(proxy: ConnectProxy) -> Mapping[str, str]:
 
 
 @pytest.fixture
-async def machine(house: House, tmp_path: Path) -> AsyncIterator[Machine]:
+async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
     """A machine on which nothing runs yet."""
-    machine = Machine(house, tmp_path)
+    machine = Machine(scenario, tmp_path)
     yield machine
     await machine.check()
 
 
 async def test_everything_goes_through_the_proxy(
-    house: House, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
+    scenario: Scenario, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
     """The command comes by the WebSocket, ModelsLab is called, and the follow-up goes to the response_url."""
-    house.slack.fail("chat.postMessage", "not_in_channel")
-    response_url = URL(house.slack.new_response_url(MODELS, ADA)).with_scheme("https").with_host(SLACK).with_port(None)
+    scenario.slack.fail("chat.postMessage", "not_in_channel")
+    response_url = (
+        URL(scenario.slack.new_response_url(MODELS, ADA)).with_scheme("https").with_host(SLACK).with_port(None)
+    )
     await machine.boot(**env)
-    await house.ask("sdxl", ADA, MODELS, response_url=str(response_url))
-    await house.wait_done()
+    await scenario.ask("sdxl", ADA, MODELS, response_url=str(response_url))
+    await scenario.wait_done()
 
     assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
-    assert [message.via for message in house.said(READY)] == ["response_url"]
-    assert len(house.modelslab.calls) == 1
+    assert [message.via for message in scenario.said(READY)] == ["response_url"]
+    assert len(scenario.modelslab.calls) == 1
 
 
 async def test_the_proxy_leads_to_each_new_websocket(
-    house: House, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
+    scenario: Scenario, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
     """Slack refreshes the connection every few hours."""
     await machine.boot(**env)
-    await house.slack.refresh()
-    await house.ask("status")
+    await scenario.slack.refresh()
+    await scenario.ask("status")
 
     assert proxy.hosts.count(WEBSOCKET) == 2
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.house import ADA, MODELS, READY, House
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario
 
 PASSING = ("team_added_to_org", "org_login_required", "message_limit_exceeded", "missing_scope", "what_is_this")
 
@@ -14,7 +14,7 @@ def mode() -> str:
 
 
 @pytest.mark.parametrize("code", PASSING)
-async def test_the_response_url_is_used_meanwhile(bot: House, code: str) -> None:
+async def test_the_response_url_is_used_meanwhile(bot: Scenario, code: str) -> None:
     """It leads into the same channel, and needs neither the token nor a scope."""
     bot.slack.fail("chat.postMessage", code)
     await bot.ask("sdxl")
@@ -24,7 +24,7 @@ async def test_the_response_url_is_used_meanwhile(bot: House, code: str) -> None
 
 
 @pytest.mark.parametrize("code", PASSING)
-async def test_the_channel_is_tried_again(bot: House, code: str) -> None:
+async def test_the_channel_is_tried_again(bot: Scenario, code: str) -> None:
     """Where nothing else leads there; nobody gets a direct message for what passes soon."""
     bot.slack.fail("response_url", "used_url")
     bot.slack.fail("chat.postMessage", code, times=4)  # the status message and the follow-up
@@ -36,7 +36,7 @@ async def test_the_channel_is_tried_again(bot: House, code: str) -> None:
 
 
 @pytest.mark.parametrize("code", PASSING)
-async def test_people_are_told_directly_where_it_does_not_pass(bot: House, code: str) -> None:
+async def test_people_are_told_directly_where_it_does_not_pass(bot: Scenario, code: str) -> None:
     """After a while, and even where that is refused at first."""
     bot.slack.fail("response_url", "used_url")
     bot.slack.fail("chat.postMessage", code, channel=MODELS)

@@ -23,7 +23,7 @@ from tests.answers import (
     Redirect,
     Reset,
 )
-from tests.scenarios.house import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, House, Later, mentioned
+from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Later, Scenario, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 """Where how the command came makes no difference."""
@@ -32,7 +32,7 @@ DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
 MAYBE = "may already be reloading"
 
 
-async def test_a_command_is_a_row_an_ack_and_one_call(bot: House) -> None:
+async def test_a_command_is_a_row_an_ack_and_one_call(bot: Scenario) -> None:
     """What an allowed person asks for is written down, answered privately, and sent to ModelsLab once."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -49,7 +49,7 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: House) -> None:
     assert [{"key": bot.modelslab.key, "model_id": "sdxl"}] == [call.body for call in bot.modelslab.calls]
 
 
-async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
+async def test_the_channel_sees_a_status_and_a_follow_up(bot: Scenario) -> None:
     """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
@@ -68,7 +68,7 @@ async def test_the_channel_sees_a_status_and_a_follow_up(bot: House) -> None:
 
 
 @one_mode
-async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
+async def test_the_status_is_edited_after_the_follow_up(bot: Scenario) -> None:
     """Once the follow-up is out, the status message says that it is over, and still not that anything is ready now."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
@@ -81,7 +81,7 @@ async def test_the_status_is_edited_after_the_follow_up(bot: House) -> None:
     assert re.fullmatch(rf"✓ `sdxl` · should be ready since {DATE} · requested by <@{ADA}>", bot.said()[0].text)
 
 
-async def test_the_follow_up_waits_for_the_time_to_pass(bot: House) -> None:
+async def test_the_follow_up_waits_for_the_time_to_pass(bot: Scenario) -> None:
     """The follow-up comes when the model should be ready, counted from ModelsLab's acceptance, and is not late."""
     await bot.ask("sdxl")
     follow_up = await bot.wait_said(READY)
@@ -91,7 +91,7 @@ async def test_the_follow_up_waits_for_the_time_to_pass(bot: House) -> None:
     assert "late" not in follow_up.text
 
 
-async def test_a_second_person_joins(bot: House) -> None:
+async def test_a_second_person_joins(bot: Scenario) -> None:
     """A second person joins the reload in flight and reads who started it. One follow-up mentions both."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -107,7 +107,7 @@ async def test_a_second_person_joins(bot: House) -> None:
 
 
 @one_mode
-async def test_somebody_joins_after_the_acceptance(bot: House) -> None:
+async def test_somebody_joins_after_the_acceptance(bot: Scenario) -> None:
     """Who joins while the model is being loaded gets the same follow-up, and a channel new to it its own status."""
     await bot.open_slowly()
     await bot.ask("sdxl", ADA, MODELS)
@@ -123,7 +123,7 @@ async def test_somebody_joins_after_the_acceptance(bot: House) -> None:
     assert f"<@{CEM}> is waiting for `sdxl`" in bot.said(channel=OPS)[0].edits[0]
 
 
-async def test_a_colleague_in_another_channel_is_not_named(bot: House) -> None:
+async def test_a_colleague_in_another_channel_is_not_named(bot: Scenario) -> None:
     """A person who joins from another channel reads of a colleague. Each channel gets one status and one follow-up."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -141,7 +141,7 @@ async def test_a_colleague_in_another_channel_is_not_named(bot: House) -> None:
     assert len(bot.modelslab.calls) == 1
 
 
-async def test_the_same_invocation_twice_is_one(bot: House) -> None:
+async def test_the_same_invocation_twice_is_one(bot: Scenario) -> None:
     """An invocation that Slack delivers again is answered the same, calls nothing again, and is mentioned once."""
     first = await bot.ask("sdxl")
     second = await bot.ask("sdxl", trigger_id=first.trigger_id, response_url=first.response_url)
@@ -156,7 +156,7 @@ async def test_the_same_invocation_twice_is_one(bot: House) -> None:
 
 
 @one_mode
-async def test_two_at_the_same_moment(bot: House) -> None:
+async def test_two_at_the_same_moment(bot: Scenario) -> None:
     """Of twenty people who ask at the same moment, one starts the reload and all are notified."""
     people = [f"U0P{number}" for number in range(20)]
     await bot.reopen(ALLOWED_USERS=" ".join(people))
@@ -169,7 +169,7 @@ async def test_two_at_the_same_moment(bot: House) -> None:
 
 
 @one_mode
-async def test_asking_again_after_the_end(bot: House) -> None:
+async def test_asking_again_after_the_end(bot: Scenario) -> None:
     """After everybody has been notified, the next request starts a reload of its own."""
     await bot.ask("sdxl")
     await bot.wait_done()
@@ -182,7 +182,7 @@ async def test_asking_again_after_the_end(bot: House) -> None:
 
 
 @one_mode
-async def test_more_people_than_one_message_mentions(bot: House) -> None:
+async def test_more_people_than_one_message_mentions(bot: Scenario) -> None:
     """One message mentions at most 400 people. The others get a DM, and nobody is notified twice."""
     people = [f"U0P{number}" for number in range(403)]
     held = asyncio.Event()
@@ -225,7 +225,7 @@ async def test_more_people_than_one_message_mentions(bot: House) -> None:
         ),
     ],
 )
-async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure: Failure, said: str) -> None:
+async def test_a_refusal_is_told_to_everyone(bot: Scenario, answer: Answer, failure: Failure, said: str) -> None:
     """If ModelsLab refuses, everybody reads in their own channel why, in its own words, and what to do."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Later(held, answer))
@@ -245,7 +245,7 @@ async def test_a_refusal_is_told_to_everyone(bot: House, answer: Answer, failure
 
 
 @one_mode
-async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rate_limit_is_waited_out(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever form ModelsLab's rate limit takes, the bot waits as long as that asks for, and asks again."""
     monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 1.0)
     limits: dict[str, Answer] = {
@@ -266,7 +266,7 @@ async def test_a_rate_limit_is_waited_out(bot: House, monkeypatch: pytest.Monkey
 
 
 @one_mode
-async def test_a_fault_is_tried_again(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_is_tried_again(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server error, a broken connection and a silence are tried again until ModelsLab accepts."""
     monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.3)
     faults: list[Answer] = [
@@ -290,7 +290,7 @@ async def test_a_fault_is_tried_again(bot: House, monkeypatch: pytest.MonkeyPatc
 
 
 @one_mode
-async def test_nothing_listens(bot: House) -> None:
+async def test_nothing_listens(bot: Scenario) -> None:
     """A ModelsLab that is down is asked again until it is back."""
     await bot.modelslab.stop()
     await bot.ask("sdxl")
@@ -314,7 +314,7 @@ async def test_nothing_listens(bot: House) -> None:
     ids=["500", "502", "reset", "rate limit"],
 )
 async def test_giving_up(
-    bot: House,
+    bot: Scenario,
     answer: Answer,
     failure: Failure,
     maybe: bool,  # noqa: FBT001 - a parameter of the test
@@ -338,7 +338,7 @@ async def test_giving_up(
 
 
 @one_mode
-async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
+async def test_a_refusal_after_an_unknown_outcome(bot: Scenario) -> None:
     """A refusal that follows a request without an answer says that the model may already be reloading."""
     bot.modelslab.answer("sdxl", AcceptThenReset(), error(400, "This model is too large"))
     await bot.ask("sdxl")
@@ -349,7 +349,7 @@ async def test_a_refusal_after_an_unknown_outcome(bot: House) -> None:
 
 
 @one_mode
-async def test_a_redirect_is_not_followed(bot: House) -> None:
+async def test_a_redirect_is_not_followed(bot: Scenario) -> None:
     """A redirect is not followed: the key is sent to nobody but the ModelsLab of the settings."""
     async with SandboxModelsLab() as elsewhere:
         bot.modelslab.answer("sdxl", Redirect(f"{elsewhere.url}/api/v6/images/model_reload"))
@@ -376,7 +376,7 @@ NO_SENSE: tuple[Answer, ...] = (
 
 
 @one_mode
-async def test_an_answer_without_sense(bot: House) -> None:
+async def test_an_answer_without_sense(bot: Scenario) -> None:
     """A 2xx that does not say success is no acceptance: it fails, is not repeated, and may have worked."""
     for number, answer in enumerate(NO_SENSE):
         bot.modelslab.answer(f"model-{number}", answer)
@@ -389,7 +389,7 @@ async def test_an_answer_without_sense(bot: House) -> None:
 
 
 @one_mode
-async def test_processing_is_an_acceptance(bot: House) -> None:
+async def test_processing_is_an_acceptance(bot: Scenario) -> None:
     """The status "processing" is as good as "success"."""
     bot.modelslab.answer("sdxl", Json(200, {"status": "processing", "message": "Model is reloading"}))
     await bot.ask("sdxl")
@@ -398,7 +398,7 @@ async def test_processing_is_an_acceptance(bot: House) -> None:
 
 
 @one_mode
-async def test_the_key_in_an_answer(bot: House) -> None:
+async def test_the_key_in_an_answer(bot: Scenario) -> None:
     """ModelsLab's key never shows, even where ModelsLab itself repeats it, in whichever case."""
     key = bot.modelslab.key
     for where in ("message", "messege", "tip", "tips"):
@@ -415,7 +415,7 @@ async def test_the_key_in_an_answer(bot: House) -> None:
 
 
 @one_mode
-async def test_calls_at_once(bot: House) -> None:
+async def test_calls_at_once(bot: Scenario) -> None:
     """At most MODELSLAB_CONCURRENCY calls are made at once, and all are made in the end."""
     await bot.reopen(MODELSLAB_CONCURRENCY="2")
     held = asyncio.Event()
@@ -433,7 +433,7 @@ async def test_calls_at_once(bot: House) -> None:
 
 
 @one_mode
-async def test_a_slow_model_holds_up_no_other(bot: House) -> None:
+async def test_a_slow_model_holds_up_no_other(bot: Scenario) -> None:
     """A call that hangs keeps neither another model's call nor its follow-up waiting."""
     held = asyncio.Event()
     bot.modelslab.answer("slow", Held(held), ACCEPTED)
@@ -448,7 +448,7 @@ async def test_a_slow_model_holds_up_no_other(bot: House) -> None:
 
 
 @one_mode
-async def test_calls_that_take_every_slot_hold_up_no_follow_up(bot: House) -> None:
+async def test_calls_that_take_every_slot_hold_up_no_follow_up(bot: Scenario) -> None:
     """What is due elsewhere is posted while no more calls may be made."""
     await bot.reopen(MODELSLAB_CONCURRENCY="1", RELOAD_SECONDS="0.5")
     await bot.ask("quick")
@@ -465,7 +465,7 @@ async def test_calls_that_take_every_slot_hold_up_no_follow_up(bot: House) -> No
 
 
 @one_mode
-async def test_old_history_is_forgotten(bot: House) -> None:
+async def test_old_history_is_forgotten(bot: Scenario) -> None:
     """What ended longer ago than HISTORY_DAYS is forgotten, in steps, when the bot starts."""
     await bot.ask("old")
     await bot.wait_done()

@@ -12,7 +12,7 @@ from bot.storage.requests import Request
 from bot.ui import messages
 from bot.ui.reasons import FAILURES
 from tests.answers import Held, Raw
-from tests.scenarios.house import ADA, BEN, FAILED, MODELS, OPS, READY, House, mentioned
+from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, mentioned
 
 pytestmark = pytest.mark.parametrize("mode", ["socket"])
 
@@ -21,21 +21,21 @@ _RESTS = "SELECT due_at > 1e100 FROM reload_model_jobs WHERE kind = 'reminder'"
 
 
 @pytest.fixture
-async def reminding(bot: House) -> House:
-    """A house in which Ada is to be reminded of a model that was reloaded."""
+async def reminding(bot: Scenario) -> Scenario:
+    """A scenario in which Ada is to be reminded of a model that was reloaded."""
     await bot.ask("sdxl")
     await bot.wait_done()
     assert await bot.requests.write(requests.remind, ADA, bot.last_id, MODELS) is not None
     return bot
 
 
-def _six_days_later(house: House) -> None:
-    house.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
-    house.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
-    house.worker.wake()
+def _six_days_later(scenario: Scenario) -> None:
+    scenario.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
+    scenario.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
+    scenario.worker.wake()
 
 
-async def test_a_reminder(reminding: House) -> None:
+async def test_a_reminder(reminding: Scenario) -> None:
     """It comes as a DM, once, and waits for the next reload then."""
     _six_days_later(reminding)
     dm = await reminding.wait_said(REMINDED)
@@ -50,7 +50,7 @@ async def test_a_reminder(reminding: House) -> None:
     assert len(reminding.said(REMINDED)) == 1
 
 
-async def test_a_reminder_outlives_the_process(reminding: House) -> None:
+async def test_a_reminder_outlives_the_process(reminding: Scenario) -> None:
     """What fell due while the bot was down comes late, and says how late."""
     await reminding.shut()
     reminding.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 9 * 86400")
@@ -61,7 +61,7 @@ async def test_a_reminder_outlives_the_process(reminding: House) -> None:
     assert "it may have been unloaded by now" in dm.text
 
 
-async def test_a_reminder_is_tried_again(reminding: House) -> None:
+async def test_a_reminder_is_tried_again(reminding: Scenario) -> None:
     """It meets the same faults as any message."""
     reminding.slack.fail("conversations.open", Raw(500, b""), times=2)
     _six_days_later(reminding)
@@ -71,7 +71,7 @@ async def test_a_reminder_is_tried_again(reminding: House) -> None:
 
 
 @pytest.mark.parametrize("how", ["for good", "for long"])
-async def test_a_reminder_that_reaches_nobody(reminding: House, how: str) -> None:
+async def test_a_reminder_that_reaches_nobody(reminding: Scenario, how: str) -> None:
     """It is given up loudly, waits for the next reload, and is no fault of the reload's."""
     reminding.hurry(post_give_up=0.2)
     await reminding.reopen()
@@ -88,7 +88,7 @@ async def test_a_reminder_that_reaches_nobody(reminding: House, how: str) -> Non
     assert [reminder.due_at is None for reminder in await reminding.reminders(ADA)] == [False]
 
 
-async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reminder_that_cannot_be_worded(reminding: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up after eight tries."""
 
     def poisoned(*_: object) -> messages.Message:
@@ -103,7 +103,7 @@ async def test_a_reminder_that_cannot_be_worded(reminding: House, monkeypatch: p
     reminding.mishaps = True
 
 
-async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> None:
+async def test_a_reminder_taken_back_in_the_last_moment(reminding: Scenario) -> None:
     """Nothing is left of it, whatever became of the message."""
     held = asyncio.Event()
     reminding.slack.fail("conversations.open", Held(held), times=1)
@@ -117,7 +117,7 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: House) -> Non
     assert not await reminding.requests.write(requests.stop_reminding, ADA, "sdxl")
 
 
-async def test_joining_by_a_press(bot: House) -> None:
+async def test_joining_by_a_press(bot: Scenario) -> None:
     """Who joins a reload from another channel gets a status and the follow-up there."""
     await bot.open_slowly()
     await bot.ask("sdxl", ADA, MODELS)
@@ -134,7 +134,7 @@ async def test_joining_by_a_press(bot: House) -> None:
 # --- did you mean ---------------------------------------------------------------------------------------
 
 
-async def _refused(bot: House) -> str:
+async def _refused(bot: Scenario) -> str:
     """The failure message for a model that ModelsLab doesn't know."""
     bot.modelslab.answer("sdxl", error(200, "Model not found: sdxl"))
     await bot.ask("sdxl")
@@ -143,7 +143,7 @@ async def _refused(bot: House) -> str:
     return told.text
 
 
-async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_near_ids_are_offered(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most three valid IDs other than the failed one, the most similar first."""
 
     async def nearest(model_id: str) -> list[str]:
@@ -155,7 +155,7 @@ async def test_near_ids_are_offered(bot: House, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
-async def test_a_failure_waits_for_no_near_ids(bot: House, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_waits_for_no_near_ids(bot: Scenario, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If they can't be found in time, the failure comes without them."""
 
     async def nearest(_: str) -> list[str]:

@@ -11,7 +11,7 @@ from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import jobs, requests
 from bot.storage.database import Database
 from tests.answers import Held
-from tests.scenarios.house import ADA, READY, House, Later
+from tests.scenarios.scenario import ADA, READY, Later, Scenario
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def mode() -> str:
     return "socket"
 
 
-async def test_a_lease_that_was_lost(bot: House) -> None:
+async def test_a_lease_that_was_lost(bot: Scenario) -> None:
     """A step that another replica has taken meanwhile is left to it: nothing of the late result is recorded."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -37,7 +37,7 @@ async def test_a_lease_that_was_lost(bot: House) -> None:
     assert len(bot.said(READY)) == 1
 
 
-async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_that_was_lost_in_an_error(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is one that ends in an error of the bot's own."""
     taken = asyncio.Event()
 
@@ -57,7 +57,7 @@ async def test_a_lease_that_was_lost_in_an_error(bot: House, monkeypatch: pytest
     assert bot.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [("another", 0)]
 
 
-async def test_a_lease_is_renewed(bot: House) -> None:
+async def test_a_lease_is_renewed(bot: Scenario) -> None:
     """The lease of a running job is renewed for as long as the job takes."""
     bot.hurry(renew=0.05)
     await bot.reopen()
@@ -74,7 +74,7 @@ async def test_a_lease_is_renewed(bot: House) -> None:
     assert len(bot.modelslab.calls) == 1
 
 
-async def test_another_replica_was_faster(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_replica_was_faster(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that was due, and is another replica's by the time it is claimed, is looked at again soon."""
     claim, missed = jobs.claim, threading.Event()
 
@@ -92,7 +92,7 @@ async def test_another_replica_was_faster(bot: House, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("kind", ["notify", "dm"])
-async def test_people_who_have_been_notified_are_not_notified_again(bot: House, kind: str) -> None:
+async def test_people_who_have_been_notified_are_not_notified_again(bot: Scenario, kind: str) -> None:
     """A job that finds everyone notified posts nothing."""
     channel = "C0MODELS" if kind == "notify" else "C0NOWHERE"
     if kind == "dm":
@@ -111,7 +111,11 @@ async def test_people_who_have_been_notified_are_not_notified_again(bot: House, 
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_commit_whose_outcome_is_unknown(bot: House, committed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+async def test_a_commit_whose_outcome_is_unknown(
+    bot: Scenario,
+    committed: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is said to be unknown, and what was committed is carried out, whatever was said."""
     run = Database.run
 

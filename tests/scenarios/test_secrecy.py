@@ -8,8 +8,8 @@ import structlog
 
 from bot.sandbox.modelslab import error
 from tests.answers import Json
-from tests.scenarios.house import FAILED, MODELS, House
 from tests.scenarios.process import Machine
+from tests.scenarios.scenario import FAILED, MODELS, Scenario
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
 
 URL = "https://hooks.slack.com/commands/T0SANDBOX/17/0123456789abcdef"
@@ -25,68 +25,68 @@ def mode() -> str:
 
 
 @pytest.fixture
-def planted(house: House) -> str:
+def planted(scenario: Scenario) -> str:
     """A text that holds every secret that a bot may have, and a response_url."""
-    house.env |= {"SLACK_APP_TOKEN": house.slack.app_token, "SLACK_SIGNING_SECRET": house.slack.signing_secret}
-    house.env["DATABASE_URL"] += f"?password={PASSWORD}"
-    remember([*house.secrets, PASSWORD])
-    return " ".join([*house.secrets, PASSWORD, URL])
+    scenario.env |= {"SLACK_APP_TOKEN": scenario.slack.app_token, "SLACK_SIGNING_SECRET": scenario.slack.signing_secret}
+    scenario.env["DATABASE_URL"] += f"?password={PASSWORD}"
+    remember([*scenario.secrets, PASSWORD])
+    return " ".join([*scenario.secrets, PASSWORD, URL])
 
 
-def scanned(house: House) -> str:
+def scanned(scenario: Scenario) -> str:
     """See that no secret was written anywhere, and return the log."""
-    scan("the log", house.log.text)
-    scan("a message", repr(house.slack.messages))
-    scan_folder(house.database.parent)
-    assert URL.encode() not in b"".join(path.read_bytes() for path in house.database.parent.iterdir())
-    return house.log.text
+    scan("the log", scenario.log.text)
+    scan("a message", repr(scenario.slack.messages))
+    scan_folder(scenario.database.parent)
+    assert URL.encode() not in b"".join(path.read_bytes() for path in scenario.database.parent.iterdir())
+    return scenario.log.text
 
 
-async def test_modelslab_repeats_them(house: House, planted: str) -> None:
+async def test_modelslab_repeats_them(scenario: Scenario, planted: str) -> None:
     """What ModelsLab says is posted, kept and listed without them."""
-    house.modelslab.answer("sdxl", error(400, f"You sent {planted}.", tip=planted))
-    await house.open()
-    await house.ask("sdxl")
-    told = await house.wait_said(FAILED)
-    await house.wait_done()
+    scenario.modelslab.answer("sdxl", error(400, f"You sent {planted}.", tip=planted))
+    await scenario.open()
+    await scenario.ask("sdxl")
+    told = await scenario.wait_said(FAILED)
+    await scenario.wait_done()
 
     assert told.text.count("[redacted]") >= ALL
-    assert str(house.sql("SELECT said FROM reload_model_reloads")).count("[redacted]") >= ALL
-    scanned(house)
+    assert str(scenario.sql("SELECT said FROM reload_model_reloads")).count("[redacted]") >= ALL
+    scanned(scenario)
 
 
-async def test_slack_repeats_them(house: House, planted: str) -> None:
+async def test_slack_repeats_them(scenario: Scenario, planted: str) -> None:
     """In the code of an error, which is logged."""
-    house.slack.fail("chat.postMessage", Json(200, {"ok": False, "error": planted}), channel=MODELS)
-    house.slack.fail("response_url", "used_url")
-    await house.open()
-    await house.ask("sdxl")
-    await house.wait_done()
+    scenario.slack.fail("chat.postMessage", Json(200, {"ok": False, "error": planted}), channel=MODELS)
+    scenario.slack.fail("response_url", "used_url")
+    await scenario.open()
+    await scenario.ask("sdxl")
+    await scenario.wait_done()
 
-    assert scanned(house).count("[redacted]") >= ALL
-    assert house.log.of("channel_unreachable")
+    assert scanned(scenario).count("[redacted]") >= ALL
+    assert scenario.log.of("channel_unreachable")
 
 
-async def test_a_library_logs_them(house: House, planted: str) -> None:
+async def test_a_library_logs_them(scenario: Scenario, planted: str) -> None:
     """In a record's text and in its arguments."""
-    await house.open()
+    await scenario.open()
     logging.getLogger("some.library").error("sent %r", {"authorization": f"Bearer {planted}"})
 
-    assert scanned(house).count("[redacted]") == ALL
+    assert scanned(scenario).count("[redacted]") == ALL
 
 
-async def test_the_bot_crashes_over_them(house: House, planted: str) -> None:
+async def test_the_bot_crashes_over_them(scenario: Scenario, planted: str) -> None:
     """In an error of its own, and in all that is logged with it."""
-    house.mishaps = True
-    await house.open()
+    scenario.mishaps = True
+    await scenario.open()
     structlog.get_logger().error("crashed", exc_info=KeyError(planted), value=planted, more=[{planted: planted}])
 
-    assert scanned(house).count("[redacted]") == 4 * ALL
+    assert scanned(scenario).count("[redacted]") == 4 * ALL
 
 
-async def test_they_are_the_reason_why_the_bot_cannot_start(house: House, planted: str, tmp_path: Path) -> None:
+async def test_they_are_the_reason_why_the_bot_cannot_start(scenario: Scenario, planted: str, tmp_path: Path) -> None:
     """In the last line of the log."""
-    process = Machine(house, tmp_path).process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
+    process = Machine(scenario, tmp_path).process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
     code = await process.run()
     scan("stderr", process.stderr)
 

@@ -7,12 +7,12 @@ import pytest
 from bot.core.models import Reload
 from bot.ui import messages
 from bot.ui.messages import Message
-from tests.scenarios.house import ADA, BEN, MODELS, OPS, READY, House
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
-async def test_each_model_is_a_reload_of_its_own(bot: House) -> None:
+async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
     """The ack has a line for each, and so has everything that follows."""
     ack = await bot.ask("sdxl flux, sdxl https://modelslab.com/models/midjourney")
     for model in ("sdxl", "flux", "midjourney"):
@@ -27,7 +27,7 @@ async def test_each_model_is_a_reload_of_its_own(bot: House) -> None:
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "midjourney", "sdxl"]
 
 
-async def test_one_invalid_id_starts_none(bot: House) -> None:
+async def test_one_invalid_id_starts_none(bot: Scenario) -> None:
     """The answer says which one it is."""
     ack = await bot.ask("sdxl _flux midjourney")
 
@@ -36,7 +36,7 @@ async def test_one_invalid_id_starts_none(bot: House) -> None:
     assert bot.reloads == []
 
 
-async def test_started_joined_and_refused(bot: House) -> None:
+async def test_started_joined_and_refused(bot: Scenario) -> None:
     """What a limit refuses does not stop the others; each line says what became of its model."""
     await bot.reopen(MAX_IN_FLIGHT="2", RELOAD_SECONDS="60")
     await bot.ask("sdxl", BEN)
@@ -55,7 +55,7 @@ async def test_started_joined_and_refused(bot: House) -> None:
     ]
 
 
-async def test_a_limit_counts_each_model(bot: House) -> None:
+async def test_a_limit_counts_each_model(bot: Scenario) -> None:
     """COMMANDS_PER_PERSON counts reloads, however they were typed."""
     await bot.reopen(COMMANDS_PER_PERSON="2")
     ack = await bot.ask("a1 b1 c1")
@@ -64,7 +64,7 @@ async def test_a_limit_counts_each_model(bot: House) -> None:
     assert "You've hit the limit of 2 reloads" in ack.text
 
 
-async def test_what_slack_delivers_twice_is_done_once(bot: House) -> None:
+async def test_what_slack_delivers_twice_is_done_once(bot: Scenario) -> None:
     """And answered alike."""
     first = await bot.ask("sdxl flux")
     second = await bot.ask("sdxl flux", trigger_id=first.trigger_id, response_url=first.response_url)
@@ -74,7 +74,7 @@ async def test_what_slack_delivers_twice_is_done_once(bot: House) -> None:
     assert len(bot.modelslab.calls) == 2
 
 
-async def test_follow_ups_that_are_due_together_are_one_message(bot: House) -> None:
+async def test_follow_ups_that_are_due_together_are_one_message(bot: Scenario) -> None:
     """With a button for each model. Who waits for other models has a message of their own."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.command("sdxl flux midjourney", user=ADA)
@@ -97,7 +97,7 @@ async def test_follow_ups_that_are_due_together_are_one_message(bot: House) -> N
 
 
 @one_mode
-async def test_one_message_that_slack_does_not_take_is_tried_again(bot: House) -> None:
+async def test_one_message_that_slack_does_not_take_is_tried_again(bot: Scenario) -> None:
     """As one, for all of its models."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl flux")
@@ -113,7 +113,7 @@ async def test_one_message_that_slack_does_not_take_is_tried_again(bot: House) -
 
 
 @one_mode
-async def test_one_message_that_cannot_be_made_hurts_no_other(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_message_that_cannot_be_made_hurts_no_other(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its follow-ups is then tried alone."""
     follow_up = messages.follow_up
 

@@ -15,7 +15,7 @@ from bot.core.command import Command
 from bot.errors import CannotStart
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.house import ADA, MODELS, READY, House, eventually, locked
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, eventually, locked
 
 MARK = "ThisIsNobodysBusiness"
 
@@ -62,7 +62,7 @@ NONSENSE: tuple[JsonObject, ...] = (
 )
 
 
-async def test_an_envelope_without_sense(bot: House) -> None:
+async def test_an_envelope_without_sense(bot: Scenario) -> None:
     """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped."""
     for number, envelope in enumerate(NONSENSE, start=1):
         ack = await bot.slack.send_envelope({"envelope_id": f"e-{number}", **envelope})
@@ -91,7 +91,7 @@ NO_ENVELOPE: tuple[str, ...] = (
 )
 
 
-async def test_a_text_that_is_no_envelope(bot: House) -> None:
+async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
     """What cannot be acknowledged is dropped, and harms nothing that follows."""
     for number, text in enumerate(NO_ENVELOPE):
         await bot.slack.send_envelope(text)
@@ -102,7 +102,7 @@ async def test_a_text_that_is_no_envelope(bot: House) -> None:
     assert len(bot.reloads) == len(NO_ENVELOPE)
 
 
-async def test_a_message_that_is_too_long(bot: House) -> None:
+async def test_a_message_that_is_too_long(bot: Scenario) -> None:
     """Five megabytes end the connection; the bot makes it anew."""
     with suppress(ConnectionError):
         await bot.slack.send_envelope(MARK * 250_000)
@@ -112,7 +112,7 @@ async def test_a_message_that_is_too_long(bot: House) -> None:
     assert MARK not in bot.log.text
 
 
-async def test_nothing_secret_in_debug_logs(bot: House) -> None:
+async def test_nothing_secret_in_debug_logs(bot: Scenario) -> None:
     """At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in."""
     await bot.ask(f"{MARK} _{MARK}")
     await bot.ask("sdxl")
@@ -126,26 +126,26 @@ async def test_nothing_secret_in_debug_logs(bot: House) -> None:
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
-async def test_a_refresh(house: House, reason: str) -> None:
+async def test_a_refresh(scenario: Scenario, reason: str) -> None:
     """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered."""
-    house.hurry(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
-    await house.open()
+    scenario.hurry(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
+    await scenario.open()
     released = asyncio.Event()
-    house.slack.fail("apps.connections.open", Held(released), times=1)
-    refreshing = asyncio.create_task(house.slack.refresh(reason=reason))
-    await house.log.wait_for("socket_mode_disconnected")
-    over_the_old_one = await house.ask("sdxl")
+    scenario.slack.fail("apps.connections.open", Held(released), times=1)
+    refreshing = asyncio.create_task(scenario.slack.refresh(reason=reason))
+    await scenario.log.wait_for("socket_mode_disconnected")
+    over_the_old_one = await scenario.ask("sdxl")
     released.set()
     await refreshing
-    await house.log.wait_for("socket_mode_connected", 2)
+    await scenario.log.wait_for("socket_mode_connected", 2)
 
     assert "Reloading" in over_the_old_one.text
-    assert "Reloading" in (await house.ask("other")).text
-    assert (await house.health("/readyz"))[0] == 200
-    assert house.slack.connections == 1
+    assert "Reloading" in (await scenario.ask("other")).text
+    assert (await scenario.health("/readyz"))[0] == 200
+    assert scenario.slack.connections == 1
 
 
-async def test_a_broken_connection(bot: House) -> None:
+async def test_a_broken_connection(bot: Scenario) -> None:
     """A connection that breaks is made anew, and /readyz tells the truth meanwhile."""
     bot.slack.fail("apps.connections.open", Raw(500, b""))
     await bot.slack.cut()
@@ -159,17 +159,17 @@ async def test_a_broken_connection(bot: House) -> None:
     assert "Reloading" in (await bot.ask("sdxl")).text
 
 
-async def test_a_silent_connection(house: House) -> None:
+async def test_a_silent_connection(scenario: Scenario) -> None:
     """A connection on which nothing comes any more, not even a pong, is given up and made anew."""
-    house.hurry(socket_ping=0.2)
-    await house.open()
-    house.slack.silence()
-    await house.log.wait_for("socket_mode_connected", 2)
+    scenario.hurry(socket_ping=0.2)
+    await scenario.open()
+    scenario.slack.silence()
+    await scenario.log.wait_for("socket_mode_connected", 2)
 
-    assert "Reloading" in (await house.ask("sdxl")).text
+    assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_slack_goes_away(bot: House) -> None:
+async def test_slack_goes_away(bot: Scenario) -> None:
     """While Slack is unavailable the bot keeps trying. Follow-ups that fall due meanwhile come when it is back."""
     await bot.reopen(RELOAD_SECONDS="1")
     await bot.ask("sdxl")
@@ -189,7 +189,7 @@ TOO_MANY: JsonObject = {"type": "disconnect", "reason": "too_many_websockets"}
 
 
 @asynccontextmanager
-async def websockets(house: House, *messages: JsonObject) -> AsyncIterator[list[float]]:
+async def websockets(scenario: Scenario, *messages: JsonObject) -> AsyncIterator[list[float]]:
     """Let Slack's WebSockets send these messages, and then nothing. Yields when each was opened."""
     opened: list[float] = []
 
@@ -209,54 +209,54 @@ async def websockets(house: House, *messages: JsonObject) -> AsyncIterator[list[
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     address = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
-    house.slack.fail("apps.connections.open", Json(200, {"ok": True, "url": address}))
+    scenario.slack.fail("apps.connections.open", Json(200, {"ok": True, "url": address}))
     yield opened
-    house.slack.heal()
+    scenario.slack.heal()
     await runner.cleanup()
 
 
 @pytest.mark.parametrize("messages", [(TOO_MANY,), (HELLO, TOO_MANY)], ids=["greeting", "after hello"])
-async def test_too_many_websockets(house: House, messages: Sequence[JsonObject]) -> None:
+async def test_too_many_websockets(scenario: Scenario, messages: Sequence[JsonObject]) -> None:
     """A Slack that wants no connection just now is tried again after growing pauses, and the log has its reason."""
-    house.hurry(slack_retry=0.1, slack_retry_most=0.4, socket_handshake=0.05)
-    async with websockets(house, *messages) as opened:
-        starting = house.begin()
+    scenario.hurry(slack_retry=0.1, slack_retry_most=0.4, socket_handshake=0.05)
+    async with websockets(scenario, *messages) as opened:
+        starting = scenario.begin()
         await eventually(lambda: len(opened) >= 4)
-        ready, _ = await house.health("/readyz")
+        ready, _ = await scenario.health("/readyz")
     gaps = [later - earlier for earlier, later in pairwise(opened)]
     await starting
-    await house.wait_ready()
+    await scenario.wait_ready()
 
     assert ready == 503
     assert all(gap >= pause for gap, pause in zip(gaps, [0.1, 0.2, 0.4], strict=False))
-    assert "too_many_websockets" in house.log.text
-    assert "Reloading" in (await house.ask("sdxl")).text
+    assert "too_many_websockets" in scenario.log.text
+    assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_a_connection_that_slack_does_not_greet(house: House) -> None:
+async def test_a_connection_that_slack_does_not_greet(scenario: Scenario) -> None:
     """It is of no use, and another one is made."""
-    house.hurry(socket_handshake=0.1)
-    async with websockets(house) as opened:
-        starting = house.begin()
+    scenario.hurry(socket_handshake=0.1)
+    async with websockets(scenario) as opened:
+        starting = scenario.begin()
         await eventually(lambda: len(opened) >= 2)
     await starting
 
-    assert house.log.of("slack_unavailable")[0]["reason"] == "no_hello"
-    assert "Reloading" in (await house.ask("sdxl")).text
+    assert scenario.log.of("slack_unavailable")[0]["reason"] == "no_hello"
+    assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_a_connection_that_was_replaced_is_closed(house: House) -> None:
+async def test_a_connection_that_was_replaced_is_closed(scenario: Scenario) -> None:
     """Even where Slack leaves it open: it allows ten of them."""
-    house.hurry(socket_handshake=0.1)
-    await house.open()
-    await house.slack.send_envelope(json.dumps({"type": "disconnect", "reason": "warning"}))
-    await house.log.wait_for("socket_mode_connected", 2)
-    await eventually(lambda: house.slack.connections == 1)
+    scenario.hurry(socket_handshake=0.1)
+    await scenario.open()
+    await scenario.slack.send_envelope(json.dumps({"type": "disconnect", "reason": "warning"}))
+    await scenario.log.wait_for("socket_mode_connected", 2)
+    await eventually(lambda: scenario.slack.connections == 1)
 
-    assert "Reloading" in (await house.ask("sdxl")).text
+    assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_the_same_command_over_two_connections(bot: House) -> None:
+async def test_the_same_command_over_two_connections(bot: Scenario) -> None:
     """A command that Slack delivers again over a new connection is answered again and carried out once."""
     first = await bot.ask("sdxl")
     await bot.slack.cut()
@@ -270,7 +270,7 @@ async def test_the_same_command_over_two_connections(bot: House) -> None:
     assert len(bot.said(READY)) == 1
 
 
-async def test_an_ack_that_is_lost(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_ack_that_is_lost(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the connection breaks before the ack, the person gets no ack, and the follow-up all the same."""
     received = asyncio.Event()
 
@@ -306,29 +306,29 @@ async def test_an_ack_that_is_lost(bot: House, monkeypatch: pytest.MonkeyPatch) 
         ),
     ],
 )
-async def test_a_token_that_slack_refuses(house: House, method: str, code: str, words: str) -> None:
+async def test_a_token_that_slack_refuses(scenario: Scenario, method: str, code: str, words: str) -> None:
     """It ends the start, with the setting named and its value not."""
-    house.slack.fail(method, code)
+    scenario.slack.fail(method, code)
     with pytest.raises(CannotStart, match=words) as refused:
-        await house.open()
+        await scenario.open()
 
-    assert not any(secret in str(refused.value) for secret in house.secrets)
+    assert not any(secret in str(refused.value) for secret in scenario.secrets)
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_slack_is_away_at_the_start(house: House) -> None:
+async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
     """A Slack that is away at the start is waited for; the log says so, and /readyz too."""
-    await house.slack.stop()
-    starting = house.begin()
-    await house.log.wait_for("slack_unavailable", 2)
-    status, parts = await house.health("/readyz")
+    await scenario.slack.stop()
+    starting = scenario.begin()
+    await scenario.log.wait_for("slack_unavailable", 2)
+    status, parts = await scenario.health("/readyz")
     assert (status, parts["slack"], parts["token"]) == (503, "not connected", "not checked yet")
-    assert (await house.health("/healthz"))[0] == 200
-    await house.slack.start()
+    assert (await scenario.health("/healthz"))[0] == 200
+    await scenario.slack.start()
     await starting
 
-    assert (await house.health("/readyz"))[0] == 200
-    assert house.log.of("slack_unavailable")[0]["host"] == house.slack.api_url.split("/")[2]
+    assert (await scenario.health("/readyz"))[0] == 200
+    assert scenario.log.of("slack_unavailable")[0]["host"] == scenario.slack.api_url.split("/")[2]
 
 
 @pytest.mark.parametrize(
@@ -344,82 +344,84 @@ async def test_slack_is_away_at_the_start(house: House) -> None:
     ],
     ids=str,
 )
-async def test_socket_mode_is_away_at_the_start(house: House, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_socket_mode_is_away_at_the_start(
+    scenario: Scenario, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So is a Slack that gives no connection for now."""
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
     monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
-    house.slack.fail("apps.connections.open", answer, times=2)
-    await house.open()
+    scenario.slack.fail("apps.connections.open", answer, times=2)
+    await scenario.open()
 
-    assert [record["part"] for record in house.log.of("slack_unavailable")] == ["socket_mode"] * 2
-    assert "Reloading" in (await house.ask("sdxl")).text
+    assert [record["part"] for record in scenario.log.of("slack_unavailable")] == ["socket_mode"] * 2
+    assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
 @pytest.mark.parametrize("method", ["auth.test", "apps.connections.open"])
-async def test_slack_asks_for_a_pause_at_the_start(house: House, method: str) -> None:
+async def test_slack_asks_for_a_pause_at_the_start(scenario: Scenario, method: str) -> None:
     """It gets it."""
-    house.slack.fail(method, RateLimited(1), times=1)
-    await house.open()
-    first, second = (call.at for call in house.slack.calls if call.method == method)
+    scenario.slack.fail(method, RateLimited(1), times=1)
+    await scenario.open()
+    first, second = (call.at for call in scenario.slack.calls if call.method == method)
 
     assert second - first >= 1.0
-    assert house.log.of("slack_unavailable")[0]["reason"] == "ratelimited"
+    assert scenario.log.of("slack_unavailable")[0]["reason"] == "ratelimited"
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_command_before_slack_has_said_who_we_are(house: House) -> None:
+async def test_a_command_before_slack_has_said_who_we_are(scenario: Scenario) -> None:
     """A command that comes before the bot's own workspace is known is refused honestly."""
-    house.slack.fail("auth.test", Raw(500, b""))
-    starting = house.begin()
-    await house.log.wait_for("slack_unavailable")
-    house.slack.request_url = f"{house.url}/slack/events"
-    ack = await house.ask("sdxl")
-    house.slack.heal()
+    scenario.slack.fail("auth.test", Raw(500, b""))
+    starting = scenario.begin()
+    await scenario.log.wait_for("slack_unavailable")
+    scenario.slack.request_url = f"{scenario.url}/slack/events"
+    ack = await scenario.ask("sdxl")
+    scenario.slack.heal()
     await starting
 
     assert ack.text == "I'm still starting up. Try again in a minute."
-    assert house.reloads == []
+    assert scenario.reloads == []
 
 
 @pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize(
     "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}]
 )
-async def test_an_answer_that_names_no_workspace(house: House, fields: dict[str, object]) -> None:
+async def test_an_answer_that_names_no_workspace(scenario: Scenario, fields: dict[str, object]) -> None:
     """The bot asks again: without a home it could tell nobody from a stranger."""
-    house.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
-    await house.open()
+    scenario.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
+    await scenario.open()
 
-    assert house.log.of("slack_unavailable")[0]["reason"] == "no_sense"
-    assert "Reloading `sdxl`" in (await house.ask("sdxl")).text
+    assert scenario.log.of("slack_unavailable")[0]["reason"] == "no_sense"
+    assert "Reloading `sdxl`" in (await scenario.ask("sdxl")).text
 
 
 @pytest.mark.parametrize("mode", ["http"])
-async def test_a_port_that_is_taken(house: House) -> None:
+async def test_a_port_that_is_taken(scenario: Scenario) -> None:
     """A port that another program has ends the start, with the setting named."""
     taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     async with taken:
         with pytest.raises(CannotStart, match=f"PORT: can't listen on port {port}"):
-            await house.open(PORT=str(port))
+            await scenario.open(PORT=str(port))
 
 
 @pytest.mark.parametrize("mode", ["http"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
-async def test_a_host_that_is_not_this_machine(house: House, host: str) -> None:
+async def test_a_host_that_is_not_this_machine(scenario: Scenario, host: str) -> None:
     """For an address where the bot can't listen, the error blames HOST, not the port."""
     if host.endswith(" "):  # spaces around a setting do no harm
-        await house.open(HOST=host)
+        await scenario.open(HOST=host)
         return
     with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
-        await house.open(HOST=host)
+        await scenario.open(HOST=host)
 
 
 @pytest.mark.parametrize("when", ["auth.test", "apps.connections.open"])
-async def test_stopped_while_it_starts(house: House, when: str) -> None:
+async def test_stopped_while_it_starts(scenario: Scenario, when: str) -> None:
     """A bot that gets the signal to stop while it is starting stops at once."""
-    house.slack.fail(when, Raw(500, b""))
-    house.begin()
-    await house.log.wait_for("slack_unavailable")
+    scenario.slack.fail(when, Raw(500, b""))
+    scenario.begin()
+    await scenario.log.wait_for("slack_unavailable")
     async with asyncio.timeout(30.0):
-        await house.shut()
+        await scenario.shut()

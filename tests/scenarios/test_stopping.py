@@ -8,12 +8,12 @@ import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, Held
-from tests.scenarios.house import ADA, BEN, FAILED, MODELS, READY, House, Stopwatch, mentioned
+from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, READY, Scenario, Stopwatch, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
 
 
-async def test_a_call_that_hangs(bot: House) -> None:
+async def test_a_call_that_hangs(bot: Scenario) -> None:
     """A running call gets some seconds, is broken off, and is made again at once by the next start."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     await bot.ask("sdxl")
@@ -30,7 +30,7 @@ async def test_a_call_that_hangs(bot: House) -> None:
 
 
 @one_mode
-async def test_a_refusal_after_a_call_that_was_broken_off(bot: House) -> None:
+async def test_a_refusal_after_a_call_that_was_broken_off(bot: Scenario) -> None:
     """Where a call was broken off and the next one is refused, the first may have worked, and is said so."""
     bot.modelslab.answer("sdxl", Hang(), error(400, "This model is too large"))
     await bot.ask("sdxl")
@@ -42,7 +42,7 @@ async def test_a_refusal_after_a_call_that_was_broken_off(bot: House) -> None:
 
 
 @one_mode
-async def test_a_call_that_ends_in_time(bot: House) -> None:
+async def test_a_call_that_ends_in_time(bot: Scenario) -> None:
     """A call that ends while the bot stops is recorded, and not made again."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -60,7 +60,7 @@ async def test_a_call_that_ends_in_time(bot: House) -> None:
 
 
 @one_mode
-async def test_a_post_that_hangs(bot: House) -> None:
+async def test_a_post_that_hangs(bot: Scenario) -> None:
     """A running follow-up is broken off, and comes at the next start."""
     await bot.open_slowly()
     await bot.ask("sdxl")
@@ -75,7 +75,7 @@ async def test_a_post_that_hangs(bot: House) -> None:
 
 
 @one_mode
-async def test_a_follow_up_due_while_the_bot_was_down(bot: House) -> None:
+async def test_a_follow_up_due_while_the_bot_was_down(bot: Scenario) -> None:
     """A follow-up that fell due while nobody was there goes out at once, and says that it is late."""
     await bot.reopen(RELOAD_SECONDS="120")
     await bot.ask("sdxl")
@@ -90,7 +90,7 @@ async def test_a_follow_up_due_while_the_bot_was_down(bot: House) -> None:
 
 
 @one_mode
-async def test_a_follow_up_not_yet_due(bot: House) -> None:
+async def test_a_follow_up_not_yet_due(bot: Scenario) -> None:
     """A follow-up that is not yet due at the next start comes in its time, and is not late."""
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.ask("sdxl")
@@ -108,7 +108,7 @@ async def test_a_follow_up_not_yet_due(bot: House) -> None:
 
 
 @one_mode
-async def test_commands_just_before_the_stop(bot: House) -> None:
+async def test_commands_just_before_the_stop(bot: Scenario) -> None:
     """Whatever was acknowledged before the stop is carried out after it."""
     acks = await asyncio.gather(*(bot.ask(f"model-{number}") for number in range(10)))
     await bot.shut()
@@ -120,7 +120,7 @@ async def test_commands_just_before_the_stop(bot: House) -> None:
     assert len(bot.ready()) == len(set(bot.ready())) == 10
 
 
-async def test_a_command_while_the_bot_stops(bot: House) -> None:
+async def test_a_command_while_the_bot_stops(bot: Scenario) -> None:
     """A command that comes while the last call ends is written down, and begun by the next start."""
     bot.modelslab.answer("slow", Hang(), ACCEPTED)
     await bot.ask("slow")
@@ -139,7 +139,7 @@ async def test_a_command_while_the_bot_stops(bot: House) -> None:
     assert [mentioned(message.text) for message in bot.said(READY, "`sdxl`")] == [[BEN]]
 
 
-async def test_readiness_while_the_bot_stops(bot: House) -> None:
+async def test_readiness_while_the_bot_stops(bot: Scenario) -> None:
     """While it stops, the bot is not ready for more, and says so."""
     bot.modelslab.answer("slow", Hang(), ACCEPTED)
     await bot.ask("slow")
@@ -154,7 +154,7 @@ async def test_readiness_while_the_bot_stops(bot: House) -> None:
 
 
 @one_mode
-async def test_the_database_is_away_at_the_stop(bot: House) -> None:
+async def test_the_database_is_away_at_the_stop(bot: Scenario) -> None:
     """A database that is away keeps the bot from stopping in time no more than anything else."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     await bot.ask("sdxl")
@@ -170,7 +170,7 @@ async def test_the_database_is_away_at_the_stop(bot: House) -> None:
 
 
 @one_mode
-async def test_stopped_in_the_middle_of_a_crowd(bot: House) -> None:
+async def test_stopped_in_the_middle_of_a_crowd(bot: Scenario) -> None:
     """Stopped again and again while thirty people ask, the bot tells each of them once."""
     bot.hurry(stop=6.0)
     await bot.reopen()

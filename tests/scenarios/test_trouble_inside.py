@@ -7,7 +7,7 @@ import pytest
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.sandbox.modelslab import error
 from bot.ui import views
-from tests.scenarios.house import ADA, FAILED, MODELS, House
+from tests.scenarios.scenario import ADA, FAILED, MODELS, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["http"])
 
@@ -42,7 +42,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
     ],
 )
 async def test_what_would_start_something(
-    bot: House, fail: Break, failure: Exception, words: str, outcome: str
+    bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str
 ) -> None:
     """The command answers in its ack, a button privately below its message, the picker in the modal."""
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
@@ -65,7 +65,7 @@ async def test_what_would_start_something(
 
 @one_mode
 @pytest.mark.parametrize("failure", [AWAY, UNCERTAIN, BROKEN])
-async def test_what_only_lists_something(bot: House, fail: Break, failure: Exception) -> None:
+async def test_what_only_lists_something(bot: Scenario, fail: Break, failure: Exception) -> None:
     """Nothing is said of what was started."""
     bot.mishaps = failure is BROKEN
     fail(failure)
@@ -76,7 +76,7 @@ async def test_what_only_lists_something(bot: House, fail: Break, failure: Excep
 
 
 @one_mode
-async def test_an_event(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is acknowledged, or Slack would send it again and again; the log and the audit have the error."""
     bot.mishaps = True
     monkeypatch.setattr("bot.handlers.home_tab.HomeTabs.opened", lambda *_: 1 / 0)
@@ -87,7 +87,7 @@ async def test_an_event(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @one_mode
-async def test_suggestions(bot: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are none: what was typed can be typed in the other field. The audit has no line for each letter."""
     bot.mishaps = True
     await bot.slack.shortcut(views.PICKER, user=ADA)

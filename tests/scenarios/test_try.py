@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox import terminal
-from tests.scenarios.house import eventually
 from tests.scenarios.process import PASSED_ON, Process
+from tests.scenarios.scenario import eventually
 
 
 async def test_without_input_a_demo_is_played() -> None:

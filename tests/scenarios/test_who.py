@@ -9,7 +9,7 @@ from bot.core.command import SHORTCUT
 from bot.sandbox.workspace import Message
 from bot.ui import messages
 from tests.answers import Hang, Json
-from tests.scenarios.house import ADA, BEN, CEM, EVE, MODELS, OPS, READY, House
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario
 from tests.usergroups import FakeUserGroups
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -17,7 +17,7 @@ one_mode = pytest.mark.parametrize("mode", ["socket"])
 REMIND = "Remind me before it's unloaded"
 
 
-async def nothing_happened(bot: House) -> bool:
+async def nothing_happened(bot: Scenario) -> bool:
     """Whether nothing was written down, nothing called and nothing posted, which a reload shows that follows."""
     assert bot.reloads == []
     await bot.reopen(ALLOWED_USERS="*", ALLOWED_CHANNELS="")
@@ -30,7 +30,7 @@ async def nothing_happened(bot: House) -> bool:
 # --- people ---------------------------------------------------------------------------------------------
 
 
-async def test_somebody_who_is_not_allowed(bot: House) -> None:
+async def test_somebody_who_is_not_allowed(bot: Scenario) -> None:
     """A person who isn't on the list reads their own ID and what to ask for, and nothing happens but a log line."""
     ack = await bot.ask("sdxl", EVE)
 
@@ -42,7 +42,7 @@ async def test_somebody_who_is_not_allowed(bot: House) -> None:
 
 @one_mode
 @pytest.mark.parametrize("text", ["status", "history", "statsu", "sdxl xl", "-f", "<!channel>"])
-async def test_nothing_is_shown_to_others(bot: House, text: str) -> None:
+async def test_nothing_is_shown_to_others(bot: Scenario, text: str) -> None:
     """Lists and hints are only for people who can reload models."""
     await bot.ask("secret-model")
     ack = await bot.ask(text, EVE)
@@ -53,7 +53,7 @@ async def test_nothing_is_shown_to_others(bot: House, text: str) -> None:
 
 @one_mode
 @pytest.mark.parametrize("text", ["help", " HELP ", "\u00a0help\u00a0"])
-async def test_help_is_for_anyone(bot: House, text: str) -> None:
+async def test_help_is_for_anyone(bot: Scenario, text: str) -> None:
     """Anyone may ask for help, from anywhere."""
     ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
 
@@ -62,7 +62,7 @@ async def test_help_is_for_anyone(bot: House, text: str) -> None:
 
 @one_mode
 @pytest.mark.parametrize("fields", [{"team_id": "T0OTHER"}, {"team_id": "T0OTHER", "enterprise_id": "E0OTHER"}])
-async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str]) -> None:
+async def test_somebody_of_another_workspace(bot: Scenario, fields: dict[str, str]) -> None:
     """Through Slack Connect nobody of another workspace reloads anything, whatever their id and whatever the list."""
     await bot.reopen(ALLOWED_USERS=f"* {ADA}")
     ack = await bot.ask("sdxl", ADA, **fields)
@@ -72,7 +72,7 @@ async def test_somebody_of_another_workspace(bot: House, fields: dict[str, str])
     assert await nothing_happened(bot)
 
 
-async def test_a_user_group(bot: House) -> None:
+async def test_a_user_group(bot: Scenario) -> None:
     """Its members have access, but nobody else, and nobody of another workspace."""
     bot.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [EVE]}))
     await bot.reopen(ALLOWED_USERS="S0CREW")
@@ -91,7 +91,7 @@ async def test_a_user_group(bot: House) -> None:
 
 
 @one_mode
-async def test_a_user_group_that_slack_does_not_tell_of(bot: House) -> None:
+async def test_a_user_group_that_slack_does_not_tell_of(bot: Scenario) -> None:
     """The start doesn't wait for it, its members read why, and people who are listed by ID don't notice."""
     bot.slack.fail("usergroups.users.list", Hang(), times=1)
     await bot.reopen(ALLOWED_USERS=f"S0CREW {ADA}")
@@ -105,7 +105,7 @@ async def test_a_user_group_that_slack_does_not_tell_of(bot: House) -> None:
 
 
 @one_mode
-async def test_without_user_groups_none_is_read(bot: House) -> None:
+async def test_without_user_groups_none_is_read(bot: Scenario) -> None:
     """So that the app needs no scope for them."""
     await bot.ask("sdxl")
     await bot.wait_done()
@@ -114,15 +114,15 @@ async def test_without_user_groups_none_is_read(bot: House) -> None:
 
 
 @pytest.fixture
-async def grid(house: House) -> House:
+async def grid(scenario: Scenario) -> Scenario:
     """A bot in one workspace of an organisation."""
-    house.slack.enterprise_id = "E0GRID"
-    await house.open(ALLOWED_USERS=f"{ADA} {CEM}")
-    return house
+    scenario.slack.enterprise_id = "E0GRID"
+    await scenario.open(ALLOWED_USERS=f"{ADA} {CEM}")
+    return scenario
 
 
 @one_mode
-async def test_enterprise_grid(grid: House) -> None:
+async def test_enterprise_grid(grid: Scenario) -> None:
     """People of the organisation's other workspaces can ask, too, and those of another organisation can't."""
     ack = await grid.ask("sdxl", CEM, team_id="T0SISTER")
     stranger = await grid.ask("sdxl", CEM, team_id="T0OTHER", enterprise_id="E0OTHER")
@@ -132,7 +132,7 @@ async def test_enterprise_grid(grid: House) -> None:
     assert "Only members of this bot's workspace" in stranger.text
 
 
-async def every_surface(bot: House, message: Message, user: str) -> list[str]:
+async def every_surface(bot: Scenario, message: Message, user: str) -> list[str]:
     """What somebody reads who presses a button, uses the shortcut and submits the picker, and opens the Home tab."""
     said = len(bot.slack.messages)
     await bot.slack.press(message, REMIND, user=user)
@@ -149,7 +149,7 @@ async def every_surface(bot: House, message: Message, user: str) -> list[str]:
 
 @one_mode
 @pytest.mark.parametrize("team", ["T0SANDBOX", "T0SISTER", "E0GRID"])
-async def test_every_surface_on_enterprise_grid(grid: House, team: str) -> None:
+async def test_every_surface_on_enterprise_grid(grid: Scenario, team: str) -> None:
     """Wherever Slack says that somebody belongs, once they have used the command; that is remembered for good."""
     await grid.ask("sdxl", CEM, team_id="T0SISTER")
     follow_up = await grid.wait_said(READY)
@@ -167,7 +167,7 @@ async def test_every_surface_on_enterprise_grid(grid: House, team: str) -> None:
 
 @one_mode
 @pytest.mark.parametrize("team", ["T0OTHER", "E0OTHER"])
-async def test_a_stranger_of_a_shared_channel(grid: House, team: str) -> None:
+async def test_a_stranger_of_a_shared_channel(grid: Scenario, team: str) -> None:
     """They press and are refused, whatever their id. Who is none of them reads what to do; the command never helps."""
     await grid.ask("sdxl", ADA)
     follow_up = await grid.wait_said(READY)
@@ -183,7 +183,7 @@ async def test_a_stranger_of_a_shared_channel(grid: House, team: str) -> None:
 
 
 @one_mode
-async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: House) -> None:
+async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: Scenario) -> None:
     """The event's team is not its author's."""
     event = {"type": "app_home_opened", "user": CEM, "tab": "home", "user_team": "T0OTHER"}
     await grid.slack.send_event(event)
@@ -193,16 +193,16 @@ async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: House) -> N
 
 
 @one_mode
-async def test_an_app_of_a_whole_organisation(house: House) -> None:
+async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
     """It names no workspace: the organisation's people are known by their command."""
-    house.slack.enterprise_id = "E0GRID"
+    scenario.slack.enterprise_id = "E0GRID"
     whose = {"team_id": None, "enterprise_id": "E0GRID", "is_enterprise_install": True, "user_id": "U0BOT"}
-    house.slack.fail("auth.test", Json(200, {"ok": True, **whose}))
-    await house.open()
-    house.slack.user_teams[CEM] = "T0SISTER"
-    ack = await house.ask("sdxl", CEM, team_id="T0SISTER")
-    stranger = await house.ask("sdxl", ADA, team_id="T0OTHER", enterprise_id="E0OTHER")
-    pressed, picked, _ = await every_surface(house, await house.wait_said(READY), CEM)
+    scenario.slack.fail("auth.test", Json(200, {"ok": True, **whose}))
+    await scenario.open()
+    scenario.slack.user_teams[CEM] = "T0SISTER"
+    ack = await scenario.ask("sdxl", CEM, team_id="T0SISTER")
+    stranger = await scenario.ask("sdxl", ADA, team_id="T0OTHER", enterprise_id="E0OTHER")
+    pressed, picked, _ = await every_surface(scenario, await scenario.wait_said(READY), CEM)
 
     assert "Reloading `sdxl`" in ack.text
     assert "Only members of this bot's workspace" in stranger.text
@@ -211,7 +211,7 @@ async def test_an_app_of_a_whole_organisation(house: House) -> None:
 
 
 @one_mode
-async def test_everyone(bot: House) -> None:
+async def test_everyone(bot: Scenario) -> None:
     """With * everyone of the workspace may ask, and the log says that it was this rule that let them."""
     await bot.reopen(ALLOWED_USERS="*")
     ack = await bot.ask("sdxl", EVE)
@@ -222,7 +222,7 @@ async def test_everyone(bot: House) -> None:
 
 
 @one_mode
-async def test_the_log_names_the_rule(bot: House) -> None:
+async def test_the_log_names_the_rule(bot: Scenario) -> None:
     """Every command that is let in leaves who, where, which model, which reload and by which rule."""
     await bot.ask("sdxl")
 
@@ -232,7 +232,7 @@ async def test_the_log_names_the_rule(bot: House) -> None:
 
 
 @pytest.mark.parametrize("name", ["/reload-model-dev", "/RELOAD-MODEL", "/<!channel>"])
-async def test_a_command_of_another_name(bot: House, name: str) -> None:
+async def test_a_command_of_another_name(bot: Scenario, name: str) -> None:
     """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
     ack = await bot.ask("sdxl", command=name)
 
@@ -246,7 +246,7 @@ async def test_a_command_of_another_name(bot: House, name: str) -> None:
 
 
 @one_mode
-async def test_another_channel(bot: House) -> None:
+async def test_another_channel(bot: Scenario) -> None:
     """Where only some channels are open, the others are pointed there, and nothing is started."""
     await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
     ack = await bot.ask("sdxl", ADA, MODELS)
@@ -257,7 +257,7 @@ async def test_another_channel(bot: House) -> None:
 
 
 @one_mode
-async def test_an_open_channel(bot: House) -> None:
+async def test_an_open_channel(bot: Scenario) -> None:
     """In an open channel the command works."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await bot.ask("sdxl", ADA, OPS)
@@ -268,7 +268,7 @@ async def test_an_open_channel(bot: House) -> None:
 # --- lists ----------------------------------------------------------------------------------------------
 
 
-async def test_status_and_history(bot: House) -> None:
+async def test_status_and_history(bot: Scenario) -> None:
     """The lists say what is reloading, how the others ended and who asked, and start nothing."""
     await bot.open_slowly()
     empty = [(await bot.ask(word)).text for word in ("status", "history")]
@@ -300,7 +300,7 @@ async def test_status_and_history(bot: House) -> None:
 
 
 @one_mode
-async def test_what_began_in_private(bot: House) -> None:
+async def test_what_began_in_private(bot: Scenario) -> None:
     """Elsewhere it is a model and its state: nobody reads who asked, or that it was a colleague."""
     bot.slack.add_channel("C0SECRET", "secret", private=True)
     await bot.ask("sdxl", ADA, "C0SECRET")
@@ -312,7 +312,7 @@ async def test_what_began_in_private(bot: House) -> None:
 
 
 @one_mode
-async def test_a_long_status(bot: House) -> None:
+async def test_a_long_status(bot: Scenario) -> None:
     """A list shows twenty, and says how many more there are."""
     await bot.reopen(RELOAD_SECONDS="60")
     for number in range(23):
@@ -331,7 +331,7 @@ async def test_a_long_status(bot: House) -> None:
 @pytest.mark.parametrize(
     ("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help"), ("help!", "help")]
 )
-async def test_a_slip(bot: House, text: str, meant: str) -> None:
+async def test_a_slip(bot: Scenario, text: str, meant: str) -> None:
     """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
     ack = await bot.ask(text)
 
@@ -340,7 +340,7 @@ async def test_a_slip(bot: House, text: str, meant: str) -> None:
 
 
 @one_mode
-async def test_what_is_an_id(bot: House) -> None:
+async def test_what_is_an_id(bot: Scenario) -> None:
     """A quoted word is a model ID. Quotes and spaces around an ID aren't part of it, and its case is kept."""
     meant = {
         '"status"': "status",
@@ -381,7 +381,7 @@ NO_ID: tuple[tuple[str, str], ...] = (
 )
 
 
-async def test_what_is_no_id(bot: House) -> None:
+async def test_what_is_no_id(bot: Scenario) -> None:
     """What isn't an ID is shown harmlessly to the person who typed it, starts nothing, and isn't logged."""
     for text, shown in NO_ID:
         ack = await bot.ask(text)

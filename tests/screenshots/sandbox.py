@@ -12,8 +12,8 @@ import aiohttp
 
 from bot.sandbox.modelslab import SandboxModelsLab
 from tests.bench.processes import free_port
-from tests.scenarios.house import eventually_answered
 from tests.scenarios.process import Process
+from tests.scenarios.scenario import eventually_answered
 
 RELOAD_SECONDS = 18
 """The least in which a bar moves often enough to be seen, and "a while" after it is still short."""

@@ -16,7 +16,7 @@ from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import ANSWER_LIMIT, BoundedResponse, SlackClient
 from bot.slack.user_groups import METHOD, UserGroups, members_in, reading
-from tests.scenarios.house import eventually
+from tests.scenarios.scenario import eventually
 from tests.usergroups import FakeUserGroups
 
 BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)

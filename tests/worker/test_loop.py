@@ -19,7 +19,7 @@ from bot.storage import jobs as steps
 from bot.storage.database import Database
 from bot.worker.jobs import Jobs
 from bot.worker.loop import CALLS, Worker
-from tests.scenarios.house import eventually
+from tests.scenarios.scenario import eventually
 from tests.storage.support import WAIT, Clock, Gate, request
 
 T = TypeVar("T")

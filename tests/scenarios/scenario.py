@@ -1,4 +1,4 @@
-"""The house in which a scenario plays: a Slack, a ModelsLab, and the real bot between them, over real sockets."""
+"""What a scenario is played with: a Slack, a ModelsLab, and the real bot between them, over real sockets."""
 
 import asyncio
 import io
@@ -137,7 +137,7 @@ class Log:
         return (await eventually(lambda: found if len(found := self.of(event)) >= n else [], within=within))[-1]
 
 
-class House:
+class Scenario:
     """All parts of one scenario. The bot runs from open() to shut()."""
 
     def __init__(self, slack: SandboxSlack, modelslab: SandboxModelsLab, folder: Path, mode: str) -> None:
