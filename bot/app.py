@@ -13,12 +13,11 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, startup
+from bot.background import BackgroundTasks
 from bot.core.access import Allowlist
-from bot.core.background import BackgroundTasks
-from bot.core.clock import SteadyClock
-from bot.core.timing import Timing
+from bot.core.timing import SteadyClock, Timing
 from bot.errors import DatabaseUnavailable, Refused
-from bot.handlers import access_list, access_requests, bolt, buttons, commands, home_tab, mentions, picker
+from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
@@ -175,13 +174,13 @@ class App:
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
         typed = commands.Typed(access, requests, audit, command)
-        commands.register(app, typed, access, audit, opener, command)
-        mentions.register(app, typed, access, mentions.Mentions(self._slack, background))
+        commands.register_command(app, typed, access, audit, opener, command)
+        commands.register_mentions(app, typed, access, commands.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
-        access_requests.register(app, access, requests, audit, presses, self._settings.admin_channel)
-        access_list.register(app, access, requests, audit, opener, presses)
+        grants.register_requests(app, access, requests, audit, presses, self._settings.admin_channel)
+        grants.register_list(app, access, requests, audit, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
 

@@ -12,7 +12,7 @@ from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetrya
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.storage import jobs
 from bot.storage.database import Database
-from bot.storage.faults import fix_for
+from bot.storage.engines.faults import fix_for
 
 log = structlog.get_logger(__name__)
 

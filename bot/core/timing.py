@@ -1,5 +1,6 @@
-"""How long things take and how often they happen, in one place. Tests pass shorter times."""
+"""How long things take and how often they happen, in one place, and the clock. Tests pass shorter times."""
 
+import time
 from dataclasses import dataclass
 
 
@@ -111,3 +112,18 @@ class Timing:
     """Between a change and the refresh of open Home tabs, so that changes that come together are one refresh."""
     home_per_tab: float = 0.6
     """As much more for each open tab, so that many tabs stay within Slack's limit."""
+
+
+class SteadyClock:
+    """A clock in seconds since the Unix epoch (UTC) that nobody can set. Changes to the system's time don't affect it.
+
+    It also counts the time while the machine sleeps, if the system supports that: https://peps.python.org/pep-0418/
+    """
+
+    def __init__(self) -> None:
+        self._steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self._began = time.time() - time.clock_gettime(self._steady)
+
+    def __call__(self) -> float:
+        """The time now."""
+        return self._began + time.clock_gettime(self._steady)

@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 from slack_sdk.models.views import View
 
-from bot.core.background import BackgroundTasks
+from bot.background import BackgroundTasks
 from bot.core.models import IN_FLIGHT
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
@@ -17,7 +17,7 @@ from bot.handlers.requests import Requests, acknowledgement, request_for, there
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
-from bot.storage import requests as storage
+from bot.storage import reminders
 from bot.storage.requests import Requested
 from bot.ui import messages, views
 from bot.ui.buttons import Action, Button, action_ids, pressed
@@ -95,7 +95,7 @@ def register(
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        reminder = await requests.write(storage.remind, context["person"].user_id, button.of, button.place.channel_id)
+        reminder = await requests.write(reminders.add, context["person"].user_id, button.of, button.place.channel_id)
         if reminder is None:
             raise Refused(Refusal.OVER)
         audit.record(context, Action.REMIND)
@@ -104,7 +104,7 @@ def register(
     @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.anywhere])
     async def stop_reminding(context: AsyncBoltContext) -> None:
         model_id = context["button"].of
-        await requests.write(storage.stop_reminding, context["person"].user_id, model_id)
+        await requests.write(reminders.stop, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
         await context["reply"](messages.not_reminding(model_id))
 

@@ -13,8 +13,8 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot.background import BackgroundTasks
 from bot.core.access import Person
-from bot.core.background import BackgroundTasks
 from bot.core.models import NOWHERE
 from bot.core.timing import Timing
 from bot.errors import Refused, SlackError

@@ -8,8 +8,8 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.models.blocks import OptionGroup
 from slack_sdk.models.views import View
 
+from bot.background import BackgroundTasks
 from bot.core.access import Allowlist
-from bot.core.background import BackgroundTasks
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify

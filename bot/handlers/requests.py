@@ -7,11 +7,11 @@ import structlog
 from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
-from bot.core.background import BackgroundTasks
+from bot.background import BackgroundTasks
 from bot.core.models import Viewer
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
-from bot.storage import history, people, requests
+from bot.storage import grants, history, requests
 from bot.storage.database import Database
 from bot.storage.history import Note
 from bot.storage.requests import Limits, Request, Requested
@@ -84,7 +84,7 @@ class Requests:
 
     async def is_known(self, user_id: str) -> bool:
         """Whether this person has used the command."""
-        return user_id in self._known or await self.read(people.is_known, user_id)
+        return user_id in self._known or await self.read(grants.is_known, user_id)
 
     def remember(self, user_id: str) -> None:
         """Remember permanently, in the background, that this person has used the command."""
@@ -101,7 +101,7 @@ class Requests:
 
     async def _remember(self, user_id: str) -> None:
         try:
-            await self.write(people.remember, user_id)
+            await self.write(grants.remember, user_id)
             self._known.add(user_id)
         except Refused as refused:
             log.warning("person_not_remembered", user=user_id, reason=str(refused.__cause__))

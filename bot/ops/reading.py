@@ -12,7 +12,7 @@ from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.storage import schema
 from bot.storage.database import reading_engine
-from bot.storage.sqlite import sqlite_file
+from bot.storage.engines.sqlite import sqlite_file
 
 
 @contextmanager

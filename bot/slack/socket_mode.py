@@ -15,7 +15,7 @@ import structlog
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.core.background import BackgroundTasks
+from bot.background import BackgroundTasks
 from bot.core.retry import Backoff
 from bot.core.text import harmless
 from bot.core.timing import Timing

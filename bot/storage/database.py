@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
-from bot.storage import sqlite
+from bot.storage.engines import sqlite
 
 if TYPE_CHECKING:
     import psycopg
@@ -314,7 +314,7 @@ def reading_engine(url: str) -> Engine:
 
 
 def _postgres(url: str, timing: Timing) -> "psycopg.Connection":
-    from bot.storage import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
+    from bot.storage.engines import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
 
     return postgres.connect(url, timing.postgres_silence)
 

@@ -1,4 +1,4 @@
-"""Access that admins give in Slack: who asked for it, what was decided, and who has it.
+"""Access that admins give in Slack: who asked for it, what was decided, who has it; and who has used the command.
 
 Each function runs inside one transaction of Database.run. The first decision counts, on whichever replica: it is one
 UPDATE of a request that is open. The line of the audit is in the same transaction.
@@ -16,7 +16,7 @@ from bot.storage import history
 from bot.storage.database import now
 from bot.storage.history import Note
 from bot.storage.requests import add_job, new_id
-from bot.storage.schema import access_requests, grants, is_open, jobs, to_access_request, to_grant
+from bot.storage.schema import access_requests, grants, is_open, jobs, people, to_access_request, to_grant
 
 _LAST_MOMENT = 60.0
 """Seconds before a request expires from which on it can't be decided: a decision must not be committed after that."""
@@ -187,3 +187,14 @@ def prune(connection: Connection, days: float) -> int:
     )
     old_ids = old.limit(history.PRUNED_AT_ONCE)
     return connection.execute(delete(access_requests).where(access_requests.c.id.in_(old_ids))).rowcount
+
+
+def remember(connection: Connection, user_id: str) -> None:
+    """Remember that this person has used the command: on Enterprise Grid, their presses can look like a stranger's."""
+    if not is_known(connection, user_id):
+        connection.execute(insert(people).values(user_id=user_id, since=now(connection)))
+
+
+def is_known(connection: Connection, user_id: str) -> bool:
+    """Whether this person has used the command."""
+    return connection.execute(select(people.c.user_id).where(people.c.user_id == user_id)).first() is not None

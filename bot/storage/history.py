@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
 
-from bot.core.models import DAY, HomeData, ListedReload, Reload, Reminder, State, Subscriber
-from bot.core.outcomes import REST
+from bot.core.models import DAY, HomeData, ListedReload, Reload, State, Subscriber
+from bot.storage import reminders
 from bot.storage.database import now
 from bot.storage.schema import (
     audit,
-    is_reminder,
     jobs,
     reloads,
     subscribers,
@@ -57,12 +56,6 @@ def reload(connection: Connection, reload_id: str) -> Reload | None:
     return None if row is None else to_reload(row)
 
 
-def last_accepted(connection: Connection, model_id: str) -> Reload:
-    """The last reload of a model that ModelsLab accepted. There must be one."""
-    accepted = select(reloads).where(reloads.c.model_id == model_id, was_accepted)
-    return to_reload(connection.execute(accepted.order_by(reloads.c.accepted_at.desc(), reloads.c.id).limit(1)).one())
-
-
 def known_models(connection: Connection, limit: int) -> list[str]:
     """The IDs of models with an accepted reload, the most recent first."""
     return list(connection.execute(_KNOWN_MODELS, {"limit": limit}).scalars())
@@ -83,21 +76,9 @@ def recent(connection: Connection, limit: int) -> list[ListedReload]:
 def home(connection: Connection, user_id: str, limit: int) -> HomeData:
     """What one person's Home tab shows: at most limit of each kind."""
     first, count = running(connection, limit)
-    return HomeData(first, count, recent(connection, limit), reminders(connection, user_id)[:limit], now(connection))
-
-
-def reminders(connection: Connection, user_id: str) -> list[Reminder]:
-    """A person's reminders, by when their models should have been ready."""
-    mine = (
-        select(jobs.c.model_id, jobs.c.channel_id, jobs.c.due_at, reloads.c.id, reloads.c.ready_at)
-        .join_from(jobs, reloads)
-        .where(is_reminder, jobs.c.user_id == user_id)
-        .order_by(reloads.c.ready_at, jobs.c.id)
+    return HomeData(
+        first, count, recent(connection, limit), reminders.of_person(connection, user_id)[:limit], now(connection)
     )
-    return [
-        Reminder(row.model_id, row.id, row.channel_id, row.ready_at, None if row.due_at == REST else row.due_at)
-        for row in connection.execute(mine)
-    ]
 
 
 def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> list[ListedReload]:

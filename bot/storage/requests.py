@@ -1,4 +1,4 @@
-"""What people request: a reload, to be notified too, a reminder.
+"""What people request: a reload, or to be notified of one too.
 
 Each function runs inside one transaction of Database.run. They look first and then insert, and unique constraints
 decide: if another transaction was faster, the database refuses the row, and Database.run runs the function again.
@@ -9,24 +9,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, select
 
-from bot.core.models import PRIORITY, REMIND_AFTER, JobKind, Place, Reload, Reminder, State, Subscriber
+from bot.core.models import PRIORITY, JobKind, Place, Reload, State, Subscriber
 from bot.core.outcomes import REST
 from bot.errors import Refusal, Refused
-from bot.storage import history
 from bot.storage.database import now
 from bot.storage.schema import (
     audit,
     in_flight,
-    is_reminder,
     jobs,
     of_a_place,
     reloads,
     subscribers,
     to_reload,
     to_subscriber,
-    was_accepted,
 )
 
 LIMIT_SECONDS = 600.0
@@ -324,32 +321,3 @@ def _add_audit(connection: Connection, request: Request, reload: Reload, at: flo
 def new_id() -> str:
     """A short ID, as in every log line: 30⁶ of them, and the primary key lets none be given twice."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
-
-
-def remind(connection: Connection, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
-    """Add a reminder about a reload's model, unless there is one; None if that reload is unknown or wasn't accepted."""
-    model_id = connection.execute(
-        select(reloads.c.model_id).where(reloads.c.id == reload_id, was_accepted)
-    ).scalar_one_or_none()
-    if model_id is None:
-        return None
-    mine = [one for one in history.reminders(connection, user_id) if one.model_id == model_id]
-    if not mine:
-        last = history.last_accepted(connection, model_id)
-        add_job(
-            connection,
-            last.id,
-            JobKind.REMINDER,
-            (last.ready_at or 0.0) + REMIND_AFTER,
-            channel_id=channel_id,
-            user_id=user_id,
-            model_id=model_id,
-        )
-        mine = [one for one in history.reminders(connection, user_id) if one.model_id == model_id]
-    return mine[0]
-
-
-def stop_reminding(connection: Connection, user_id: str, model_id: str) -> bool:
-    """Delete a reminder, even one that is just being sent. Returns whether there was one."""
-    mine = and_(is_reminder, jobs.c.user_id == user_id, jobs.c.model_id == model_id)
-    return connection.execute(delete(jobs).where(mine)).rowcount > 0

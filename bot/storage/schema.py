@@ -180,7 +180,7 @@ people = Table(
     Column("user_id", Text, primary_key=True),
     Column("since", Double, nullable=False),
 )
-"""People who have used the command: see bot.storage.people."""
+"""People who have used the command: see bot.storage.grants."""
 
 audit = Table(
     "reload_model_audit",

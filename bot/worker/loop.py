@@ -11,8 +11,8 @@ from time import monotonic
 
 import structlog
 
+from bot.background import BackgroundTasks
 from bot.core import retry
-from bot.core.background import BackgroundTasks
 from bot.core.command import MAX_MODELS
 from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
@@ -29,6 +29,7 @@ from bot.errors import (
 from bot.ops import metrics
 from bot.storage import grants, history, jobs
 from bot.storage.database import Database
+from bot.storage.outcomes import record
 from bot.worker.jobs import Jobs, describe
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
@@ -182,7 +183,7 @@ class Worker:
             released = [Postpone(0.0, unknown=claim.job.kind is JobKind.CALL) for claim in batch]
             results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
             with suppress(DatabaseUnavailable):  # what is queued to be recorded may come first
-                await self._database.run(jobs.record, self._owner, results, within=1.0)
+                await self._database.run(record, self._owner, results, within=1.0)
             raise
         except Exception:  # its lease will run out, which counts as a crash
             log.exception("outcome_not_recorded")
@@ -231,7 +232,7 @@ class Worker:
         results = [(claim.job, outcome) for claim, outcome in zip(batch, outcomes, strict=True)]
         while True:
             try:
-                lost = await self._database.run(jobs.record, self._owner, results)
+                lost = await self._database.run(record, self._owner, results)
                 break
             except CommitUncertain:
                 uncertain = True

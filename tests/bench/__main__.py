@@ -23,11 +23,12 @@ from statistics import median
 from packaging.requirements import Requirement
 from sqlalchemy import Connection
 
-from bot.core.clock import SteadyClock
 from bot.core.models import Claim
 from bot.core.outcomes import Accepted, Reschedule
+from bot.core.timing import SteadyClock
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
+from bot.storage.outcomes import record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, STATUSES
 from tests.bench.load import channel, closed_loop, open_loop
@@ -161,10 +162,10 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
         for claim in calls:
             assert isinstance(claim, Claim)
             ready_in = due[claim.reload.model_id.removeprefix("model-")] - now(connection)
-            jobs.record(connection, "seed", [(claim.job, Accepted(ready_in))])
+            record(connection, "seed", [(claim.job, Accepted(ready_in))])
         shown, _ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS}, 60.0)
         for claim in shown:
-            jobs.record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
+            record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
 
     database = Database(url, SteadyClock())
     await database.start()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.clock import SteadyClock
 from bot.core.outcomes import Accepted
+from bot.core.timing import SteadyClock
 from bot.storage import jobs, requests
 from bot.storage.database import Database
+from bot.storage.outcomes import record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, NOTIFICATIONS
 from tests.faults.fleet import fleet
@@ -51,7 +52,7 @@ async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkey
     await database.run(jobs.open_database)
     await database.run(requests.ask, Request("t", "U0ADA", "C0MODELS", "sdxl", ""))
     [call], _ = await database.run(jobs.claim, "one", {CALLS: 1}, 10.0)
-    await database.run(jobs.record, "one", [(call.job, Accepted(1000.0))])
+    await database.run(record, "one", [(call.job, Accepted(1000.0))])
     monkeypatch.setattr(time, "time", lambda: 0.0)
     _, due_in = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
     await database.stop()

@@ -15,16 +15,15 @@ import aiohttp
 import pytest
 from sqlalchemy import Connection, func, select, update
 
-from bot.core.clock import SteadyClock
 from bot.core.models import Place
 from bot.core.outcomes import REST
-from bot.core.timing import Timing
+from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.screen import ended
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import SlackClient
-from bot.storage import jobs, requests, schema
+from bot.storage import jobs, reminders, requests, schema
 from bot.storage.database import Database
 from bot.storage.requests import Request, Requested
 from bot.worker.delivery import Delivery, Pacer
@@ -151,7 +150,7 @@ class Run:
     async def _remind(self, database: Database, reload_id: str) -> None:
         """Those who want to be reminded say so, once ModelsLab has accepted."""
         for person in self.story.reminding:
-            while await database.run(requests.remind, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
+            while await database.run(reminders.add, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
             self.reminding.append(person)
 

@@ -25,7 +25,7 @@ from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.screen import ended
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.workspace import Message
-from bot.storage import history
+from bot.storage import reminders
 from bot.worker.loop import Worker
 from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
@@ -223,7 +223,7 @@ class Scenario:
 
     async def reminders(self, user: str) -> Sequence[Reminder]:
         """A person's reminders."""
-        return await self.requests.read(history.reminders, user)
+        return await self.requests.read(reminders.of_person, user)
 
     @property
     def secrets(self) -> list[str]:

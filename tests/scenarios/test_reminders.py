@@ -7,7 +7,7 @@ import pytest
 from bot.core.timing import Timing
 from bot.errors import Failure
 from bot.sandbox.modelslab import error
-from bot.storage import history, requests
+from bot.storage import history, reminders
 from bot.storage.requests import Request
 from bot.ui import messages
 from bot.ui.reasons import FAILURES
@@ -25,7 +25,7 @@ async def reminding(bot: Scenario) -> Scenario:
     """A scenario in which Ada is to be reminded of a model that was reloaded."""
     await bot.ask("sdxl")
     await bot.wait_done()
-    assert await bot.requests.write(requests.remind, ADA, bot.last_id, MODELS) is not None
+    assert await bot.requests.write(reminders.add, ADA, bot.last_id, MODELS) is not None
     return bot
 
 
@@ -110,11 +110,11 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: Scenario) -> 
     _six_days_later(reminding)
     await reminding.wait_job("reminder")
 
-    assert await reminding.requests.write(requests.stop_reminding, ADA, "sdxl")
+    assert await reminding.requests.write(reminders.stop, ADA, "sdxl")
     held.set()
     await reminding.log.wait_for("lease_lost")
     assert await reminding.reminders(ADA) == []
-    assert not await reminding.requests.write(requests.stop_reminding, ADA, "sdxl")
+    assert not await reminding.requests.write(reminders.stop, ADA, "sdxl")
 
 
 async def test_joining_by_a_press(bot: Scenario) -> None:

@@ -24,7 +24,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
         def raising(*_: object) -> None:
             raise failure
 
-        for work in ("requests.ask", "requests.join", "requests.remind", "requests.stop_reminding"):
+        for work in ("requests.ask", "requests.join", "reminders.add", "reminders.stop"):
             monkeypatch.setattr(f"bot.storage.{work}", raising)
         for work in ("running", "recent", "home"):
             monkeypatch.setattr(f"bot.storage.history.{work}", raising)

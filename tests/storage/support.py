@@ -16,9 +16,10 @@ from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.errors import LeaseLost
-from bot.storage import history, requests
+from bot.storage import history, reminders, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database, reading_engine
+from bot.storage.outcomes import record
 from bot.storage.requests import Limits, Request, Requested
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 
@@ -103,8 +104,8 @@ class Bot:
         return await self.run(requests.join, request, reload_id, limits)
 
     async def remind(self, reload_id: str, user: str = "U0ADA", channel: str = HERE) -> Reminder | None:
-        """See requests.remind."""
-        return await self.run(requests.remind, user, reload_id, channel)
+        """See reminders.add."""
+        return await self.run(reminders.add, user, reload_id, channel)
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all, for reloads."""
@@ -127,7 +128,7 @@ class Bot:
 
     async def record(self, claim: Claimed, outcome: Outcome) -> None:
         """Record one outcome. Raises LeaseLost if the job was claimed anew since."""
-        if await self.run(steps.record, self.owner, [(claim.job, outcome)]):
+        if await self.run(record, self.owner, [(claim.job, outcome)]):
             raise LeaseLost
 
     async def called(self, *asked: Request) -> Claim:

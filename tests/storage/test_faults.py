@@ -3,7 +3,7 @@
 import pytest
 
 from bot.errors import DatabaseUnavailable
-from bot.storage.faults import fix_for
+from bot.storage.engines.faults import fix_for
 
 FAILED = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 USER, RIGHTS, TLS = "fix the user and the password", "let the user of DATABASE_URL", "fix sslmode"

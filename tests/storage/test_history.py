@@ -5,7 +5,7 @@ import pytest
 from bot.core.models import DAY, JobKind, State
 from bot.core.outcomes import Done, Failed
 from bot.errors import Failure
-from bot.storage import history, requests
+from bot.storage import history, reminders
 from bot.storage.database import reading_engine
 from bot.storage.history import AuditLine, Note
 from tests.storage.support import HERE, Bot, outside, request
@@ -112,5 +112,5 @@ async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
     assert (await bot.run(history.prune, 1))[0] == 0
     await bot.record(await bot.claim_one(JobKind.STATUS), Done())
     assert (await bot.run(history.prune, 1))[0] == 1
-    await bot.run(requests.stop_reminding, "U0ADA", "reminded")
+    await bot.run(reminders.stop, "U0ADA", "reminded")
     assert (await bot.run(history.prune, 1))[0] == 1

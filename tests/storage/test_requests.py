@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder, Stage, State
 from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule, RetryIn
 from bot.errors import Failure, LeaseLost, Refused
-from bot.storage import history, requests
+from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
 from bot.storage.schema import audit, jobs
 from tests.storage.support import HERE, READY_IN, THERE, Bot, outside, press, request
@@ -282,9 +282,9 @@ async def test_an_id_is_given_once_and_can_be_read_aloud(bot: Bot, monkeypatch: 
 # Reminders
 
 
-async def reminders(bot: Bot, user: str = "U0ADA") -> list[Reminder]:
-    """See history.reminders."""
-    return await bot.run(history.reminders, user)
+async def reminders_of(bot: Bot, user: str = "U0ADA") -> list[Reminder]:
+    """See reminders.of_person."""
+    return await bot.run(reminders.of_person, user)
 
 
 async def test_a_reminder_is_due_six_days_after_the_model_should_have_been_ready(bot: Bot) -> None:
@@ -295,7 +295,7 @@ async def test_a_reminder_is_due_six_days_after_the_model_should_have_been_ready
 
     ready_at = accepted.ready_at or 0.0
     assert reminder == Reminder("sdxl", accepted.id, HERE, ready_at, ready_at + REMIND_AFTER)
-    assert (await reminders(bot), await reminders(bot, "U0BEN")) == ([reminder], [])
+    assert (await reminders_of(bot), await reminders_of(bot, "U0BEN")) == ([reminder], [])
     await bot.elapse(READY_IN + REMIND_AFTER - 1.0)
     assert await bot.claim(REMINDER) == []
     await bot.elapse(1.0)
@@ -316,7 +316,7 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
     assert await bot.remind(new.id, channel=THERE) == reminder
     await bot.remind(flux.id)
     await bot.remind(new.id, user="U0BEN")
-    assert [each.model_id for each in await reminders(bot)] == ["sdxl", "flux"]
+    assert [each.model_id for each in await reminders_of(bot)] == ["sdxl", "flux"]
     for reload_id in (failed.reload.id, "nosuch"):  # never accepted
         assert await bot.remind(reload_id) is None
     assert await bot.kinds() == ["notify", *["reminder"] * 3]
@@ -330,14 +330,14 @@ async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot, outc
     await bot.elapse(REMIND_AFTER)
     await bot.record(await bot.claim_one(REMINDER), outcome)
     assert await bot.reload(old.id) == old
-    assert [(each.reload_id, each.due_at) for each in await reminders(bot)] == [(old.id, None)]
-    assert [await bot.remind(old.id)] == await reminders(bot)
+    assert [(each.reload_id, each.due_at) for each in await reminders_of(bot)] == [(old.id, None)]
+    assert [await bot.remind(old.id)] == await reminders_of(bot)
     await bot.done(request("flux"))
     assert await bot.due_in(REMINDER) is None
 
     new = await bot.done(request())
 
-    assert [(each.reload_id, each.due_at) for each in await reminders(bot)] == [(new.id, bot.clock.now + REMIND_AFTER)]
+    assert [(one.reload_id, one.due_at) for one in await reminders_of(bot)] == [(new.id, bot.clock.now + REMIND_AFTER)]
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -352,7 +352,7 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
     for claim in claims:
         with pytest.raises(LeaseLost):
             await bot.record(claim, Reschedule())
-    assert [each.reload_id for each in await reminders(bot)] == [new.id]
+    assert [each.reload_id for each in await reminders_of(bot)] == [new.id]
     assert await bot.due_in(REMINDER) == REMIND_AFTER
     await bot.elapse(REMIND_AFTER)
     again = await bot.claim_one(REMINDER)
@@ -371,10 +371,10 @@ async def test_a_reminder_can_be_taken_back(bot: Bot, state: str) -> None:
     await bot.remind(sdxl.id, "U0BEN")
     await bot.remind(flux.id)
 
-    assert await bot.run(requests.stop_reminding, "U0ADA", "sdxl")
+    assert await bot.run(reminders.stop, "U0ADA", "sdxl")
 
-    assert not await bot.run(requests.stop_reminding, "U0ADA", "sdxl")
-    assert [each.model_id for user in ("U0ADA", "U0BEN") for each in await reminders(bot, user)] == ["flux", "sdxl"]
+    assert not await bot.run(reminders.stop, "U0ADA", "sdxl")
+    assert [each.model_id for user in ("U0ADA", "U0BEN") for each in await reminders_of(bot, user)] == ["flux", "sdxl"]
     for claim in claims:
         with pytest.raises(LeaseLost):
             await bot.record(claim, Reschedule())

@@ -16,8 +16,8 @@ from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database
+from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
-from bot.storage.sqlite import sqlite_file
 from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"

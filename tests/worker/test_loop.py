@@ -17,6 +17,7 @@ from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database
+from bot.storage.outcomes import record
 from bot.worker.jobs import Jobs
 from bot.worker.loop import CALLS, Worker
 from tests.scenarios.scenario import eventually
@@ -25,7 +26,7 @@ from tests.storage.support import WAIT, Clock, Gate, request
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-RECORD: object = steps.record
+RECORD: object = record
 
 
 class Faulty(Database):
@@ -134,7 +135,7 @@ async def test_another_worker_can_record_what_it_did_while_the_database_was_away
     await asyncio.sleep(timing.lease - timing.renew)
     away.set()
     await eventually(lambda: not worker.fault)
-    await database.run(steps.record, "other", [(theirs.job, Accepted(120.0))])
+    await database.run(record, "other", [(theirs.job, Accepted(120.0))])
     await worker.stop()
 
     assert JobKind.CALL not in [run.args[0][0].job.kind for run in runner.run.await_args_list]

@@ -22,8 +22,8 @@ from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
 from bot.storage.database import Database, now
-from bot.storage.faults import fix_for
-from bot.storage.sqlite import lock_of, sqlite_file
+from bot.storage.engines.faults import fix_for
+from bot.storage.engines.sqlite import lock_of, sqlite_file
 
 DATABASE, SCHEMA = "database", "schema"
 

@@ -5,7 +5,7 @@ import gc
 
 from structlog.testing import capture_logs
 
-from bot.core.background import BackgroundTasks
+from bot.background import BackgroundTasks
 
 
 async def test_a_task_runs_to_its_end() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bot.core.clock import SteadyClock
+from bot.core.timing import SteadyClock
 
 
 @pytest.mark.parametrize("boottime", [True, False])
