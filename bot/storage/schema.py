@@ -299,7 +299,7 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         for upgrade in migrations[found - 1 :]:
             upgrade(connection)
         connection.execute(update(version).values(version=wanted))
-    _write_nothing(connection)
+        _write_nothing(connection)
 
 
 def _write_nothing(connection: Connection) -> None:
