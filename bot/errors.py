@@ -119,15 +119,18 @@ class ModelsLabError(ReloadModelError):
     """ModelsLab didn't accept a reload.
 
     said is ModelsLab's own text, redacted and bounded, but not escaped. unknown means that ModelsLab may have carried
-    out the request anyway. host is set if it couldn't be reached.
+    out the request anyway. host is set if it couldn't be reached. wait is the pause that it asked for, in seconds.
     """
 
-    def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "") -> None:
+    def __init__(
+        self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
+    ) -> None:
         super().__init__(f"{failure}: {said}" if said else failure.value)
         self.failure = failure
         self.said = said
         self.unknown = unknown
         self.host = host
+        self.wait = wait
 
 
 class ModelsLabPermanentError(ModelsLabError):
@@ -135,25 +138,22 @@ class ModelsLabPermanentError(ModelsLabError):
 
 
 class ModelsLabRetryableError(ModelsLabError):
-    """The same request may be accepted later. wait is the pause that ModelsLab asked for, in seconds."""
-
-    def __init__(
-        self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
-    ) -> None:
-        super().__init__(failure, said, unknown=unknown, host=host)
-        self.wait = wait
+    """The same request may be accepted later."""
 
 
 class SlackError(ReloadModelError):
     """Slack didn't take a message. code is Slack's own error code, or a word for what happened instead.
 
-    host is set if it couldn't be reached.
+    host is set if it couldn't be reached. wait is the pause that it asked for, in seconds. refused means that Slack
+    works, but refuses the message for a reason that can pass, such as an invalid token. Another way may work meanwhile.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, wait: float | None = None, *, refused: bool = False, host: str = "") -> None:
         super().__init__(code)
         self.code = code
-        self.host = ""
+        self.wait = wait
+        self.refused = refused
+        self.host = host
 
 
 class SlackPermanentError(SlackError):
@@ -161,13 +161,4 @@ class SlackPermanentError(SlackError):
 
 
 class SlackRetryableError(SlackError):
-    """Slack may take the same message later. wait is the pause that it asked for, in seconds.
-
-    refused means that Slack works, but refuses the message for a reason that can pass, such as an invalid token.
-    Another way may work meanwhile.
-    """
-
-    def __init__(self, code: str, wait: float | None = None, *, refused: bool = False) -> None:
-        super().__init__(code)
-        self.wait = wait
-        self.refused = refused
+    """Slack may take the same message later."""

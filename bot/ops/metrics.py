@@ -20,7 +20,7 @@ from prometheus_client import (
 
 from bot import __version__
 from bot.core.models import JobKind
-from bot.errors import Failure, ModelsLabError, ModelsLabRetryableError, SlackError, SlackRetryableError
+from bot.errors import Failure, ModelsLabError, SlackError
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of what text() returns."""
@@ -138,7 +138,7 @@ def modelslab_call() -> Iterator[None]:
             yield
     except ModelsLabError as error:
         MODELSLAB_ERRORS.labels(error.failure).inc()
-        if isinstance(error, ModelsLabRetryableError) and error.wait is not None:
+        if error.wait is not None:
             RATE_LIMIT_WAIT.labels("modelslab").observe(error.wait)
         raise
 
@@ -151,7 +151,7 @@ def slack_call(method: str) -> Iterator[None]:
             yield
     except SlackError as error:
         SLACK_ERRORS.labels(method, _bounded(error.code)).inc()
-        if isinstance(error, SlackRetryableError) and error.wait is not None:
+        if error.wait is not None:
             RATE_LIMIT_WAIT.labels("slack").observe(error.wait)
         raise
 

@@ -192,9 +192,8 @@ class SlackClient:
             ) as response:
                 answer = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failed = SlackRetryableError(f"response_url_{type(error).__name__}")
-            failed.host = urlsplit(response_url).netloc
-            raise failed from None
+            host = urlsplit(response_url).netloc
+            raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

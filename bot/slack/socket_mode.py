@@ -100,7 +100,7 @@ class SocketMode:
             except SlackError as failed:
                 if failed.code in final:
                     raise
-                wait = self._pauses.pause(failed.wait if isinstance(failed, SlackRetryableError) else None)
+                wait = self._pauses.pause(failed.wait)
                 log.warning(
                     "slack_unavailable",
                     part="socket_mode",
@@ -132,9 +132,7 @@ class SocketMode:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.http_stop),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failed = SlackRetryableError(type(error).__name__)
-            failed.host = urlsplit(address).netloc
-            raise failed from None
+            raise SlackRetryableError(type(error).__name__, host=urlsplit(address).netloc) from None
 
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""

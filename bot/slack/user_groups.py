@@ -55,9 +55,8 @@ class UserGroups:
                     self._read_at[group_id] = self._clock()
                     pauses.reset()
                 except SlackError as failed:
-                    asked = failed.wait if isinstance(failed, SlackRetryableError) else None
-                    wait, fault = pauses.pause(asked), failed.code
-                    apart = wait if asked else apart
+                    wait, fault = pauses.pause(failed.wait), failed.code
+                    apart = wait if failed.wait else apart
                 except Exception:  # keep reading after a bug, too
                     log.exception("group_reading_failed", group=group_id)
                     wait = pauses.pause()
