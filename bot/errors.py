@@ -1,7 +1,6 @@
 """The exceptions of this program. They carry a reason and data; what people read of them is in bot/ui/reasons.py.
 
 ReloadModelError
-├── SettingsError                 the settings are invalid: exit code 2
 ├── CannotStart                   something outside has to be fixed first: exit code 1
 ├── DatabaseUnavailable           the database didn't answer, or not in time
 │   └── CommitUncertain           ... and the commit may have happened
@@ -16,7 +15,6 @@ ReloadModelError
     └── SlackRetryableError       ... and may take it later
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -68,14 +66,6 @@ class Failure(StrEnum):
 
 class ReloadModelError(Exception):
     """The root of this program's own exceptions."""
-
-
-class SettingsError(ReloadModelError):
-    """The settings are invalid. problems has a sentence for each problem, with the fix."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
 
 
 class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it prints

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from bot import env_file
-from bot.errors import SettingsError
 from bot.urls import database_fault, is_bypassed, is_loopback, passwords, proxy_fault, service_fault
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -118,14 +117,6 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _PREFIXES = tuple({f"{name.partition('_')[0]}_" for name in NAMES if "_" in name})
 _RESEMBLES = 0.82
 """How similar a name has to be. DATABASE_PORT, which Kubernetes sets for a service "database", reaches 0.8."""
-
-
-def load(env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False) -> Settings:
-    """Read the settings, as read() does. Raises SettingsError with every problem."""
-    settings, problems = read(env, dotenv, terminal=terminal)
-    if problems:
-        raise SettingsError([str(problem) for problem in problems])
-    return settings
 
 
 def read(
