@@ -74,7 +74,7 @@ class Delivery(Surfaces):
         self.signing_secret = secrets.token_hex(16)
         self.request_url: str | None = None
         self._response_urls: dict[str, ResponseUrl] = {}
-        self._socket_mode = SocketMode(self.app_id, self.changes)
+        self.socket_mode = SocketMode(self.app_id, self.changes)
 
     async def send_event(self, event: JsonObject, **overrides: object) -> Ack:
         """Deliver an event, and again where it isn't taken. https://docs.slack.dev/apis/events-api#retries."""
@@ -128,7 +128,7 @@ class Delivery(Surfaces):
         envelope = {"envelope_id": str(uuid.uuid4()), "type": kind, "accepts_response_payload": answered}
         if kind == "events_api":
             envelope |= {"retry_attempt": int(bool(retry)), "retry_reason": retry}
-        answer = (await self._socket_mode.deliver(envelope | {"payload": payload})).get("payload")
+        answer = (await self.socket_mode.deliver(envelope | {"payload": payload})).get("payload")
         return 200, json.dumps(answer).encode(), answer if isinstance(answer, dict) else {}
 
     async def _post(self, url: str, kind: Kind, payload: JsonObject, retry: str) -> tuple[int, bytes, JsonObject]:

@@ -165,7 +165,7 @@ class People(Delivery):
             case {"response_action": "errors", "errors": dict(errors)} if errors.keys() <= labels.keys():
                 modal.errors = {labels[block_id]: words for block_id, words in errors.items()}
             case {"response_action": "update", "view": view}:
-                self.change_modal(modal, view)
+                self.update_modal(modal.id, view)
                 return
             case {"response_action": _}:
                 raise ApiError("invalid_response_action")

@@ -140,18 +140,14 @@ class Surfaces(Workspace):
         return modal
 
     def update_modal(self, view_id: str, view: object) -> Modal:
-        """Change a modal that is open. Raises ApiError for one that isn't, and for faults of the view."""
+        """Show another view in a modal that is open. Raises ApiError for one that isn't, and for faults of the view."""
         modal = next((modal for modal in self._modals if modal.open and modal.id == view_id), None)
         if modal is None:
             raise ApiError("not_found")
-        self.change_modal(modal, view)
-        return modal
-
-    def change_modal(self, modal: Modal, view: object) -> None:
-        """Show another view in a modal. Raises ApiError for faults of the view."""
         modal.view = self._complete(checked_view(view, "modal"), modal.id)
         modal.filled, modal.errors = {}, {}
         self._modal_changed(modal)
+        return modal
 
     def publish_home(self, user: str, view: object) -> Home:
         """Change the Home tab of a person. Raises ApiError for faults of the view."""

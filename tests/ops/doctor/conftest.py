@@ -125,8 +125,8 @@ async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two people and a channel, in which IDs can be looked up."""
     async with SandboxSlack() as slack:
         slack.scopes |= CAN_LOOK_UP
-        slack.add_user(ADA, "ada")
-        slack.add_user(BEN, "ben")
+        slack.users[ADA] = "ada"
+        slack.users[BEN] = "ben"
         slack.add_channel(MODELS, "models")
         yield slack
 

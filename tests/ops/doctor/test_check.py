@@ -404,7 +404,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
 ) -> None:
     """The bot works without; the other list is shown all the same."""
     monkeypatch.setattr("bot.ops.doctor.modelslab.LIST_SECONDS", 0.5 if isinstance(answer, Hang) else 10.0)
-    setup.modelslab.answer_own(answer)
+    setup.modelslab.lists["own"] = answer
     report = await setup.run()
 
     assert report.code == 0
@@ -417,7 +417,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
 async def test_all_of_a_short_list_is_counted(setup: Setup) -> None:
     """Nothing but the beginning of a long one is read."""
     setup.modelslab.own_models = [f"m{number}" for number in range(6000)]
-    setup.modelslab.answer_public(Json(200, [{"model_id": "sdxl"}]))
+    setup.modelslab.lists["public"] = Json(200, [{"model_id": "sdxl"}])
     report = await setup.run()
 
     assert report.line("account's models") == "✓ account's models: listed"
