@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import time
 import uuid
 from asyncio import timeout
 from collections.abc import Callable, Mapping
@@ -29,14 +28,13 @@ Kind = Literal["slash_commands", "interactive", "events_api"]
 class Ack:
     """What became of one invocation: the app's answer, or Slack's error where there was none.
 
-    `status` is the HTTP status, 200 for an ack over Socket Mode, 0 without an answer; `seconds` is how long
-    it took. `response_url` and `trigger_id` are those of the invocation. `message` is what the answer became.
+    `status` is the HTTP status, 200 for an ack over Socket Mode, 0 without an answer. `response_url` and `trigger_id`
+    are those of the invocation. `message` is what the answer became.
     """
 
     status: int
     raw: bytes
     body: JsonObject
-    seconds: float
     response_url: str
     trigger_id: str
     error: str = ""
@@ -68,9 +66,11 @@ class Delivery(Surfaces):
 
     host: str
 
-    def __init__(self, *, clock: Callable[[], float], ack_seconds: float) -> None:
+    ack_seconds = 3.0
+    """How long the app can take to answer."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
         super().__init__(clock=clock)
-        self.ack_seconds = ack_seconds
         self.signing_secret = secrets.token_hex(16)
         self.request_url: str | None = None
         self._response_urls: dict[str, ResponseUrl] = {}
@@ -95,7 +95,7 @@ class Delivery(Surfaces):
 
     async def deliver(self, kind: Kind, payload: JsonObject, *, request_url: str | None = None, retry: str = "") -> Ack:
         """Send a payload to the app, and return what it answers; `retry` is why it has to be sent again."""
-        url, began = request_url or self.request_url, time.monotonic()
+        url = request_url or self.request_url
         status, raw, body, error = 0, b"", JsonObject(), ""
         try:
             async with timeout(self.ack_seconds):
@@ -108,7 +108,7 @@ class Delivery(Surfaces):
         if status not in (0, 200):
             error = "dispatch_failed"
         response_url, trigger_id = payload.get("response_url", ""), payload.get("trigger_id", "")
-        return Ack(status, raw, body, time.monotonic() - began, response_url, trigger_id, error)
+        return Ack(status, raw, body, response_url, trigger_id, error)
 
     def sign(self, body: bytes, timestamp: str | None = None) -> dict[str, str]:
         """Make the headers of a signed form: https://docs.slack.dev/authentication/verifying-requests-from-slack."""

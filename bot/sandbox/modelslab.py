@@ -43,7 +43,7 @@ MISBEHAVING: Mapping[str, tuple[str, Sequence[Answer]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReloadCall:
-    """One request to reload a model: `at` is in Unix seconds by the clock of the ModelsLab."""
+    """One request to reload a model: `at` is in Unix seconds."""
 
     model_id: str
     at: float
@@ -58,7 +58,7 @@ class SandboxModelsLab(Server):
     `in_flight_max` is how many there were at once.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self.key = f"key-{secrets.token_hex(16)}"
         self.models: list[str] = ["flux", "midjourney", "sdxl"]
         self.own_models: list[str] = [*OWN_MODELS]
@@ -67,7 +67,6 @@ class SandboxModelsLab(Server):
         self.calls: list[ReloadCall] = []
         self.in_flight_max = 0
         self._strict = strict
-        self._clock = clock
         self._changes = Changes()
         self._answers = {name: list(answers) for name, (_, answers) in MISBEHAVING.items()}
         self._in_flight = 0
@@ -96,7 +95,7 @@ class SandboxModelsLab(Server):
     async def _serve_reload(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}
         model_id = body.get("model_id") or ""
-        self.calls.append(ReloadCall(model_id, self._clock(), body))
+        self.calls.append(ReloadCall(model_id, time.time(), body))
         self._in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self._in_flight)
         self._changes.notify()

@@ -47,8 +47,8 @@ class _Fault:
 class SandboxSlack(People, Server):
     """A workspace with one app installed in it. `calls` are all requests of that app."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, ack_seconds: float = 3.0) -> None:
-        People.__init__(self, clock=clock, ack_seconds=ack_seconds)
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        People.__init__(self, clock=clock)
         self.bot_token = f"xoxb-sandbox-{secrets.token_hex(8)}"
         self.app_token = f"xapp-sandbox-{secrets.token_hex(8)}"
         self.calls: list[ApiCall] = []
