@@ -4,13 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
-
-from bot.ops import metrics
+from prometheus_client import CONTENT_TYPE_LATEST
 
 Health = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the state of each part: "ok", or what is wrong with it."""
-
-Scrape = Callable[[], Awaitable[bytes]]
 
 
 def add_health(app: web.Application, path: str, health: Health) -> None:
@@ -25,10 +22,10 @@ def add_health(app: web.Application, path: str, health: Health) -> None:
     app.router.add_get(path, handle)
 
 
-def add_metrics(app: web.Application, path: str, scrape: Scrape) -> None:
+def add_metrics(app: web.Application, path: str, scrape: Callable[[], Awaitable[bytes]]) -> None:
     """Serve the metrics, as Prometheus reads them."""
 
     async def handle(_request: web.Request) -> web.Response:
-        return web.Response(body=await scrape(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=await scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get(path, handle)
