@@ -154,11 +154,9 @@ class Display:
         return labels
 
     async def _press(self, source: Message | View, button: Button, user: str, _text: str) -> Ack:
-        if isinstance(source, Message):
-            return await self._slack.press(source, button, user=user)
         if isinstance(source, Modal) and button.block_id == _SUBMIT:
             return await self._slack.submit(source, user=user)
-        return await self._slack.press_in(source, button, user=user)
+        return await self._slack.press(source, button, user=user)
 
     async def _fill_in(self, modal: Modal, field: Field, user: str, text: str) -> None:
         """Fill in a field. A typeahead takes the one option that it finds, or shows those that it finds."""

@@ -51,32 +51,32 @@ class People(Delivery):
             return replace(ack, error=str(refused))
         return replace(ack, message=message)
 
-    async def press(self, message: Message, button: str | Button, *, user: str, **overrides: object) -> Ack:
-        """Press a button, or the first with this text. Raises LookupError."""
+    async def press(self, source: Message | View, button: str | Button, *, user: str, **overrides: object) -> Ack:
+        """Press a button of a message or a view, or the first with this text. Raises LookupError."""
+        payload = self._source("block_actions", user) | {
+            "trigger_id": self.new_trigger(user, source.channel),
+            "actions": [self._action(source.buttons, button)],
+        }
+        if isinstance(source, Message):
+            payload |= self._pressed(source, user)
+        else:
+            payload |= {"container": {"type": "view", "view_id": source.id}, "view": source.view}
+        return await self.deliver("interactive", payload | overrides)
+
+    def _pressed(self, message: Message, user: str) -> JsonObject:
+        """The message below which a button was pressed."""
         ephemeral = message.user is not None and message.via != "dm"
         container = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
-        payload = self._source("block_actions", user) | {
-            "trigger_id": self.new_trigger(user, message.channel),
+        payload = {
             "container": container | {"is_ephemeral": ephemeral},
             "channel": {"id": message.channel, "name": self._channel_name(message.channel)},
             "state": {"values": {}},
-            "actions": [self._action(message.buttons, button)],
             "response_url": self.new_response_url(message.channel, user, kind="actions"),
         }
-        if not ephemeral:  # Slack keeps the content of ephemeral messages to itself
-            author = {"user": self.bot_user_id, "bot_id": self.bot_id, "app_id": self.app_id, "team": self.team_id}
-            payload["message"] = message.json | author | {"blocks": identified(message.blocks)}
-        return await self.deliver("interactive", payload | overrides)
-
-    async def press_in(self, view: View, button: str | Button, *, user: str, **overrides: object) -> Ack:
-        """Press a button of a view, or the first with this text. Raises LookupError."""
-        payload = self._source("block_actions", user) | {
-            "trigger_id": self.new_trigger(user, view.channel),
-            "container": {"type": "view", "view_id": view.id},
-            "view": view.view,
-            "actions": [self._action(view.buttons, button)],
-        }
-        return await self.deliver("interactive", payload | overrides)
+        if ephemeral:  # Slack keeps the content of ephemeral messages to itself
+            return payload
+        author = {"user": self.bot_user_id, "bot_id": self.bot_id, "app_id": self.app_id, "team": self.team_id}
+        return payload | {"message": message.json | author | {"blocks": identified(message.blocks)}}
 
     async def shortcut(self, callback_id: str, *, user: str, channel: str = "", **overrides: object) -> Ack:
         """Use a global shortcut. `channel` is where the person is, of which Slack tells the app nothing."""

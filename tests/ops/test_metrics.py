@@ -39,8 +39,7 @@ def families() -> Mapping[str, Metric]:
     metrics.FOLLOW_UPS.labels("channel")
     metrics.request_refused("404")
     return {
-        f"{family.name}_total" if family.type == "counter" else family.name: family
-        for family in REGISTRY.collect()
+        f"{family.name}_total" if family.type == "counter" else family.name: family for family in REGISTRY.collect()
     }
 
 
