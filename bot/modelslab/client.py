@@ -65,8 +65,6 @@ _UNDER_WAY = re.compile(
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Without a word of ModelsLab's own; 404 and 405 say that there is no such endpoint."""
 
-_TRY_AGAIN = "try again"
-
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 """With these, an error in ModelsLab's own shape is from ModelsLab. With others, a gateway may have given up on it."""
 
@@ -237,7 +235,7 @@ def _failure(status: int, word: str, text: str) -> Failure:
     hinted = next((failure for hint, failure in _HINTS.items() if re.search(hint, text)), None)
     if found := by_status or hinted:
         return found
-    if _is_success(status) and word and _TRY_AGAIN in text:
+    if _is_success(status) and word and "try again" in text:
         return Failure.DOWN
     return Failure.REFUSED if word or status in _REFUSALS else Failure.NO_SENSE
 
