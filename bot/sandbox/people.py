@@ -123,9 +123,7 @@ class People(Delivery):
         ack = await self.deliver("interactive", payload | overrides)
         if ack.error:
             raise ApiError(ack.error)
-        options = checked_options(ack.body)
-        modal.offered |= {option.value: option for option in options}
-        return options
+        return checked_options(ack.body)
 
     async def submit(
         self, modal: Modal, values: Mapping[str, str] | None = None, *, user: str, **overrides: object
@@ -141,7 +139,7 @@ class People(Delivery):
             value = (values or {}).get(field.action_id, modal.value(field))
             if not field.optional and not value:
                 raise LookupError(f"{field.label} must be filled in.")
-            state.setdefault(field.block_id, {})[field.action_id] = _answer(modal, field, value)
+            state.setdefault(field.block_id, {})[field.action_id] = _answer(field, value)
             if value and field.element.get("response_url_enabled"):
                 ids = {"block_id": field.block_id, "action_id": field.action_id, "channel_id": value}
                 response_urls.append(ids | {"response_url": self.new_response_url(value, user, kind="app")})
@@ -206,11 +204,11 @@ class People(Delivery):
         return "directmessage" if channel_id.startswith("D") else "privategroup"
 
 
-def _answer(modal: Modal, field: Field, value: str) -> JsonObject:
+def _answer(field: Field, value: str) -> JsonObject:
     """What a field holds, as Slack sends it."""
     if field.kind == "external_select":
-        option = modal.offered.get(value, Option(value, value))
-        return {"type": field.kind, "selected_option": option.json if value else None}
+        option = {"text": {"type": "plain_text", "text": value, "emoji": True}, "value": value}
+        return {"type": field.kind, "selected_option": option if value else None}
     if field.kind == "multi_users_select":
         return {"type": field.kind, "selected_users": value.split()}
     name = "value" if field.kind == "plain_text_input" else "selected_conversation"

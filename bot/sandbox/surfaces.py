@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot.sandbox.blocks import Button, Field, Option, Row, checked_view, identified, rows
+from bot.sandbox.blocks import Button, Field, Row, checked_view, identified, rows
 from bot.sandbox.wire import ApiError, JsonObject
 from bot.sandbox.workspace import Workspace
 
@@ -53,14 +53,12 @@ class Home(View):
 class Modal(View):
     """A modal. `errors` are what the app last said of its fields, by their labels.
 
-    `filled` is what the person put into its fields, by the field's action_id; `offered` are the options that its
-    typeahead showed, by their values.
+    `filled` is what the person put into its fields, by the field's action_id.
     """
 
     open: bool = True
     errors: dict[str, str] = field(default_factory=dict)
     filled: dict[str, str] = field(default_factory=dict)
-    offered: dict[str, Option] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
