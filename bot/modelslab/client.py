@@ -6,7 +6,8 @@ https://docs.modelslab.com/image-generation/community-models/reload-model and ht
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import aiohttp
@@ -68,9 +69,6 @@ _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSAB
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 """With these, an error in ModelsLab's own shape is from ModelsLab. With others, a gateway may have given up on it."""
 
-_Reader = Callable[[aiohttp.StreamReader], Awaitable[bytes]]
-"""Reads the body of an answer, and returns its beginning, which shows errors."""
-
 
 class ModelsLab:
     """Requests reloads, one POST each."""
@@ -110,16 +108,12 @@ class ModelsLab:
 
     async def _list(self, path: str, limit: int) -> ModelList:
         reader = ListReader(limit)
-
-        async def read(content: aiohttp.StreamReader) -> bytes:
-            async for chunk in content.iter_any():
+        async with self._posted(path, {}, LIST_SECONDS) as response:
+            async for chunk in response.content.iter_any():
                 reader.feed(chunk)
                 if reader.ended:
                     break
-            return reader.head
-
-        response, head = await self._post(path, {}, read, LIST_SECONDS)
-        fields = _fields(head)
+        fields = _fields(reader.head)
         if _is_success(response.status) and reader.found and _word(fields) in ("", *_ACCEPTED):
             return reader.models
         self._judge(response, fields)
@@ -127,13 +121,15 @@ class ModelsLab:
 
     async def _call(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
         """The fields of an answer that accepts the request. Raises ModelsLabError for any other answer."""
-        response, body = await self._post(path, fields, _read, ATTEMPT_SECONDS)
+        async with self._posted(path, fields, ATTEMPT_SECONDS) as response:
+            body = await _read(response.content)
         return self._judge(response, _fields(body))
 
-    async def _post(
-        self, path: str, fields: Mapping[str, str], read: _Reader, seconds: float
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Post once, and read the answer within so many seconds. Raises ModelsLabRetryableError if there is none."""
+    @asynccontextmanager
+    async def _posted(
+        self, path: str, fields: Mapping[str, str], seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Post once, to read the answer within so many seconds. Raises ModelsLabRetryableError if there is none."""
         try:
             async with self._session.post(
                 self._url + path,
@@ -142,7 +138,7 @@ class ModelsLab:
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
-                return response, await read(response.content)
+                yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -6,12 +6,9 @@ from http import HTTPStatus
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-Health = Callable[[], Awaitable[Mapping[str, str]]]
-"""Returns the state of each part: "ok", or what is wrong with it."""
 
-
-def add_health(app: web.Application, path: str, health: Health) -> None:
-    """Serve the state of the parts: 200 if each is "ok", otherwise 503."""
+def add_health(app: web.Application, path: str, health: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+    """Serve the state of each part, "ok" or what is wrong with it: 200 if each is "ok", otherwise 503."""
 
     async def handle(_request: web.Request) -> web.Response:
         parts = await health()

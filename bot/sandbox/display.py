@@ -12,8 +12,6 @@ from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.surfaces import Home, Modal, View
 from bot.sandbox.workspace import Message
 
-Act = Callable[[str, str], Awaitable[Ack | None]]
-
 _CODE = re.compile(r"`([^`]+)`")
 _SUBMIT = "submit"
 _EXAMPLES = {"plain_text_input": "sdxl", "conversations_select": "#ops", "multi_users_select": "eve"}
@@ -27,7 +25,7 @@ class Choice:
     """
 
     label: str
-    act: Act
+    act: Callable[[str, str], Awaitable[Ack | None]]
     owner: str | None
     value: str | None = None
 

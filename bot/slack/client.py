@@ -67,9 +67,6 @@ ANSWER_LIMITS: Mapping[str, int] = {GROUP_METHOD: 4 * 1024 * 1024}
 ProxyFor = Callable[[str], str | None]
 """Returns the proxy for a URL, or None for a direct connection."""
 
-Observe = Callable[[str], AbstractContextManager[None]]
-"""Counts a call of this method, and its errors."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -107,9 +104,10 @@ class SlackClient:
         session: aiohttp.ClientSession,
         token: str,
         base_url: str,
-        observe: Observe = lambda _method: nullcontext(),
+        observe: Callable[[str], AbstractContextManager[None]] = lambda _method: nullcontext(),
         proxy_for: ProxyFor = lambda _url: None,
     ) -> None:
+        """observe counts a call of a method, and its errors."""
         self._session = session
         self._base_url = base_url
         self._observe = observe

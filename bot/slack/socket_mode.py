@@ -22,6 +22,7 @@ from bot.core.timing import Timing
 from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
 from bot.slack.http import Dispatch
+from bot.slack.payloads import json_object
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
 
@@ -199,10 +200,9 @@ def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:
 def _object(text: object) -> Mapping[str, object]:
     """The JSON object in a message, or an empty one for anything else."""
     try:
-        value = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        return json_object(text) if isinstance(text, str) else {}
+    except Malformed:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _reason(message: Mapping[str, object], otherwise: str) -> str:
