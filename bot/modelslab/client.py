@@ -4,6 +4,7 @@ Its documentation says what is known about the service, and what must not be ass
 https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -173,12 +174,10 @@ def _is_success(status: int) -> bool:
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
     """At most ANSWER_LIMIT bytes of the body. Leaving the rest unread closes the connection."""
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            break
-    return bytes(body[:ANSWER_LIMIT])
+    try:
+        return await content.readexactly(ANSWER_LIMIT)
+    except asyncio.IncompleteReadError as all_of_it:
+        return all_of_it.partial
 
 
 def _fields(body: bytes) -> Mapping[str, object]:

@@ -87,12 +87,11 @@ class BoundedResponse(aiohttp.ClientResponse):
     async def read(self) -> bytes:
         """The whole answer. Raises AnswerTooLongError."""
         if self._body is None:
-            try:
-                await self.content.readexactly(ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT) + 1)
-            except asyncio.IncompleteReadError as whole:
-                self._body = whole.partial
-            else:
+            limit = ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT)
+            body = await _beginning(self, limit + 1)
+            if len(body) > limit:
                 raise AnswerTooLongError
+            self._body = body
         return self._body
 
 
@@ -188,7 +187,7 @@ class SlackClient:
                 allow_redirects=False,
                 proxy=self._proxy_for(response_url),
             ) as response:
-                answer = await _beginning(response)
+                answer = await _beginning(response, 1000)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             host = urlsplit(response_url).netloc
             raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
@@ -200,10 +199,10 @@ class SlackClient:
             raise SlackPermanentError("response_url_spent")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The whole answer, or as much of it as matters."""
+async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
+    """So many bytes of an answer, or all of it."""
     try:
-        return await response.content.readexactly(1000)
+        return await response.content.readexactly(length)
     except asyncio.IncompleteReadError as all_of_it:
         return all_of_it.partial
 
