@@ -134,10 +134,8 @@ class SlackClient:
     async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
         try:
             with self._observe(method):
-                answer = await translated(call)
+                answer = await translated(call, urlsplit(self._base_url).netloc)
         except SlackError as failed:
-            if failed.code.endswith("Error"):  # the name of an exception: Slack hasn't answered
-                failed.host = urlsplit(self._base_url).netloc
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
             elif isinstance(failed, SlackPermanentError):
@@ -207,14 +205,14 @@ async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
         return all_of_it.partial
 
 
-async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
-    """The fields of the answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
+async def translated(call: Awaitable[AsyncSlackResponse], host: str = "") -> Mapping[str, object]:
+    """The fields of host's answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
     try:
         response = await call
     except SlackApiError as error:
         raise _translate(error) from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
-        raise SlackRetryableError(type(error).__name__) from None
+        raise SlackRetryableError(type(error).__name__, host=host) from None
     except AttributeError:  # the SDK expects an object in every answer with status 200
         raise SlackRetryableError(_NO_SENSE) from None
     if not isinstance(response.data, dict):

@@ -62,7 +62,7 @@ class SlackChecks:
         settings = self._settings
         signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
-            answer = await translated(signing_in)
+            answer = await translated(signing_in, self._host)
         except SlackError as error:
             return self._rejected(error)
         headers = signing_in.result().headers
@@ -91,7 +91,7 @@ class SlackChecks:
         """Check the app's token, and whether the WebSocket's host can be reached."""
         token = self._settings.slack_app_token
         try:
-            answer = await translated(self._slack.client.apps_connections_open(app_token=token))
+            answer = await translated(self._slack.client.apps_connections_open(app_token=token), self._host)
         except SlackError as error:
             if self._unusable(error):
                 return [unknown(APP_TOKEN, f"not checked ({error.code})")]
@@ -122,7 +122,7 @@ class SlackChecks:
     def _unusable(self, error: SlackError) -> CheckResult | None:
         """What is wrong with the connection to Slack, or None if Slack rejected the token."""
         code = error.code
-        if code.endswith("Error"):
+        if error.host:
             return no_answer(SLACK, self._host, code, "SLACK_API_URL")
         if re.fullmatch(r"no_sense|http_[1-4]\d\d", code):
             what = "its answer isn't JSON" if code == "no_sense" else code.replace("http_", "HTTP ")
