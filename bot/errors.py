@@ -1,7 +1,6 @@
 """The exceptions of this program. They carry a reason and data; what people read of them is in bot/ui/reasons.py.
 
 ReloadModelError
-├── SettingsError                 the settings are invalid: exit code 2
 ├── CannotStart                   something outside has to be fixed first: exit code 1
 ├── DatabaseUnavailable           the database didn't answer, or not in time
 │   └── CommitUncertain           ... and the commit may have happened
@@ -16,7 +15,6 @@ ReloadModelError
     └── SlackRetryableError       ... and may take it later
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -70,14 +68,6 @@ class ReloadModelError(Exception):
     """The root of this program's own exceptions."""
 
 
-class SettingsError(ReloadModelError):
-    """The settings are invalid. problems has a sentence for each problem, with the fix."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
 class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it prints
     """The program cannot start; the message says why, and how to fix it."""
 
@@ -119,15 +109,18 @@ class ModelsLabError(ReloadModelError):
     """ModelsLab didn't accept a reload.
 
     said is ModelsLab's own text, redacted and bounded, but not escaped. unknown means that ModelsLab may have carried
-    out the request anyway. host is set if it couldn't be reached.
+    out the request anyway. host is set if it couldn't be reached. wait is the pause that it asked for, in seconds.
     """
 
-    def __init__(self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "") -> None:
+    def __init__(
+        self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
+    ) -> None:
         super().__init__(f"{failure}: {said}" if said else failure.value)
         self.failure = failure
         self.said = said
         self.unknown = unknown
         self.host = host
+        self.wait = wait
 
 
 class ModelsLabPermanentError(ModelsLabError):
@@ -135,25 +128,22 @@ class ModelsLabPermanentError(ModelsLabError):
 
 
 class ModelsLabRetryableError(ModelsLabError):
-    """The same request may be accepted later. wait is the pause that ModelsLab asked for, in seconds."""
-
-    def __init__(
-        self, failure: Failure, said: str = "", *, unknown: bool = False, host: str = "", wait: float | None = None
-    ) -> None:
-        super().__init__(failure, said, unknown=unknown, host=host)
-        self.wait = wait
+    """The same request may be accepted later."""
 
 
 class SlackError(ReloadModelError):
     """Slack didn't take a message. code is Slack's own error code, or a word for what happened instead.
 
-    host is set if it couldn't be reached.
+    host is set if it couldn't be reached. wait is the pause that it asked for, in seconds. refused means that Slack
+    works, but refuses the message for a reason that can pass, such as an invalid token. Another way may work meanwhile.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, wait: float | None = None, *, refused: bool = False, host: str = "") -> None:
         super().__init__(code)
         self.code = code
-        self.host = ""
+        self.wait = wait
+        self.refused = refused
+        self.host = host
 
 
 class SlackPermanentError(SlackError):
@@ -161,13 +151,4 @@ class SlackPermanentError(SlackError):
 
 
 class SlackRetryableError(SlackError):
-    """Slack may take the same message later. wait is the pause that it asked for, in seconds.
-
-    refused means that Slack works, but refuses the message for a reason that can pass, such as an invalid token.
-    Another way may work meanwhile.
-    """
-
-    def __init__(self, code: str, wait: float | None = None, *, refused: bool = False) -> None:
-        super().__init__(code)
-        self.wait = wait
-        self.refused = refused
+    """Slack may take the same message later."""

@@ -13,13 +13,7 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from bot import env_file
-from bot.errors import SettingsError
 from bot.urls import database_fault, is_bypassed, is_loopback, passwords, proxy_fault, service_fault
-
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-LOG_FORMATS = ("json", "console")
-FOLLOW_UPS = ("channel", "thread")
-"""Where follow-ups are shown: in the thread and the channel, or only in the thread."""
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
 GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
@@ -120,14 +114,6 @@ _RESEMBLES = 0.82
 """How similar a name has to be. DATABASE_PORT, which Kubernetes sets for a service "database", reaches 0.8."""
 
 
-def load(env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False) -> Settings:
-    """Read the settings, as read() does. Raises SettingsError with every problem."""
-    settings, problems = read(env, dotenv, terminal=terminal)
-    if problems:
-        raise SettingsError([str(problem) for problem in problems])
-    return settings
-
-
 def read(
     env: Mapping[str, str], dotenv: Path | None = None, *, terminal: bool = False
 ) -> tuple[Settings, Sequence[Problem]]:
@@ -153,7 +139,7 @@ def read(
         allowed_channels=tuple(dict.fromkeys(reader.ids("ALLOWED_CHANNELS", CHANNEL, "a channel ID", _CHANNEL_FIX))),
         commands_per_person=reader.number("COMMANDS_PER_PERSON", 30, 0, 10000),
         max_in_flight=reader.number("MAX_IN_FLIGHT", 100, 0, 10000),
-        follow_up=reader.choice("FOLLOW_UP", FOLLOW_UPS, "channel"),
+        follow_up=reader.choice("FOLLOW_UP", ("channel", "thread"), "channel"),
         reload_seconds=reader.number("RELOAD_SECONDS", 120.0, 0, 86400),
         database_url=reader.database(),
         host=reader.host(),
@@ -162,8 +148,8 @@ def read(
         https_proxy=reader.proxy("HTTPS_PROXY"),
         http_proxy=reader.proxy("HTTP_PROXY"),
         no_proxy=reader.get("no_proxy") or reader.get("NO_PROXY"),
-        log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
-        log_format=reader.choice("LOG_FORMAT", LOG_FORMATS, "console" if terminal else "json"),
+        log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if terminal else "json"),
         history_days=reader.number("HISTORY_DAYS", 90, 1, 36500),
     )
     return settings, [*unreadable, *_misspelled(env, in_file), *reader.problems]
@@ -233,13 +219,13 @@ class _Reader:
         prefix, fix = _TOKENS[name]
         before = len(self.problems)
         value = self.secret(name, fix)
-        if len(self.problems) > before:
+        if not value or len(self.problems) > before:
             return value
         if value.startswith(("xoxe.", "xoxe-")):
             self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _ROTATION_FIX)
-        elif value and not value.startswith(tuple(prefix for prefix, _ in _TOKENS.values())):
+        elif not value.startswith(prefix):
             self._add(name, f"doesn't start with {prefix}", fix)
-        elif value and not value.removeprefix(prefix).strip(".…"):
+        elif not value.removeprefix(prefix).strip(".…"):
             self._add(name, "is still the placeholder from .env.example", fix)
         return value
 

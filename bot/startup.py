@@ -48,7 +48,7 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
             if error.code in TOKEN_FAULTS:
                 fix = "copy it again from OAuth & Permissions on your app's page"
                 raise CannotStart(f"SLACK_BOT_TOKEN: Slack rejects it ({error.code}): {fix}") from error
-            wait = pauses.pause(error.wait if isinstance(error, SlackRetryableError) else None)
+            wait = pauses.pause(error.wait)
             log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
         else:
             log.info("signed_in", team=home.team_id or home.enterprise_id, bot=answer.get("user_id"))

@@ -8,7 +8,7 @@ import pytest
 
 from bot.cli import main
 from bot.core.command import Word
-from bot.settings import NAMES, Settings, load
+from bot.settings import NAMES, Settings, read
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
@@ -93,7 +93,7 @@ def test_the_example_is_a_valid_file_once_it_is_filled_in(tmp_path: Path) -> Non
     values = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "MODELSLAB_API_KEY": "k", "ALLOWED_USERS": "*"}
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", EXAMPLE, flags=re.MULTILINE))
 
-    assert load(values, tmp_path / ".env") == load(values)
+    assert read(values, tmp_path / ".env") == (read(values)[0], [])
 
 
 @pytest.mark.parametrize("name", [*(field.name.upper() for field in fields(Settings) if not field.repr)])

@@ -15,7 +15,7 @@ import structlog
 from bot.core.models import ModelGroup
 from bot.core.retry import Backoff
 from bot.core.timing import Timing
-from bot.errors import ModelsLabError, ModelsLabRetryableError, Refused
+from bot.errors import ModelsLabError, Refused
 from bot.modelslab.lists import ModelList
 
 LIMITS: Mapping[ModelGroup, int] = {ModelGroup.RELOADED: 1000, ModelGroup.OWN: 5000, ModelGroup.PUBLIC: 50_000}
@@ -71,7 +71,7 @@ class _Source:
             pause = self._pauses.pause()
             self._log("models_not_listed", reason=refused.reason.value)
         except ModelsLabError as failed:
-            pause = self._pauses.pause(failed.wait if isinstance(failed, ModelsLabRetryableError) else None)
+            pause = self._pauses.pause(failed.wait)
             self._log("models_not_listed", reason=failed.failure.value, said=failed.said)
         finally:
             self._again_at = self._clock() + pause

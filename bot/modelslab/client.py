@@ -4,9 +4,11 @@ Its documentation says what is known about the service, and what must not be ass
 https://docs.modelslab.com/image-generation/community-models/reload-model and https://docs.modelslab.com/error-codes
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import aiohttp
@@ -65,13 +67,8 @@ _UNDER_WAY = re.compile(
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Without a word of ModelsLab's own; 404 and 405 say that there is no such endpoint."""
 
-_TRY_AGAIN = "try again"
-
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 """With these, an error in ModelsLab's own shape is from ModelsLab. With others, a gateway may have given up on it."""
-
-_Reader = Callable[[aiohttp.StreamReader], Awaitable[bytes]]
-"""Reads the body of an answer, and returns its beginning, which shows errors."""
 
 
 class ModelsLab:
@@ -112,16 +109,12 @@ class ModelsLab:
 
     async def _list(self, path: str, limit: int) -> ModelList:
         reader = ListReader(limit)
-
-        async def read(content: aiohttp.StreamReader) -> bytes:
-            async for chunk in content.iter_any():
+        async with self._posted(path, {}, LIST_SECONDS) as response:
+            async for chunk in response.content.iter_any():
                 reader.feed(chunk)
                 if reader.ended:
                     break
-            return reader.head
-
-        response, head = await self._post(path, {}, read, LIST_SECONDS)
-        fields = _fields(head)
+        fields = _fields(reader.head)
         if _is_success(response.status) and reader.found and _word(fields) in ("", *_ACCEPTED):
             return reader.models
         self._judge(response, fields)
@@ -129,13 +122,15 @@ class ModelsLab:
 
     async def _call(self, path: str, fields: Mapping[str, str]) -> Mapping[str, object]:
         """The fields of an answer that accepts the request. Raises ModelsLabError for any other answer."""
-        response, body = await self._post(path, fields, _read, ATTEMPT_SECONDS)
+        async with self._posted(path, fields, ATTEMPT_SECONDS) as response:
+            body = await _read(response.content)
         return self._judge(response, _fields(body))
 
-    async def _post(
-        self, path: str, fields: Mapping[str, str], read: _Reader, seconds: float
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Post once, and read the answer within so many seconds. Raises ModelsLabRetryableError if there is none."""
+    @asynccontextmanager
+    async def _posted(
+        self, path: str, fields: Mapping[str, str], seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Post once, to read the answer within so many seconds. Raises ModelsLabRetryableError if there is none."""
         try:
             async with self._session.post(
                 self._url + path,
@@ -144,7 +139,7 @@ class ModelsLab:
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:
-                return response, await read(response.content)
+                yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise ModelsLabRetryableError(Failure.NO_ANSWER, _kind(error), host=self._host) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -179,12 +174,10 @@ def _is_success(status: int) -> bool:
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
     """At most ANSWER_LIMIT bytes of the body. Leaving the rest unread closes the connection."""
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            break
-    return bytes(body[:ANSWER_LIMIT])
+    try:
+        return await content.readexactly(ANSWER_LIMIT)
+    except asyncio.IncompleteReadError as all_of_it:
+        return all_of_it.partial
 
 
 def _fields(body: bytes) -> Mapping[str, object]:
@@ -237,7 +230,7 @@ def _failure(status: int, word: str, text: str) -> Failure:
     hinted = next((failure for hint, failure in _HINTS.items() if re.search(hint, text)), None)
     if found := by_status or hinted:
         return found
-    if _is_success(status) and word and _TRY_AGAIN in text:
+    if _is_success(status) and word and "try again" in text:
         return Failure.DOWN
     return Failure.REFUSED if word or status in _REFUSALS else Failure.NO_SENSE
 

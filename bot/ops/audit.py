@@ -3,16 +3,14 @@
 It only reads, so the bot can run meanwhile.
 """
 
-import csv
-import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
 from bot.core.models import IN_FLIGHT, Reload
 from bot.errors import Refusal
-from bot.ops.reading import print_table, reading
+from bot.ops.reading import print_rows, reading
 from bot.settings import Settings
 from bot.storage import history
 from bot.storage.history import AuditLine
@@ -27,20 +25,16 @@ _REFUSED = frozenset(
     }
 )
 
-_FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
-
 
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
-    forms = {"table": _table, "json": _json, "csv": _csv}
     with reading(settings) as connection:
-        forms[form](out, map(_fields, history.audit_lines(connection, time.time() - since)))
+        print_rows(out, form, COLUMNS, map(_row, history.audit_lines(connection, time.time() - since)))
 
 
-def _fields(line: AuditLine) -> Mapping[str, object]:
+def _row(line: AuditLine) -> Sequence[object]:
     """A line by column. Without a reload, its ID and its result are empty."""
-    values = (
+    return (
         datetime.fromtimestamp(line.at, UTC),
         line.user_id,
         line.team_id,
@@ -52,7 +46,6 @@ def _fields(line: AuditLine) -> Mapping[str, object]:
         line.reload_id,
         "" if line.reload is None else _result(line.reload),
     )
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _result(reload: Reload) -> str:
@@ -62,25 +55,3 @@ def _result(reload: Reload) -> str:
     else:
         text = "in flight" if reload.state in IN_FLIGHT else "should be ready"
     return text + (", couldn't notify everyone" if reload.undeliverable else "")
-
-
-def _cells(line: Mapping[str, object]) -> list[str]:
-    """For people and spreadsheets."""
-    shown = {**line, "at": f"{line['at']:%Y-%m-%d %H:%M:%S}", "allowed": "yes" if line["allowed"] else "no"}
-    return list(map(str, shown.values()))
-
-
-def _table(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
-    print_table(out, [COLUMNS, *map(_cells, lines)])
-
-
-def _json(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
-    """ASCII only, so that it is JSON on every terminal."""
-    out.writelines(json.dumps({**line, "at": f"{line['at']:%Y-%m-%dT%H:%M:%SZ}"}) + "\n" for line in lines)
-
-
-def _csv(out: TextIO, lines: Iterable[Mapping[str, object]]) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cells in map(_cells, lines):
-        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])

@@ -4,17 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
-
-from bot.ops import metrics
-
-Health = Callable[[], Awaitable[Mapping[str, str]]]
-"""Returns the state of each part: "ok", or what is wrong with it."""
-
-Scrape = Callable[[], Awaitable[bytes]]
+from prometheus_client import CONTENT_TYPE_LATEST
 
 
-def add_health(app: web.Application, path: str, health: Health) -> None:
-    """Serve the state of the parts: 200 if each is "ok", otherwise 503."""
+def add_health(app: web.Application, path: str, health: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+    """Serve the state of each part, "ok" or what is wrong with it: 200 if each is "ok", otherwise 503."""
 
     async def handle(_request: web.Request) -> web.Response:
         parts = await health()
@@ -25,10 +19,10 @@ def add_health(app: web.Application, path: str, health: Health) -> None:
     app.router.add_get(path, handle)
 
 
-def add_metrics(app: web.Application, path: str, scrape: Scrape) -> None:
+def add_metrics(app: web.Application, path: str, scrape: Callable[[], Awaitable[bytes]]) -> None:
     """Serve the metrics, as Prometheus reads them."""
 
     async def handle(_request: web.Request) -> web.Response:
-        return web.Response(body=await scrape(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=await scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get(path, handle)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    REGISTRY,
     Counter,
     Gauge,
     Histogram,
@@ -20,92 +22,67 @@ from prometheus_client import (
 
 from bot import __version__
 from bot.core.models import JobKind
-from bot.errors import Failure, ModelsLabError, ModelsLabRetryableError, SlackError, SlackRetryableError
+from bot.errors import Failure, ModelsLabError, SlackError
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""The content type of what text() returns."""
-
-REGISTRY = CollectorRegistry()
+for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):  # only what is counted here is served
+    REGISTRY.unregister(_collector)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of series, and nobody reads them
 
-COMMANDS = Counter("reload_model_commands", "Commands, by outcome.", ["outcome"], registry=REGISTRY)
+COMMANDS = Counter("reload_model_commands", "Commands, by outcome.", ["outcome"])
 RELOADS = Counter(
-    "reload_model_reloads",
-    "Reloads that ModelsLab accepted, or that failed for good, by reason.",
-    ["result"],
-    registry=REGISTRY,
+    "reload_model_reloads", "Reloads that ModelsLab accepted, or that failed for good, by reason.", ["result"]
 )
 FOLLOW_UPS = Counter(
-    "reload_model_follow_ups",
-    "Messages that said how a reload ended, by how they were delivered.",
-    ["via"],
-    registry=REGISTRY,
+    "reload_model_follow_ups", "Messages that said how a reload ended, by how they were delivered.", ["via"]
 )
 FOLLOW_UP_LATE = Histogram(
     "reload_model_follow_up_late_seconds",
     "From when a model should have been ready to when its follow-up was claimed for posting.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
-    registry=REGISTRY,
 )
-UNDELIVERABLE = Counter(
-    "reload_model_undeliverable", "Follow-ups that reached nobody within 25 minutes.", registry=REGISTRY
-)
+UNDELIVERABLE = Counter("reload_model_undeliverable", "Follow-ups that reached nobody within 25 minutes.")
 IN_FLIGHT = Gauge(
-    "reload_model_reloads_in_flight",
-    "Reloads that haven't ended, in the whole database; NaN while it is unavailable.",
-    registry=REGISTRY,
+    "reload_model_reloads_in_flight", "Reloads that haven't ended, in the whole database; NaN while it is unavailable."
 )
-JOBS_RUNNING = Gauge("reload_model_jobs_running", "Jobs that this process runs now.", ["kind"], registry=REGISTRY)
-JOBS_CLAIMED = Counter("reload_model_jobs_claimed", "Jobs that this process claimed.", ["kind"], registry=REGISTRY)
-JOB_RETRIES = Counter("reload_model_job_retries", "Jobs that failed and are retried.", ["kind"], registry=REGISTRY)
-JOB_CRASHES = Counter("reload_model_job_crashes", "Jobs that ended in an internal error.", ["kind"], registry=REGISTRY)
-LEASES_LOST = Counter("reload_model_leases_lost", "Jobs that another process took over.", registry=REGISTRY)
+JOBS_RUNNING = Gauge("reload_model_jobs_running", "Jobs that this process runs now.", ["kind"])
+JOBS_CLAIMED = Counter("reload_model_jobs_claimed", "Jobs that this process claimed.", ["kind"])
+JOB_RETRIES = Counter("reload_model_job_retries", "Jobs that failed and are retried.", ["kind"])
+JOB_CRASHES = Counter("reload_model_job_crashes", "Jobs that ended in an internal error.", ["kind"])
+LEASES_LOST = Counter("reload_model_leases_lost", "Jobs that another process took over.")
 WORKER_LAG = Histogram(
     "reload_model_worker_lag_seconds",
     "From when a job was due to when the worker found it.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
-    registry=REGISTRY,
 )
-WORKER_IDLE = Gauge(
-    "reload_model_worker_idle_seconds", "Seconds since the worker last looked for jobs.", registry=REGISTRY
-)
+WORKER_IDLE = Gauge("reload_model_worker_idle_seconds", "Seconds since the worker last looked for jobs.")
 MODELSLAB_SECONDS = Histogram(
-    "reload_model_modelslab_seconds",
-    "Duration of a call to ModelsLab.",
-    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
-    registry=REGISTRY,
+    "reload_model_modelslab_seconds", "Duration of a call to ModelsLab.", buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 )
 MODELSLAB_ERRORS = Counter(
-    "reload_model_modelslab_errors", "Calls that ModelsLab didn't accept, by reason.", ["failure"], registry=REGISTRY
+    "reload_model_modelslab_errors", "Calls that ModelsLab didn't accept, by reason.", ["failure"]
 )
 SLACK_SECONDS = Histogram(
     "reload_model_slack_seconds",
     "Duration of a call to Slack, by method.",
     ["method"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
-    registry=REGISTRY,
 )
 SLACK_ERRORS = Counter(
-    "reload_model_slack_errors",
-    "Calls to Slack that failed, by method and code.",
-    ["method", "code"],
-    registry=REGISTRY,
+    "reload_model_slack_errors", "Calls to Slack that failed, by method and code.", ["method", "code"]
 )
 REQUESTS_REFUSED = Counter(
     "reload_model_requests_refused",
     "Requests that didn't become a command, by HTTP status; in Socket Mode: dropped.",
     ["status"],
-    registry=REGISTRY,
 )
 RATE_LIMIT_WAIT = Histogram(
     "reload_model_rate_limit_wait_seconds",
     "Pauses that a service asked for.",
     ["service"],
     buckets=(1, 2.5, 5, 10, 30, 60, 300),
-    registry=REGISTRY,
 )
-BUILD_INFO = Gauge("reload_model_build_info", "Always 1.", ["version", "python"], registry=REGISTRY)
+BUILD_INFO = Gauge("reload_model_build_info", "Always 1.", ["version", "python"])
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
 # Prometheus only notices the increase of a series that existed before.
@@ -127,7 +104,7 @@ _codes: set[str] = set()
 
 def text() -> bytes:
     """Everything, in Prometheus's format."""
-    return generate_latest(REGISTRY)
+    return generate_latest()
 
 
 @contextmanager
@@ -138,7 +115,7 @@ def modelslab_call() -> Iterator[None]:
             yield
     except ModelsLabError as error:
         MODELSLAB_ERRORS.labels(error.failure).inc()
-        if isinstance(error, ModelsLabRetryableError) and error.wait is not None:
+        if error.wait is not None:
             RATE_LIMIT_WAIT.labels("modelslab").observe(error.wait)
         raise
 
@@ -151,7 +128,7 @@ def slack_call(method: str) -> Iterator[None]:
             yield
     except SlackError as error:
         SLACK_ERRORS.labels(method, _bounded(error.code)).inc()
-        if isinstance(error, SlackRetryableError) and error.wait is not None:
+        if error.wait is not None:
             RATE_LIMIT_WAIT.labels("slack").observe(error.wait)
         raise
 

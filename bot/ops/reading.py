@@ -1,7 +1,10 @@
-"""The bot's database, for commands that only read it beside a running bot; and how they print tables."""
+"""The bot's database, for commands that only read it beside a running bot; and how they print what they find."""
 
-from collections.abc import Iterator, Sequence
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TextIO
 
 from sqlalchemy import Connection
@@ -13,6 +16,9 @@ from bot.settings import Settings
 from bot.storage import schema
 from bot.storage.database import reading_engine
 from bot.storage.engines.sqlite import sqlite_file
+
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 @contextmanager
@@ -43,9 +49,32 @@ def _check_version(connection: Connection) -> None:
         raise CannotStart(f"DATABASE_URL: the database {state}: the bot updates it when it starts")
 
 
-def print_table(out: TextIO, rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; the first row is the heading."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(padded).rstrip(), file=out)
+def print_rows(out: TextIO, form: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as a "table" or "csv" with the names of the columns, or as "json": one object per line.
+
+    JSON is ASCII only, so that it is JSON on every terminal.
+    """
+    if form == "json":
+        for row in rows:
+            values = [f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value for value in row]
+            print(json.dumps(dict(zip(columns, values, strict=True))), file=out)
+    elif form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in map(_cell, row)])
+    else:
+        lines = [columns, *(list(map(_cell, row)) for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            print("  ".join(padded).rstrip(), file=out)
+
+
+def _cell(value: object) -> str:
+    """For people and spreadsheets."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

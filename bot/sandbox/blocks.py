@@ -45,11 +45,6 @@ class Option:
     value: str
     group: str = ""
 
-    @property
-    def json(self) -> JsonObject:
-        """The option as Slack sends it."""
-        return {"text": {"type": "plain_text", "text": self.text, "emoji": True}, "value": self.value}
-
 
 @dataclass(frozen=True, slots=True)
 class Field:

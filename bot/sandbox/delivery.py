@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import time
 import uuid
 from asyncio import timeout
 from collections.abc import Callable, Mapping
@@ -29,14 +28,13 @@ Kind = Literal["slash_commands", "interactive", "events_api"]
 class Ack:
     """What became of one invocation: the app's answer, or Slack's error where there was none.
 
-    `status` is the HTTP status, 200 for an ack over Socket Mode, 0 without an answer; `seconds` is how long
-    it took. `response_url` and `trigger_id` are those of the invocation. `message` is what the answer became.
+    `status` is the HTTP status, 200 for an ack over Socket Mode, 0 without an answer. `response_url` and `trigger_id`
+    are those of the invocation. `message` is what the answer became.
     """
 
     status: int
     raw: bytes
     body: JsonObject
-    seconds: float
     response_url: str
     trigger_id: str
     error: str = ""
@@ -68,13 +66,15 @@ class Delivery(Surfaces):
 
     host: str
 
-    def __init__(self, *, clock: Callable[[], float], ack_seconds: float) -> None:
+    ack_seconds = 3.0
+    """How long the app can take to answer."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
         super().__init__(clock=clock)
-        self.ack_seconds = ack_seconds
         self.signing_secret = secrets.token_hex(16)
         self.request_url: str | None = None
         self._response_urls: dict[str, ResponseUrl] = {}
-        self._socket_mode = SocketMode(self.app_id, self.changes)
+        self.socket_mode = SocketMode(self.app_id, self.changes)
 
     async def send_event(self, event: JsonObject, **overrides: object) -> Ack:
         """Deliver an event, and again where it isn't taken. https://docs.slack.dev/apis/events-api#retries."""
@@ -95,7 +95,7 @@ class Delivery(Surfaces):
 
     async def deliver(self, kind: Kind, payload: JsonObject, *, request_url: str | None = None, retry: str = "") -> Ack:
         """Send a payload to the app, and return what it answers; `retry` is why it has to be sent again."""
-        url, began = request_url or self.request_url, time.monotonic()
+        url = request_url or self.request_url
         status, raw, body, error = 0, b"", JsonObject(), ""
         try:
             async with timeout(self.ack_seconds):
@@ -108,7 +108,7 @@ class Delivery(Surfaces):
         if status not in (0, 200):
             error = "dispatch_failed"
         response_url, trigger_id = payload.get("response_url", ""), payload.get("trigger_id", "")
-        return Ack(status, raw, body, time.monotonic() - began, response_url, trigger_id, error)
+        return Ack(status, raw, body, response_url, trigger_id, error)
 
     def sign(self, body: bytes, timestamp: str | None = None) -> dict[str, str]:
         """Make the headers of a signed form: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
@@ -128,7 +128,7 @@ class Delivery(Surfaces):
         envelope = {"envelope_id": str(uuid.uuid4()), "type": kind, "accepts_response_payload": answered}
         if kind == "events_api":
             envelope |= {"retry_attempt": int(bool(retry)), "retry_reason": retry}
-        answer = (await self._socket_mode.deliver(envelope | {"payload": payload})).get("payload")
+        answer = (await self.socket_mode.deliver(envelope | {"payload": payload})).get("payload")
         return 200, json.dumps(answer).encode(), answer if isinstance(answer, dict) else {}
 
     async def _post(self, url: str, kind: Kind, payload: JsonObject, retry: str) -> tuple[int, bytes, JsonObject]:

@@ -12,8 +12,6 @@ from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.surfaces import Home, Modal, View
 from bot.sandbox.workspace import Message
 
-Act = Callable[[str, str], Awaitable[Ack | None]]
-
 _CODE = re.compile(r"`([^`]+)`")
 _SUBMIT = "submit"
 _EXAMPLES = {"plain_text_input": "sdxl", "conversations_select": "#ops", "multi_users_select": "eve"}
@@ -27,7 +25,7 @@ class Choice:
     """
 
     label: str
-    act: Act
+    act: Callable[[str, str], Awaitable[Ack | None]]
     owner: str | None
     value: str | None = None
 
@@ -154,11 +152,9 @@ class Display:
         return labels
 
     async def _press(self, source: Message | View, button: Button, user: str, _text: str) -> Ack:
-        if isinstance(source, Message):
-            return await self._slack.press(source, button, user=user)
         if isinstance(source, Modal) and button.block_id == _SUBMIT:
             return await self._slack.submit(source, user=user)
-        return await self._slack.press_in(source, button, user=user)
+        return await self._slack.press(source, button, user=user)
 
     async def _fill_in(self, modal: Modal, field: Field, user: str, text: str) -> None:
         """Fill in a field. A typeahead takes the one option that it finds, or shows those that it finds."""

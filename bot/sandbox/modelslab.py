@@ -43,7 +43,7 @@ MISBEHAVING: Mapping[str, tuple[str, Sequence[Answer]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReloadCall:
-    """One request to reload a model: `at` is in Unix seconds by the clock of the ModelsLab."""
+    """One request to reload a model: `at` is in Unix seconds."""
 
     model_id: str
     at: float
@@ -53,24 +53,23 @@ class ReloadCall:
 class SandboxModelsLab(Server):
     """A ModelsLab that accepts any model but "no-such-model", or with `strict` only those that it lists.
 
-    `models` are the public ones that it lists, `own_models` the account's own; `wallet` answers a request for the
-    balance. `calls` are all requests to reload a model, `in_flight_max` is how many there were at once.
+    `models` are the public ones that it lists, `own_models` the account's own. `lists` has other answers, for the list
+    "public" or "own"; `wallet` answers a request for the balance. `calls` are all requests to reload a model,
+    `in_flight_max` is how many there were at once.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self.key = f"key-{secrets.token_hex(16)}"
         self.models: list[str] = ["flux", "midjourney", "sdxl"]
         self.own_models: list[str] = [*OWN_MODELS]
         self.wallet: Answer = BALANCE
+        self.lists: dict[str, Answer] = {}
         self.calls: list[ReloadCall] = []
         self.in_flight_max = 0
         self._strict = strict
-        self._clock = clock
         self._changes = Changes()
         self._answers = {name: list(answers) for name, (_, answers) in MISBEHAVING.items()}
         self._in_flight = 0
-        self._public: Answer | None = None
-        self._own: Answer | None = None
         super().__init__(
             [
                 web.post("/api/v6/images/model_reload", self._serve_reload),
@@ -89,14 +88,6 @@ class SandboxModelsLab(Server):
         """Answer calls for this model with these, in order; the last one stays. Without any, accept them."""
         self._answers[model_id] = list(answers)
 
-    def answer_public(self, answer: Answer) -> None:
-        """Answer requests for the public models with this."""
-        self._public = answer
-
-    def answer_own(self, answer: Answer) -> None:
-        """Answer requests for the account's own models with this."""
-        self._own = answer
-
     async def wait_for_calls(self, n: int, *, within: float = 30.0) -> None:
         """Wait until n calls have come in all. Raises TimeoutError."""
         await self._changes.until(lambda: len(self.calls) >= n, within, lambda: f"{len(self.calls)} calls came")
@@ -104,7 +95,7 @@ class SandboxModelsLab(Server):
     async def _serve_reload(self, request: web.Request) -> web.StreamResponse:
         body = read_object(await request.read()) or {}
         model_id = body.get("model_id") or ""
-        self.calls.append(ReloadCall(model_id, self._clock(), body))
+        self.calls.append(ReloadCall(model_id, time.time(), body))
         self._in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self._in_flight)
         self._changes.notify()
@@ -123,10 +114,12 @@ class SandboxModelsLab(Server):
 
     def _listed(self) -> Answer:
         names = sorted({*self.models, *MISBEHAVING})
-        return self._public or Json(200, [{"model_id": name, "status": "model_ready"} for name in names])
+        return self.lists.get("public") or Json(200, [{"model_id": name, "status": "model_ready"} for name in names])
 
     def _listed_own(self) -> Answer:
-        return self._own or Json(200, {"status": "success", "messege": "model list", "data": self.own_models})
+        return self.lists.get("own") or Json(
+            200, {"status": "success", "messege": "model list", "data": self.own_models}
+        )
 
     def _stranger(self, body: JsonObject) -> Answer | None:
         if body.get("key") != self.key:

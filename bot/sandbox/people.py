@@ -51,32 +51,32 @@ class People(Delivery):
             return replace(ack, error=str(refused))
         return replace(ack, message=message)
 
-    async def press(self, message: Message, button: str | Button, *, user: str, **overrides: object) -> Ack:
-        """Press a button, or the first with this text. Raises LookupError."""
+    async def press(self, source: Message | View, button: str | Button, *, user: str, **overrides: object) -> Ack:
+        """Press a button of a message or a view, or the first with this text. Raises LookupError."""
+        payload = self._source("block_actions", user) | {
+            "trigger_id": self.new_trigger(user, source.channel),
+            "actions": [self._action(source.buttons, button)],
+        }
+        if isinstance(source, Message):
+            payload |= self._pressed(source, user)
+        else:
+            payload |= {"container": {"type": "view", "view_id": source.id}, "view": source.view}
+        return await self.deliver("interactive", payload | overrides)
+
+    def _pressed(self, message: Message, user: str) -> JsonObject:
+        """The message below which a button was pressed."""
         ephemeral = message.user is not None and message.via != "dm"
         container = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
-        payload = self._source("block_actions", user) | {
-            "trigger_id": self.new_trigger(user, message.channel),
+        payload = {
             "container": container | {"is_ephemeral": ephemeral},
             "channel": {"id": message.channel, "name": self._channel_name(message.channel)},
             "state": {"values": {}},
-            "actions": [self._action(message.buttons, button)],
             "response_url": self.new_response_url(message.channel, user, kind="actions"),
         }
-        if not ephemeral:  # Slack keeps the content of ephemeral messages to itself
-            author = {"user": self.bot_user_id, "bot_id": self.bot_id, "app_id": self.app_id, "team": self.team_id}
-            payload["message"] = message.json | author | {"blocks": identified(message.blocks)}
-        return await self.deliver("interactive", payload | overrides)
-
-    async def press_in(self, view: View, button: str | Button, *, user: str, **overrides: object) -> Ack:
-        """Press a button of a view, or the first with this text. Raises LookupError."""
-        payload = self._source("block_actions", user) | {
-            "trigger_id": self.new_trigger(user, view.channel),
-            "container": {"type": "view", "view_id": view.id},
-            "view": view.view,
-            "actions": [self._action(view.buttons, button)],
-        }
-        return await self.deliver("interactive", payload | overrides)
+        if ephemeral:  # Slack keeps the content of ephemeral messages to itself
+            return payload
+        author = {"user": self.bot_user_id, "bot_id": self.bot_id, "app_id": self.app_id, "team": self.team_id}
+        return payload | {"message": message.json | author | {"blocks": identified(message.blocks)}}
 
     async def shortcut(self, callback_id: str, *, user: str, channel: str = "", **overrides: object) -> Ack:
         """Use a global shortcut. `channel` is where the person is, of which Slack tells the app nothing."""
@@ -123,9 +123,7 @@ class People(Delivery):
         ack = await self.deliver("interactive", payload | overrides)
         if ack.error:
             raise ApiError(ack.error)
-        options = checked_options(ack.body)
-        modal.offered |= {option.value: option for option in options}
-        return options
+        return checked_options(ack.body)
 
     async def submit(
         self, modal: Modal, values: Mapping[str, str] | None = None, *, user: str, **overrides: object
@@ -141,7 +139,7 @@ class People(Delivery):
             value = (values or {}).get(field.action_id, modal.value(field))
             if not field.optional and not value:
                 raise LookupError(f"{field.label} must be filled in.")
-            state.setdefault(field.block_id, {})[field.action_id] = _answer(modal, field, value)
+            state.setdefault(field.block_id, {})[field.action_id] = _answer(field, value)
             if value and field.element.get("response_url_enabled"):
                 ids = {"block_id": field.block_id, "action_id": field.action_id, "channel_id": value}
                 response_urls.append(ids | {"response_url": self.new_response_url(value, user, kind="app")})
@@ -165,7 +163,7 @@ class People(Delivery):
             case {"response_action": "errors", "errors": dict(errors)} if errors.keys() <= labels.keys():
                 modal.errors = {labels[block_id]: words for block_id, words in errors.items()}
             case {"response_action": "update", "view": view}:
-                self.change_modal(modal, view)
+                self.update_modal(modal.id, view)
                 return
             case {"response_action": _}:
                 raise ApiError("invalid_response_action")
@@ -206,11 +204,11 @@ class People(Delivery):
         return "directmessage" if channel_id.startswith("D") else "privategroup"
 
 
-def _answer(modal: Modal, field: Field, value: str) -> JsonObject:
+def _answer(field: Field, value: str) -> JsonObject:
     """What a field holds, as Slack sends it."""
     if field.kind == "external_select":
-        option = modal.offered.get(value, Option(value, value))
-        return {"type": field.kind, "selected_option": option.json if value else None}
+        option = {"text": {"type": "plain_text", "text": value, "emoji": True}, "value": value}
+        return {"type": field.kind, "selected_option": option if value else None}
     if field.kind == "multi_users_select":
         return {"type": field.kind, "selected_users": value.split()}
     name = "value" if field.kind == "plain_text_input" else "selected_conversation"

@@ -40,7 +40,6 @@ class Session:
         self._screen = screen
         self._display = Display(slack, screen)
         self._usual = usual
-        self._ids = {name: user_id for user_id, name in slack.users.items()}
         self._help = help_
 
     async def play(self, line: str) -> bool:
@@ -102,7 +101,7 @@ class Session:
             self._screen.note("The bot has shown nothing new.")
 
     async def _do(self, word: str, rest: str) -> Ack | None:
-        user, channel = self._ids[self.who], self._display.channel_id(self.where)
+        user, channel = self._display.user_id(self.who), self._display.channel_id(self.where)
         number = word.strip("[]")
         if word == COMMAND:
             self._say(f"{word} {rest}")
@@ -151,7 +150,7 @@ class Session:
             return f"There is no command {word} here. Try: {COMMAND} {rest or 'sdxl'}"
         if word.startswith("@"):
             return f"There is nobody called {word} here. Try: {MENTION} {rest or 'sdxl'}"
-        if word.lower() in self._ids:
+        if word.lower() in self._slack.users.values():
             return f"A name is followed by a colon. Try: {word}: {rest or EXAMPLE}"
         return f"I don't understand '{f'{word} {rest}'.strip()}'. Try: {EXAMPLE} (or type help)"
 
@@ -162,7 +161,7 @@ class Session:
             there = [str(each) for each in sorted(self._display.choices)[-3:]]
             example = f"Try {listed(there, 'or')}." if there else f"Try: {EXAMPLE}"
             raise LookupError(f"There is no [{number}] now. {example}")
-        if choice.owner not in (None, self._ids[self.who]):
+        if choice.owner not in (None, self._display.user_id(self.who)):
             owner = self._slack.users[choice.owner or ""]
             raise LookupError(f"Only {owner} sees [{number}]. Try: {owner}: {number} {text}".rstrip())
         if text and choice.value is None:

@@ -1,6 +1,5 @@
 """A Slack on this machine: Web API, response_url, Socket Mode and signed HTTP, over real sockets."""
 
-import asyncio
 import math
 import secrets
 import time
@@ -48,15 +47,15 @@ class _Fault:
 class SandboxSlack(People, Server):
     """A workspace with one app installed in it. `calls` are all requests of that app."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, ack_seconds: float = 3.0) -> None:
-        People.__init__(self, clock=clock, ack_seconds=ack_seconds)
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        People.__init__(self, clock=clock)
         self.bot_token = f"xoxb-sandbox-{secrets.token_hex(8)}"
         self.app_token = f"xapp-sandbox-{secrets.token_hex(8)}"
         self.calls: list[ApiCall] = []
         self._faults: list[_Fault] = []
         routes = [web.post("/api/{method}", self._serve_api), web.get("/api/{method}", self._serve_api)]
         routes.append(web.post("/{kind:commands|actions|app}/{rest:.+}", self._serve_response_url))
-        routes.append(web.get("/link/", self._socket_mode.serve))
+        routes.append(web.get("/link/", self.socket_mode.serve))
         Server.__init__(self, routes)
 
     @property
@@ -67,7 +66,7 @@ class SandboxSlack(People, Server):
     @property
     def connections(self) -> int:
         """How many Socket Mode connections are open."""
-        return len(self._socket_mode.open)
+        return len(self.socket_mode.open)
 
     def fail(self, where: str, answer: Answer | str, *, times: int | None = None, channel: str | None = None) -> None:
         """Make a method, or "response_url", answer with an error code or anything else, `times` None until healed."""
@@ -83,26 +82,6 @@ class SandboxSlack(People, Server):
         """Make a response_url expire."""
         self._response_urls[response_url].made_at = -math.inf
 
-    async def refresh(self, *, reason: str = "refresh_requested", grace: float = 10.0) -> None:
-        """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
-        await self._socket_mode.refresh(reason, grace)
-
-    async def cut(self) -> None:
-        """Break every Socket Mode connection without a word."""
-        await self._socket_mode.cut()
-
-    def silence(self) -> None:
-        """Leave the present connections open, but send nothing more on them, not even a pong."""
-        self._socket_mode.silence()
-
-    async def send_envelope(self, raw: JsonObject | str) -> JsonObject | None:
-        """Send anything at all over Socket Mode. Return the ack, None for text. Raises TimeoutError."""
-        if isinstance(raw, str):
-            await self._socket_mode.send(raw)
-            return None
-        async with asyncio.timeout(self.ack_seconds):
-            return await self._socket_mode.deliver(raw)
-
     async def _serve_api(self, request: web.Request) -> web.StreamResponse:
         method, args = request.match_info["method"], await _args(request)
         expected = self.app_token if method == "apps.connections.open" else self.bot_token
@@ -117,7 +96,7 @@ class SandboxSlack(People, Server):
 
     def _call(self, method: str, args: JsonObject) -> JsonObject:
         if method == "apps.connections.open":
-            return {"ok": True, "url": f"ws://{self.host}/link/?ticket={self._socket_mode.ticket()}"}
+            return {"ok": True, "url": f"ws://{self.host}/link/?ticket={self.socket_mode.ticket()}"}
         try:
             return web_api.call(self, method, args)
         except ApiError as refused:

@@ -73,7 +73,7 @@ class SocketMode:
         if socket not in self._silent:
             await socket.send_str(text)
 
-    async def refresh(self, reason: str, grace: float) -> None:
+    async def refresh(self, reason: str = "refresh_requested", grace: float = 10.0) -> None:
         """Ask the app to connect anew, and close the old connections once it did, or after `grace` seconds."""
         old = set(self.open)
         for socket in old:
@@ -84,7 +84,7 @@ class SocketMode:
             await socket.close()
 
     async def cut(self) -> None:
-        """Break every connection, and return when none of them is left."""
+        """Break every connection without a word, and return when none of them is left."""
         old = set(self.open)
         for request in self.open.values():
             break_connection(request)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot.sandbox.blocks import Button, Field, Option, Row, checked_view, identified, rows
+from bot.sandbox.blocks import Button, Field, Row, checked_view, identified, rows
 from bot.sandbox.wire import ApiError, JsonObject
 from bot.sandbox.workspace import Workspace
 
@@ -53,14 +53,12 @@ class Home(View):
 class Modal(View):
     """A modal. `errors` are what the app last said of its fields, by their labels.
 
-    `filled` is what the person put into its fields, by the field's action_id; `offered` are the options that its
-    typeahead showed, by their values.
+    `filled` is what the person put into its fields, by the field's action_id.
     """
 
     open: bool = True
     errors: dict[str, str] = field(default_factory=dict)
     filled: dict[str, str] = field(default_factory=dict)
-    offered: dict[str, Option] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -140,18 +138,14 @@ class Surfaces(Workspace):
         return modal
 
     def update_modal(self, view_id: str, view: object) -> Modal:
-        """Change a modal that is open. Raises ApiError for one that isn't, and for faults of the view."""
+        """Show another view in a modal that is open. Raises ApiError for one that isn't, and for faults of the view."""
         modal = next((modal for modal in self._modals if modal.open and modal.id == view_id), None)
         if modal is None:
             raise ApiError("not_found")
-        self.change_modal(modal, view)
-        return modal
-
-    def change_modal(self, modal: Modal, view: object) -> None:
-        """Show another view in a modal. Raises ApiError for faults of the view."""
         modal.view = self._complete(checked_view(view, "modal"), modal.id)
         modal.filled, modal.errors = {}, {}
         self._modal_changed(modal)
+        return modal
 
     def publish_home(self, user: str, view: object) -> Home:
         """Change the Home tab of a person. Raises ApiError for faults of the view."""

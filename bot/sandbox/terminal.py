@@ -123,7 +123,8 @@ async def _running(seconds: float) -> AsyncIterator[tuple[SandboxSlack, SandboxM
                 "HOST": "127.0.0.1",
                 "PORT": "0",
             }
-            bot = App(settings.load(env))
+            config, _ = settings.read(env)
+            bot = App(config)
             await bot.start()
             try:
                 yield slack, modelslab

@@ -9,8 +9,6 @@ from bot.sandbox.surfaces import Surfaces
 from bot.sandbox.wire import ApiError, JsonObject
 from bot.sandbox.workspace import Message, Via
 
-Method = Callable[[Surfaces, JsonObject], JsonObject]
-
 
 def call(slack: Surfaces, method: str, args: JsonObject) -> JsonObject:
     """Carry out a method, and return its answer. Raises ApiError where Slack would refuse."""
@@ -64,7 +62,7 @@ def _user_info(slack: Surfaces, args: JsonObject) -> JsonObject:
     return {"user": {"id": user_id, "name": slack.users[user_id], "deleted": user_id in slack.deactivated}}
 
 
-_METHODS: dict[str, tuple[str, Method]] = {
+_METHODS: dict[str, tuple[str, Callable[[Surfaces, JsonObject], JsonObject]]] = {
     "auth.test": ("", _auth_test),
     "chat.postMessage": ("chat:write", _post_message),
     "chat.postEphemeral": ("chat:write", _post_ephemeral),

@@ -66,7 +66,8 @@ class Workspace:
 
     `scopes` can be changed: without chat:write.public, the bot must be a member of a public channel to post there.
     Without `messages_tab`, every DM from the bot fails. The accounts of people in `deactivated` are switched off.
-    `user_teams` are what an interaction says is a person's team, where that isn't this workspace.
+    `users` are people's names by their ids; ids without a name work too. `user_teams` are what an interaction says is
+    a person's team, where that isn't this workspace.
     `threads` are by channel: the thread of the last message there that everybody sees, which it begins or is in.
     `on_message` is called with each new message, and again after each edit.
     """
@@ -93,10 +94,6 @@ class Workspace:
     ) -> None:
         """Add a channel, or replace it."""
         self.channels[channel_id] = Channel(channel_id, name, bot_is_member, private, archived)
-
-    def add_user(self, user_id: str, name: str) -> None:
-        """Give a person a name to show. Ids without a name work too."""
-        self.users[user_id] = name
 
     async def wait_until(self, true: Callable[[], bool], *, within: float = 10.0) -> None:
         """Wait until this is true, looking again after every change in this workspace. Raises TimeoutError."""

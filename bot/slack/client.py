@@ -67,9 +67,6 @@ ANSWER_LIMITS: Mapping[str, int] = {GROUP_METHOD: 4 * 1024 * 1024}
 ProxyFor = Callable[[str], str | None]
 """Returns the proxy for a URL, or None for a direct connection."""
 
-Observe = Callable[[str], AbstractContextManager[None]]
-"""Counts a call of this method, and its errors."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -90,12 +87,11 @@ class BoundedResponse(aiohttp.ClientResponse):
     async def read(self) -> bytes:
         """The whole answer. Raises AnswerTooLongError."""
         if self._body is None:
-            try:
-                await self.content.readexactly(ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT) + 1)
-            except asyncio.IncompleteReadError as whole:
-                self._body = whole.partial
-            else:
+            limit = ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT)
+            body = await _beginning(self, limit + 1)
+            if len(body) > limit:
                 raise AnswerTooLongError
+            self._body = body
         return self._body
 
 
@@ -107,9 +103,10 @@ class SlackClient:
         session: aiohttp.ClientSession,
         token: str,
         base_url: str,
-        observe: Observe = lambda _method: nullcontext(),
+        observe: Callable[[str], AbstractContextManager[None]] = lambda _method: nullcontext(),
         proxy_for: ProxyFor = lambda _url: None,
     ) -> None:
+        """observe counts a call of a method, and its errors."""
         self._session = session
         self._base_url = base_url
         self._observe = observe
@@ -137,10 +134,8 @@ class SlackClient:
     async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
         try:
             with self._observe(method):
-                answer = await translated(call)
+                answer = await translated(call, urlsplit(self._base_url).netloc)
         except SlackError as failed:
-            if failed.code.endswith("Error"):  # the name of an exception: Slack hasn't answered
-                failed.host = urlsplit(self._base_url).netloc
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
             elif isinstance(failed, SlackPermanentError):
@@ -190,11 +185,10 @@ class SlackClient:
                 allow_redirects=False,
                 proxy=self._proxy_for(response_url),
             ) as response:
-                answer = await _beginning(response)
+                answer = await _beginning(response, 1000)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failed = SlackRetryableError(f"response_url_{type(error).__name__}")
-            failed.host = urlsplit(response_url).netloc
-            raise failed from None
+            host = urlsplit(response_url).netloc
+            raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -203,22 +197,22 @@ class SlackClient:
             raise SlackPermanentError("response_url_spent")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The whole answer, or as much of it as matters."""
+async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
+    """So many bytes of an answer, or all of it."""
     try:
-        return await response.content.readexactly(1000)
+        return await response.content.readexactly(length)
     except asyncio.IncompleteReadError as all_of_it:
         return all_of_it.partial
 
 
-async def translated(call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
-    """The fields of the answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
+async def translated(call: Awaitable[AsyncSlackResponse], host: str = "") -> Mapping[str, object]:
+    """The fields of host's answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
     try:
         response = await call
     except SlackApiError as error:
         raise _translate(error) from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
-        raise SlackRetryableError(type(error).__name__) from None
+        raise SlackRetryableError(type(error).__name__, host=host) from None
     except AttributeError:  # the SDK expects an object in every answer with status 200
         raise SlackRetryableError(_NO_SENSE) from None
     if not isinstance(response.data, dict):

@@ -38,18 +38,10 @@ log = structlog.get_logger(__name__)
 class SlackEndpoint:
     """Takes what Slack signed, and answers everything else with a 4xx that shows none of its content."""
 
-    def __init__(
-        self,
-        signing_secret: str,
-        dispatch: Dispatch,
-        timing: Timing = Timing(),
-        *,
-        requests_limit: int = REQUESTS_LIMIT,
-    ) -> None:
+    def __init__(self, signing_secret: str, dispatch: Dispatch, timing: Timing = Timing()) -> None:
         self._verifier = SignatureVerifier(signing_secret)
         self._dispatch = dispatch
         self._timing = timing
-        self._requests_limit = requests_limit
         self._in_progress = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -64,7 +56,7 @@ class SlackEndpoint:
             self._in_progress -= 1
 
     async def _answer(self, request: web.Request) -> web.Response:
-        if self._in_progress > self._requests_limit:
+        if self._in_progress > REQUESTS_LIMIT:
             raise web.HTTPServiceUnavailable(reason="too many requests in progress", headers={"Retry-After": "1"})
         body = await self._body(request)
         if b"ssl_check" in body and _is_ssl_check(body):

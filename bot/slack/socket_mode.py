@@ -22,6 +22,7 @@ from bot.core.timing import Timing
 from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
 from bot.slack.http import Dispatch
+from bot.slack.payloads import json_object
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
 
@@ -100,7 +101,7 @@ class SocketMode:
             except SlackError as failed:
                 if failed.code in final:
                     raise
-                wait = self._pauses.pause(failed.wait if isinstance(failed, SlackRetryableError) else None)
+                wait = self._pauses.pause(failed.wait)
                 log.warning(
                     "slack_unavailable",
                     part="socket_mode",
@@ -132,9 +133,7 @@ class SocketMode:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.http_stop),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failed = SlackRetryableError(type(error).__name__)
-            failed.host = urlsplit(address).netloc
-            raise failed from None
+            raise SlackRetryableError(type(error).__name__, host=urlsplit(address).netloc) from None
 
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""
@@ -201,10 +200,9 @@ def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:
 def _object(text: object) -> Mapping[str, object]:
     """The JSON object in a message, or an empty one for anything else."""
     try:
-        value = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        return json_object(text) if isinstance(text, str) else {}
+    except Malformed:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _reason(message: Mapping[str, object], otherwise: str) -> str:

@@ -4,7 +4,8 @@ https://docs.slack.dev/reference/methods/usergroups.users.list
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -12,9 +13,8 @@ import structlog
 from bot.core.retry import Backoff
 from bot.core.timing import Timing
 from bot.errors import SlackError, SlackRetryableError
-from bot.slack.client import SlackClient
+from bot.slack.client import GROUP_METHOD, SlackClient
 
-METHOD = "usergroups.users.list"
 GONE = "no_such_subteam"
 
 Read = Callable[[str], Awaitable[Collection[str]]]
@@ -55,9 +55,8 @@ class UserGroups:
                     self._read_at[group_id] = self._clock()
                     pauses.reset()
                 except SlackError as failed:
-                    asked = failed.wait if isinstance(failed, SlackRetryableError) else None
-                    wait, fault = pauses.pause(asked), failed.code
-                    apart = wait if asked else apart
+                    wait, fault = pauses.pause(failed.wait), failed.code
+                    apart = wait if failed.wait else apart
                 except Exception:  # keep reading after a bug, too
                     log.exception("group_reading_failed", group=group_id)
                     wait = pauses.pause()
@@ -78,16 +77,12 @@ class UserGroups:
 
 def reading(slack: SlackClient) -> Read:
     """Read groups with the bot's token, which needs the scope usergroups:read."""
-
-    async def read(group_id: str) -> Collection[str]:
-        return members_in(await slack.read(METHOD, usergroup=group_id))
-
-    return read
+    return partial(read_members, slack)
 
 
-def members_in(answer: Mapping[str, object]) -> Collection[str]:
-    """The IDs in Slack's answer. Raises SlackRetryableError for nonsense, which must not look like an empty group."""
-    users = answer.get("users")
+async def read_members(slack: SlackClient, group_id: str, **options: str) -> Collection[str]:
+    """The IDs in Slack's answer. Raises SlackError, for nonsense too, which must not look like an empty group."""
+    users = (await slack.read(GROUP_METHOD, usergroup=group_id, **options)).get("users")
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise SlackRetryableError("no_sense")
     return frozenset(users)

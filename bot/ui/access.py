@@ -51,11 +51,7 @@ class AccessList:
 def ask_buttons(refused: Refused, place: Place, of: str) -> Sequence[Button]:
     """The button below a refusal by which a person can ask for access, if they can; of as in Button."""
     can_ask = refused.reason is Refusal.NOT_ALLOWED and refused.data.get("asked", "") is None
-    return [_ask_button("Ask for access", place, of)] if can_ask else []
-
-
-def _ask_button(label: str, place: Place, of: str) -> Button:
-    return Button(label, Action.ASK_ACCESS, of, place)
+    return [Button("Ask for access", Action.ASK_ACCESS, of, place)] if can_ask else []
 
 
 def request(asked: AccessRequest, *, is_open: bool) -> Message:
@@ -84,7 +80,7 @@ def answer(asked: AccessRequest) -> Message:
         return Message("An admin denied your request to reload models. You can ask again tomorrow.")
     return Message(
         "No admin decided on your request to reload models within seven days, so it has expired.",
-        buttons=[_ask_button("Ask again", asked.place, asked.model_id)],
+        buttons=[Button("Ask again", Action.ASK_ACCESS, asked.model_id, asked.place)],
     )
 
 
@@ -153,8 +149,7 @@ def access_message(listed: AccessList) -> Message:
 def _by_settings(listed: AccessList) -> str:
     """The people, the user groups and the star of ALLOWED_USERS."""
     named = [*map(mention, sorted(listed.people)), *(_group(*group) for group in listed.groups.items())]
-    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
-    return ", ".join([*["everyone in this workspace"] * listed.everyone, *named[:_NAMED], *more])
+    return ", ".join([*["everyone in this workspace"] * listed.everyone, *_first(named)])
 
 
 def _group(group: str, members: int | None) -> str:
@@ -164,11 +159,8 @@ def _group(group: str, members: int | None) -> str:
 
 def _granted(grant: Grant, rule: str) -> Line:
     text = f"• {mention(grant.user_id)} · granted by {mention(grant.granted_by)} on {when(grant.granted_at, ON_DATE)}"
-    return Line(f"{text} · also allowed by {_named(rule)}" if rule else text, [_revoke(grant.user_id)])
-
-
-def _revoke(user_id: str) -> Button:
-    return Button("Revoke", Action.REVOKE, user_id)
+    revoke = Button("Revoke", Action.REVOKE, grant.user_id)
+    return Line(f"{text} · also allowed by {_named(rule)}" if rule else text, [revoke])
 
 
 def _named(rule: str) -> str:
@@ -177,8 +169,12 @@ def _named(rule: str) -> str:
 
 
 def _mentions(user_ids: Sequence[str]) -> str:
-    shown = [mention(user_id) for user_id in user_ids[:_NAMED]]
-    return ", ".join(shown + ([f"{len(user_ids) - _NAMED} more"] if len(user_ids) > _NAMED else []))
+    return ", ".join(_first([mention(user_id) for user_id in user_ids]))
+
+
+def _first(named: Sequence[str]) -> Sequence[str]:
+    """As many as are named, and how many more there are."""
+    return [*named[:_NAMED], f"{len(named) - _NAMED} more"] if len(named) > _NAMED else named
 
 
 def people_modal(action: Action) -> View:

@@ -74,7 +74,7 @@ async def recorded(bot: Scenario) -> Sound:
         await bot.slack.submit(modal, {"typed": "flux", "where": OPS}, user=ADA)
         await bot.slack.open_home(ADA)
         home = await bot.slack.wait_home(ADA, lambda home: bool(home.buttons))
-        await bot.slack.press_in(home, home.buttons[0], user=ADA)
+        await bot.slack.press(home, home.buttons[0], user=ADA)
         await bot.slack.mention("anything", user=ADA, thread_ts="1.2")
     sent["events_api"].append({"type": "url_verification", "challenge": "abc"})
     await bot.wait_done(3)

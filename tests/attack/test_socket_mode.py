@@ -1,5 +1,6 @@
 """Whatever people type is answered privately and harmlessly, and what comes over Socket Mode need not make sense."""
 
+import asyncio
 import json
 
 import pytest
@@ -43,14 +44,13 @@ async def test_any_envelope_is_acknowledged(bot: Scenario, attack: Attack, sound
     """One that has an id, whatever it holds: else Slack would send it again."""
 
     async def holds(envelope: dict[str, Json]) -> None:
-        ack = await bot.slack.send_envelope({**envelope})
-        assert ack is not None
+        async with asyncio.timeout(30.0):
+            ack = await bot.slack.socket_mode.deliver({**envelope})
         payload = ack.get("payload")
         if isinstance(payload, dict):
             harmless(str(payload.get("text", "")))
         unmoved(bot)
 
-    bot.slack.ack_seconds = 30.0
     await attack(envelopes(sound), holds)
     assert bot.slack.connections == 1
 
@@ -59,7 +59,7 @@ async def test_anything_else_is_passed_over(bot: Scenario, attack: Attack, sound
     """Text that is no JSON, JSON that is no envelope: the next command is taken, on the same connection."""
 
     async def holds(text: str) -> None:
-        await bot.slack.send_envelope(text)
+        await bot.slack.socket_mode.send(text)
         seen.update(unmoved(bot))
 
     seen: set[object] = set()

@@ -334,11 +334,6 @@ async def listed(client: ModelsLab, group: str, limit: int = 100) -> ModelList:
     return await (client.own_models if group == "own" else client.public_models)(limit)
 
 
-def answer_list(modelslab: SandboxModelsLab, group: str, answer: Answer) -> None:
-    """Have a list answered so."""
-    (modelslab.answer_own if group == "own" else modelslab.answer_public)(answer)
-
-
 async def test_models_are_listed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
     """The account's own and the public ones, as ModelsLab documents each list."""
     modelslab.models, modelslab.own_models = ["sdxl"], ["mine", "ours"]
@@ -353,7 +348,7 @@ async def test_no_more_of_a_long_list_is_read_than_is_wanted(
     modelslab: SandboxModelsLab, client: ModelsLab, group: str
 ) -> None:
     """The connection is closed instead."""
-    answer_list(modelslab, group, Json(200, [{"model_id": f"m{number}"} for number in range(50_000)]))
+    modelslab.lists[group] = Json(200, [{"model_id": f"m{number}"} for number in range(50_000)])
 
     assert await listed(client, group, limit=2) == ModelList(["m0", "m1"], cut_off=True)
 
@@ -361,9 +356,9 @@ async def test_no_more_of_a_long_list_is_read_than_is_wanted(
 @LISTS
 async def test_a_list_without_a_status_is_a_list(modelslab: SandboxModelsLab, client: ModelsLab, group: str) -> None:
     """A status that says "error" makes it a failure."""
-    answer_list(modelslab, group, Json(200, {"data": ["a"]}))
+    modelslab.lists[group] = Json(200, {"data": ["a"]})
     assert await listed(client, group) == ModelList(["a"])
-    answer_list(modelslab, group, Json(200, {"status": "error", "message": "Not today", "data": ["a"]}))
+    modelslab.lists[group] = Json(200, {"status": "error", "message": "Not today", "data": ["a"]})
     with pytest.raises(ModelsLabPermanentError, match="Not today"):
         await listed(client, group)
 
@@ -385,7 +380,7 @@ async def test_a_list_that_cannot_be_read_fails_as_a_reload_does(
     modelslab: SandboxModelsLab, client: ModelsLab, group: str, answer: Answer, failure: Failure
 ) -> None:
     """With what ModelsLab says."""
-    answer_list(modelslab, group, answer)
+    modelslab.lists[group] = answer
     with pytest.raises(ModelsLabError) as raised:
         await listed(client, group)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import REGISTRY, Metric
 from ruamel.yaml import YAML
 
 from bot.core.models import JobKind
@@ -39,8 +39,7 @@ def families() -> Mapping[str, Metric]:
     metrics.FOLLOW_UPS.labels("channel")
     metrics.request_refused("404")
     return {
-        f"{family.name}_total" if family.type == "counter" else family.name: family
-        for family in metrics.REGISTRY.collect()
+        f"{family.name}_total" if family.type == "counter" else family.name: family for family in REGISTRY.collect()
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from bot.ops import probe
-from bot.settings import load
+from bot.settings import read
 
 REQUIRED = {
     "SLACK_BOT_TOKEN": "xoxb-1",
@@ -56,7 +56,7 @@ async def bot(request: pytest.FixtureRequest) -> AsyncIterator[Bot]:
 async def ask(bot: Bot, *, ready: bool = False, **env: str) -> tuple[int, dict[str, object]]:
     """The exit code, and what is printed."""
     out = io.StringIO()
-    settings = load({**REQUIRED, "PORT": str(bot.port), **env})
+    settings, _ = read({**REQUIRED, "PORT": str(bot.port), **env})
     code = await asyncio.to_thread(probe.ask, out, settings, ready=ready)
     return code, json.loads(out.getvalue())
 

@@ -57,7 +57,7 @@ async def slack(clock: Clock) -> AsyncIterator[SandboxSlack]:
     async with SandboxSlack(clock=clock) as slack:
         slack.add_channel("C0MODELS", "models")
         slack.add_channel("C0OPS", "ops")
-        slack.add_user("U0ADA", "ada")
+        slack.users["U0ADA"] = "ada"
         yield slack
 
 

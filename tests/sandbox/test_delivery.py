@@ -72,7 +72,7 @@ async def test_a_silent_connection_carries_nothing(slack: SandboxSlack, http: ai
     opened = await AsyncWebClient(base_url=slack.api_url).apps_connections_open(app_token=slack.app_token)
     async with http.ws_connect(opened["url"], autoping=False) as link:
         assert (await link.receive_json())["connection_info"] == {"app_id": "A0SANDBOX"}
-        slack.silence()
+        slack.socket_mode.silence()
         slack.ack_seconds = 0.05
         await link.ping()
         assert ((await slack.command("sdxl")).error, slack.connections) == ("operation_timeout", 1)

@@ -115,7 +115,7 @@ async def test_the_home_tab_opens(slack: SandboxSlack, app: App) -> None:
     await slack.open_home("U0ADA")
     home = await slack.wait_home("U0ADA", lambda home: bool(home.buttons))
     await slack.open_home("U0ADA")
-    await slack.press_in(home, "Press", user="U0ADA")
+    await slack.press(home, "Press", user="U0ADA")
     first, second, pressed = app.payloads
 
     assert (first["event"]["tab"], "view" in first["event"]) == ("home", False)

@@ -77,7 +77,7 @@ def typed(slack: SandboxSlack, app: App) -> Terminal:
     async def nothing(ack: AsyncAck) -> None:
         await ack()
 
-    slack.add_user("U0BEN", "ben")
+    slack.users["U0BEN"] = "ben"
     app.bolt.command("/reload-model")(answer)
     app.bolt.event("app_mention")(echo)
     app.bolt.event("message")(echo)

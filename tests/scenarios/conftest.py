@@ -24,7 +24,7 @@ async def slack() -> AsyncIterator[SandboxSlack]:
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops")
         for user in (ADA, BEN, CEM, EVE):
-            slack.add_user(user, user.lower())
+            slack.users[user] = user.lower()
         yield slack
 
 

@@ -175,7 +175,8 @@ class Scenario:
     def begin(self, **env: str) -> "asyncio.Task[None]":
         """Begin to start the bot, with these settings besides the usual ones."""
         self.env |= env
-        config = settings.load(self.env)
+        config, problems = settings.read(self.env)
+        assert problems == []
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
         self.app = App(config, self.timing)
         self.starting = asyncio.create_task(self.app.start())

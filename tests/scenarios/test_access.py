@@ -165,7 +165,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> Non
     """The modal with the refusal says that the admins have been asked."""
     await bot.slack.shortcut(SHORTCUT, user=EVE)
     modal = await bot.slack.wait_modal(EVE)
-    await bot.slack.press_in(modal, ASK, user=EVE)
+    await bot.slack.press(modal, ASK, user=EVE)
 
     await bot.wait_said(f"<@{EVE}> asks for access to reload models.", channel=bot.slack.dm(BEN))
     await bot.slack.wait_until(lambda: "I've asked the admins." in " ".join(modal.texts))
@@ -175,7 +175,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> Non
 async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_picker(bot: Scenario) -> None:
     """Which asks for the model and the channel that aren't known."""
     tab = await home(bot, EVE, "An admin can give it to you.")
-    await bot.slack.press_in(tab, ASK, user=EVE)
+    await bot.slack.press(tab, ASK, user=EVE)
     await bot.slack.wait_home(EVE, lambda home: "You've asked for it" in " ".join(home.texts))
     await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
     await bot.slack.wait_home(EVE, lambda home: "No reloads right now." in " ".join(home.texts))
@@ -195,7 +195,7 @@ async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: Scenario) ->
     assert listed.message is not None
     await bot.slack.press(listed.message, REVOKE, user=CEM)
     await bot.slack.submit(modal, {"typed": "flux", "where": OPS}, user=EVE)
-    await bot.slack.press_in(modal, ASK, user=EVE)
+    await bot.slack.press(modal, ASK, user=EVE)
 
     await bot.wait_said(f"<@{EVE}> asks for access to reload `flux` in <#{OPS}>.", channel=bot.slack.dm(BEN))
 
@@ -206,7 +206,7 @@ async def test_a_modal_that_is_gone_is_not_changed(bot: Scenario) -> None:
     await bot.slack.shortcut(SHORTCUT, user=EVE)
     modal = await bot.slack.wait_modal(EVE)
     bot.slack.fail("views.update", "not_found")
-    await bot.slack.press_in(modal, ASK, user=EVE)
+    await bot.slack.press(modal, ASK, user=EVE)
 
     await bot.log.wait_for("modal_not_changed")
     await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))

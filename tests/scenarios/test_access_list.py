@@ -36,10 +36,7 @@ async def listed(bot: Scenario) -> Message:
 
 async def choose(bot: Scenario, source: Message | Home, button: str, *people: str) -> str:
     """Press a button that opens a modal, choose people there, and return what it says then."""
-    if isinstance(source, Home):
-        await bot.slack.press_in(source, button, user=BEN)
-    else:
-        await bot.slack.press(source, button, user=BEN)
+    await bot.slack.press(source, button, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
     ack = await bot.slack.submit(modal, {"people": " ".join(people)}, user=BEN)
     assert ack.error == ""
@@ -104,7 +101,7 @@ async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
     tab = await home(bot, BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
     tab = await bot.slack.wait_home(BEN, lambda home: f"<@{EVE}> · granted by" in " ".join(home.texts))
-    await bot.slack.press_in(tab, REVOKE, user=BEN)
+    await bot.slack.press(tab, REVOKE, user=BEN)
     await bot.slack.wait_home(BEN, lambda home: EVE not in " ".join(home.texts))
 
     assert "Who can reload models" not in " ".join(others.texts)
@@ -116,7 +113,7 @@ async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: Scenario) ->
     tab = await home(bot, BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
     await bot.reopen(ADMIN_USERS=CEM, ALLOWED_USERS=f"{ADA} {BEN}")
-    await bot.slack.press_in(tab, ADD, user=BEN)
+    await bot.slack.press(tab, ADD, user=BEN)
     await bot.slack.wait_home(BEN, lambda home: "Who can reload models" not in " ".join(home.texts))
 
     assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")

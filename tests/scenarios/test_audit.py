@@ -42,7 +42,7 @@ async def test_one_action_has_one_word(bot: Scenario) -> None:
     await bot.slack.command("", user=ADA)
     await bot.slack.shortcut(views.PICKER, user=ADA)
     await bot.slack.open_home(ADA)
-    await bot.slack.press_in(await bot.slack.wait_home(ADA, lambda _: True), "Reload a model", user=ADA)
+    await bot.slack.press(await bot.slack.wait_home(ADA, lambda _: True), "Reload a model", user=ADA)
     await bot.slack.submit(await bot.slack.wait_modal(ADA), {"typed": "bad", "where": MODELS}, user=ADA)
     failure = await bot.wait_said(FAILED)
     await bot.slack.press(failure, "Try again", user=ADA)

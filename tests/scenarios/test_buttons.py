@@ -187,7 +187,7 @@ async def test_an_unknown_model_has_neighbours(bot: Scenario) -> None:
 @one_mode
 async def test_without_a_list_an_unknown_model_is_told_all_the_same(bot: Scenario) -> None:
     """What cannot be had offers nothing, and holds up nothing for long."""
-    bot.modelslab.answer_public(error(500, "no"))
+    bot.modelslab.lists["public"] = error(500, "no")
     failure = await a_failure(bot, "sdxxl")
 
     assert "Did you mean" not in failure.text

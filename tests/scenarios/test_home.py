@@ -55,7 +55,7 @@ async def test_the_home_tab_shows_what_goes_on(bot: Scenario) -> None:
 async def test_a_model_is_picked_from_it(bot: Scenario) -> None:
     """It has no channel of its own: where to announce is asked for."""
     await bot.slack.open_home(ADA)
-    ack = await bot.slack.press_in(await seen(bot, "No reloads right now."), PICK, user=ADA)
+    ack = await bot.slack.press(await seen(bot, "No reloads right now."), PICK, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=ADA)
     await bot.wait_said("`sdxl`", READY, channel=OPS)
@@ -73,7 +73,7 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
     await bot.slack.open_home(BEN)
     mine = await bot.slack.wait_home(ADA, lambda home: STOP in labels(home))
     theirs = await seen(bot, "`sdxl`", user=BEN)
-    await bot.slack.press_in(mine, STOP, user=ADA)
+    await bot.slack.press(mine, STOP, user=ADA)
     await bot.slack.wait_home(ADA, lambda home: STOP not in labels(home))
 
     assert STOP not in labels(theirs)
@@ -203,6 +203,6 @@ async def test_who_is_taken_off_the_list_sees_nothing_more(bot: Scenario) -> Non
     await bot.slack.open_home(ADA)
     old = await seen(bot, "`secret-model`")
     await bot.reopen(ALLOWED_USERS=BEN)
-    await bot.slack.press_in(old, PICK, user=ADA)
+    await bot.slack.press(old, PICK, user=ADA)
 
     assert labels(await seen(bot, "You don't have permission", without="secret-model")) == []

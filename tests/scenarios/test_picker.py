@@ -168,7 +168,7 @@ async def test_a_list_that_cannot_be_read_hides_no_other(
     bot: Scenario, broken: str, groups: set[str], answer: Answer
 ) -> None:
     """One line in the log says so, however much is typed."""
-    (bot.modelslab.answer_public if broken == "public" else bot.modelslab.answer_own)(answer)
+    bot.modelslab.lists[broken] = answer
     bot.modelslab.models, bot.modelslab.own_models = ["sd-turbo"], ["our-sd"]
     await bot.ask("sdxl")
     await bot.wait_said(READY)
@@ -184,8 +184,8 @@ async def test_a_list_that_does_not_come_is_not_waited_for(bot: Scenario) -> Non
     """Slack gives three seconds: what is there meanwhile is suggested."""
     bot.hurry(models_wait=0.05)
     await bot.reopen()
-    bot.modelslab.answer_public(Hang())
-    bot.modelslab.answer_own(Hang())
+    bot.modelslab.lists["public"] = Hang()
+    bot.modelslab.lists["own"] = Hang()
     await bot.ask("sdxl")
     await bot.wait_said(READY)
     modal = await opened(bot)

@@ -135,7 +135,7 @@ async def test_the_proxy_leads_to_each_new_websocket(
 ) -> None:
     """Slack refreshes the connection every few hours."""
     await machine.boot(**env)
-    await scenario.slack.refresh()
+    await scenario.slack.socket_mode.refresh()
     await scenario.ask("status")
 
     assert proxy.hosts.count(WEBSOCKET) == 2

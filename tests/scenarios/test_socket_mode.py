@@ -65,7 +65,8 @@ NONSENSE: tuple[JsonObject, ...] = (
 async def test_an_envelope_without_sense(bot: Scenario) -> None:
     """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped."""
     for number, envelope in enumerate(NONSENSE, start=1):
-        ack = await bot.slack.send_envelope({"envelope_id": f"e-{number}", **envelope})
+        async with asyncio.timeout(3.0):
+            ack = await bot.slack.socket_mode.deliver({"envelope_id": f"e-{number}", **envelope})
 
         assert ack == {"envelope_id": f"e-{number}"}, ascii(envelope)[:80]
         assert len(bot.log.of("envelope_dropped")) == number
@@ -94,7 +95,7 @@ NO_ENVELOPE: tuple[str, ...] = (
 async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
     """What cannot be acknowledged is dropped, and harms nothing that follows."""
     for number, text in enumerate(NO_ENVELOPE):
-        await bot.slack.send_envelope(text)
+        await bot.slack.socket_mode.send(text)
         ack = await bot.ask(f"afterwards-{number}")
 
         assert "Reloading" in ack.text, ascii(text)[:80]
@@ -105,7 +106,7 @@ async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
 async def test_a_message_that_is_too_long(bot: Scenario) -> None:
     """Five megabytes end the connection; the bot makes it anew."""
     with suppress(ConnectionError):
-        await bot.slack.send_envelope(MARK * 250_000)
+        await bot.slack.socket_mode.send(MARK * 250_000)
     await bot.log.wait_for("socket_mode_connected", 2)
 
     assert "Reloading" in (await bot.ask("afterwards")).text
@@ -132,7 +133,7 @@ async def test_a_refresh(scenario: Scenario, reason: str) -> None:
     await scenario.open()
     released = asyncio.Event()
     scenario.slack.fail("apps.connections.open", Held(released), times=1)
-    refreshing = asyncio.create_task(scenario.slack.refresh(reason=reason))
+    refreshing = asyncio.create_task(scenario.slack.socket_mode.refresh(reason))
     await scenario.log.wait_for("socket_mode_disconnected")
     over_the_old_one = await scenario.ask("sdxl")
     released.set()
@@ -148,7 +149,7 @@ async def test_a_refresh(scenario: Scenario, reason: str) -> None:
 async def test_a_broken_connection(bot: Scenario) -> None:
     """A connection that breaks is made anew, and /readyz tells the truth meanwhile."""
     bot.slack.fail("apps.connections.open", Raw(500, b""))
-    await bot.slack.cut()
+    await bot.slack.socket_mode.cut()
     parts = await bot.wait_ready(503)
     await bot.log.wait_for("slack_unavailable", 3)
     bot.slack.heal()
@@ -163,7 +164,7 @@ async def test_a_silent_connection(scenario: Scenario) -> None:
     """A connection on which nothing comes any more, not even a pong, is given up and made anew."""
     scenario.hurry(socket_ping=0.2)
     await scenario.open()
-    scenario.slack.silence()
+    scenario.slack.socket_mode.silence()
     await scenario.log.wait_for("socket_mode_connected", 2)
 
     assert "Reloading" in (await scenario.ask("sdxl")).text
@@ -249,7 +250,7 @@ async def test_a_connection_that_was_replaced_is_closed(scenario: Scenario) -> N
     """Even where Slack leaves it open: it allows ten of them."""
     scenario.hurry(socket_handshake=0.1)
     await scenario.open()
-    await scenario.slack.send_envelope(json.dumps({"type": "disconnect", "reason": "warning"}))
+    await scenario.slack.socket_mode.send(json.dumps({"type": "disconnect", "reason": "warning"}))
     await scenario.log.wait_for("socket_mode_connected", 2)
     await eventually(lambda: scenario.slack.connections == 1)
 
@@ -259,7 +260,7 @@ async def test_a_connection_that_was_replaced_is_closed(scenario: Scenario) -> N
 async def test_the_same_command_over_two_connections(bot: Scenario) -> None:
     """A command that Slack delivers again over a new connection is answered again and carried out once."""
     first = await bot.ask("sdxl")
-    await bot.slack.cut()
+    await bot.slack.socket_mode.cut()
     await bot.log.wait_for("socket_mode_connected", 2)
     second = await bot.ask("sdxl", trigger_id=first.trigger_id, response_url=first.response_url)
     await bot.wait_done()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 
 import aiohttp
+import pytest
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
@@ -24,8 +25,9 @@ async def post(server: WebServer, *, signed: bool = True) -> tuple[int, str | No
         return answer.status, answer.headers.get("Retry-After")
 
 
-async def test_requests_beyond_the_limit_are_told_to_come_back() -> None:
+async def test_requests_beyond_the_limit_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """And taken again once others have ended."""
+    monkeypatch.setattr("bot.slack.http.REQUESTS_LIMIT", 1)
     busy, over = asyncio.Event(), asyncio.Event()
 
     async def dispatch(_payload: Mapping[str, object]) -> BoltResponse:
@@ -34,7 +36,7 @@ async def test_requests_beyond_the_limit_are_told_to_come_back() -> None:
         return BoltResponse(status=200)
 
     server = WebServer("127.0.0.1", 0)
-    server.app.router.add_post("/", SlackEndpoint(SECRET, dispatch, requests_limit=1).handle)
+    server.app.router.add_post("/", SlackEndpoint(SECRET, dispatch).handle)
     await server.start()
     first = asyncio.create_task(post(server))
     await busy.wait()

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from bot.core.timing import Timing
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import SandboxSlack
-from bot.slack.client import ANSWER_LIMIT, BoundedResponse, SlackClient
-from bot.slack.user_groups import METHOD, UserGroups, members_in, reading
+from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
+from bot.slack.user_groups import UserGroups, reading
+from tests.answers import Json
 from tests.scenarios.scenario import eventually
 from tests.usergroups import FakeUserGroups
 
@@ -143,12 +144,12 @@ async def test_a_group_is_read_by_the_bots_token() -> None:
     """The method takes no JSON: the group stands in the query. Its answer may be much longer than any other's."""
     everyone = [f"U{number:010}" for number in range(200_000)]
     async with SandboxSlack() as slack, aiohttp.ClientSession(response_class=BoundedResponse) as session:
-        slack.fail(METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
+        slack.fail(GROUP_METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
         read = reading(SlackClient(session, slack.bot_token, slack.api_url))
 
         assert await read("S0CREW") == {"U0ADA", "W0BEN"}
         assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
-            (METHOD, {"usergroup": "S0CREW"}, True)
+            (GROUP_METHOD, {"usergroup": "S0CREW"}, True)
         ]
         assert len(await read("S0ALL")) == len(everyone) > ANSWER_LIMIT / 14
         with pytest.raises(SlackPermanentError, match="no_such_subteam"):
@@ -156,7 +157,9 @@ async def test_a_group_is_read_by_the_bots_token() -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"users": "U0ADA"}, {"users": {"U0ADA": 1}}, {"users": ["U0ADA", 7]}])
-def test_an_answer_without_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
+async def test_an_answer_without_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
     """It is an answer that did not come."""
-    with pytest.raises(SlackRetryableError, match="no_sense"):
-        members_in(answer)
+    async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
+        slack.fail(GROUP_METHOD, Json(200, {"ok": True, **answer}))
+        with pytest.raises(SlackRetryableError, match="no_sense"):
+            await reading(SlackClient(session, slack.bot_token, slack.api_url))("S0CREW")

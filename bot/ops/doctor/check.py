@@ -29,8 +29,6 @@ SECONDS = 16.0
 _LONGEST = 400
 _SIGNING_SECRET = "signing secret"  # noqa: S105 - not one
 
-_Check = Callable[[], Awaitable[Sequence[CheckResult]]]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -38,7 +36,7 @@ T = TypeVar("T")
 def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: str, balance: bool, form: str) -> int:
     """Check everything, or only whether a person can reload models. Print the results, and return the exit code.
 
-    The form is "brief", "verbose" (with every setting that is right) or "json".
+    The form is "brief", "verbose" (with every setting that is right) or "json" (in ASCII, for every terminal).
     """
     checking = check_person(who, settings, problems) if who else check_all(settings, problems, balance=balance)
     redact = Redactor(settings.secrets)
@@ -49,9 +47,13 @@ def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: s
     results.sort(key=lambda result: list(Status).index(result.status))
     failed = any(result.status is Status.PROBLEM for result in results)
     if form == "json":
-        out.write(_as_json(results, ok=not failed))
+        listed = [
+            {"about": result.about, "status": result.status.name.lower(), "text": result.text, "fix": result.fix}
+            for result in results
+        ]
+        out.write(json.dumps({"ok": not failed, "results": listed}, indent=2) + "\n")
     else:
-        out.writelines(map(_as_line, results if form == "verbose" else _in_brief(results)))
+        out.writelines(f"{result}\n" for result in (results if form == "verbose" else _in_brief(results)))
     return int(failed)
 
 
@@ -64,27 +66,14 @@ def _in_brief(results: Sequence[CheckResult]) -> Sequence[CheckResult]:
     return [*others[:at], *summary, *others[at:]]
 
 
-def _as_line(result: CheckResult) -> str:
-    text = f": {result.text}" if result.text else ""
-    fix = f" → {result.fix}" if result.fix else ""
-    return f"{result.status.value} {result.about}{text}{fix}\n"
-
-
-def _as_json(results: Sequence[CheckResult], *, ok: bool) -> str:
-    """ASCII only, so that it is JSON on every terminal."""
-    listed = [
-        {"about": result.about, "status": result.status.name.lower(), "text": result.text, "fix": result.fix}
-        for result in results
-    ]
-    return json.dumps({"ok": ok, "results": listed}, indent=2) + "\n"
-
-
 async def check_all(settings: Settings, problems: Sequence[Problem], *, balance: bool) -> Sequence[CheckResult]:
     """Check everything. A check that needs a setting with a problem is left out, and its result says so."""
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     wrong = {problem.setting for problem in problems}
 
-    async def run(about: str, needs: Sequence[str], check: _Check) -> Sequence[CheckResult]:
+    async def run(
+        about: str, needs: Sequence[str], check: Callable[[], Awaitable[Sequence[CheckResult]]]
+    ) -> Sequence[CheckResult]:
         if first := [name for name in needs if name in wrong]:
             return [unknown(about, f"not checked: fix {' and '.join(first)} first")]
         return await in_time(about, SECONDS, check())

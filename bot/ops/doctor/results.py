@@ -26,6 +26,11 @@ class CheckResult:
     text: str
     fix: str = ""
 
+    def __str__(self) -> str:
+        text = f": {self.text}" if self.text else ""
+        fix = f" → {self.fix}" if self.fix else ""
+        return f"{self.status.value} {self.about}{text}{fix}"
+
 
 def ok(about: str, text: str) -> CheckResult:
     """It is as it should be."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
-from functools import partial
 from itertools import chain
 from urllib.parse import urlsplit
 
@@ -18,10 +17,10 @@ import aiohttp
 from bot.core.access import ADMINS, Home
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
-from bot.settings import CHANNEL, PERSON, Settings
+from bot.settings import CHANNEL, GROUP, PERSON, Settings
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
-from bot.slack.user_groups import GONE, METHOD, members_in
+from bot.slack.user_groups import GONE, read_members
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
 APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
@@ -52,46 +51,39 @@ class SlackChecks:
         self._session = session
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
+        self._home = Home("")
+        self._scopes: Collection[str] | None = None
+        """The scopes of the bot's token, None if Slack didn't list them."""
         self.members: dict[str, Collection[str]] = {}
         """The members of each user group that could be read."""
 
     async def bot(self) -> Sequence[CheckResult]:
         """Check the bot's token, and everything that can be checked with it."""
-        people = sorted(filter(PERSON.fullmatch, self._settings.allowed_users))
-        admins = sorted(filter(PERSON.fullmatch, self._settings.admin_users))
-        channels = list(filter(CHANNEL.fullmatch, self._settings.allowed_channels))
-        admin_channels = list(filter(CHANNEL.fullmatch, [self._settings.admin_channel]))
+        settings = self._settings
         signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
-            answer = await translated(signing_in)
+            answer = await translated(signing_in, self._host)
         except SlackError as error:
             return self._rejected(error)
         headers = signing_in.result().headers
-        named = headers.get("X-OAuth-Scopes")
-        scopes = None if named is None else re.findall(r"[^,\s]+", named)
-        home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        if "X-OAuth-Scopes" in headers:
+            self._scopes = re.findall(r"[^,\s]+", headers["X-OAuth-Scopes"])
+        home = self._home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
         if home == Home(""):
             return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
-
-        async def person(name: str, user_id: str) -> CheckResult:
-            return _person(name, user_id, await self._slack.read("users.info", user=user_id), home)
-
-        async def channel(name: str, channel_id: str) -> CheckResult:
-            return _channel(name, channel_id, await self._slack.read("conversations.info", channel=channel_id))
-
         found = await asyncio.gather(
-            _look_up(PEOPLE, people, partial(person, PEOPLE), "users:read", scopes),
-            _look_up(ADMINS, admins, partial(person, ADMINS), "users:read", scopes),
+            self._look_up(PEOPLE, sorted(settings.allowed_users), PERSON, self._person, "users:read"),
+            self._look_up(ADMINS, sorted(settings.admin_users), PERSON, self._person, "users:read"),
             self.groups(),
-            _look_up(CHANNELS, channels, partial(channel, CHANNELS), "channels:read", scopes),
-            _look_up(ADMIN_CHANNEL, admin_channels, partial(channel, ADMIN_CHANNEL), "channels:read", scopes),
+            self._look_up(CHANNELS, settings.allowed_channels, CHANNEL, self._channel, "channels:read"),
+            self._look_up(ADMIN_CHANNEL, [settings.admin_channel], CHANNEL, self._channel, "channels:read"),
         )
         kind = "workspace" if home.team_id else "organisation"
         where = f"{kind} {answer.get('team') or ''} ({home.team_id or home.enterprise_id})".replace("  ", " ")
         return [
             ok(BOT_TOKEN, f"{where}, as {answer.get('user')} ({answer.get('user_id')})"),
             _clock(headers.get("Date", "")),
-            _scopes(scopes),
+            _scopes(self._scopes),
             *chain.from_iterable(found),
         ]
 
@@ -99,7 +91,7 @@ class SlackChecks:
         """Check the app's token, and whether the WebSocket's host can be reached."""
         token = self._settings.slack_app_token
         try:
-            answer = await translated(self._slack.client.apps_connections_open(app_token=token))
+            answer = await translated(self._slack.client.apps_connections_open(app_token=token), self._host)
         except SlackError as error:
             if self._unusable(error):
                 return [unknown(APP_TOKEN, f"not checked ({error.code})")]
@@ -130,7 +122,7 @@ class SlackChecks:
     def _unusable(self, error: SlackError) -> CheckResult | None:
         """What is wrong with the connection to Slack, or None if Slack rejected the token."""
         code = error.code
-        if code.endswith("Error"):
+        if error.host:
             return no_answer(SLACK, self._host, code, "SLACK_API_URL")
         if re.fullmatch(r"no_sense|http_[1-4]\d\d", code):
             what = "its answer isn't JSON" if code == "no_sense" else code.replace("http_", "HTTP ")
@@ -141,33 +133,79 @@ class SlackChecks:
 
     async def groups(self) -> Sequence[CheckResult]:
         """Read who is in each allowed user group."""
-        return await _look_up(PEOPLE, sorted(self._settings.allowed_groups), self._group)
+        return await self._look_up(PEOPLE, sorted(self._settings.allowed_users), GROUP, self._group)
 
-    async def _group(self, group_id: str) -> CheckResult:
-        about = f"{PEOPLE} {group_id}"
+    async def _look_up(
+        self,
+        setting: str,
+        ids: Sequence[str],
+        kind: re.Pattern[str],
+        look_up: Callable[[str, str], Awaitable[CheckResult]],
+        scope: str = "",
+    ) -> Sequence[CheckResult]:
+        """Look up every ID of this kind in a setting, unless the token lacks the scope for it."""
+
+        async def find(id_: str) -> CheckResult:
+            try:
+                return await look_up(setting, id_)
+            except SlackError as error:
+                if error.code in _NOT_FOUND:
+                    text, fix = _NOT_FOUND[error.code]
+                    return problem(f"{setting} {id_}", text, fix.format(name=setting))
+                return unknown(f"{setting} {id_}", f"not checked ({error.code})")
+
+        valid = list(filter(kind.fullmatch, ids))
+        if valid and scope and self._scopes is not None and scope not in self._scopes:
+            return [unknown(setting, f"not checked (needs the optional scope {scope})")]
+        return await asyncio.gather(*map(find, valid))
+
+    async def _person(self, setting: str, user_id: str) -> CheckResult:
+        """https://docs.slack.dev/reference/objects/user-object."""
+        user = _object(await self._slack.read("users.info", user=user_id), "user")
+        team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
+        home = self._home
+        ours = team in (None, home.team_id) or (home.enterprise_id != "" and organisation == home.enterprise_id)
+        faults = {
+            "is deactivated": user.get("deleted") is True,
+            "is a bot, and bots can't use commands": user.get("is_bot") is True,
+            "belongs to another workspace": not ours,
+        }
+        about, name = f"{setting} {user_id}", user.get("name") or "no name"
+        for text, applies in faults.items():
+            if applies:
+                return problem(about, f"{name} {text}", f"remove it from {setting}")
+        return ok(about, f"{name}, active")
+
+    async def _channel(self, setting: str, channel_id: str) -> CheckResult:
+        """https://docs.slack.dev/reference/objects/conversation-object."""
+        channel = _object(await self._slack.read("conversations.info", channel=channel_id), "channel")
+        about, name = f"{setting} {channel_id}", f"#{channel.get('name') or channel_id}"
+        if channel.get("is_archived") is True:
+            return problem(about, f"{name} is archived", f"remove it from {setting}, or unarchive the channel")
+        return ok(about, f"{name}, active")
+
+    async def _group(self, setting: str, group_id: str) -> CheckResult:
+        about = f"{setting} {group_id}"
         try:
-            members = self.members[group_id] = await self._members(group_id)
+            members = self.members[group_id] = await read_members(self._slack, group_id)
         except SlackError as error:
             if error.code == "missing_scope":
                 return problem(about, f"needs the scope {GROUP_SCOPE}", f"add it {_APP_PAGE}, and reinstall the app")
             if error.code != GONE:
                 raise
-            fault = problem(about, "there is no such user group", f"fix it in {PEOPLE}")
+            fault = problem(about, "there is no such user group", f"fix it in {setting}")
         else:
             if members:
                 return ok(about, f"a user group of {len(members)}")
-            fault = problem(about, "this user group is empty", f"add people to it, or remove it from {PEOPLE}")
+            fault = problem(about, "this user group is empty", f"add people to it, or remove it from {setting}")
         if await self._is_disabled(group_id):
-            return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {PEOPLE}")
+            return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {setting}")
         return fault
-
-    async def _members(self, group_id: str, **options: str) -> Collection[str]:
-        return members_in(await self._slack.read(METHOD, usergroup=group_id, **options))
 
     async def _is_disabled(self, group_id: str) -> bool:
         """Whether a group that seems empty or missing has members if disabled groups are included."""
         with suppress(SlackError):
-            return bool(await self._members(group_id, include_disabled="true"))
+            return bool(await read_members(self._slack, group_id, include_disabled="true"))
         return False
 
 
@@ -177,29 +215,6 @@ async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
         yield SlackChecks(settings, session)
-
-
-async def _look_up(
-    name: str,
-    ids: Sequence[str],
-    look_up: Callable[[str], Awaitable[CheckResult]],
-    scope: str = "",
-    scopes: Collection[str] | None = None,
-) -> Sequence[CheckResult]:
-    """Look up every ID of a setting, unless the token lacks the scope for it."""
-
-    async def find(id_: str) -> CheckResult:
-        try:
-            return await look_up(id_)
-        except SlackError as error:
-            if error.code in _NOT_FOUND:
-                text, fix = _NOT_FOUND[error.code]
-                return problem(f"{name} {id_}", text, fix.format(name=name))
-            return unknown(f"{name} {id_}", f"not checked ({error.code})")
-
-    if ids and scope and scopes is not None and scope not in scopes:
-        return [unknown(name, f"not checked (needs the optional scope {scope})")]
-    return await asyncio.gather(*map(find, ids))
 
 
 def _scopes(scopes: Collection[str] | None) -> CheckResult:
@@ -217,32 +232,6 @@ def _clock(date: str) -> CheckResult:
         return clock(CLOCK, time.time() - parsedate_to_datetime(date).timestamp() - 0.5)
     except (ValueError, OverflowError):
         return unknown(CLOCK, "unknown")
-
-
-def _person(setting: str, user_id: str, answer: Mapping[str, object], home: Home) -> CheckResult:
-    """https://docs.slack.dev/reference/objects/user-object."""
-    user = _object(answer, "user")
-    team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
-    ours = team in (None, home.team_id) or (home.enterprise_id != "" and organisation == home.enterprise_id)
-    faults = {
-        "is deactivated": user.get("deleted") is True,
-        "is a bot, and bots can't use commands": user.get("is_bot") is True,
-        "belongs to another workspace": not ours,
-    }
-    about, name = f"{setting} {user_id}", user.get("name") or "no name"
-    for text, applies in faults.items():
-        if applies:
-            return problem(about, f"{name} {text}", f"remove it from {setting}")
-    return ok(about, f"{name}, active")
-
-
-def _channel(setting: str, channel_id: str, answer: Mapping[str, object]) -> CheckResult:
-    """https://docs.slack.dev/reference/objects/conversation-object."""
-    channel = _object(answer, "channel")
-    about, name = f"{setting} {channel_id}", f"#{channel.get('name') or channel_id}"
-    if channel.get("is_archived") is True:
-        return problem(about, f"{name} is archived", f"remove it from {setting}, or unarchive the channel")
-    return ok(about, f"{name}, active")
 
 
 def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object]:

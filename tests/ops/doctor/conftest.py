@@ -16,7 +16,7 @@ from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
 from bot.settings import NAMES, read
-from bot.slack.user_groups import METHOD
+from bot.slack.client import GROUP_METHOD
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from tests.usergroups import FakeUserGroups
@@ -82,7 +82,7 @@ class Setup:
     def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
         """Have the workspace hold these user groups, and the app the scope to read them."""
         self.slack.scopes.add("usergroups:read")
-        self.slack.fail(METHOD, FakeUserGroups(members, disabled))
+        self.slack.fail(GROUP_METHOD, FakeUserGroups(members, disabled))
         self.env["ALLOWED_USERS"] = CREW
 
     def distrust(self, url: str) -> None:
@@ -125,8 +125,8 @@ async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two people and a channel, in which IDs can be looked up."""
     async with SandboxSlack() as slack:
         slack.scopes |= CAN_LOOK_UP
-        slack.add_user(ADA, "ada")
-        slack.add_user(BEN, "ben")
+        slack.users[ADA] = "ada"
+        slack.users[BEN] = "ben"
         slack.add_channel(MODELS, "models")
         yield slack
 

@@ -17,8 +17,8 @@ from bot.ops.doctor import check
 from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
 from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
+from bot.slack.client import GROUP_METHOD
 from bot.slack.server import WebServer
-from bot.slack.user_groups import METHOD
 from bot.storage import grants, schema
 from bot.storage.database import Database
 from bot.storage.history import Note
@@ -351,8 +351,8 @@ async def test_user_groups_are_looked_up(setup: Setup) -> None:
     setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]})
     setup.env["ALLOWED_USERS"] = f"S0TEAM {CREW}"
     read = await setup.run()
-    setup.slack.heal(METHOD)
-    setup.slack.fail(METHOD, RateLimited(9))
+    setup.slack.heal(GROUP_METHOD)
+    setup.slack.fail(GROUP_METHOD, RateLimited(9))
     setup.env["ALLOWED_USERS"] = CREW
     limited = await setup.run()
 
@@ -404,7 +404,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
 ) -> None:
     """The bot works without; the other list is shown all the same."""
     monkeypatch.setattr("bot.ops.doctor.modelslab.LIST_SECONDS", 0.5 if isinstance(answer, Hang) else 10.0)
-    setup.modelslab.answer_own(answer)
+    setup.modelslab.lists["own"] = answer
     report = await setup.run()
 
     assert report.code == 0
@@ -417,7 +417,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_not_a_problem(
 async def test_all_of_a_short_list_is_counted(setup: Setup) -> None:
     """Nothing but the beginning of a long one is read."""
     setup.modelslab.own_models = [f"m{number}" for number in range(6000)]
-    setup.modelslab.answer_public(Json(200, [{"model_id": "sdxl"}]))
+    setup.modelslab.lists["public"] = Json(200, [{"model_id": "sdxl"}])
     report = await setup.run()
 
     assert report.line("account's models") == "✓ account's models: listed"
@@ -542,7 +542,7 @@ async def test_whether_a_person_is_allowed_by_a_user_group(
     report = await setup.run(who=ADA)
 
     assert (report.code, report.lines) == (code, lines)
-    assert {call.method for call in setup.slack.calls} == {METHOD}
+    assert {call.method for call in setup.slack.calls} == {GROUP_METHOD}
 
 
 async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from bot.sandbox.modelslab import error
-from bot.slack.user_groups import METHOD
+from bot.slack.client import GROUP_METHOD
 from bot.storage import schema
 from tests.answers import Answer, Json, Raw
 from tests.ops.doctor.conftest import ADA, BEN, CREW, MODELS, Setup
@@ -59,7 +59,7 @@ def group_refused(code: str) -> Break:
 
     def refuse(setup: Setup) -> None:
         setup.env["ALLOWED_USERS"] = CREW
-        setup.slack.fail(METHOD, code)
+        setup.slack.fail(GROUP_METHOD, code)
 
     return refuse
 
