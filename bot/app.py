@@ -66,7 +66,7 @@ class App:
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
         self._access = Access(self._allowlist, self.requests)
-        self._home_tabs = HomeTabs(self._slack, self.requests, self._access, timing)
+        self._home_tabs = HomeTabs(self._slack, self.requests, self._access, settings.slash_command, timing)
         modelslab = self._modelslab_client()
         self._catalog = Catalog(
             lambda limit: self.requests.read(history.known_models, limit),

@@ -50,10 +50,13 @@ class _Reader:
 class HomeTabs:
     """Publishes the Home tab for everybody who opened it recently."""
 
-    def __init__(self, slack: SlackClient, requests: Requests, access: Access, timing: Timing = Timing()) -> None:
+    def __init__(
+        self, slack: SlackClient, requests: Requests, access: Access, command: str, timing: Timing = Timing()
+    ) -> None:
         self._slack = slack
         self._requests = requests
         self._access = access
+        self._command = command
         self._timing = timing
         self._readers: dict[str, _Reader] = {}
         self._tasks = BackgroundTasks()
@@ -104,7 +107,7 @@ class HomeTabs:
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
             lines = await self._access_lines(person)
         except Refused as refused:
-            return views.home_notice(sentence(refused), ask_buttons(refused, NOWHERE, "")).to_dict()
+            return views.home_notice(sentence(refused, self._command), ask_buttons(refused, NOWHERE, "")).to_dict()
         return views.home(data, self._requests.reload_seconds, person.user_id, lines).to_dict()
 
     async def _access_lines(self, person: Person) -> Sequence[Line]:

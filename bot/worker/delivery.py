@@ -62,7 +62,7 @@ class Delivery:
         try:
             return Delivered(ts=await self._post(channel, message, self._threaded(claim, thread=thread)))
         except SlackError as error:
-            if isinstance(error, SlackRetryableError) and error.wait is not None:
+            if error.wait is not None:
                 self._pacer.hold(channel, error.wait)
             if isinstance(error, SlackRetryableError) and not error.refused:
                 raise

@@ -197,6 +197,16 @@ async def test_a_stranger_sees_whom_to_ask(bot: Scenario) -> None:
 
 
 @one_mode
+async def test_it_names_the_command_of_its_own_environment(scenario: Scenario) -> None:
+    """Also to somebody whose workspace isn't clear, who has to type the command once."""
+    await scenario.open(SLASH_COMMAND="/reload-model-dev", ALLOWED_USERS="*")
+    event = {"type": "app_home_opened", "user": EVE, "channel": "D0EVE", "tab": "home"}
+    await scenario.slack.send_event(event, team_id="T0OTHER")
+
+    await seen(scenario, "type `/reload-model-dev help` once", user=EVE)
+
+
+@one_mode
 async def test_who_is_taken_off_the_list_sees_nothing_more(bot: Scenario) -> None:
     """Even while they look; a button in it does nothing any more."""
     await bot.ask("secret-model", channel=MODELS)
