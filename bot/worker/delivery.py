@@ -3,11 +3,12 @@
 What Slack answers if it doesn't take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 """
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bot.core.models import Claim
+from bot.core.models import Claim, JobKind
 from bot.core.retry import PAUSE_LIMIT
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
@@ -28,7 +29,7 @@ _PATIENT_TRIES = 4
 """How often a channel is tried again (within 15 s) if Slack refuses the message for a reason that can pass."""
 
 _REMEMBERED = 5000
-"""How many channels and turns are remembered."""
+"""How many channels are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Delivery:
         self._broadcast = broadcast
 
     def turn(self, claim: Claim) -> float:
-        """Seconds until a job's message can go to its channel; 0 takes the turn."""
-        return self._pacer.wait(claim.job.id, claim.job.channel_id)
+        """Seconds until a job's message can go to its channel; 0 if it goes now."""
+        return self._pacer.wait(claim.job.channel_id, best_effort=claim.job.kind is JobKind.STATUS)
 
     async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
         """Post in a job's place in the first way that works there. thread: as a reply to its status message.
@@ -66,10 +67,16 @@ class Delivery:
                 self._pacer.hold(channel, error.wait)
             if isinstance(error, SlackRetryableError) and not error.refused:
                 raise
-            delivered = await self._respond(claim, message)
+            patient = claim.job.attempts < _PATIENT_TRIES
+            try:
+                delivered = await self._respond(claim, message)
+            except SlackRetryableError:
+                if patient:
+                    raise
+                delivered = None
             if delivered is not None:
                 return delivered
-            if claim.job.attempts >= _PATIENT_TRIES and error.code not in TOKEN_FAULTS:
+            if not patient and error.code not in TOKEN_FAULTS:
                 raise SlackPermanentError(error.code) from error  # a direct message may get through
             raise
 
@@ -129,41 +136,41 @@ class Delivery:
 
 
 class Pacer:
-    """Spaces the messages of each channel by giving out turns. Channels don't wait for each other."""
+    """Spaces the messages of each channel. Channels don't wait for each other.
+
+    No time is reserved: a message that has to wait asks again later, so that more of them can become one meanwhile. A
+    best-effort message lets those go first that wait and are guaranteed.
+    """
 
     def __init__(self, clock: Callable[[], float], gap: float) -> None:
         """clock is monotonic and gap the time between two messages, both in seconds."""
         self._clock = clock
         self._gap = gap
-        self._next_turn: dict[str, float] = {}
-        self._held_until: dict[str, float] = {}
-        self._turns: dict[int, float] = {}
+        self._free_at: dict[str, float] = {}
+        self._wanted_at: dict[str, float] = {}
 
-    def wait(self, job_id: int, channel_id: str) -> float:
-        """Seconds until this job's turn in the channel; 0 takes the turn."""
+    def wait(self, channel_id: str, *, best_effort: bool) -> float:
+        """Seconds until a message can go to the channel; 0 if it goes now."""
         now = self._clock()
-        turn = self._turns.pop(job_id, None)
-        held_until = self._held_until.get(channel_id, 0.0)
-        if turn is None or turn < held_until:  # a pause also holds for messages that already have a turn
-            turn = max(self._next_turn.get(channel_id, now), held_until, now)
-            self._next_turn[channel_id] = turn + self._gap
-        if turn <= now:
+        at = self._free_at.get(channel_id, now)
+        if best_effort:
+            at = max(at, self._wanted_at.get(channel_id, -math.inf) + self._gap)
+        if at <= now:
+            self._free_at[channel_id] = now + self._gap
             self._forget(now)
             return 0.0
-        self._turns[job_id] = turn
-        return turn - now
+        if not best_effort:
+            self._wanted_at[channel_id] = at
+        return at - now
 
     def hold(self, channel_id: str, seconds: float) -> None:
         """Post nothing in the channel for so long, because Slack asked for a pause; PAUSE_LIMIT at most."""
         until = self._clock() + min(seconds, PAUSE_LIMIT)
-        self._held_until[channel_id] = max(self._held_until.get(channel_id, until), until)
+        self._free_at[channel_id] = max(self._free_at.get(channel_id, until), until)
 
     def _forget(self, now: float) -> None:
-        """Forget channels and turns that are over, so that memory stays bounded."""
-        for times in (self._next_turn, self._held_until):
+        """Forget channels that are free, so that memory stays bounded."""
+        for times in (self._free_at, self._wanted_at):
             if len(times) > _REMEMBERED:
-                for channel in [channel for channel, at in times.items() if at <= now]:
+                for channel in [channel for channel, at in times.items() if at <= now - self._gap]:
                     del times[channel]
-        if len(self._turns) > _REMEMBERED:
-            for job in [job for job, at in self._turns.items() if at <= now - PAUSE_LIMIT]:
-                del self._turns[job]

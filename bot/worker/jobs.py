@@ -26,7 +26,7 @@ from bot.core.models import (
 )
 from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.core.timing import Timing
-from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError, SlackPermanentError
+from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
 from bot.ui import messages
@@ -101,8 +101,8 @@ class Jobs:
             case JobKind.STATUS:
                 log.info("status_dropped", **describe(error))
                 return Done()
-            case JobKind.NOTIFY if isinstance(error, SlackPermanentError):
-                log.info("channel_unreachable", reason=error.code)
+            case JobKind.NOTIFY:  # everyone gets a direct message
+                log.info("channel_unreachable", **describe(error))
                 return Notified()
             case _:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
@@ -156,7 +156,7 @@ class Jobs:
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = (claim.reload.ready_at or 0.0) - claim.now
-        if left <= 0:  # the follow-up is due, and comes first
+        if left <= self._timing.channel_gap:  # the follow-up comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         if not claim.status_ts:

@@ -439,3 +439,18 @@ async def test_posts_to_one_channel_are_spaced(places: Scenario) -> None:
     assert there.at < places.said(READY, channel=MODELS)[-1].at
     assert places.log.of("job_failed") == []
     assert places.said("late") == []
+
+
+@one_mode
+@pytest.mark.parametrize("code", ["fatal_error", "channel_not_found"])
+async def test_ways_that_fail_until_the_bot_gives_up_lead_to_a_direct_message(places: Scenario, code: str) -> None:
+    """Whether the channel is refused or only out of order, and nothing answers at the response_url."""
+    places.hurry(post_give_up=0.5)
+    await places.reopen()
+    places.slack.fail("chat.postMessage", code, channel=MODELS)
+    places.slack.fail("response_url", Raw(500, b""))
+    await places.ask("sdxl")
+    await places.wait_done()
+
+    (message,) = places.said(READY)
+    assert message.via == "dm"

@@ -174,57 +174,50 @@ async def test_a_direct_message_that_can_not_be_opened_is_tried_again(slack: San
 # One message a second
 
 
-def test_a_turn_is_kept_until_it_is_taken(pacer: Pacer, clock: Clock) -> None:
-    """In the order in which jobs ask, a gap apart, whenever they ask again; no channel waits for another."""
-    waits = [pacer.wait(1, MODELS), pacer.wait(2, MODELS), pacer.wait(3, MODELS), pacer.wait(9, OPS)]
+def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:
+    """A message that has to wait reserves nothing, and no channel waits for another."""
+    waits = [pacer.wait(MODELS, best_effort=False) for _ in range(3)] + [pacer.wait(OPS, best_effort=False)]
     clock.now += 0.25
-    waits += [pacer.wait(2, MODELS), pacer.wait(3, MODELS)]
+    waits += [pacer.wait(MODELS, best_effort=False)]
     clock.now += 0.75
-    waits += [pacer.wait(2, MODELS), pacer.wait(3, MODELS)]
+    waits += [pacer.wait(MODELS, best_effort=False) for _ in range(2)]
     clock.now += 5
-    waits += [pacer.wait(3, MODELS), pacer.wait(4, MODELS), pacer.wait(5, MODELS)]
+    waits += [pacer.wait(MODELS, best_effort=False) for _ in range(2)]
 
-    assert waits == [0, 1, 2, 0, 0.75, 1.75, 0, 1, 0, 0, 1]
+    assert waits == [0, 1, 1, 0, 0.75, 0, 1, 0, 1]
+
+
+def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock: Clock) -> None:
+    """However many status messages wait, a follow-up waits for the last message only, and they wait for it."""
+    assert [pacer.wait(MODELS, best_effort=True) for _ in range(4)] == [0, 1, 1, 1]
+    assert [pacer.wait(MODELS, best_effort=False) for _ in range(2)] == [1, 1]
+    clock.now += 1
+    assert [pacer.wait(MODELS, best_effort=best_effort) for best_effort in (True, False, False)] == [1, 0, 1]
+    clock.now += 1
+    assert [pacer.wait(MODELS, best_effort=best_effort) for best_effort in (True, False)] == [1, 0]
+    clock.now += 1
+    assert [pacer.wait(MODELS, best_effort=True) for _ in range(2)] == [0, 1]
 
 
 def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clock) -> None:
-    """For as long as Slack says, within reason, and other channels are not; a turn that was given meanwhile is kept."""
+    """For as long as Slack says, within reason, and other channels are not."""
     pacer.hold(MODELS, 30)
     pacer.hold(MODELS, 10)
     pacer.hold(OPS, 1e300)
-    waits = [pacer.wait(1, MODELS), pacer.wait(2, MODELS), pacer.wait(3, OPS), pacer.wait(4, "C0LAB")]
-    clock.now += 10
-    waits += [pacer.wait(1, MODELS), pacer.wait(2, MODELS)]
-    clock.now += 20
-    waits += [pacer.wait(1, MODELS), pacer.wait(2, MODELS)]
-
-    assert waits == [30, 31, 300, 0, 20, 21, 0, 1]
-
-
-@pytest.mark.parametrize("asks_at", [1.0, 5.0, 60.0])
-def test_a_pause_holds_for_messages_that_have_a_turn_already(pacer: Pacer, clock: Clock, asks_at: float) -> None:
-    """They are not posted within it, and a gap apart after it, whenever they ask again."""
-    began = clock.now
-    assert [pacer.wait(number, MODELS) for number in (1, 2, 3)] == [0, 1, 2]
-    pacer.hold(MODELS, 5)
-    clock.now += asks_at
-
-    turns = [clock.now + pacer.wait(number, MODELS) - began for number in (2, 3)]
-
-    assert turns == [max(asks_at, 5.0), max(asks_at, 5.0) + 1]
+    assert [pacer.wait(where, best_effort=False) for where in (MODELS, OPS, "C0LAB")] == [30, 300, 0]
+    clock.now += 30
+    assert [pacer.wait(where, best_effort=False) for where in (MODELS, MODELS, OPS)] == [0, 1, 270]
 
 
 def test_what_is_remembered_does_not_grow_for_ever(pacer: Pacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels that are free and turns that nobody took are forgotten; what is going on is not."""
+    """Channels that are free are forgotten; the others are not."""
     monkeypatch.setattr("bot.worker.delivery._REMEMBERED", 3)
     for number in range(100):
-        pacer.wait(number, f"C{number}")
-        pacer.wait(1000 + number, f"C{number}")
+        for _ in range(2):
+            pacer.wait(f"C{number}", best_effort=False)
         pacer.hold(f"C{number}", 1)
         clock.now += 70
-    pacer.wait(1, MODELS)
-    pacer.wait(2, MODELS)
-    pacer.wait(3, OPS)
+    pacer.wait(MODELS, best_effort=False)
 
-    assert all(len(vars(pacer)[name]) <= 6 for name in ("_next_turn", "_held_until", "_turns"))
-    assert (pacer.wait(2, MODELS), pacer.wait(4, MODELS)) == (1, 2)
+    assert all(len(times) <= 6 for times in (pacer._free_at, pacer._wanted_at))  # noqa: SLF001
+    assert pacer.wait(MODELS, best_effort=False) == 1
