@@ -1,4 +1,4 @@
-"""The time that the bot goes by is moved by nothing but time."""
+"""The clock that the bot uses on SQLite."""
 
 import time
 
@@ -8,8 +8,8 @@ from bot.core.clock import SteadyClock
 
 
 @pytest.mark.parametrize("boottime", [True, False])
-def test_a_steady_clock_can_not_be_set(monkeypatch: pytest.MonkeyPatch, *, boottime: bool) -> None:
-    """It counts on from where it began, also while the machine sleeps, where the system has a clock for that."""
+def test_a_steady_clock_cannot_be_set(monkeypatch: pytest.MonkeyPatch, *, boottime: bool) -> None:
+    """It counts on from where it began, even while the machine sleeps if the system has a clock for that."""
     day, steady, read = 1_000.0, 50.0, set[int]()
 
     def clock_gettime(clock: int) -> float:
