@@ -5,10 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.grants import AccessRequest, RequestState
-from bot.core.models import Place
-from bot.errors import Refusal, Refused
 from bot.ui import access
-from bot.ui.buttons import Action
 from tests.samples import ADA, BEN, MODELS, NOON
 
 EVE = "U0EVE"
@@ -32,36 +29,6 @@ def test_a_request_says_who_wants_what_and_where(channel: str, model: str, what:
 
     assert message.text == f"<@U0EVE> asks for access {what}."
     assert [(button.label, button.of) for button in message.buttons] == [("Allow", "r4x7"), ("Deny", "r4x7")]
-
-
-@pytest.mark.parametrize(
-    ("asked", "label", "action"),
-    [
-        (ALLOWED, "Reload sdxl", Action.AGAIN),
-        (replace(ALLOWED, channel_id=""), "Reload sdxl", Action.PICK),
-        (replace(ALLOWED, model_id=""), "Reload a model", Action.PICK),
-        (OPEN, "Ask again", Action.ASK_ACCESS),
-    ],
-)
-def test_an_answer_offers_what_can_be_done_next(asked: AccessRequest, label: str, action: Action) -> None:
-    """The reload that was wanted, if all of it is known."""
-    (button,) = access.answer(asked).buttons
-
-    assert (button.label, button.action, button.of) == (label, action, asked.model_id)
-    assert button.place.channel_id == asked.channel_id
-
-
-def test_only_a_refusal_for_want_of_access_offers_to_ask() -> None:
-    """And only where it can be asked for, once."""
-    offered = Refused(Refusal.NOT_ALLOWED, user_id=EVE, asked=None)
-    others = [
-        Refused(Refusal.NOT_ALLOWED, user_id=EVE),
-        Refused(Refusal.NOT_ALLOWED, user_id=EVE, asked=RequestState.OPEN),
-        Refused(Refusal.OTHER_WORKSPACE),
-    ]
-
-    assert [button.label for button in access.ask_buttons(offered, Place(MODELS), "sdxl")] == ["Ask for access"]
-    assert [access.ask_buttons(refused, Place(MODELS), "sdxl") for refused in others] == [[], [], []]
 
 
 def test_the_list_leaves_out_what_there_is_not() -> None:
