@@ -190,20 +190,6 @@ async def test_a_job_that_is_rescheduled_starts_afresh_and_one_that_is_done_is_g
     assert (await bot.kinds(), await bot.reload(accepted.id)) == (["notify"], accepted)
 
 
-async def test_people_whom_a_channel_did_not_reach_get_a_dm_each(bot: Bot) -> None:
-    """Only then does the reload end; a person who asked there twice gets one, and a DM makes no other."""
-    ready = await bot.ready(*(request(user=user) for user in ("U0ADA", "U0BEN", "U0CEM", "U0BEN")))
-    await bot.record(await bot.claim_one(NOTIFY), Notified([1]))
-
-    dms = await bot.claim(DM)
-
-    assert sorted((one.job.subscriber_id, notified(one).subscriber_ids) for one in dms) == [(2, [2]), (3, [3]), (4, [])]
-    for claim in dms:
-        assert (await bot.reload(ready.id)).state is State.NOTIFYING
-        await bot.record(claim, notified(claim))
-    assert ((await bot.reload(ready.id)).state, await bot.kinds()) == (State.DONE, ["status"])
-
-
 @pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True), Notified([1], 1)])
 @pytest.mark.parametrize("kind", [NOTIFY, DM])
 async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, outcome: Outcome) -> None:
@@ -244,19 +230,6 @@ async def test_a_status_job_that_rests_is_due_once_its_channel_is_notified(bot: 
     await bot.record(claims[THERE], GiveUp())
 
     assert (await bot.claim_one(STATUS)).job.channel_id == THERE
-
-
-async def test_a_status_job_that_runs_while_its_channel_is_notified_is_due_at_once(bot: Bot) -> None:
-    """It keeps its lease meanwhile. After that it rests for as long as it says."""
-    await bot.ready(request())
-    status = await bot.claim_one(STATUS)
-    await bot.notify()
-    assert await bot.due_in(STATUS) == LEASE
-
-    await bot.record(status, Reschedule(20.0, status_ts="1700.1", stage=Stage.WAITING))
-
-    await bot.record(await bot.claim_one(STATUS), Reschedule(600.0))
-    assert await bot.rows(jobs.c.due_at, jobs.c.status_ts) == [(bot.clock.now + 600.0, "1700.1")]
 
 
 @pytest.mark.parametrize(("apart", "together"), [(1.9, True), (0.0, True), (2.1, False)])

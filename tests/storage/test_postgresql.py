@@ -64,22 +64,6 @@ async def test_a_transaction_has_limits_and_says_whose_it_is(url: str) -> None:
     assert (isolation, reset, prepared) == ("read committed", ["0", "0", "0"], 0)
 
 
-async def test_a_server_that_takes_no_writes_is_not_used(url: str, postgres: Postgres) -> None:
-    """Not even for reading, whatever the URL says, until it takes them."""
-    name = outside(url, "SELECT current_database()")[0][0]
-    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-
-    for attributes in ("", "&target_session_attrs=any"):
-        async with started(url + attributes) as database:
-            with pytest.raises(DatabaseUnavailable, match="read-only"):
-                await database.run(say, PID)
-    async with started(f"{url}&application_name=mine") as database:
-        with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await database.run(say, PID)
-        postgres.execute(f"ALTER DATABASE {name} RESET ALL")
-        assert await database.run(say, "SHOW application_name") == "mine"
-
-
 async def test_the_time_is_the_servers_and_that_of_the_transaction(url: str) -> None:
     """Everything that one transaction writes has the same time."""
     async with started(url) as database:

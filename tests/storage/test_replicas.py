@@ -101,20 +101,6 @@ async def test_several_models_that_both_replicas_are_asked_for_are_requested_onc
     assert await one.counts() == (2, 2, 2)
 
 
-async def test_requests_on_both_replicas_are_one_reload_a_model(replicas: Replicas) -> None:
-    """Nobody is lost."""
-    one, two, _ = replicas
-    models = [f"model-{number}" for number in range(10)]
-
-    asked = await asyncio.gather(
-        *(one.ask(request(model)) for _ in range(3) for model in models),
-        *(two.ask(request(model)) for _ in range(3) for model in reversed(models)),
-    )
-
-    assert [each.joined for each in asked].count(False) == 10
-    assert await one.counts() == (10, 60, 10)
-
-
 @pytest.mark.parametrize(
     ("words", "first", "second"),
     [

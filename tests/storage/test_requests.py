@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from bot.core.models import REMIND_AFTER, JobKind, Reminder, Stage, State
-from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule, RetryIn
+from bot.core.outcomes import Failed, Reschedule, RetryIn
 from bot.errors import Failure, LeaseLost, Refused
 from bot.storage import history, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
 from bot.storage.schema import audit, jobs
-from tests.storage.support import HERE, READY_IN, THERE, Bot, press, request
+from tests.storage.support import HERE, THERE, Bot, press, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
@@ -76,22 +76,6 @@ async def test_a_channel_that_joins_in_trouble_reads_of_it_with_the_others(
 
     statuses = dict(await bot.rows(jobs.c.channel_id, jobs.c.due_at))
     assert statuses[THERE] == bot.clock.now + in_seconds
-
-
-@pytest.mark.parametrize("fails", [False, True])
-async def test_nobody_joins_once_notification_began(bot: Bot, *, fails: bool) -> None:
-    """They might miss the follow-up: a button says so, and a command starts another reload."""
-    call = await bot.called(request())
-    if fails:
-        await bot.record(call, Failed(Failure.CREDITS))
-    else:
-        await bot.record(call, Accepted(READY_IN))
-        await bot.elapse(READY_IN)
-        await bot.claim_one(NOTIFY)
-
-    assert await bot.join(press(user="U0BEN"), call.reload.id) is None
-    assert not (await bot.ask(request())).joined
-    assert (await bot.reload(call.reload.id)).state is State.NOTIFYING
 
 
 async def test_a_button_joins_its_own_reload_once(bot: Bot) -> None:
@@ -244,24 +228,6 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
     assert await bot.kinds() == ["notify", *["reminder"] * 3]
 
 
-@pytest.mark.parametrize("outcome", [Reschedule(), GiveUp()])
-async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot, outcome: Outcome) -> None:
-    """Or was given up. Asking for it again changes nothing, and a reload of another model does not make it due."""
-    old = await bot.done(request())
-    await bot.remind(old.id)
-    await bot.elapse(REMIND_AFTER)
-    await bot.record(await bot.claim_one(REMINDER), outcome)
-    assert await bot.reload(old.id) == old
-    assert [(each.reload_id, each.due_at) for each in await reminders(bot)] == [(old.id, None)]
-    assert [await bot.remind(old.id)] == await reminders(bot)
-    await bot.done(request("flux"))
-    assert await bot.due_in(REMINDER) is None
-
-    new = await bot.done(request())
-
-    assert [(each.reload_id, each.due_at) for each in await reminders(bot)] == [(new.id, bot.clock.now + REMIND_AFTER)]
-
-
 @pytest.mark.parametrize("claimed", [False, True])
 async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bool) -> None:
     """One that is just being sent loses its lease, and starts afresh."""
@@ -279,24 +245,3 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
     await bot.elapse(REMIND_AFTER)
     again = await bot.claim_one(REMINDER)
     assert (again.job.first_tried_at, again.job.crashes) == (bot.clock.now, 0)
-
-
-@pytest.mark.parametrize("state", ["waiting", "claimed", "sent"])
-async def test_a_reminder_can_be_stopped(bot: Bot, state: str) -> None:
-    """By its person, even while it is being sent, or later. Other people and models keep theirs."""
-    sdxl, flux = await bot.done(request()), await bot.done(request("flux"))
-    await bot.remind(sdxl.id)
-    await bot.elapse(REMIND_AFTER)
-    claims = await bot.claim(REMINDER) if state != "waiting" else []
-    if state == "sent":
-        await bot.record(claims.pop(), Reschedule())
-    await bot.remind(sdxl.id, "U0BEN")
-    await bot.remind(flux.id)
-
-    assert await bot.run(requests.stop_reminding, "U0ADA", "sdxl")
-
-    assert not await bot.run(requests.stop_reminding, "U0ADA", "sdxl")
-    assert [each.model_id for user in ("U0ADA", "U0BEN") for each in await reminders(bot, user)] == ["flux", "sdxl"]
-    for claim in claims:
-        with pytest.raises(LeaseLost):
-            await bot.record(claim, Reschedule())

@@ -12,13 +12,12 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import Connection
 
-from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from bot.storage.sqlite import sqlite_file
-from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request
+from tests.storage.support import Bot, Clock, Gate, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
@@ -124,20 +123,6 @@ async def test_a_file_that_can_only_be_read_records_nothing(bot: Bot) -> None:
         await bot.run(pragma, "query_only=ON")
         with pytest.raises(DatabaseUnavailable, match="readonly"):
             await bot.run(work)
-
-
-async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
-    """A second one waits until the first one stops."""
-    second = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
-    starting = asyncio.create_task(second.start())
-    await asyncio.sleep(0)
-    assert not starting.done()
-
-    await bot.database.stop()
-    await starting
-
-    assert await second.run(open_database) == Clock().now
-    await second.stop()
 
 
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
