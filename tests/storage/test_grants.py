@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessRequest, Grant, RequestState
+from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessRequest, RequestState
 from bot.core.models import DAY, JobKind
 from bot.core.outcomes import Done, Reschedule, RetryIn
 from bot.errors import LeaseLost, Refusal, Refused
@@ -41,31 +41,6 @@ async def refusal(bot: Bot, id_: str) -> Refused:
     return raised.value
 
 
-async def standing(bot: Bot, user: str = EVE) -> Grant | AccessRequest | None:
-    """See grants.standing."""
-    return await bot.run(grants.standing, user)
-
-
-async def test_a_person_has_one_request_and_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:
-    """Not before. Somebody who has access does not ask, though they may have the button of an old message."""
-    asked = await ask(bot)
-    before = await bot.everything()
-    with pytest.raises(Refused) as raised:
-        await ask(bot)
-    assert (raised.value.reason, raised.value.data["asked"]) == (Refusal.NOT_ALLOWED, RequestState.OPEN)
-    assert await bot.everything() == before
-    await decide(bot, asked, DENIED)
-    await bot.elapse(ASK_AGAIN_AFTER - 1.0)
-    with pytest.raises(Refused) as raised:
-        await ask(bot)
-    assert raised.value.data["asked"] is DENIED
-
-    await bot.elapse(1.0)
-    assert await standing(bot) is None
-    await decide(bot, await ask(bot))
-    assert await bot.run(grants.ask, note(EVE), "sdxl", (BOSS,), "") is None
-
-
 async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
     """Then nobody decides on it, nor in its last moment; its messages and its answer are due; the person can ask again.
 
@@ -80,7 +55,7 @@ async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
     await bot.elapse(59.0)
 
     assert (await refusal(bot, first)).data == (await refusal(bot, "nosuch")).data == {"decided_by": ""}
-    assert await standing(bot) is None
+    assert await bot.run(grants.standing, EVE) is None
     second = await ask(bot)
     claims = await bot.claim_access()
     due = [(claim.job.kind, claim.request.is_open(claim.now)) for claim in claims if claim.request.id == first]
@@ -124,7 +99,7 @@ async def test_a_message_that_is_being_posted_during_the_decision_is_due_right_a
         await bot.record(claim, Done())
 
 
-async def test_people_are_added_and_revoked_once(bot: Bot) -> None:
+async def test_people_are_added_once(bot: Bot) -> None:
     """Whether they have asked, been denied or not. Who has asked has been answered by that, and is told once."""
     asked = await ask(bot, FAY)
     await decide(bot, await ask(bot, "U0DAN"), DENIED)
@@ -137,18 +112,20 @@ async def test_people_are_added_and_revoked_once(bot: Bot) -> None:
     answers = [claim.job.user_id for claim in await bot.claim_access(ANSWER) if claim.request.state is ALLOWED]
     assert sorted(answers) == ["U0DAN", EVE, FAY]
     assert (await refusal(bot, asked)).data == {"decided_by": CHIEF}
-    revoked = note(CHIEF, "access_revoked")
-    assert await bot.run(grants.revoke, revoked, [EVE, "U0ADA"]) == [EVE]
+
+
+async def test_a_person_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:
+    """And at once when their access was revoked."""
+    await decide(bot, await ask(bot), DENIED)
+    await bot.elapse(ASK_AGAIN_AFTER - 1.0)
     with pytest.raises(Refused) as raised:
-        await bot.run(grants.revoke, revoked, [EVE])
-    assert raised.value.reason is Refusal.NOT_GRANTED
-    lines = await bot.rows(audit.c.outcome, audit.c.user_id, audit.c.text)
-    assert [line for line in lines if line[0] in ("access_granted", "access_revoked")] == [
-        *(("access_granted", CHIEF, user) for user in ("U0DAN", EVE, FAY)),
-        ("access_revoked", CHIEF, EVE),
-    ]
-    assert isinstance(await standing(bot, FAY), Grant)
-    assert await standing(bot, EVE) is None
+        await ask(bot)
+    assert raised.value.data["asked"] is DENIED
+    await bot.elapse(1.0)
+    await decide(bot, await ask(bot))
+    assert await bot.run(grants.ask, note(EVE), "sdxl", (BOSS,), "") is None
+
+    assert await bot.run(grants.revoke, note(CHIEF), [EVE, "U0ADA"]) == [EVE]
     await ask(bot)
 
 

@@ -2,39 +2,14 @@
 
 import pytest
 
-from bot.core.models import DAY, JobKind, State
-from bot.core.outcomes import Done, Failed
-from bot.errors import Failure
+from bot.core.models import DAY, JobKind
+from bot.core.outcomes import Done
 from bot.storage import history, requests
 from bot.storage.database import reading_engine
 from bot.storage.history import AuditLine, Note
 from tests.storage.support import HERE, Bot, outside, request
 
 REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
-
-
-async def test_reloads_are_listed(bot: Bot) -> None:
-    """What runs, the oldest first, until everyone is notified; what has ended, the last first; no more than wanted."""
-    for model in ("sdxl", "flux", "sdxl", "anything"):
-        await bot.done(request(model), request(model, user="U0BEN"))
-    await bot.accepted(*(request("accepted", user=user) for user in ("U0ADA", "U0BEN", "U0ADA")))
-    await bot.elapse(1.0)
-    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
-    await bot.elapse(1.0)
-    await bot.ask(request("requested"))
-
-    listed, count = await bot.run(history.running, 10)
-
-    assert [(one.reload.model_id, one.reload.state, one.subscribers[0].user_id, one.people) for one in listed] == [
-        ("accepted", State.ACCEPTED, "U0ADA", 2),
-        ("failed", State.NOTIFYING, "U0ADA", 1),
-        ("requested", State.REQUESTED, "U0ADA", 1),
-    ]
-    assert (count, listed[0].now) == (3, bot.clock.now)
-    assert await bot.run(history.running, 1) == (listed[:1], 3)
-    recent = await bot.run(history.recent, 3)
-    assert [(one.reload.model_id, one.people) for one in recent] == [("anything", 2), ("sdxl", 2), ("flux", 2)]
-    assert await bot.run(history.known_models, 3) == ["accepted", "anything", "sdxl"]
 
 
 async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
