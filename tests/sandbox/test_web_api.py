@@ -49,30 +49,15 @@ async def test_a_message_is_posted_and_edited(slack: SandboxSlack, client: Async
 
 
 @pytest.mark.parametrize(
-    ("channel", "error"),
+    ("message", "error"),
     [
-        ("C0NONE", "channel_not_found"),
-        ("C0SECRET", "channel_not_found"),
-        ("C0OLD", "is_archived"),
-        ("C0PUBLIC", "not_in_channel"),
-        ("U0ADA", "messages_tab_disabled"),
-    ],
-)
-async def test_where_the_bot_cannot_post(slack: SandboxSlack, client: AsyncWebClient, channel: str, error: str) -> None:
-    """Slack says why: https://docs.slack.dev/reference/methods/chat.postMessage#errors."""
-    slack.add_channel("C0SECRET", "secret", private=True, bot_is_member=False)
-    slack.add_channel("C0OLD", "old", archived=True)
-    slack.add_channel("C0PUBLIC", "public", bot_is_member=False)
-    slack.messages_tab = False
-    slack.scopes.remove("chat:write.public")
-
-    with pytest.raises(SlackApiError, match=error):
-        await client.chat_postMessage(channel=channel, text="x")
-
-
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
+        # Where: https://docs.slack.dev/reference/methods/chat.postMessage#errors
+        ({"channel": "C0NONE", "text": "x"}, "channel_not_found"),
+        ({"channel": "C0SECRET", "text": "x"}, "channel_not_found"),
+        ({"channel": "C0OLD", "text": "x"}, "is_archived"),
+        ({"channel": "C0PUBLIC", "text": "x"}, "not_in_channel"),
+        ({"channel": "U0ADA", "text": "x"}, "messages_tab_disabled"),
+        # What: https://docs.slack.dev/reference/block-kit/blocks
         ({"text": ""}, "no_text"),
         ({"text": "x" * 40_001}, "msg_too_long"),
         ({"blocks": "no JSON"}, "invalid_blocks_format"),
@@ -86,10 +71,18 @@ async def test_where_the_bot_cannot_post(slack: SandboxSlack, client: AsyncWebCl
         ({"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3000}}] * 5}, "msg_blocks_too_long"),
     ],
 )
-async def test_what_cannot_be_posted(client: AsyncWebClient, content: JsonObject, error: str) -> None:
-    """Block Kit's limits hold: https://docs.slack.dev/reference/block-kit/blocks."""
+async def test_a_message_that_slack_refuses(
+    slack: SandboxSlack, client: AsyncWebClient, message: JsonObject, error: str
+) -> None:
+    """By where it goes, or by what it holds."""
+    slack.add_channel("C0SECRET", "secret", private=True, bot_is_member=False)
+    slack.add_channel("C0OLD", "old", archived=True)
+    slack.add_channel("C0PUBLIC", "public", bot_is_member=False)
+    slack.messages_tab = False
+    slack.scopes.remove("chat:write.public")
+
     with pytest.raises(SlackApiError, match=error):
-        await client.api_call("chat.postMessage", json={"channel": "C0MODELS", **content})
+        await client.api_call("chat.postMessage", json={"channel": "C0MODELS", **message})
 
 
 async def test_scopes_and_tokens_are_checked(slack: SandboxSlack, client: AsyncWebClient) -> None:
