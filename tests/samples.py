@@ -1,7 +1,10 @@
-"""A reload, its subscribers and a claimed job of it, made with only what a test cares about."""
+"""A reload, its subscribers and a claimed job of it, made with only what a test cares about; and texts of any kind."""
 
 from dataclasses import replace
 
+from hypothesis import strategies as st
+
+from bot.core.command import Word
 from bot.core.models import Claim, Job, JobKind, Reload, State, Subscriber
 
 NOON = 1_700_049_600.0
@@ -64,3 +67,13 @@ def job(
 def claim(*subscribers: Subscriber, of: Job | None = None, status_ts: str = "", now: float = NOON) -> Claim:
     """A job with all that it takes to run it."""
     return Claim(of or job(), ACCEPTED, subscribers, now, status_ts)
+
+
+anything = st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"]), max_size=100)
+"""Any text. Hypothesis leaves surrogates out unless they are asked for."""
+
+_SNIPPETS = [*Word, "sdxl", "statsu", "--help", "https://modelslab.com/models/x", "a" * 130]
+_SNIPPETS += ["<!channel>", "&lt;", "\u202e", "\x00", "\ud800", *"`\"'<>&/-{} \n\u00a0\u200b\u201c\u201d"]
+
+anything_typed = st.lists(st.sampled_from(_SNIPPETS) | anything, max_size=8).map("".join)
+"""Words, IDs, and slips of both, in the middle of anything at all."""

@@ -1,4 +1,4 @@
-"""What runs in the background is kept until it ends, and cancelled at the end."""
+"""Background tasks are kept until they end, and cancelled when the bot stops."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from bot.background import BackgroundTasks
 
 
 async def test_a_task_runs_to_its_end() -> None:
-    """Even when nothing but BackgroundTasks holds it; a stop can give it a while, and cancels what is left then."""
+    """Even if nothing else refers to it. A stop can give tasks a while, and then cancels the rest."""
     tasks, release, done, cancelled = BackgroundTasks(), asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

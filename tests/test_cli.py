@@ -1,4 +1,4 @@
-"""The command line does what its help says, and ends with an exit code. tests/scenarios/test_process.py runs it."""
+"""The options and exit codes of the command line. tests/scenarios/test_process.py shows what the bot does with them."""
 
 import io
 import json
@@ -37,64 +37,15 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     return monkeypatch
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> AsyncMock:
-    """A bot that does nothing."""
-    monkeypatch.setattr("bot.app.run", made := AsyncMock())
-    return made
-
-
-@pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncMock:
-    """A sandbox that takes no time."""
-    monkeypatch.setattr("bot.sandbox.terminal.sandbox", made := AsyncMock(return_value=1))
-    return made
-
-
-@pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Mock:
-    """Checks that take no time."""
-    monkeypatch.setattr("bot.ops.doctor.check.main", made := Mock(return_value=1))
-    return made
-
-
-# run
-
-
-@pytest.mark.parametrize("arguments", [[], ["run"]])
-def test_the_bot_is_run_with_its_settings(
-    arguments: list[str], run: AsyncMock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """To run is the default, and a bot that was stopped ends with 0. A .env file adds to the environment."""
-    monkeypatch.setenv("PGPASSWORD", "")
-    monkeypatch.delenv("PGPASSWORD")
-    (tmp_path / ".env").write_text("PORT=4000\nMODELSLAB_API_KEY=not this one\nPGPASSWORD=for libpq\n")
-
-    assert main(arguments) == 0
-    (settings,) = run.call_args.args
-    assert (settings.port, settings.modelslab_api_key) == (4000, "secret-of-modelslab")
-    assert os.environ["PGPASSWORD"] == "for libpq"
-
-
-def test_wrong_settings_end_with_2(run: AsyncMock, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each with its fix, on stderr, which begins with where the settings come from."""
-    (tmp_path / ".env").write_text("PORT=none\n")
-
-    assert (main([]), run.called) == (2, False)
-    first, *problems = capsys.readouterr().err.splitlines()
-    assert first == f"Can't start. Fix these settings in {tmp_path}/.env or the environment (see .env.example):"
-    assert [problem.partition(" is ")[0] for problem in problems] == ["- PORT"]
-
-
 @pytest.mark.parametrize(
     ("error", "event", "field"),
     [(CannotStart("said secret-of-modelslab"), "cannot_start", "reason"), (KeyError("secret"), "crashed", "exception")],
 )
 def test_a_failed_start_ends_with_one_critical_line(
-    error: Exception, event: str, field: str, run: AsyncMock, capsys: pytest.CaptureFixture[str]
+    error: Exception, event: str, field: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the reason, without the secrets that this may hold, and the exit code is 1."""
-    run.side_effect = error
+    """It names the reason without any secret, and the exit code is 1."""
+    monkeypatch.setattr("bot.app.run", AsyncMock(side_effect=error))
 
     assert main([]) == 1
     [line] = capsys.readouterr().err.splitlines()
@@ -103,29 +54,19 @@ def test_a_failed_start_ends_with_one_critical_line(
     assert "secret-of-modelslab" not in line
 
 
-# try
-
-
-def test_the_sandbox_needs_no_settings(sandbox: AsyncMock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets the terminal, or what stands for one; a reload takes ten seconds; its exit code is the program's."""
+def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload takes ten seconds. The parent process may have closed stdin. Ctrl-C ends it without a traceback."""
     for name in REQUIRED:
         monkeypatch.delenv(name)
+    monkeypatch.setattr("bot.sandbox.terminal.sandbox", sandbox := AsyncMock(return_value=1))
 
     assert main(["try"]) == 1
     assert sandbox.call_args.kwargs == {"seconds": 10.0, "stdin": sys.stdin, "stdout": sys.stdout}
-    monkeypatch.setattr(sys, "stdin", None)  # closed by the parent process
+    monkeypatch.setattr(sys, "stdin", None)
     assert main(["try", "--seconds", "0.5"]) == 1
     assert (sandbox.call_args.kwargs["seconds"], sandbox.call_args.kwargs["stdin"].read()) == (0.5, "")
-
-
-def test_a_command_can_be_interrupted(sandbox: AsyncMock, check: Mock) -> None:
-    """Ctrl-C is a way to end, and shows no traceback."""
-    sandbox.side_effect = check.side_effect = KeyboardInterrupt()
-
-    assert [main(["try"]), main(["check"])] == [130, 130]
-
-
-# manifest
+    sandbox.side_effect = KeyboardInterrupt()
+    assert main(["try"]) == 130
 
 
 @pytest.mark.parametrize(
@@ -179,47 +120,30 @@ sys.exit(main(["manifest"]))
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-# check, audit, health
-
-
 @pytest.mark.parametrize(
-    ("arguments", "options"),
+    ("arguments", "called", "options"),
     [
-        ([], {"who": "", "balance": False, "form": "brief"}),
-        (["--balance", "--verbose"], {"who": "", "balance": True, "form": "verbose"}),
-        (["--who", "W012AB3CD", "--json"], {"who": "W012AB3CD", "balance": False, "form": "json"}),
+        ("check", "doctor.check.main", {"who": "", "balance": False, "form": "brief"}),
+        ("check --balance --verbose", "doctor.check.main", {"who": "", "balance": True, "form": "verbose"}),
+        ("check --who W012AB3CD --json", "doctor.check.main", {"who": "W012AB3CD", "balance": False, "form": "json"}),
+        ("access", "access.write", {"form": "table"}),
+        ("access --json", "access.write", {"form": "json"}),
+        ("audit", "audit.write", {"since": 604800.0, "form": "table"}),
+        ("audit --since 30m --json", "audit.write", {"since": 1800.0, "form": "json"}),
+        ("audit --since=12h --csv", "audit.write", {"since": 43200.0, "form": "csv"}),
+        ("audit --since=2w", "audit.write", {"since": 1209600.0, "form": "table"}),
+        ("health", "probe.ask", {"ready": False}),
+        ("health --ready", "probe.ask", {"ready": True}),
     ],
 )
-def test_check_takes_options(check: Mock, arguments: list[str], options: dict[str, object]) -> None:
-    """The results go to stdout, and the exit code tells a script how the checks went."""
-    assert main(["check", *arguments]) == 1
-    assert (check.call_args.args[0], check.call_args.kwargs) == (sys.stdout, options)
+def test_a_command_takes_options(
+    arguments: str, called: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a check or the health is decides its exit code; a list has been written."""
+    monkeypatch.setattr(f"bot.ops.{called}", call := Mock(return_value=1))
 
-
-@pytest.mark.parametrize(("arguments", "form"), [([], "table"), (["--json"], "json")])
-def test_access_takes_options(arguments: list[str], form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default is a table."""
-    monkeypatch.setattr("bot.ops.access.write", write := Mock())
-
-    assert main(["access", *arguments]) == 0
-    assert write.call_args.kwargs == {"form": form}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "since", "form"),
-    [
-        ([], 604800.0, "table"),
-        (["--since", "30m", "--json"], 1800.0, "json"),
-        (["--since=12h", "--csv"], 43200.0, "csv"),
-        (["--since=2w"], 1209600.0, "table"),
-    ],
-)
-def test_audit_takes_options(arguments: list[str], since: float, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default is a week, as a table."""
-    monkeypatch.setattr("bot.ops.audit.write", write := Mock())
-
-    assert main(["audit", *arguments]) == 0
-    assert write.call_args.kwargs == {"since": since, "form": form}
+    assert main(arguments.split()) == (0 if called.endswith("write") else 1)
+    assert (call.call_args.args[0], call.call_args.kwargs) == (sys.stdout, options)
 
 
 @pytest.mark.parametrize(
@@ -243,24 +167,13 @@ def test_only_settings_that_a_command_needs_have_to_be_right(
     """What is wrong with those is reported on stderr, with an exit code."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "")
     monkeypatch.setenv(name, value)
+    Path(".env").touch()
 
     assert main([command]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith(text)
     assert "SLACK_BOT_TOKEN" not in err
-
-
-@pytest.mark.parametrize(("arguments", "ready"), [([], False), (["--ready"], True)])
-def test_health_takes_an_option(arguments: list[str], monkeypatch: pytest.MonkeyPatch, *, ready: bool) -> None:
-    """Its exit code is that of the answer."""
-    monkeypatch.setattr("bot.ops.probe.ask", ask := Mock(return_value=1))
-
-    assert main(["health", *arguments]) == 1
-    assert ask.call_args.kwargs == {"ready": ready}
-
-
-# Arguments
 
 
 @pytest.mark.parametrize(

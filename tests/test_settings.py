@@ -24,34 +24,8 @@ REQUIRED = {
 }
 HTTP = {**REQUIRED, "SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": SIGNING}
 
-DEFAULTS = Settings(
-    slack_bot_token=BOT_TOKEN,
-    slack_app_token=APP_TOKEN,
-    slack_signing_secret="",
-    slack_api_url="https://slack.com/api/",
-    slash_command="/reload-model",
-    modelslab_api_key=KEY,
-    modelslab_url="https://modelslab.com",
-    modelslab_concurrency=4,
-    allowed_users=frozenset({"U0ADA"}),
-    admin_users=frozenset(),
-    admin_channel="",
-    allowed_channels=(),
-    commands_per_person=30,
-    max_in_flight=100,
-    follow_up="channel",
-    reload_seconds=120,
-    database_url="sqlite:///reload-model.db",
-    host="127.0.0.1",
-    port=3000,
-    admin_port=None,
-    https_proxy="",
-    http_proxy="",
-    no_proxy="",
-    log_level="INFO",
-    log_format="json",
-    history_days=90,
-)
+DEFAULTS = read(REQUIRED)[0]
+"""What is set, and everything else as .env.example has it: see tests/test_docs.py."""
 
 GIVEN: Mapping[str, tuple[str, Any]] = {
     "SLACK_BOT_TOKEN": (BOT_TOKEN, BOT_TOKEN),
@@ -109,12 +83,8 @@ def loaded(**env: str) -> Settings:
     return load({**REQUIRED, **env})
 
 
-# What is read
-
-
-def test_only_what_is_required_has_no_default() -> None:
-    """The defaults are those that docs/operating.md lists. Logs are readable for a person at a terminal."""
-    assert load(REQUIRED) == DEFAULTS
+def test_on_a_terminal_logs_are_for_people() -> None:
+    """By default. tests/test_docs.py holds the defaults against .env.example."""
     assert load(REQUIRED, terminal=True) == replace(DEFAULTS, log_format="console")
 
 
@@ -129,13 +99,13 @@ def test_everything_can_be_set() -> None:
 @pytest.mark.parametrize(
     "around", ["  {}\r\n", " '{}' ", '"{}"', "{} # why", '"{}"  # "why"', "'\"{}\"'", "'{} # why'"]
 )
-def test_what_stands_around_a_value_is_not_part_of_it(around: str) -> None:
-    """docker run --env-file and kubectl --from-env-file keep what a .env file may have: quotes, comments."""
+def test_quotes_and_comments_are_no_part_of_a_value(around: str) -> None:
+    """docker run --env-file and kubectl --from-env-file keep them."""
     assert load({name: around.format(value) for name, value in EVERYTHING.items()}) == EVERYTHING_SET
 
 
 def test_other_quotes_and_hashes_belong_to_the_value() -> None:
-    """Only a matching pair is taken off, and a comment begins with a space; what is empty then is not set."""
+    """Only a matching pair is removed, and a comment begins with a space. What is empty then is not set."""
     for value in ("'", "\"secret'", "it's'", "a#b"):
         assert loaded(MODELSLAB_API_KEY=value).modelslab_api_key == value
     for value in ("  ", '""', "''"):
@@ -143,15 +113,12 @@ def test_other_quotes_and_hashes_belong_to_the_value() -> None:
 
 
 def test_the_app_token_decides_the_mode() -> None:
-    """With an app token it is Socket Mode, whatever else is set; then only this machine can ask for health."""
+    """With an app token it is Socket Mode, whatever else is set, and only this machine can ask for health."""
     assert loaded(SLACK_SIGNING_SECRET=SIGNING).socket_mode
     assert not load(HTTP).socket_mode
     assert load(HTTP).host == "0.0.0.0"  # noqa: S104 - where Slack's requests come from outside
     assert loaded(HOST="[::1]").host == "::1"
     assert loaded(HOST="0.0.0.0").host == "0.0.0.0"  # noqa: S104 - as the image sets it
-
-
-# Files
 
 
 @pytest.mark.parametrize("name", IN_FILES)
@@ -194,7 +161,7 @@ def dotenv(tmp_path: Path) -> Path:
 
 
 def test_the_environment_wins_over_the_env_file(dotenv: Path) -> None:
-    """None is needed, and Docker makes a folder of one that it doesn't find; Windows begins one with a mark."""
+    """No file is needed. Docker makes a folder if it doesn't find one, and Windows begins it with a byte order mark."""
     dotenv.mkdir()
     assert load(REQUIRED, dotenv) == DEFAULTS
     dotenv.rmdir()
@@ -204,7 +171,7 @@ def test_the_environment_wins_over_the_env_file(dotenv: Path) -> None:
 
 
 def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One in another encoding, or of somebody else. The other problems are reported as well."""
+    """Such as one in another encoding, or of another user. The other problems are reported as well."""
     dotenv.write_bytes(b"PORT=\xff\n")
 
     assert problems({**REQUIRED, "PORT": "x"}, dotenv) == [
@@ -223,8 +190,6 @@ def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch:
 
     assert "can't be read (Permission denied)" in problems(REQUIRED, dotenv)[0]
 
-
-# Problems
 
 BOT_FIX = "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions on your app's page"
 APP_FIX = "copy an App-Level Token (xapp-…) from Basic Information, or remove it for HTTP mode"
@@ -255,7 +220,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_with_admins_nobody_else_has_to_be_named() -> None:
-    """They give access in Slack, and tell of requests in one channel if they like."""
+    """Admins give access in Slack. At most one channel is for their requests."""
     admins = {**REQUIRED, "ALLOWED_USERS": "", "ADMIN_USERS": "U0BOSS"}
 
     assert load(admins).allowed_users == frozenset()
@@ -329,7 +294,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
     ],
 )
 def test_a_wrong_value_is_a_problem(name: str, values: list[str], expected: str) -> None:
-    """The text names the setting and the fix, and shows the value where that holds no secret."""
+    """It is reported with the fix, and with the value unless that may be a secret."""
     for value in values:
         shown = problem(name, value)
 
@@ -381,9 +346,6 @@ def test_any_name_in_the_env_file_can_be_misspelled(dotenv: Path) -> None:
     assert [found.partition(" ")[0] for found in problems(REQUIRED, dotenv)] == ["HOSTS", "LOGLEVEL"]
 
 
-# Secrets
-
-
 def test_passwords_in_urls_are_secrets() -> None:
     """As they are written and decoded. Settings may be logged, so no repr shows any."""
     settings = load(
@@ -414,13 +376,13 @@ def test_a_token_in_the_wrong_setting_is_not_shown(name: str) -> None:
     )
 )
 def test_problems_never_show_a_secret(secrets: dict[str, str]) -> None:
-    """Whatever is in the place of a secret stays out of every problem."""
+    """Whatever the value of a secret setting is."""
     assert "s3cr" not in "\n".join(problems({"PORT": "none", "DATABASE_URL": "postgresql:s3cret", **secrets}))
 
 
 @given(st.text(st.sampled_from("@:/#%?=&[], ab1"), min_size=1, max_size=12))
 def test_problems_never_show_a_piece_of_a_password(noise: str) -> None:
-    """Even where a parser would take a piece of it for the host, the port, the database or a parameter."""
+    """Even if a parser would take a piece of it for the host, the port, the database or a parameter."""
     pieces = noise.replace("a", "hunter").replace("b", "dragon")
     database, proxy = f"postgresql://bot:{pieces}@db.example.com/x", f"http://bot:{pieces}@proxy.example.com:3128"
     shown = "\n".join(problems({**REQUIRED, "DATABASE_URL": database, "HTTPS_PROXY": proxy}))
@@ -428,8 +390,6 @@ def test_problems_never_show_a_piece_of_a_password(noise: str) -> None:
     assert "hunter" not in shown
     assert "dragon" not in shown
 
-
-# Proxies
 
 PROXY = "http://proxy.example.com:3128"
 
@@ -453,7 +413,7 @@ PROXY = "http://proxy.example.com:3128"
     ],
 )
 def test_one_rule_says_which_proxy_is_for_a_url(env: dict[str, str], url: str, proxy: str | None) -> None:
-    """The one for https is for wss, too, the other for the rest; this machine itself needs none."""
+    """HTTPS_PROXY is for https and wss, HTTP_PROXY for the rest. This machine itself needs none."""
     assert loaded(**env).proxy_for(url) == proxy
 
 
@@ -467,7 +427,7 @@ def test_one_rule_says_which_proxy_is_for_a_url(env: dict[str, str], url: str, p
     ],
 )
 def test_no_proxy_names_hosts_that_are_reached_directly(listed: str, host: str) -> None:
-    """By their name, the end of it, their address or network; with a port, only there."""
+    """By their name, the end of it, or their address or network. With a port, only at that port."""
     for name in ("NO_PROXY", "no_proxy"):
         settings = loaded(HTTPS_PROXY=PROXY, **{name: listed})
         assert settings.proxy_for(f"wss://{host}/link/") is None

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from bot.core.command import (
@@ -20,72 +20,22 @@ from bot.core.command import (
     read_id,
 )
 from bot.errors import Refusal, Refused
+from tests.samples import anything_typed
 
+# What is pasted comes with spaces that do not break or have no width.
 SPACES = [
-    " ",
-    "\t",
-    "\n",
-    "\r\n",
-    "\v",
-    "\N{NO-BREAK SPACE}",
-    "\N{NARROW NO-BREAK SPACE}",
-    "\N{FIGURE SPACE}",
-    "\N{EM SPACE}",
-    "\N{IDEOGRAPHIC SPACE}",
-    "\N{WORD JOINER}",
-    "\N{ZERO WIDTH NO-BREAK SPACE}",
-    "\N{ZERO WIDTH SPACE}",
-    "\N{LEFT-TO-RIGHT MARK}",
-    "\N{RIGHT-TO-LEFT EMBEDDING}",
-    "\N{LINE SEPARATOR}",
+    *(" ", "\t", "\n", "\r\n", "\v", "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}", "\N{FIGURE SPACE}"),
+    *("\N{EM SPACE}", "\N{IDEOGRAPHIC SPACE}", "\N{WORD JOINER}", "\N{ZERO WIDTH NO-BREAK SPACE}"),
+    *("\N{ZERO WIDTH SPACE}", "\N{LEFT-TO-RIGHT MARK}", "\N{RIGHT-TO-LEFT EMBEDDING}", "\N{LINE SEPARATOR}"),
 ]
+# Languages and keyboards differ.
 QUOTED = [
-    "`{}`",
-    '"{}"',
-    "'{}'",
-    "\u201c{}\u201d",
-    "\u201d{}\u201d",
-    "\u201e{}\u201c",
-    "\u201e{}\u201d",
-    "\u201c{}\u201c",
-    '\u201c{}"',
-    '"{}\u201d',
-    "\u2018{}\u2019",
-    "\u2019{}\u2019",
-    "\u201a{}\u2018",
-    "\u00ab{}\u00bb",
-    "\u00bb{}\u00ab",
-    "\u00ab\u00a0{}\u00a0\u00bb",
-    "\u2039{}\u203a",
-    "\u203a{}\u2039",
-    "``{}``",
-    "```{}```",
-    "\"'{}'\"",
-    "` {} `",
+    *("`{}`", "``{}``", "```{}```", "` {} `", '"{}"', "'{}'", "\"'{}'\""),
+    *("\u201c{}\u201d", "\u201d{}\u201d", "\u201e{}\u201c", "\u201e{}\u201d", "\u201c{}\u201c"),
+    *('\u201c{}"', '"{}\u201d'),
+    *("\u2018{}\u2019", "\u2019{}\u2019", "\u201a{}\u2018", "\u2039{}\u203a", "\u203a{}\u2039"),
+    *("\u00ab{}\u00bb", "\u00bb{}\u00ab", "\u00ab\u00a0{}\u00a0\u00bb"),
 ]
-
-# Words, ids, and slips of both, in the middle of anything at all.
-typed = st.lists(
-    st.one_of(
-        st.sampled_from(
-            [
-                *Word,
-                "sdxl",
-                "statsu",
-                "--help",
-                "<!channel>",
-                "https://modelslab.com/models/x",
-                "a" * 130,
-                "\u202e",
-                "\x00",
-                "\ud800",
-            ]
-        ),
-        st.sampled_from([*SPACES, *"`\"'<>&/-\u201c\u201d"]),
-        st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"]), max_size=20),
-    ),
-    max_size=8,
-).map("".join)
 
 
 def refused(text: str) -> Refused:
@@ -97,67 +47,57 @@ def refused(text: str) -> Refused:
 
 
 @pytest.mark.parametrize(
-    "model_id",
+    ("text", "command"),
     [
-        "sdxl",
-        "7",
-        "midjourney-v4",
-        "Realistic_Vision.v5-1",
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "org:model@2+lora",
-        "x" * MAX_ID,
+        # One ID, taken as it is typed, capitals and all.
+        *(
+            (model_id, ReloadModels((model_id,)))
+            for model_id in (
+                "sdxl",
+                "7",
+                "Realistic_Vision.v5-1",
+                "stabilityai/xl-base-1.0",
+                "a:b@2+lora",
+                "x" * MAX_ID,
+            )
+        ),
+        # Several, with spaces or commas between them; one that is given twice counts once.
+        *(
+            (text, ReloadModels(("sdxl", "flux")))
+            for text in ("sdxl flux", "sdxl,flux", "sdxl, flux", "sdxl;flux", "sdxl\u00a0flux", "sdxl\nflux\n")
+        ),
+        *((text, ReloadModels(("sdxl", "flux"))) for text in ('"sdxl" `flux`', "sdxl flux sdxl")),
+        # A word, in any case; nothing at all asks for the picker.
+        *((text, Word.STATUS) for text in ("status", "Status", "STATUS ")),
+        *((text, Pick()) for text in ("", " \u00a0")),
     ],
 )
-def test_one_id_is_a_reload(model_id: str) -> None:
-    """An id is taken as it is typed, capitals and all."""
-    assert parse(model_id) == ReloadModels((model_id,))
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [("", Pick()), (" \u00a0", Pick()), ("help", Word.HELP), ("Status", Word.STATUS), ("HISTORY ", Word.HISTORY)],
-)
-def test_words_are_commands(text: str, word: Command) -> None:
-    """The words are known in any case, and nothing at all asks for the picker."""
-    assert parse(text) == word
+def test_a_text_is_read_as(text: str, command: Command) -> None:
+    """Model IDs, a word, or the picker."""
+    assert parse(text) == command
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("text", ["sdxl", "status"])
-def test_every_kind_of_space_around_is_ignored(space: str, text: str) -> None:
-    """What is pasted comes with spaces that do not break or have no width."""
-    assert parse(f"{space}{text}{space}{space}") == parse(text)
+def test_every_kind_of_space_around_is_ignored(space: str) -> None:
+    """Around a word and around an ID."""
+    for text in ("sdxl", "status"):
+        assert parse(f"{space}{text}{space}{space}") == parse(text)
 
 
 @pytest.mark.parametrize("quoted", QUOTED)
-@pytest.mark.parametrize("word", ["status", "Help", "statuss", "sdxl"])
-def test_a_quoted_word_is_always_an_id(quoted: str, word: str) -> None:
-    """Every kind of quote makes an id of a word, and of what looks like a slip of one."""
-    assert parse(quoted.format(word)) == ReloadModels((word,))
+def test_a_quoted_word_is_always_an_id(quoted: str) -> None:
+    """And so is what looks like a slip of one."""
+    for word in ("status", "Help", "statuss", "sdxl"):
+        assert parse(quoted.format(word)) == ReloadModels((word,))
 
 
-@pytest.mark.parametrize("text", ['"status', "status'", "`status\u201d", "'status\""])
-def test_half_a_quote_is_not_a_quote(text: str) -> None:
-    """Quotes that do not make a pair are a part of the word, and wrong in it."""
-    assert refused(text).data["slip"] is Slip.NOT_AN_ID
+@given(st.from_regex(MODEL_ID, fullmatch=True), st.sampled_from(QUOTED))
+@settings(max_examples=30)
+def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
+    """Whatever it looks like, quoted it is itself, unless it is an address."""
+    assume("://" not in model_id and "modelslab.com" not in model_id.lower())
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "sdxl flux",
-        "sdxl,flux",
-        "sdxl, flux",
-        "sdxl;flux",
-        "sdxl\u00a0flux",
-        "sdxl\nflux\n",
-        '"sdxl" `flux`',
-        "sdxl flux sdxl",
-    ],
-)
-def test_several_ids_are_several_reloads(text: str) -> None:
-    """With spaces or commas between them; one that is given twice counts once."""
-    assert parse(text) == ReloadModels(("sdxl", "flux"))
+    assert parse(quoted.format(model_id)) == ReloadModels((model_id,))
 
 
 @pytest.mark.parametrize(
@@ -182,29 +122,30 @@ def test_the_address_of_a_page_is_its_model(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "slip"),
+    ("text", "slip", "meant"),
     [
-        ('""', Slip.NOTHING_QUOTED),
-        ("``", Slip.NOTHING_QUOTED),
-        ("\u201c\u00a0\u201d", Slip.NOTHING_QUOTED),
-        ("'\"\"'", Slip.NOTHING_QUOTED),
-        ('"sdxl flux"', Slip.SPACE),
-        ("--force", Slip.OPTION),
-        ("x" * 129, Slip.TOO_LONG),
-        ("_sdxl", Slip.NOT_AN_ID),
-        ("żółw", Slip.NOT_AN_ID),
-        ("<!channel>", Slip.NOT_AN_ID),
-        ("https://example.com/models/sdxl", Slip.NOT_A_PAGE),
-        ("<https://modelslab.com/pricing|pricing>", Slip.NOT_A_PAGE),
-        ("modelslab.com", Slip.NOT_A_PAGE),
-        ("cancel", Slip.CANCEL),
-        ("Stop", Slip.CANCEL),
+        *((text, Slip.NOTHING_QUOTED, None) for text in ('""', "``", "\u201c\u00a0\u201d", "'\"\"'")),
+        ('"sdxl flux"', Slip.SPACE, None),
+        ("x" * 129, Slip.TOO_LONG, None),
+        *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channel>")),
+        *((text, Slip.NOT_AN_ID, "status") for text in ('"status', "status'", "`status\u201d", "'status\"", "status!")),
+        ("help?", Slip.NOT_AN_ID, "help"),
+        ("/history", Slip.NOT_AN_ID, "history"),
+        ("--force", Slip.OPTION, None),
+        ("--help", Slip.OPTION, "help"),
+        ("-status", Slip.OPTION, "status"),
+        *(
+            (text, Slip.NOT_A_PAGE, None)
+            for text in ("https://example.com/models/sdxl", "<https://modelslab.com/pricing|pricing>", "modelslab.com")
+        ),
+        *((text, Slip.CANCEL, None) for text in ("cancel", "Stop")),
     ],
 )
-def test_a_slip_is_named(text: str, slip: Slip) -> None:
-    """And resembles no word of ours."""
+def test_a_slip_is_named(text: str, slip: Slip, meant: str | None) -> None:
+    """With the word that it resembles, if any."""
     data = refused(text).data
-    assert (data["slip"], data["meant"], data["alone"]) == (slip, None, True)
+
+    assert (data["slip"], data["meant"], data["alone"]) == (slip, meant, True)
 
 
 @pytest.mark.parametrize(
@@ -220,16 +161,6 @@ def test_a_slip_is_named(text: str, slip: Slip) -> None:
 def test_one_slip_among_several_ids_starts_none_of_them(text: str, wrong: str | None, slip: Slip) -> None:
     """The answer names the one that is wrong."""
     assert refused(text).data == {"text": wrong or text, "slip": slip, "meant": None, "alone": False}
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [("--help", "help"), ("-status", "status"), ("help?", "help"), ("/history", "history"), ("status!", "status")],
-)
-def test_what_cannot_be_an_id_but_resembles_a_word_names_the_word(text: str, word: str) -> None:
-    """So that the person can be asked whether they meant it."""
-    assert refused(text).data["meant"] == word
-    assert refused(text).data["slip"] in (Slip.OPTION, Slip.NOT_AN_ID)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +180,7 @@ def test_what_cannot_be_an_id_but_resembles_a_word_names_the_word(text: str, wor
         ("please reload sdxl and flux", "sdxl flux"),
     ],
 )
-def test_what_is_likelier_meant_as_something_else_is_not_reloaded(text: str, meant: str) -> None:
+def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant: str) -> None:
     """A typo, a word of other programs, or a whole sentence: the person is asked. In quotes each is an ID."""
     data = refused(text).data
     first = text.split(maxsplit=1)[0]
@@ -258,7 +189,7 @@ def test_what_is_likelier_meant_as_something_else_is_not_reloaded(text: str, mea
     assert parse(" ".join(f'"{word}"' for word in text.split())) == ReloadModels(tuple(text.split()))
 
 
-@given(typed)
+@given(anything_typed)
 @example("\u201c" * 4000)
 @example("`" * 8000)
 @example("a" * 8000)
@@ -268,14 +199,6 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
     with suppress(Refused):
         command: Command = parse(text)
         assert isinstance(command, Word | Pick) or all(MODEL_ID.fullmatch(id_) for id_ in command.model_ids)
-
-
-@given(st.from_regex(MODEL_ID, fullmatch=True), st.sampled_from(QUOTED))
-def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
-    """Whatever an id looks like, quoted it is itself, unless it is an address."""
-    assume("://" not in model_id and "modelslab.com" not in model_id.lower())
-
-    assert parse(quoted.format(model_id)) == ReloadModels((model_id,))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +213,6 @@ def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
         ("https://example.com/x", None),
     ],
 )
-def test_where_no_word_is_a_command_only_ids_are_read(text: str, model_id: str | None) -> None:
-    """As in the picker's fields."""
+def test_in_the_pickers_fields_only_ids_are_read(text: str, model_id: str | None) -> None:
+    """No word is a command there."""
     assert read_id(text) == model_id

@@ -1,4 +1,4 @@
-"""How long until something is tried again, and when no more."""
+"""When something is tried again, and when the bot gives up."""
 
 import math
 from dataclasses import replace
@@ -17,17 +17,14 @@ from tests.samples import ACCEPTED, NOON, claim, job
 TIMING = Timing()
 
 
-def never() -> float:
-    """No chance."""
+def no_chance() -> float:
+    """The least pause."""
     return 0.0
 
 
-POSTS = [kind for kind in JobKind if kind is not JobKind.CALL]
-
-
 def test_pauses_grow_up_to_a_limit() -> None:
-    """They are short again once it has worked. A service is believed when it asks for a longer one, within reason."""
-    pauses = Backoff(1.0, 30.0, chance=never)
+    """They are short again once it has worked. A service can ask for a longer one, up to a limit."""
+    pauses = Backoff(1.0, 30.0, chance=no_chance)
     grown = [pauses.pause() for _ in range(7)]
     pauses.reset()
 
@@ -45,23 +42,23 @@ def test_some_of_a_pause_is_left_to_chance(chance: float) -> None:
 @pytest.mark.parametrize("attempts", [0, 1, 10**6])
 def test_calls_are_half_a_minute_apart(attempts: int) -> None:
     """ModelsLab refuses the same request within that time; it may ask for more."""
-    waits = [wait(JobKind.CALL, attempts, asked, TIMING, never) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
+    waits = [wait(JobKind.CALL, attempts, asked, TIMING, no_chance) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
 
     assert waits == [30, 30, 30, 45, 3600]
 
 
-@pytest.mark.parametrize("kind", POSTS)
+@pytest.mark.parametrize("kind", [kind for kind in JobKind if kind is not JobKind.CALL])
 def test_messages_are_spaced_out_to_a_minute(kind: JobKind) -> None:
-    """1 s, twice as long each time; Slack is believed from a second up to five minutes, whatever the attempts."""
-    waits = [wait(kind, attempts, None, TIMING, never) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
-    asked = [wait(kind, 6, seconds, TIMING, never) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
+    """1 s, twice as long each time. Slack can ask for a second up to five minutes, whatever the attempts."""
+    waits = [wait(kind, attempts, None, TIMING, no_chance) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
+    asked = [wait(kind, 6, seconds, TIMING, no_chance) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
 
     assert waits == [1, 2, 4, 32, 60, 60, 60]
     assert asked == [1, 1, 7, PAUSE_LIMIT, PAUSE_LIMIT]
 
 
 @pytest.mark.parametrize(("kind", "limit"), [(JobKind.CALL, 600.0), (JobKind.NOTIFY, 1500.0), (JobKind.DM, 1500.0)])
-def test_a_job_is_given_up_so_long_after_its_first_try(kind: JobKind, limit: float) -> None:
+def test_a_job_is_given_up_some_time_after_its_first_try(kind: JobKind, limit: float) -> None:
     """Another try is worth it only if it comes within that time, however many there were."""
     now = replace(claim(of=job(kind, attempts=10**6)), now=NOON + limit - 10)
 
@@ -104,9 +101,7 @@ def test_a_bar_moves_six_times_in_a_reload(reload_seconds: float, seconds: float
         ),
     ],
 )
-def test_seconds_are_read_and_nonsense_is_not(
-    value: object, seconds: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_after_is_read(value: object, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number, a text of one, or an HTTP date, of which one in the past means now; anything else says nothing."""
     monkeypatch.setattr("bot.core.retry.time", lambda: NOON)
 
@@ -126,7 +121,7 @@ def test_seconds_are_read_and_nonsense_is_not(
 @example("Wed, 15 Nov 2023 12:00:00 +99999999999999")
 @example("0 0 0 0 0 0")
 def test_any_value_gives_seconds_or_nothing(value: object) -> None:
-    """What another machine sends never raises, and never gives a time that is no time."""
+    """Whatever another machine sends, reading it never raises."""
     seconds = retry_after(value)
 
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)

@@ -1,7 +1,7 @@
-"""The known IDs are at hand when somebody types: in groups, never waited for long, old rather than absent."""
+"""The known model IDs: how they are searched, and when their lists are read again. The rest is in tests/scenarios."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +13,6 @@ from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RET
 from bot.modelslab.lists import ModelList
 
 RELOADED, OWN, PUBLIC = ModelGroup
-ALL = ["midjourney", "our-mascot", "anything-v5", "sdxl", "sd-turbo", "Flux.1-dev"]
 
 
 class Sources:
@@ -26,10 +25,8 @@ class Sources:
             OWN: ["our-mascot"],
             PUBLIC: ["anything-v5", "sdxl", "sd-turbo", "Flux.1-dev"],
         }
-        self.cut_off = False
         self.failing: dict[ModelGroup, Exception] = {}
-        self.reads: list[ModelGroup] = []
-        self.limits: dict[ModelGroup, int] = {}
+        self.reads: list[tuple[ModelGroup, int]] = []
         self.released = asyncio.Event()
         self.released.set()
 
@@ -43,28 +40,19 @@ class Sources:
         return await self._read(OWN, limit)
 
     async def public(self, limit: int) -> ModelList:
-        """The public models, once they are released."""
+        """The public models, of which there are more than are read, once they are released."""
         await self.released.wait()
         return await self._read(PUBLIC, limit)
 
-    def clock(self) -> float:
-        """Seconds."""
-        return self.now
-
     def count(self, group: ModelGroup) -> int:
         """How often a list was read."""
-        return self.reads.count(group)
-
-    def catalog(self, wait: float = 30.0) -> Catalog:
-        """A catalog of these lists, which waits so many seconds for those that it doesn't have."""
-        return Catalog(self.reloaded, self.own, self.public, Timing(models_wait=wait), self.clock)
+        return [read for read, _ in self.reads].count(group)
 
     async def _read(self, group: ModelGroup, limit: int) -> ModelList:
-        self.reads.append(group)
-        self.limits[group] = limit
+        self.reads.append((group, limit))
         if group in self.failing:
             raise self.failing[group]
-        return ModelList(self.ids[group], self.cut_off and group is PUBLIC)
+        return ModelList(self.ids[group], cut_off=group is PUBLIC)
 
 
 @pytest.fixture
@@ -76,22 +64,21 @@ def sources() -> Sources:
 @pytest.fixture
 async def catalog(sources: Sources) -> AsyncIterator[Catalog]:
     """The catalog under test."""
-    catalog = sources.catalog()
+    timing = Timing(models_wait=30.0)
+    catalog = Catalog(sources.reloaded, sources.own, sources.public, timing, lambda: sources.now)
     yield catalog
     await catalog.stop()
 
 
-async def found(catalog: Catalog, query: str, limit: int = 100) -> list[str]:
+async def found(catalog: Catalog, query: str) -> list[str]:
     """What a query finds, group after group."""
-    return [id_ for ids in (await catalog.matching(query, limit)).values() for id_ in ids]
+    return [id_ for ids in (await catalog.matching(query, 100)).values() for id_ in ids]
 
 
-# Finding
-
-
-async def test_nothing_typed_finds_everything_in_groups(catalog: Catalog, sources: Sources) -> None:
-    """What this workspace uses comes first, then what the account has, then the rest."""
-    assert list((await catalog.matching("", 100)).items()) == list(sources.ids.items())
+async def settled() -> None:
+    """Let what has begun come to its end: nothing here takes more than a few turns of the loop."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +88,6 @@ async def test_nothing_typed_finds_everything_in_groups(catalog: Catalog, source
         ("SD", ["sdxl", "sd-turbo"]),
         ("turbo sd", ["sd-turbo"]),
         ("flux", ["Flux.1-dev"]),
-        ("5", ["anything-v5"]),
         ("i", ["midjourney", "anything-v5"]),
         ("our", ["midjourney", "our-mascot"]),
         ("nothing like it", []),
@@ -112,68 +98,63 @@ async def test_a_query_finds_the_ids_with_all_its_parts(catalog: Catalog, query:
     assert await found(catalog, query) == ids
 
 
-async def test_ids_that_begin_with_the_query_come_first_in_each_group(catalog: Catalog, sources: Sources) -> None:
-    """Of each group there are no more than the limit."""
-    sources.ids = {RELOADED: ["a-sdxl"], OWN: ["our-sdxl", "sdxl-ours"], PUBLIC: ["my-sdxl", "sdxl", "sdxl-2"]}
+@pytest.mark.parametrize(
+    ("ids", "query", "limit", "expected"),
+    [
+        (  # IDs that begin with the query come first
+            (["a-sdxl"], ["our-sdxl", "sdxl-ours"], ["my-sdxl", "sdxl", "sdxl-2"]),
+            "sdxl",
+            2,
+            (["a-sdxl"], ["sdxl-ours", "our-sdxl"], ["sdxl", "sdxl-2"]),
+        ),
+        ((["a", "b"], ["b", "c"], ["a", "b", "c", "d"]), "", 100, (["a", "b"], ["c"], ["d"])),
+        ((["a", "b"], ["b", "c"], ["a", "b", "c", "d"]), "", 1, (["a"], ["c"], ["d"])),
+    ],
+)
+async def test_an_id_is_in_its_first_group_only(
+    catalog: Catalog,
+    sources: Sources,
+    ids: Sequence[list[str]],
+    query: str,
+    limit: int,
+    expected: Sequence[list[str]],
+) -> None:
+    """Even if that group has no room for it. Of each group there are no more than the limit."""
+    sources.ids = dict(zip(ModelGroup, ids, strict=True))
 
-    assert await found(catalog, "sdxl", 2) == ["a-sdxl", "sdxl-ours", "our-sdxl", "sdxl", "sdxl-2"]
-
-
-async def test_an_id_is_in_its_first_group_only(catalog: Catalog, sources: Sources) -> None:
-    """Even where that group has no room for it."""
-    sources.ids = {RELOADED: ["a", "b"], OWN: ["b", "c"], PUBLIC: ["a", "b", "c", "d"]}
-
-    assert await catalog.matching("", 100) == {RELOADED: ["a", "b"], OWN: ["c"], PUBLIC: ["d"]}
-    assert await catalog.matching("", 1) == {RELOADED: ["a"], OWN: ["c"], PUBLIC: ["d"]}
-
-
-async def test_the_nearest_ids_come_from_all_groups(catalog: Catalog, sources: Sources) -> None:
-    """The most alike first; never the ID itself, which ModelsLab has just said that it doesn't know."""
-    sources.ids = {RELOADED: ["sdxxl", "sd-x"], OWN: ["sdxl-1"], PUBLIC: ["sdxl", "Flux.1-dev", "midjourney"]}
-
-    assert await catalog.nearest("sdxxl") == ["sdxl", "sdxl-1", "sd-x"]
-    assert await catalog.nearest("sdxxl", 1) == ["sdxl"]
-    assert await catalog.nearest("flux1-DEV") == ["Flux.1-dev"]
-    assert await catalog.nearest("completely-different") == []
-
-
-async def test_of_ids_at_the_same_distance_the_accounts_own_come_first(catalog: Catalog, sources: Sources) -> None:
-    """After those that were reloaded here."""
-    sources.ids = {RELOADED: ["sdxl-1"], OWN: ["sdxl-2"], PUBLIC: ["sdxl-0", "sdxl"]}
-
-    assert await catalog.nearest("sdxl-9", 4) == ["sdxl-1", "sdxl-2", "sdxl-0", "sdxl"]
+    assert tuple((await catalog.matching(query, limit)).values()) == expected
 
 
-# What is read, and when
+@pytest.mark.parametrize(
+    ("model_id", "limit", "ids"),
+    [
+        ("sdxxl", 3, ["sdxl", "sdxl-3", "sdxl-1"]),
+        ("sdxxl", 1, ["sdxl"]),
+        ("flux1-DEV", 3, ["Flux.1-dev"]),
+        ("completely-different", 3, []),
+        ("sdxl-9", 4, ["sdxl-3", "sdxl-1", "sdxl-2", "sdxl"]),  # of equally similar ones, those in earlier groups first
+    ],
+)
+async def test_the_nearest_ids_come_from_all_groups(
+    catalog: Catalog, sources: Sources, model_id: str, limit: int, ids: list[str]
+) -> None:
+    """The most similar first, and never the ID itself, which ModelsLab has just said that it doesn't know."""
+    sources.ids = {
+        RELOADED: ["sdxxl", "sdxl-3"],
+        OWN: ["sdxl-1"],
+        PUBLIC: ["sdxl-2", "sdxl", "Flux.1-dev", "midjourney"],
+    }
 
-
-async def test_no_list_is_read_before_somebody_searches(catalog: Catalog, sources: Sources) -> None:
-    """Then each is read once, up to its limit."""
-    assert sources.reads == []
-    await catalog.matching("", 9)
-    await catalog.matching("s", 9)
-
-    assert sorted(sources.reads) == [OWN, PUBLIC, RELOADED]
-    assert sources.limits == LIMITS
-
-
-async def test_a_list_that_does_not_come_is_not_waited_for(sources: Sources) -> None:
-    """The others are there meanwhile, and the list is once it has come."""
-    catalog = sources.catalog(wait=0.01)
-    sources.released.clear()
-    await catalog.matching("", 9)
-    sources.now += 1.0
-    assert await found(catalog, "") == ["midjourney"]
-    sources.released.set()
-    await settled()
-
-    assert await found(catalog, "") == ALL
-    assert len(sources.reads) == 3
+    assert await catalog.nearest(model_id, limit) == ids
 
 
 async def test_an_old_list_is_used_while_it_is_read_again(catalog: Catalog, sources: Sources) -> None:
-    """Nobody waits for the new one."""
+    """Nobody waits for the new one. Each is read up to its limit, and only when somebody searches."""
+    assert sources.reads == []
     await catalog.matching("", 9)
+    await catalog.matching("s", 9)
+    assert dict(sources.reads) == LIMITS
+    assert len(sources.reads) == 3
     sources.now += FRESH_SECONDS[PUBLIC]
     sources.ids[PUBLIC] = ["new"]
     sources.released.clear()
@@ -199,7 +180,7 @@ async def test_each_list_is_read_again_in_its_own_time(catalog: Catalog, sources
 async def test_a_list_that_cannot_be_read_again_stays_as_it_was(
     catalog: Catalog, sources: Sources, wait: float | None
 ) -> None:
-    """It is tried again after growing pauses, as long as ModelsLab asks for, and not with each letter."""
+    """It is tried again after growing pauses, or when ModelsLab says, and not with each letter that is typed."""
     await catalog.matching("", 9)
     sources.now += FRESH_SECONDS[PUBLIC]
     sources.failing[PUBLIC] = ModelsLabRetryableError(Failure.DOWN, "HTTP 503", wait=wait)
@@ -217,61 +198,36 @@ async def test_a_list_that_cannot_be_read_again_stays_as_it_was(
     ("group", "error", "line"),
     [
         (RELOADED, Refused(Refusal.NOT_LISTED), {"reason": "not_listed"}),
-        (
-            OWN,
-            ModelsLabPermanentError(Failure.PLAN, "Not on your plan"),
-            {"reason": "plan", "said": "Not on your plan"},
-        ),
+        (OWN, ModelsLabPermanentError(Failure.PLAN, "Not on yours"), {"reason": "plan", "said": "Not on yours"}),
         (PUBLIC, ModelsLabRetryableError(Failure.DOWN, "HTTP 503"), {"reason": "down", "said": "HTTP 503"}),
     ],
 )
-async def test_without_one_list_there_are_the_others_and_one_line_in_the_log(
-    catalog: Catalog, sources: Sources, group: ModelGroup, error: Exception, line: dict[str, str]
+async def test_a_list_that_is_missing_is_logged_once_and_so_is_its_return(
+    catalog: Catalog, sources: Sources, group: ModelGroup, error: Exception, line: Mapping[str, str]
 ) -> None:
-    """However often it is tried; and one line when it is back."""
+    """However often it is tried. So is a list of which only the beginning was read."""
     sources.failing[group] = error
     with capture_logs() as logged:
-        for _ in range(3):
-            assert set(await found(catalog, "")) == {*ALL} - {*sources.ids[group]}
+        for failing in (sources.failing, sources.failing, {}, {}):
+            sources.failing = failing
+            await catalog.matching("", 9)
             await settled()
-            sources.now += 2 * RETRY_MOST_SECONDS
-        sources.failing.clear()
-        await catalog.matching("", 9)
-        await settled()
+            sources.now += 2 * max(FRESH_SECONDS.values())
 
-    assert await found(catalog, "") == ALL
+    event = "models_cut_off" if group is PUBLIC else "models_listed"
     assert [event for event in logged if event["list"] == group] == [
-        {"event": "models_not_listed", "log_level": "warning", "list": group} | line,
-        {"event": "models_listed", "log_level": "info", "list": group, "count": len(sources.ids[group])},
+        {"event": "models_not_listed", "log_level": "warning", "list": group, **line},
+        {"event": event, "log_level": "info", "list": group, "count": len(sources.ids[group])},
     ]
 
 
-async def test_what_was_cut_off_is_logged_once(catalog: Catalog, sources: Sources) -> None:
-    """With how many IDs are left."""
-    sources.cut_off = True
-    with capture_logs() as logged:
-        for _ in range(2):
-            await catalog.matching("", 9)
-            await settled()
-            sources.now += FRESH_SECONDS[PUBLIC]
-
-    line = {"event": "models_cut_off", "log_level": "info", "list": "public", "count": 4}
-    assert [event for event in logged if event["list"] == "public"] == [line]
-
-
-async def test_what_is_being_read_at_the_end_is_broken_off(sources: Sources) -> None:
+async def test_a_stop_cancels_what_is_being_read(catalog: Catalog, sources: Sources) -> None:
     """Nothing outlives the bot."""
-    catalog = sources.catalog()
     sources.released.clear()
     catalog.look()
     await settled()
     await catalog.stop()
-    await catalog.stop()
+    sources.released.set()
+    await settled()
 
-    assert sources.reads == [RELOADED]
-
-
-async def settled() -> None:
-    """Let what has begun come to its end: nothing here takes more than a few turns of the loop."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+    assert [group for group, _ in sources.reads] == [RELOADED]

@@ -1,4 +1,4 @@
-"""The client tells acceptance from refusal and both from not knowing, and lets the key out nowhere."""
+"""What ModelsLab answers is an acceptance, a refusal, or neither: then the outcome is unknown."""
 
 import asyncio
 import gzip
@@ -11,7 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
-from bot.modelslab.client import PATH, ModelsLab
+from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.ops.logging import Redactor
 from bot.sandbox.modelslab import SAME_REQUEST, SandboxModelsLab, error
@@ -56,19 +56,6 @@ def no_answer(said: str, *, unknown: bool = True) -> Shape:
     return ModelsLabRetryableError, Failure.NO_ANSWER, said, unknown, None
 
 
-@pytest.mark.parametrize("model_id", ["sdxl", "org/model:v1@2+x", '"quoted" \\ \u00e9'])
-async def test_the_key_and_the_model_are_sent_and_nothing_else(
-    modelslab: SandboxModelsLab, client: ModelsLab, model_id: str
-) -> None:
-    """One POST of JSON, with exactly the two documented fields."""
-    await client.reload(model_id)
-
-    assert [call.body for call in modelslab.calls] == [{"key": modelslab.key, "model_id": model_id}]
-
-
-# What is an acceptance
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -105,22 +92,19 @@ async def test_success_and_processing_are_accepted(
     ],
     ids=repr,
 )
-async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
+async def test_a_reload_that_is_under_way_counts_as_accepted(
     modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer
 ) -> None:
-    """Whatever status comes with it; what ModelsLab says of it is passed on."""
+    """Whatever the status. What ModelsLab says about it is passed on."""
     modelslab.answer("sdxl", answer)
 
     assert "load" in await client.reload("sdxl")
 
 
-# What is not
-
-
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        # A refusal is final: every documented error, and older shapes, in ModelsLab's own words where it has any.
+        # A refusal is final: every documented error, and older shapes, in ModelsLab's own words if it has any.
         (error(400, "prompt is required"), final(Failure.REFUSED, "prompt is required")),
         (error(401, "Invalid API key"), final(Failure.KEY, "Invalid API key")),
         (error(402, "Insufficient credits."), final(Failure.CREDITS, "Insufficient credits.")),
@@ -202,10 +186,10 @@ async def test_a_reload_that_is_under_way_is_as_good_as_an_acceptance(
     ],
     ids=lambda value: repr(value)[:60],
 )
-async def test_a_failure_is_told_for_what_it_is(
+async def test_a_failure_is_understood(
     modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, expected: Shape
 ) -> None:
-    """Again or not, why, in whose words, and whether the reload may have begun all the same."""
+    """Whether to try again, why it failed, in whose words, and whether the model may be reloading all the same."""
     modelslab.answer("sdxl", answer)
 
     assert shape(await failed(client)) == expected
@@ -234,14 +218,11 @@ LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
 async def test_a_rate_limit_says_when_to_ask_again(
     modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, wait: float
 ) -> None:
-    """The body's figure, else the header's, else half a minute; whatever the HTTP status."""
+    """As many seconds as the body says, else the header, else half a minute, whatever the HTTP status."""
     modelslab.answer("sdxl", answer)
     again = await failed(client)
 
     assert shape(again) == (ModelsLabRetryableError, Failure.RATE_LIMIT, again.said, False, wait)
-
-
-# What breaks
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
@@ -255,15 +236,15 @@ async def test_an_answer_that_does_not_come_in_time_is_unknown_too(
     assert shape(await failed(client)) == no_answer("no answer in time")
 
 
-async def test_what_was_never_reached_was_never_asked(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """Without a connection nothing was carried out."""
+async def test_without_a_connection_the_model_is_not_reloading(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
+    """No request has been sent."""
     await modelslab.stop()
 
     assert shape(await failed(client)) == no_answer("no connection", unknown=False)
 
 
-async def test_a_connection_that_is_not_made_in_time_was_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that nobody resolves, or a host that swallows packets, is not told as an unknown outcome."""
+async def test_a_connection_that_takes_too_long_is_no_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS may not answer, or a host may swallow packets."""
 
     async def never(*_: object, **_options: object) -> None:
         await asyncio.Event().wait()
@@ -277,42 +258,8 @@ async def test_a_connection_that_is_not_made_in_time_was_never_asked(monkeypatch
     assert shape(again) == no_answer("no answer in time", unknown=False)
 
 
-async def test_a_redirect_is_not_followed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """The key goes to nobody but the address that was set."""
-    async with SandboxModelsLab() as elsewhere:
-        modelslab.answer("sdxl", Redirect(elsewhere.url + PATH))
-        await failed(client)
-
-        assert (len(modelslab.calls), len(elsewhere.calls)) == (1, 0)
-
-
-async def test_after_a_failure_the_next_request_is_as_good_as_the_first(
-    modelslab: SandboxModelsLab, client: ModelsLab
-) -> None:
-    """What is left unread of an answer does not get into the next one."""
-    modelslab.answer("sdxl", Big(2), HalfAnswer(), Reset(), Json(200, {"status": "success"}))
-    for _ in range(3):
-        await failed(client)
-    await client.reload("sdxl")
-
-    assert len(modelslab.calls) == 4
-
-
-@pytest.mark.parametrize("status", [200, 401, 429, 500])
-async def test_the_key_is_redacted_wherever_it_is_echoed(
-    modelslab: SandboxModelsLab, client: ModelsLab, status: int
-) -> None:
-    """In the message, in tips, in any case, and however often."""
-    key = modelslab.key
-    modelslab.answer("sdxl", error(status, {key: [f"Key {key} is bad"]}, tip=key.upper(), tips=[key * 1000]))
-    failure = await failed(client)
-
-    assert "[redacted]" in failure.said
-    assert key[:8].lower() not in f"{failure.said} {failure!r} {failure} {failure.__context__!r}".lower()
-
-
 async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """Lists in objects in lists, however deep, and without holding up the bot."""
+    """Lists in objects in lists, however deep, without blocking the bot."""
     deep: object = "deepest"
     for _ in range(500):
         deep = [deep]
@@ -323,50 +270,12 @@ async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModels
     assert refusal.said.endswith("…")
 
 
-# The lists of models
-
-
-LISTS = pytest.mark.parametrize("group", ["own", "public"])
-
-
-async def listed(client: ModelsLab, group: str, limit: int = 100) -> ModelList:
-    """What a list holds."""
-    return await (client.own_models if group == "own" else client.public_models)(limit)
-
-
-async def test_models_are_listed(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """The account's own and the public ones, as ModelsLab documents each list."""
-    modelslab.models, modelslab.own_models = ["sdxl"], ["mine", "ours"]
-
-    assert await listed(client, "own") == ModelList(["mine", "ours"])
-    assert "sdxl" in (await listed(client, "public")).ids
-    assert await listed(client, "own", limit=1) == ModelList(["mine"], cut_off=True)
-
-
-@LISTS
-async def test_no_more_of_a_long_list_is_read_than_is_wanted(
-    modelslab: SandboxModelsLab, client: ModelsLab, group: str
-) -> None:
-    """The connection is closed instead."""
-    modelslab.lists[group] = Json(200, [{"model_id": f"m{number}"} for number in range(50_000)])
-
-    assert await listed(client, group, limit=2) == ModelList(["m0", "m1"], cut_off=True)
-
-
-@LISTS
-async def test_a_list_without_a_status_is_a_list(modelslab: SandboxModelsLab, client: ModelsLab, group: str) -> None:
-    """A status that says "error" makes it a failure."""
-    modelslab.lists[group] = Json(200, {"data": ["a"]})
-    assert await listed(client, group) == ModelList(["a"])
-    modelslab.lists[group] = Json(200, {"status": "error", "message": "Not today", "data": ["a"]})
-    with pytest.raises(ModelsLabPermanentError, match="Not today"):
-        await listed(client, group)
-
-
-@LISTS
 @pytest.mark.parametrize(
-    ("answer", "failure"),
+    ("answer", "found"),
     [
+        (Json(200, {"data": ["a"]}), ModelList(["a"])),  # without a status
+        (Json(200, [{"model_id": f"m{n}"} for n in range(50_000)]), ModelList(["m0", "m1"], cut_off=True)),
+        (Json(200, {"status": "error", "message": "Not today", "data": ["a"]}), Failure.REFUSED),
         (error(401, "Invalid API key"), Failure.KEY),
         (Json(500, [{"model_id": "a"}]), Failure.DOWN),
         (Json(200, {"status": "success", "data": None}), Failure.NO_SENSE),
@@ -374,14 +283,16 @@ async def test_a_list_without_a_status_is_a_list(modelslab: SandboxModelsLab, cl
         (Reset(), Failure.NO_ANSWER),
         (HalfAnswer(), Failure.NO_ANSWER),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:60],
 )
-async def test_a_list_that_cannot_be_read_fails_as_a_reload_does(
-    modelslab: SandboxModelsLab, client: ModelsLab, group: str, answer: Answer, failure: Failure
+async def test_a_list_of_models_is_read_or_fails_as_a_reload_does(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, found: ModelList | Failure
 ) -> None:
-    """With what ModelsLab says."""
-    modelslab.lists[group] = answer
-    with pytest.raises(ModelsLabError) as raised:
-        await listed(client, group)
-
-    assert raised.value.failure is failure
+    """No more of a long one is read than is wanted; the connection is closed instead."""
+    modelslab.lists["public"] = answer
+    if isinstance(found, ModelList):
+        assert await client.public_models(2) == found
+    else:
+        with pytest.raises(ModelsLabError) as raised:
+            await client.public_models(2)
+        assert raised.value.failure is found

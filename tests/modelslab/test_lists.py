@@ -1,4 +1,4 @@
-"""A list of models is read while it arrives, whatever its shape, and no further than its limits."""
+"""A list of models is read while it arrives, whatever its shape, up to its limits."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_ids_are_read_once_each_in_order_from_every_documented_shape(answer: obj
 
 
 def test_a_slash_may_be_escaped() -> None:
-    """PHP writes it so; a field's name inside a text is no field."""
+    """As PHP does. A field's name inside a text isn't a field."""
     answer = rb'[{"model_id": "org\/a"}, {"text": "\"model_id\": \"x\""}]'
 
     assert read(answer).models == ModelList(["org/a"])
@@ -60,14 +60,14 @@ def test_a_slash_may_be_escaped() -> None:
         (b"[", []),
     ],
 )
-def test_of_a_list_that_breaks_off_the_beginning_is_used(answer: bytes, listed: list[str]) -> None:
+def test_the_beginning_of_a_list_that_breaks_off_is_used(answer: bytes, listed: list[str]) -> None:
     """It counts as cut off."""
     assert read(answer).models == ModelList(listed, cut_off=True)
 
 
 @pytest.mark.parametrize("answer", [b"[]", b'{"status": "success", "data": []}', b' [ {"model_id" : "a"} ] and more'])
-def test_a_list_with_an_end_is_whole(answer: bytes) -> None:
-    """Also an empty one."""
+def test_a_list_with_an_end_is_complete(answer: bytes) -> None:
+    """Even an empty one."""
     assert not read(answer).models.cut_off
 
 
@@ -95,8 +95,8 @@ def test_no_more_bytes_are_read_than_the_limit() -> None:
 
 
 @pytest.mark.parametrize("beginning", [b'["a", "', b'{"message": "', b"<html>"], ids=["item", "field", "page"])
-def test_what_does_not_come_to_an_end_is_given_up(beginning: bytes) -> None:
-    """An item or another answer that is too long is not kept in memory."""
+def test_an_item_that_never_ends_is_given_up(beginning: bytes) -> None:
+    """It is not kept in memory, nor is another answer that is too long."""
     reader = read(beginning + b"x" * 10 * HEAD_LIMIT, step=1000)
 
     assert reader.ended
@@ -105,7 +105,7 @@ def test_what_does_not_come_to_an_end_is_given_up(beginning: bytes) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b'{"status": "error", "message": "no"}', b'{"data": null}', b'"a"'])
 def test_an_answer_without_a_list_is_not_one(answer: bytes) -> None:
-    """Its beginning is kept, since it says why."""
+    """Its beginning is kept, because it says why."""
     reader = read(answer)
 
     assert not reader.found

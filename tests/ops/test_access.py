@@ -22,13 +22,13 @@ async def test_the_access_that_admins_gave_is_listed_the_last_first(tmp_path: Pa
     settings = read({"DATABASE_URL": f"sqlite:///{tmp_path}/x.db"})[0]
     clock = Clock(1_700_049_600.0)
 
-    def tell(form: str) -> str:
+    def written(form: str) -> str:
         out = io.StringIO()
         access.write(out, settings, form=form)
         return out.getvalue()
 
     with pytest.raises(CannotStart, match="there is no file"):
-        tell("table")
+        written("table")
     database = Database(settings.database_url, clock)
     await database.start()
     await database.run(open_database)
@@ -37,10 +37,10 @@ async def test_the_access_that_admins_gave_is_listed_the_last_first(tmp_path: Pa
         await database.run(grants.add_people, note, [user_id])
         clock.now += 60.0
 
-    assert await asyncio.to_thread(tell, "table") == (
+    assert await asyncio.to_thread(written, "table") == (
         "who    by      at\nU0FAY  U0BOSS  2023-11-15 12:01:00\nU0EVE  U0BOSS  2023-11-15 12:00:00\n"
     )
-    first, _ = (json.loads(line) for line in (await asyncio.to_thread(tell, "json")).splitlines())
+    first, _ = (json.loads(line) for line in (await asyncio.to_thread(written, "json")).splitlines())
     await database.stop()
 
     assert first == {"who": "U0FAY", "by": "U0BOSS", "at": "2023-11-15T12:01:00Z"}

@@ -17,9 +17,7 @@ from bot.ops import audit
 from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
-
-NOW = 1_700_049_600.0
-"""2023-11-15 12:00:00 UTC, and what the clock of the tests says."""
+from tests.samples import NOON
 
 
 @pytest.fixture(params=["sqlite", "postgres_url"])
@@ -30,22 +28,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-@pytest.fixture(autouse=True)
-def now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock."""
-    monkeypatch.setattr("time.time", lambda: NOW)
-
-
 def settings_of(url: str) -> Settings:
     """Settings with this database. The others don't matter."""
     return read({"DATABASE_URL": url})[0]
 
 
-class Told:
+class Audit:
     """A bot's database, and what the command says about it."""
 
-    def __init__(self, database: Database, url: str) -> None:
-        self.database, self.url = database, url
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self._ids = count(1)
 
     async def add(
@@ -54,47 +46,42 @@ class Told:
         """Add a line, and with any values of it its reload."""
         id_ = f"r{next(self._ids)}" if reload else None
         if reload:
-            values = {"id": id_, "model_id": what, "state": "done", "requested_at": NOW, **reload}
+            values = {"id": id_, "model_id": what, "state": "done", "requested_at": NOON, **reload}
             await self.database.run(lambda tx: tx.execute(insert(schema.reloads).values(values)))
-        line = {"at": NOW - ago, "user_id": "U0ADA", "team_id": "T0HOME", "channel_id": "C0MODELS"}
+        line = {"at": NOON - ago, "user_id": "U0ADA", "team_id": "T0HOME", "channel_id": "C0MODELS"}
         line |= {"text": what, "outcome": outcome, "rule": "*", "reload_id": id_}
         await self.database.run(lambda tx: tx.execute(insert(schema.audit).values(line)))
 
-    async def tell(self, form: str) -> str:
+    async def written(self, form: str) -> str:
         """What is printed for the last hour."""
         out = io.StringIO()
-        await asyncio.to_thread(audit.write, out, settings_of(self.url), since=3600.0, form=form)
+        await asyncio.to_thread(audit.write, out, settings_of(self.database.url), since=3600.0, form=form)
         return out.getvalue()
 
 
 @pytest.fixture
-async def told(url: str) -> AsyncIterator[Told]:
-    """A database with its tables, in use by a bot."""
-    database = Database(url, lambda: NOW)
+async def lines(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Audit]:
+    """A database with its tables, in use by a bot, at noon."""
+    monkeypatch.setattr("time.time", lambda: NOON)
+    database = Database(url, lambda: NOON)
     await database.start()
     await database.run(schema.migrate)
-    yield Told(database, url)
+    yield Audit(database)
     await database.stop()
 
 
-async def test_a_table(told: Told) -> None:
-    """For people: oldest first, in columns, beside a running bot; what is older than the time given is left out."""
-    await told.add("old", ago=3601.0)
-    await told.add("flux", "not_allowed", ago=5.0)
-    await told.add("sdxl", reload={"state": "done"})
+async def test_a_table(lines: Audit) -> None:
+    """For people: oldest first, beside a running bot. What is older than the time given is left out."""
+    assert (await lines.written("table")).split() == list(audit.COLUMNS)
+    await lines.add("old", ago=3601.0)
+    await lines.add("flux", "not_allowed", ago=5.0)
+    await lines.add("sdxl", reload={"state": "done"})
 
-    assert await told.tell("table") == (
+    assert await lines.written("table") == (
         "at                   who    team    where     what  allowed  outcome      rule  reload  result\n"
         "2023-11-15 11:59:55  U0ADA  T0HOME  C0MODELS  flux  no       not_allowed  *\n"
         "2023-11-15 12:00:00  U0ADA  T0HOME  C0MODELS  sdxl  yes      requested    *     r1      should be ready\n"
     )
-
-
-async def test_an_empty_audit_has_the_names_of_the_columns(told: Told) -> None:
-    """And nothing else."""
-    assert (await told.tell("table")).split() == list(audit.COLUMNS)
-    assert await told.tell("csv") == ",".join(audit.COLUMNS) + "\n"
-    assert await told.tell("json") == ""
 
 
 RESULTS: list[tuple[dict[str, object], str]] = [
@@ -108,21 +95,14 @@ RESULTS: list[tuple[dict[str, object], str]] = [
 ]
 
 
-async def test_a_line_says_how_the_reload_ended(told: Told) -> None:
-    """Or that it has not."""
+async def test_json(lines: Audit) -> None:
+    """For programs: an object per line with booleans and times with a zone, in ASCII, which every terminal can show."""
+    assert await lines.written("json") == ""
+    await lines.add("😀", "not_allowed", ago=5.5)
     for number, (reload, _) in enumerate(RESULTS):
-        await told.add(f"model-{number}", reload=reload)
-
-    lines = map(json.loads, (await told.tell("json")).splitlines())
-    assert [line["result"] for line in lines] == [result for _, result in RESULTS]
-
-
-async def test_json_has_booleans_and_times_with_a_zone(told: Told) -> None:
-    """For programs: one object per line, in ASCII, so that it is JSON on every terminal."""
-    await told.add("😀", "not_allowed", ago=5.5)
-    await told.add("sdxl", reload={"state": "done"})
-    text = await told.tell("json")
-    first, second = map(json.loads, text.splitlines())
+        await lines.add(f"model-{number}", reload=reload)
+    text = await lines.written("json")
+    first, *others = map(json.loads, text.splitlines())
 
     assert text.isascii()
     assert first == {
@@ -137,14 +117,15 @@ async def test_json_has_booleans_and_times_with_a_zone(told: Told) -> None:
         "reload": "",
         "result": "",
     }
-    assert (second["allowed"], second["reload"], second["result"]) == (True, "r1", "should be ready")
+    assert [(line["allowed"], line["result"]) for line in others] == [(True, result) for _, result in RESULTS]
 
 
-async def test_a_spreadsheet_calculates_nothing(told: Told) -> None:
+async def test_a_spreadsheet_calculates_nothing(lines: Audit) -> None:
     """What somebody typed is never a formula."""
-    await told.add("=1+1,2", "not_a_command")
+    await lines.add("=1+1,2", "not_a_command")
 
-    (row,) = csv.DictReader(io.StringIO(await told.tell("csv")))
+    (row,) = csv.DictReader(io.StringIO(await lines.written("csv")))
+    assert list(row) == list(audit.COLUMNS)
     assert (row["what"], row["outcome"]) == ("'=1+1,2", "not_a_command")
 
 
@@ -156,15 +137,15 @@ async def test_a_spreadsheet_calculates_nothing(told: Told) -> None:
         ("DROP TABLE reload_model_schema", "has no tables"),
     ],
 )
-async def test_a_database_of_another_version_is_left_alone(told: Told, change: str, why: str) -> None:
-    """The reason says which."""
-    await told.database.run(lambda tx: tx.exec_driver_sql(change))
+async def test_a_database_of_another_version_is_not_read(lines: Audit, change: str, why: str) -> None:
+    """The reason says why."""
+    await lines.database.run(lambda tx: tx.exec_driver_sql(change))
 
     with pytest.raises(CannotStart, match=why):
-        await told.tell("json")
+        await lines.written("json")
 
 
-def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """One that isn't there isn't created. For another, SQLite's reason is printed."""
     settings = settings_of(f"sqlite:///{tmp_path}/x.db")
     with pytest.raises(CannotStart, match="there is no file"):
@@ -177,7 +158,7 @@ def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libpq's reason is printed, without the password. Where the driver is missing, the extra is named."""
+    """libpq's reason is printed, without the password. If the driver is missing, the extra is named."""
     settings = settings_of("postgresql://bot:hunter2secret@/db?host=/nowhere/hunter2secret")
 
     with pytest.raises(CannotStart, match="can't be read") as raised:

@@ -1,4 +1,4 @@
-"""Logs are one line an event, tell what they should, and never a secret."""
+"""A log has one line for each event, and never a secret."""
 
 import json
 import logging
@@ -50,11 +50,8 @@ def crash(secret: str) -> None:
     raise KeyError(f"outer {secret}") from ValueError(f"inner {secret}")
 
 
-# The shape
-
-
-def test_an_event_is_one_line_of_json_that_begins_with_when_how_bad_and_what() -> None:
-    """With whatever was bound around it, and nothing that is empty."""
+def test_an_event_is_one_line_of_json() -> None:
+    """It begins with the time, the level and the event, has whatever is bound around it, and nothing empty."""
     stream = configured()
     with structlog.contextvars.bound_contextvars(reload="r4x7", channel=""):
         structlog.get_logger("bot.worker.loop").warning(
@@ -82,8 +79,8 @@ def test_an_event_is_one_line_of_json_that_begins_with_when_how_bad_and_what() -
 
 
 @pytest.mark.parametrize("colours", [False, True])
-def test_a_person_reads_words_in_colour_where_there_is_a_terminal(*, colours: bool) -> None:
-    """The console format is no JSON."""
+def test_the_console_format_is_for_people(*, colours: bool) -> None:
+    """In colour on a terminal."""
     stream = StringIO()
     stream.isatty = lambda: colours  # type: ignore[method-assign]
     configure("INFO", "console", (), stream)
@@ -95,7 +92,7 @@ def test_a_person_reads_words_in_colour_where_there_is_a_terminal(*, colours: bo
 
 
 def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless they are told to go elsewhere; configured again, no event is written twice."""
+    """Or elsewhere if they are told so. Configured again, no event is written twice."""
     elsewhere = configured()
     configure("INFO", "json", ())
     structlog.get_logger().info("ready")
@@ -107,7 +104,7 @@ def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
 def test_what_is_below_the_level_is_not_written(level: str) -> None:
-    """The level holds for the bot's own events and for libraries' alike; chatty ones are heard from WARNING on."""
+    """The level is for the bot and for libraries alike. Chatty libraries are heard from WARNING on."""
     stream = configured(level=level)
     names = ["debug", "info", "warning", "error"]
     for name in names:
@@ -124,7 +121,7 @@ def test_what_is_below_the_level_is_not_written(level: str) -> None:
 
 @formats
 def test_a_librarys_record_is_an_event_too(fmt: str) -> None:
-    """On one line, without its traceback, which tells of the library's insides many times over; ours has one."""
+    """On one line, without its traceback, which is about the library. The bot's own events have one."""
     stream = configured(fmt)
     try:
         crash("x")
@@ -139,8 +136,8 @@ def test_a_librarys_record_is_an_event_too(fmt: str) -> None:
     assert "KeyError: 'outer x'" in stream.getvalue()
 
 
-def test_a_stream_that_is_gone_stops_nobody() -> None:
-    """Neither a closed stream nor a pipe that nobody reads."""
+def test_logging_to_a_stream_that_is_gone_does_no_harm() -> None:
+    """A closed stream, or a pipe that nobody reads."""
     stream = configured()
     log = structlog.get_logger("bot.worker.loop")
     stream.close()
@@ -151,9 +148,6 @@ def test_a_stream_that_is_gone_stops_nobody() -> None:
     log.info("said")
 
     assert broken.getvalue() == ""
-
-
-# Secrets
 
 
 @formats
@@ -173,7 +167,7 @@ def test_a_stream_that_is_gone_stops_nobody() -> None:
     ],
     ids=repr,
 )
-def test_a_secret_is_redacted_however_deep_it_lies(fmt: str, value: object) -> None:
+def test_a_secret_is_redacted_in_any_value(fmt: str, value: object) -> None:
     """By its value: in keys, in bytes, in the repr of any object, and as a URL writes it."""
     stream = configured(fmt)
     structlog.get_logger().info("said", value=value)
@@ -185,7 +179,7 @@ def test_a_secret_is_redacted_however_deep_it_lies(fmt: str, value: object) -> N
 
 @formats
 @pytest.mark.parametrize("secret", [SECRET, BACKSLASHED])
-def test_a_secret_is_redacted_wherever_it_stands(fmt: str, secret: str) -> None:
+def test_a_secret_is_redacted_in_any_part_of_an_event(fmt: str, secret: str) -> None:
     """In an event's own words, in what is bound around it, in a traceback, and in a library's record."""
     stream = configured(fmt)
     with structlog.contextvars.bound_contextvars(reload=secret):
@@ -201,23 +195,33 @@ def test_a_secret_is_redacted_wherever_it_stands(fmt: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "redacted"),
+    ("secrets", "text", "redacted"),
     [
-        ("token xoxb-123-456-abcDEF", "token [redacted]"),
-        ("xoxe.xoxb-1-abc", "xoxe.[redacted]"),
-        ("xapp-1-A0-1-abc; next", "[redacted]; next"),
-        ("wss://w.slack.com/link/?ticket=a-b_c&app_id=1", "wss://w.slack.com/link/?ticket=[redacted]&app_id=1"),
-        ("https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/[redacted]"),
-        ("https://hooks.slack.com/commands/T0/1/abc failed", "https://hooks.slack.com/[redacted] failed"),
-        ("http://127.0.0.1:3999/commands/T0/1/abc", "http://127.0.0.1:3999/commands/[redacted]"),
-        ("http://127.0.0.1:3999/actions/T0/1/abc", "http://127.0.0.1:3999/actions/[redacted]"),
-        ("boxer xoxo-free", "boxer [redacted]"),
-        ("sdxl in C0MODELS", "sdxl in C0MODELS"),
+        # Tokens, tickets and addresses that are keys are known by their shape.
+        ([], "token xoxb-123-456-abcDEF", "token [redacted]"),
+        ([], "xoxe.xoxb-1-abc", "xoxe.[redacted]"),
+        ([], "xapp-1-A0-1-abc; next", "[redacted]; next"),
+        ([], "wss://w.slack.com/link/?ticket=a-b_c&app_id=1", "wss://w.slack.com/link/?ticket=[redacted]&app_id=1"),
+        ([], "https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/[redacted]"),
+        ([], "https://hooks.slack.com/commands/T0/1/abc failed", "https://hooks.slack.com/[redacted] failed"),
+        ([], "http://127.0.0.1:3999/commands/T0/1/abc", "http://127.0.0.1:3999/commands/[redacted]"),
+        ([], "http://127.0.0.1:3999/actions/T0/1/abc", "http://127.0.0.1:3999/actions/[redacted]"),
+        ([], "boxer xoxo-free", "boxer [redacted]"),
+        ([], "sdxl in C0MODELS", "sdxl in C0MODELS"),
+        # The longest secret goes first, and leaves no tail. A letter can have more than two cases.
+        (["abc", "abc-def"], "said abc-def", "said [redacted]"),
+        (["\N{LATIN SMALL LETTER LONG S}ecret-word"], "SECRET-WORD", "[redacted]"),
+        (["secret-word"], "\N{LATIN SMALL LETTER LONG S}ecret-word", "[redacted]"),
+        (["K2-long-key"], "k2-LONG-key", "[redacted]"),
+        # A short secret is part of many words: only one that stands by itself is redacted.
+        (["ab"], "postgresql://reload:ab@db/reload", "postgresql://reload:[redacted]@db/reload"),
+        (["ab"], "Invalid API key ab.", "Invalid API key [redacted]."),
+        *((["ab"], text, text) for text in ("a tab about abandoned cabs", "ab-1.ab.example.com", "AB")),
     ],
 )
-def test_secrets_are_known_by_their_shape(text: str, redacted: str) -> None:
-    """Tokens, tickets and addresses that are keys, also where nobody has named them."""
-    assert Redactor()(text) == redacted
+def test_a_text_is_redacted(secrets: list[str], text: str, redacted: str) -> None:
+    """Without the secrets in it, and with everything else."""
+    assert Redactor(secrets)(text) == redacted
 
 
 @given(
@@ -225,7 +229,7 @@ def test_secrets_are_known_by_their_shape(text: str, redacted: str) -> None:
     st.sampled_from([str, str.upper, str.lower, str.swapcase]),
 )
 def test_any_secret_is_found(secret: str, case: Callable[[str], str]) -> None:
-    """Whatever characters it has, as it is and in a repr; and whatever its case, as long as that can be undone."""
+    """Whatever characters it has, as it is and in a repr, and in any case if that can be undone."""
     redact = Redactor([secret])
 
     assert redact(f"0{secret}0{secret}0") == f"0{REDACTED}0{REDACTED}0"
@@ -234,22 +238,8 @@ def test_any_secret_is_found(secret: str, case: Callable[[str], str]) -> None:
         assert redact(f"0{case(secret)}0") == f"0{REDACTED}0"
 
 
-@pytest.mark.parametrize(
-    ("secrets", "text"),
-    [
-        (["abc", "abc-def"], "abc-def"),  # the longest goes first, and leaves no tail
-        (["\N{LATIN SMALL LETTER LONG S}ecret-word"], "SECRET-WORD"),
-        (["secret-word"], "\N{LATIN SMALL LETTER LONG S}ecret-word"),
-        (["K2-long-key"], "k2-LONG-key"),
-    ],
-)
-def test_a_secret_is_found_in_full_and_in_any_case(secrets: list[str], text: str) -> None:
-    """Also where a letter has more than two cases, in either the secret or the text."""
-    assert Redactor(secrets)(f"said {text}") == f"said {REDACTED}"
-
-
 @given(st.text(min_size=1, max_size=7).filter(lambda secret: not set(secret) & set("[redacted]0'\" ")))
-def test_a_short_secret_is_found_where_it_stands_by_itself(secret: str) -> None:
+def test_a_short_secret_is_found_by_itself(secret: str) -> None:
     """As a whole value, between quotes, after a sign or a space."""
     redact = Redactor([secret])
 
@@ -258,25 +248,10 @@ def test_a_short_secret_is_found_where_it_stands_by_itself(secret: str) -> None:
     assert redact(f"0 {secret} 0") == f"0 {REDACTED} 0"
 
 
-@pytest.mark.parametrize(
-    ("text", "redacted"),
-    [
-        ("postgresql://reload:ab@db/reload", "postgresql://reload:[redacted]@db/reload"),
-        ("Invalid API key ab.", "Invalid API key [redacted]."),
-        ("a tab about abandoned cabs", "a tab about abandoned cabs"),
-        ("ab-1.ab.example.com", "ab-1.ab.example.com"),
-        ("AB", "AB"),
-    ],
-)
-def test_a_short_secret_does_not_eat_the_words_that_hold_it(text: str, redacted: str) -> None:
-    """Two letters stand in many words, and a log without those is none."""
-    assert Redactor(["ab"])(text) == redacted
-
-
 @formats
 @pytest.mark.parametrize("secret", ["a", "1", "{", '"', ",", ":", "info", "reload", "bot", "timestamp", "\\"])
-def test_a_log_stays_a_log_whatever_the_secret(fmt: str, secret: str) -> None:
-    """Its structure is made after the secrets have been taken out, and its own fields hold none."""
+def test_a_log_stays_readable_whatever_the_secret(fmt: str, secret: str) -> None:
+    """The line is made after the values have been redacted, and its own fields hold no secret."""
     stream = StringIO()
     configure("INFO", fmt, [secret], stream)
     structlog.get_logger("bot.worker.loop").info("said", value=secret, more={"a": [secret]}, port=1)

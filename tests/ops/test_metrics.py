@@ -94,14 +94,14 @@ def test_the_dashboard_uses_what_is_exported(title: str, target: Mapping[str, st
 
 
 def test_the_dashboard_shows_every_metric() -> None:
-    """Whatever is counted can be looked at."""
+    """Nothing is counted that nobody can look at."""
     series = {name for _, target in QUERIES for name, _ in _SERIES.findall(target["expr"])}
 
     assert [name for name in FAMILIES if not series & {name, f"{name}_bucket", f"{name}_sum"}] == []
 
 
-def test_the_advice_names_what_there_is() -> None:
-    """Somebody who is woken up searches the log for these events, and looks at these metrics."""
+def test_the_advice_of_an_alert_names_events_and_metrics_that_exist() -> None:
+    """Somebody who is woken up by an alert searches the log for these events."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py"))
     advice = " ".join(re.findall(r"the log for ([^.;,]*)", ALERTS))
     events = re.findall(r"[a-z]+_[a-z_]+|undeliverable", advice)
@@ -140,7 +140,7 @@ def test_series_with_known_labels_exist_from_the_start() -> None:
         assert f'reload_model_modelslab_errors_total{{failure="{failure.value}"}}' in text
 
 
-def test_a_code_that_is_no_word_or_one_too_many_is_counted_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_odd_code_or_one_too_many_is_counted_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A label must not hold whatever Slack says: Prometheus keeps every series that it has ever seen."""
     wrong = ["x" * 61, "a code", "xoxb-1", "0123456789abcdef0123456789abcdef"]
     for code in wrong:

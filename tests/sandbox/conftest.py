@@ -1,16 +1,15 @@
-"""A Slack whose clock a test can move, and clients for it that Slack made: its SDK, and an app made with Bolt."""
+"""A Slack whose clock a test can move, and an app that it reaches over HTTP: the scenarios show Socket Mode as well."""
 
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import parse_qsl
 
-import aiohttp
 import pytest
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncApp
-from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.signature import SignatureVerifier
 
+from bot.sandbox.answers import Json
 from bot.sandbox.server import Server
 from bot.sandbox.slack import SandboxSlack
 from bot.sandbox.wire import JsonObject
@@ -26,23 +25,28 @@ class Clock:
         return time.time() + self.passed
 
 
-class App:
-    """A Bolt app that keeps every payload it is sent, and over HTTP the headers. Bolt checks the signatures."""
+class App(Server):
+    """Keeps what it is sent, once Slack's own SDK has found its signature right, and gives the next of its answers."""
 
-    def __init__(self, slack: SandboxSlack, client: AsyncWebClient) -> None:
-        self.bolt = AsyncApp(client=client, signing_secret=slack.signing_secret, process_before_response=True)
-        self.bolt.middleware(self._keep)
-        self.payloads: list[JsonObject] = []
+    payloads: list[JsonObject]
+
+    def __init__(self, secret: str) -> None:
+        super().__init__([web.post("/slack/events", self._serve)])
+        self.answers: list[Json] = []
+        self.payloads = []
         self.headers: list[Mapping[str, str]] = []
-        self.http = Server([web.post("/slack/events", self._serve)])
-
-    async def _keep(self, body: JsonObject, next_: Callable[[], Awaitable[None]]) -> None:
-        self.payloads.append(body)
-        await next_()
+        self._verifier = SignatureVerifier(secret)
 
     async def _serve(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        if not self._verifier.is_valid_request(body, dict(request.headers)):
+            return web.Response(status=401)
+        form = dict(parse_qsl(body, keep_blank_values=True))
+        in_json = body if request.content_type == "application/json" else form.get("payload")
+        self.payloads.append(json.loads(in_json) if in_json else form)
         self.headers.append(request.headers)
-        return await to_aiohttp_response(await self.bolt.async_dispatch(await to_bolt_request(request)))
+        answer = self.answers.pop(0) if self.answers else Json(200, {})
+        return web.json_response(answer.body, status=answer.status)
 
 
 @pytest.fixture
@@ -62,29 +66,8 @@ async def slack(clock: Clock) -> AsyncIterator[SandboxSlack]:
 
 
 @pytest.fixture
-def client(slack: SandboxSlack) -> AsyncWebClient:
-    """The SDK's client of the Web API, without its own retries."""
-    return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=30)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """Any HTTP client."""
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture(params=["socket", "http"])
-async def app(request: pytest.FixtureRequest, slack: SandboxSlack, client: AsyncWebClient) -> AsyncIterator[App]:
-    """An app that Slack reaches over Socket Mode, and another that it reaches over HTTP."""
-    app = App(slack, client)
-    handler = AsyncSocketModeHandler(app.bolt, slack.app_token)
-    if request.param == "http":
-        await app.http.start()
-        slack.request_url = f"http://{app.http.host}/slack/events"
-    else:
-        await handler.connect_async()  # type: ignore[no-untyped-call]
-        await slack.wait_until(lambda: slack.connections == 1)
-    yield app
-    await app.http.stop()
-    await handler.close_async()  # type: ignore[no-untyped-call]
+async def app(slack: SandboxSlack) -> AsyncIterator[App]:
+    """The app of this Slack."""
+    async with App(slack.signing_secret) as app:
+        slack.request_url = f"http://{app.host}/slack/events"
+        yield app

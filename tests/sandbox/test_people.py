@@ -1,17 +1,14 @@
-"""What people do reaches a Bolt app as Slack sends it, in both modes, and its answer is carried out."""
+"""What people do reaches an app as Slack sends it, and its answer is carried out."""
 
 import pytest
-from slack_bolt.async_app import AsyncAck, AsyncRespond
-from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.sandbox.answers import Json
 from bot.sandbox.blocks import Option
 from bot.sandbox.slack import SandboxSlack
 from bot.sandbox.surfaces import Modal
 from bot.sandbox.wire import ApiError, JsonObject
 from tests.sandbox.conftest import App
 from tests.sandbox.test_web_api import MODAL, SECTION, button, plain
-
-Command = dict[str, str]
 
 
 def field(name: str, type_: str, *, optional: bool = False, **more: object) -> JsonObject:
@@ -26,134 +23,90 @@ WHERE = field("where", "conversations_select", default_to_current_conversation=T
 FORM: JsonObject = {**MODAL, "callback_id": "form", "submit": plain("Go"), "blocks": [SECTION, MODEL, NOTE, WHERE]}
 
 
-async def opened(slack: SandboxSlack, client: AsyncWebClient) -> Modal:
-    """A form before ada."""
-    await client.views_open(trigger_id=slack.new_trigger("U0ADA", "C0MODELS"), view=FORM)
-    return await slack.wait_modal("U0ADA")
-
-
-async def nothing(ack: AsyncAck) -> None:
-    """Acknowledge without a word."""
-    await ack()
+@pytest.fixture
+async def modal(slack: SandboxSlack) -> Modal:
+    """A form that ada has opened."""
+    return slack.open_modal(slack.new_trigger("U0ADA", "C0MODELS"), FORM)
 
 
 async def test_a_command_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
     """https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling."""
-
-    async def answer(ack: AsyncAck, command: Command) -> None:
-        await ack(f"you said {command['text']}")
-
-    app.bolt.command("/reload-model")(answer)
     slack.enterprise_id = "E0GRID"
-    ack = await slack.command("a b")
-    command = app.payloads[-1]
+    ack, *_ = [await slack.command("a b", channel=channel) for channel in ("C0MODELS", "DU0ADA", "G0")]
+    command = app.payloads[0]
 
-    assert (ack.status, ack.text, ack.response_type, ack.error) == (200, "you said a b", "ephemeral", "")
-    assert [(m.text, m.via, m.user) for m in slack.messages] == [("you said a b", "ack", "U0ADA")]
     assert (command["team_id"], command["enterprise_id"]) == ("T0SANDBOX", "E0GRID")
-    assert (command["user_id"], command["user_name"]) == ("U0ADA", "ada")
-    assert (command["channel_id"], command["channel_name"]) == ("C0MODELS", "models")
+    assert (command["user_id"], command["user_name"], command["text"]) == ("U0ADA", "ada", "a b")
     assert (command["response_url"], command["trigger_id"]) == (ack.response_url, ack.trigger_id)
+    # Names of places that the app doesn't see are kept back.
+    assert [payload["channel_name"] for payload in app.payloads] == ["models", "directmessage", "privategroup"]
 
 
-async def test_an_ack_can_be_for_the_channel_and_must_be_valid(slack: SandboxSlack, app: App) -> None:
-    """An empty one shows nothing; names of places that the app doesn't see are kept back."""
+async def test_an_ack_is_shown_if_it_is_valid(slack: SandboxSlack, app: App) -> None:
+    """To the person, or to everybody. An empty one shows nothing."""
+    app.answers = [
+        Json(200, {"text": "psst"}),
+        Json(200, {"text": "all", "response_type": "in_channel"}),
+        Json(200, {}),
+    ]
+    for _ in range(3):
+        await slack.command("sdxl")
+    app.answers = [Json(200, {"text": "x" * 40_001})]
 
-    async def answer(ack: AsyncAck, command: Command) -> None:
-        await ack(text=command["text"], response_type="in_channel")
-
-    app.bolt.command("/reload-model")(answer)
-    seen, too_long = await slack.command("hello"), await slack.command("x" * 40_001)
-    await slack.command("", channel="DU0ADA")
-    await slack.command("", channel="G0")
-
-    assert [(m.text, m.user) for m in slack.messages] == [("hello", None)]
-    assert (seen.error, too_long.text) == ("", "msg_too_long")
-    assert [payload["channel_name"] for payload in app.payloads[2:]] == ["directmessage", "privategroup"]
+    assert [(m.text, m.via, m.user) for m in slack.messages] == [("psst", "ack", "U0ADA"), ("all", "ack", None)]
+    assert (await slack.command("sdxl")).text == "msg_too_long"
 
 
-async def test_a_button_is_pressed(slack: SandboxSlack, client: AsyncWebClient, app: App) -> None:
+async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Ephemeral content stays secret."""
+    slack.user_teams["U0ADA"], slack.enterprise_id = "T0OTHER", "E0GRID"
+    content = {"text": "x", "blocks": [{"type": "actions", "elements": [button(value="v")]}]}
+    public = slack.say("C0MODELS", content, "api", thread_ts="1.0")
+    await slack.press(public, "Press", user="U0ADA")
+    await slack.press(slack.say("C0MODELS", content, "ack", user="U0ADA"), "Press", user="U0ADA")
+    pressed, private = app.payloads
+    container = {"type": "message", "message_ts": public.ts, "channel_id": "C0MODELS", "is_ephemeral": False}
 
-    async def answer(ack: AsyncAck, respond: AsyncRespond) -> None:
-        await ack()
-        await respond("pressed", replace_original=False)
-
-    app.bolt.action("press")(answer)
-    blocks = [{**SECTION, "accessory": button("Other", action_id="other")}, {"type": "actions", "elements": [button()]}]
-    ts = (await client.chat_postMessage(channel="C0MODELS", text="x", blocks=blocks, thread_ts="1.0"))["ts"]
-    slack.user_teams["U0ADA"] = "T0OTHER"
-    ack = await slack.press(slack.messages[0], "Press", user="U0ADA")
-    await slack.wait_until(lambda: len(slack.messages) == 2, within=30.0)
-    pressed, answered = app.payloads[-1], slack.messages[-1]
-    container = {"type": "message", "message_ts": ts, "channel_id": "C0MODELS", "is_ephemeral": False}
-
-    assert (ack.error, pressed["container"]) == ("", container)
+    assert pressed["container"] == container
     assert (pressed["user"]["team_id"], pressed["team"]["id"]) == ("T0OTHER", "T0SANDBOX")
-    assert [action["action_id"] for action in pressed["actions"]] == ["press"]
-    assert (pressed["message"]["ts"], pressed["message"]["thread_ts"]) == (ts, "1.0")
-    assert (answered.text, answered.via, answered.user) == ("pressed", "response_url", "U0ADA")
+    assert [(action["action_id"], action["value"]) for action in pressed["actions"]] == [("press", "v")]
+    assert (pressed["message"]["ts"], pressed["message"]["thread_ts"]) == (public.ts, "1.0")
+    assert (private["container"]["is_ephemeral"], "message" in private) == (True, False)
     with pytest.raises(LookupError, match="There is no button Nope"):
-        await slack.press(slack.messages[0], "Nope", user="U0ADA")
-    slack.enterprise_id = "E0GRID"
-    private = {"text": "x", "blocks": [{"type": "actions", "elements": [button(value="v")]}]}
-    await slack.press(slack.say("C0MODELS", private, "ack", user="U0ADA"), "Press", user="U0ADA")
-    pressed = app.payloads[-1]
-    assert (pressed["container"]["is_ephemeral"], pressed["enterprise"]["id"]) == (True, "E0GRID")
-    assert (pressed["actions"][0]["value"], "message" in pressed) == ("v", False)
+        await slack.press(public, "Nope", user="U0ADA")
 
 
-async def test_the_home_tab_opens(slack: SandboxSlack, app: App) -> None:
-    """The event brings the view that was last published: https://docs.slack.dev/reference/events/app_home_opened."""
-
-    async def publish(client: AsyncWebClient, event: JsonObject) -> None:
-        blocks = [{"type": "actions", "elements": [button()]}]
-        await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": blocks})
-
-    app.bolt.event("app_home_opened")(publish)
-    app.bolt.action("press")(nothing)
-    await slack.open_home("U0ADA")
-    home = await slack.wait_home("U0ADA", lambda home: bool(home.buttons))
-    await slack.open_home("U0ADA")
-    await slack.press(home, "Press", user="U0ADA")
-    first, second, pressed = app.payloads
-
-    assert (first["event"]["tab"], "view" in first["event"]) == ("home", False)
-    assert second["event"]["view"]["id"] == home.id
-    assert pressed["container"] == {"type": "view", "view_id": home.id}
-
-
-async def test_a_typeahead_offers_options(slack: SandboxSlack, client: AsyncWebClient, app: App) -> None:
+async def test_a_typeahead_offers_options(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """From as many characters on as it says, and only those that Slack would show."""
     option = {"text": plain("SDXL"), "value": "sdxl"}
-    answers: list[JsonObject] = [
+    shown: list[JsonObject] = [
         {"options": [option]},
         {"option_groups": [{"label": plain("Public"), "options": [option]}]},
+    ]
+    refused: list[JsonObject] = [
         {"options": [{"text": plain("x" * 76), "value": "x"}]},
         {"option_groups": [{"label": plain("x" * 76), "options": [option]}]},
         {"option_groups": [{"label": plain(label), "options": [option] * 60} for label in "ab"]},
     ]
-
-    async def suggest(ack: AsyncAck) -> None:
-        await ack(answers.pop(0))
-
-    app.bolt.options("model")(suggest)
-    modal = await opened(slack, client)
+    app.answers = [Json(200, body) for body in shown + refused]
 
     assert await slack.suggest(modal, "", user="U0ADA") == []
     assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl")]
     assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl", "Public")]
     assert (app.payloads[-1]["value"], app.payloads[-1]["action_id"]) == ("s", "model")
-    while answers:
+    for _ in refused:
         with pytest.raises(ApiError, match="invalid_arguments"):
             await slack.suggest(modal, "s", user="U0ADA")
+    await app.stop()
+    with pytest.raises(ApiError, match="dispatch_failed"):
+        await slack.suggest(modal, "s", user="U0ADA")
 
 
-async def test_a_modal_is_submitted(slack: SandboxSlack, client: AsyncWebClient, app: App) -> None:
+async def test_a_submission_carries_what_slack_documents(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload."""
-    app.bolt.view("form")(nothing)
-    modal = await opened(slack, client)
     modal.filled["note"] = "typed"
+    with pytest.raises(LookupError, match="where must be filled in"):
+        await slack.submit(modal, {"where": ""}, user="U0ADA")
     await slack.submit(modal, {"model": "sdxl"}, user="U0ADA")
     (payload,) = app.payloads
     values = payload["view"]["state"]["values"]
@@ -164,17 +117,8 @@ async def test_a_modal_is_submitted(slack: SandboxSlack, client: AsyncWebClient,
     assert [url["channel_id"] for url in payload["response_urls"]] == ["C0MODELS"]
     with pytest.raises(TimeoutError, match="U0ADA has no modal open"):
         await slack.wait_modal("U0ADA", within=0)
-
-
-async def test_what_does_not_reach_the_app(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """A field that is empty and must not be, and anything while no app listens."""
-    modal = await opened(slack, client)
-
-    with pytest.raises(LookupError, match="where must be filled in"):
-        await slack.submit(modal, {"where": ""}, user="U0ADA")
-    with pytest.raises(ApiError, match="dispatch_failed"):
-        await slack.suggest(modal, "sd", user="U0ADA")
-    assert ((await slack.submit(modal, user="U0ADA")).error, modal.open) == ("dispatch_failed", True)
+    await app.stop()
+    assert (await slack.submit(modal, user="U0ADA")).error == "dispatch_failed"
 
 
 @pytest.mark.parametrize(
@@ -187,21 +131,10 @@ async def test_what_does_not_reach_the_app(slack: SandboxSlack, client: AsyncWeb
     ],
 )
 async def test_a_submission_is_answered(
-    slack: SandboxSlack,
-    client: AsyncWebClient,
-    app: App,
-    answer: JsonObject,
-    error: str,
-    errors: JsonObject,
-    title: str,
+    slack: SandboxSlack, modal: Modal, app: App, answer: JsonObject, error: str, errors: JsonObject, title: str
 ) -> None:
     """By errors beside the fields, or by another view: https://docs.slack.dev/surfaces/modals#response_actions."""
-
-    async def submitted(ack: AsyncAck) -> None:
-        await ack(**answer)
-
-    app.bolt.view("form")(submitted)
-    modal = await opened(slack, client)
+    app.answers = [Json(200, answer)]
     ack = await slack.submit(modal, user="U0ADA")
 
     assert ack.error.startswith(error)

@@ -1,4 +1,4 @@
-"""The terminal shows what Slack would show, and answers a mistake with what would have worked."""
+"""The terminal of make try shows what Slack would show, and answers a mistake with what would have worked."""
 
 import asyncio
 import re
@@ -6,32 +6,49 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from slack_bolt.async_app import AsyncAck
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.display import Display
-from bot.sandbox.modelslab import ReloadCall, SandboxModelsLab
+from bot.sandbox.modelslab import ReloadCall
 from bot.sandbox.screen import Screen, plain
 from bot.sandbox.session import SHORTCUT, Session
 from bot.sandbox.slack import SandboxSlack
-from bot.sandbox.wire import JsonObject
 from bot.slack import manifest
 from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM
 from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
-from tests.sandbox.test_web_api import plain as plain_text
-from tests.scenarios.scenario import eventually
+from tests.scenarios.conftest import scenario
+from tests.scenarios.scenario import ADA, BEN, MODELS, Scenario, eventually
+
+__all__ = ["scenario"]
+
+MISTAKES = {
+    "hello you": "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)",
+    "wait long": "I don't understand 'wait long'. Try: /reload-model sdxl (or type help)",
+    "/reload sdxl": "There is no command /reload here. Try: /reload-model sdxl",
+    "reload-model flux": "There is no command reload-model here. Try: /reload-model flux",
+    "ada /reload-model": "A name is followed by a colon. Try: ada: /reload-model",
+    "ada:": "What does ada do? Try: ada: /reload-model sdxl",
+    "bob: home": "There is nobody called bob here. Try ada or ben.",
+    "ada #nope: home": "There is no channel #nope here. Try #models or #ops.",
+    "@reload sdxl": "There is nobody called @reload here. Try: @reload-model sdxl",
+    "reply sdxl": "A reply has to mention the bot. Try: reply @reload-model sdxl",
+    "reply @reload-model x": "There is no message in #models to reply to. Try: @reload-model sdxl",
+    "dm": "What does ada write? Try: dm sdxl",
+    "7": "There is no [7] now. Try: /reload-model sdxl",
+}
 
 
 class Terminal:
     """A session whose output is kept, line by line."""
 
-    def __init__(self, slack: SandboxSlack) -> None:
+    def __init__(self, scenario: Scenario) -> None:
         self.written: list[str] = []
-        self.screen = Screen(self.written.append, live=False, colour=False)
-        self.modelslab = SandboxModelsLab()
-        self.session = Session(slack, self.modelslab, self.screen, {"ada": "models", "ben": "ops"}, "HELP")
+        scenario.slack.users[BEN] = "ben"
+        screen = Screen(self.written.append, live=False, colour=False)
+        usual = {"ada": "models", "ben": "ops"}
+        self.session = Session(scenario.slack, scenario.modelslab, screen, usual, "HELP")
         self.session.answer_seconds = 0.1
+        self.session.quiet_seconds = 0.0
 
     async def type(self, *lines: str) -> list[str]:
         """Type lines, and return what they added."""
@@ -42,170 +59,152 @@ class Terminal:
 
 
 @pytest.fixture
-def typed(slack: SandboxSlack, app: App) -> Terminal:
-    """A terminal with an app that greets, opens a modal on "modal", and echoes what is written to it."""
-
-    async def answer(ack: AsyncAck, client: AsyncWebClient, command: dict[str, str]) -> None:
-        if command["text"] == "modal":
-            await ack()
-            await client.views_open(trigger_id=command["trigger_id"], view=FORM)
-        else:
-            await ack("Hello.", blocks=[{**SECTION, "text": plain_text("For `sdxl`"), "accessory": button("Go")}])
-
-    async def echo(client: AsyncWebClient, event: JsonObject) -> None:
-        place = {"channel": event["channel"], "thread_ts": event.get("thread_ts")}
-        if event["type"] == "message":
-            await client.chat_postMessage(**place, text=event["text"])
-        else:
-            await client.chat_postEphemeral(**place, text=event["text"], user=event["user"])
-
-    async def suggest(ack: AsyncAck, payload: JsonObject) -> None:
-        found = [name for name in ("flux", "sd-turbo", "sdxl") if payload["value"] in name]
-        options = [{"text": plain_text(name), "value": name} for name in found]
-        if payload["value"] == "x":
-            await ack(option_groups=[{"label": plain_text("Public"), "options": options}])
-        else:
-            await ack(options=options)
-
-    async def submitted(ack: AsyncAck, view: JsonObject) -> None:
-        values = view["state"]["values"]
-        if values["b-note"]["note"]["value"] != "right":
-            await ack(response_action="errors", errors={"b-note": "Wrong."})
-        else:
-            await ack(response_action="update", view={**MODAL, "title": plain_text("Done")})
-
-    async def nothing(ack: AsyncAck) -> None:
-        await ack()
-
-    slack.users["U0BEN"] = "ben"
-    app.bolt.command("/reload-model")(answer)
-    app.bolt.event("app_mention")(echo)
-    app.bolt.event("message")(echo)
-    app.bolt.options("model")(suggest)
-    app.bolt.view("form")(submitted)
-    app.bolt.action("press")(nothing)
-    return Terminal(slack)
+def mode() -> str:
+    """How the bot is reached makes no difference here."""
+    return "socket"
 
 
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        ("hello you", "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)"),
-        ("wait long", "I don't understand 'wait long'. Try: /reload-model sdxl (or type help)"),
-        ("/reload sdxl", "There is no command /reload here. Try: /reload-model sdxl"),
-        ("reload-model flux", "There is no command reload-model here. Try: /reload-model flux"),
-        ("ben /reload-model", "A name is followed by a colon. Try: ben: /reload-model"),
-        ("ben:", "What does ben do? Try: ben: /reload-model sdxl"),
-        ("bob: home", "There is nobody called bob here. Try ada or ben."),
-        ("ada #nope: home", "There is no channel #nope here. Try #models or #ops."),
-        ("@reload sdxl", "There is nobody called @reload here. Try: @reload-model sdxl"),
-        ("reply sdxl", "A reply has to mention the bot. Try: reply @reload-model sdxl"),
-        ("reply @reload-model x", "There is no message in #models to reply to. Try: @reload-model sdxl"),
-        ("dm", "What does ada write? Try: dm sdxl"),
-        ("7", "There is no [7] now. Try: /reload-model sdxl"),
-    ],
-)
-async def test_a_mistake_is_answered_with_what_works(typed: Terminal, line: str, answer: str) -> None:
+@pytest.fixture
+def typed(scenario: Scenario) -> Terminal:
+    """A terminal, at first without a bot."""
+    return Terminal(scenario)
+
+
+async def test_a_mistake_is_answered_with_what_works(typed: Terminal) -> None:
     """In words, and the bot is not to blame."""
-    assert await typed.type(line) == [answer]
+    assert await typed.type("") == []
+    for line, answer in MISTAKES.items():
+        assert await typed.type(line) == [answer]
     assert typed.session.answered
 
 
-async def test_people_speak_and_press_by_number(typed: Terminal) -> None:
-    """A button beside a text is named after the model there, and is for those who see it."""
-    shown = await typed.type("", "# a comment", "help", "wait 0", "BEN: /reload-model hi", "ada: 1", "ben: 1 x", "5")
+SPEAKING = """\
+> BEN: /reload-model access
+#ops     ben: /reload-model access
+#ops     (only ben sees) Who can reload models
+         • Admins (`ADMIN_USERS`): @ben
+         • By the settings (`ALLOWED_USERS`): @ada
+         People named in the settings can only be removed there.
+         [1] Add people
+> ada: 1
+Only ben sees [1]. Try: ben: 1
+> ben: 1 x
+[1] takes nothing but its number. Try: 1
+> 5
+There is no [5] now. Try 1.
+> ben: [1]
+#ops     ben: [1] Add people
+modal    (only ben sees) Who can reload models
+         [2] People who can reload models from now on: -
+         [3] Add
+         2 eve fills in [2]; 3 alone presses [3].
+> 2 Ada, ben
+#ops     ben: [2] People who can reload models from now on: Ada, ben
+modal    (only ben sees) Who can reload models
+         [2] People who can reload models from now on: ada, ben
+         [3] Add
+         2 eve fills in [2]; 3 alone presses [3].
+> ada: @reload-model status
+#models  ada: @reload-model status
+#models  (only ada sees) No reloads right now.
+> reply @Reload-Model history
+#models  ada (in thread): @reload-model history
+#models  (only ada sees, in thread) No reloads yet.
+> ben: dm status
+DM       ben: status
+DM       (only ben sees) No reloads right now.
+"""
 
-    assert shown == [
-        "# a comment",
-        "HELP",
-        "#ops     ben: /reload-model hi",
-        "#ops     (only ben sees) For `sdxl`",
-        "         [1] Go: sdxl",
-        "Only ben sees [1]. Try: ben: 1",
-        "[1] takes nothing but its number. Try: 1",
-        "There is no [5] now. Try 1.",
-    ]
-    assert await typed.type("[1]") == ["#ops     ben: [1] Go: sdxl", "The bot has shown nothing new."]
+PICKER = """\
+> shortcut
+#models  ada: uses the shortcut reload_model
+modal    (only ada sees) Reload a model
+         [1] Model: -
+         [2] Or type a model ID: -
+         [3] Post updates in: #models
+         [4] Reload
+         1 sdxl fills in [1]; 4 alone presses [4].
+> 4
+#models  ada: [4] Reload
+modal    (only ada sees) Reload a model
+         [1] Model: - (Pick a model or type its ID.)
+         [2] Or type a model ID: -
+         [3] Post updates in: #models
+         [4] Reload
+         1 sdxl fills in [1]; 4 alone presses [4].
+> 1 <no>
+#models  ada: [1] Model: <no>
+modal    (only ada sees) Model: <no>
+         nothing found
+> 1 sd-
+#models  ada: [1] Model: sd-
+modal    (only ada sees) Model: sd-
+         What you typed: [5] sd-
+         Yours: [6] sd-ours
+         Public: [7] sd-turbo
+> 1 sd-turbo
+#models  ada: [1] Model: sd-turbo
+modal    (only ada sees) Reload a model
+         [1] Model: sd-turbo
+         [2] Or type a model ID: -
+         [3] Post updates in: #models
+         [4] Reload
+         1 sdxl fills in [1]; 4 alone presses [4].
+> 3 #ops
+#models  ada: [3] Post updates in: #ops
+modal    (only ada sees) Reload a model
+         [1] Model: sd-turbo
+         [2] Or type a model ID: -
+         [3] Post updates in: #ops
+         [4] Reload
+         1 sdxl fills in [1]; 4 alone presses [4].
+"""
+
+
+@pytest.mark.parametrize("transcript", [SPEAKING, PICKER], ids=["speaking", "picker"])
+async def test_what_the_bot_shows_is_drawn_and_numbered(scenario: Scenario, typed: Terminal, transcript: str) -> None:
+    """Only those who see a button can press it; a form is filled in field by field."""
+    scenario.modelslab.models, scenario.modelslab.own_models = ["sdxl", "sd-turbo"], ["sd-ours"]
+    await scenario.open(ALLOWED_USERS=ADA, ADMIN_USERS=BEN)
+    typed.session.answer_seconds = 10.0
+
+    shown = []
+    for line in re.findall(r"^> (.*)$", transcript, re.MULTILINE):
+        shown += [f"> {line}", *await typed.type(line)]
+
+    assert "\n".join(shown) + "\n" == transcript
+    assert typed.session.answered
     assert not await typed.session.play("exit")
 
 
-async def test_people_mention_the_bot_and_write_to_it(typed: Terminal) -> None:
-    """What is in a thread says so, and goes on in the thread of the last message."""
-    assert await typed.type("@reload-model a", "reply @Reload-Model b", "ben: dm <c>") == [
-        "#models  ada: @reload-model a",
-        "#models  (only ada sees) @U0BOT a",
-        "#models  ada (in thread): @reload-model b",
-        "#models  (only ada sees, in thread) @U0BOT b",
-        "DM       ben: <c>",
-        "DM       (only ben sees) <c>",
-    ]
-
-
-async def test_a_modal_is_filled_in_field_by_field(typed: Terminal) -> None:
-    """A typeahead takes the one option that it finds, or lists those that there are, in groups if it has any."""
-    opened = await typed.type("ada: /reload-model modal")
-    assert opened[1:] == [
-        "modal    (only ada sees) Hello",
-        "         x",
-        "         [1] model: -",
-        "         [2] note: hello",
-        "         [3] where: #models",
-        "         [4] Go",
-        "         1 sdxl fills in [1]; 4 alone presses [4].",
-    ]
-    assert (await typed.type("1 nope"))[1:] == ["modal    (only ada sees) model: nope", "         nothing found"]
-    assert (await typed.type("1 sd"))[1:] == ["modal    (only ada sees) model: sd", "         [5] sd-turbo  [6] sdxl"]
-    assert "         [1] model: sdxl" in await typed.type("6")
-    assert "         [1] model: flux" in await typed.type("1 fl")
-    assert (await typed.type("1 x"))[1:] == ["modal    (only ada sees) model: x", "         Public: [7] flux  [8] sdxl"]
-    assert (await typed.type("3"))[1:] == ["There is no channel # here. Try #models or #ops."]
-    assert "         [3] where: #ops" in await typed.type("3 #ops")
-    assert "         [2] note: hello (Wrong.)" in await typed.type("4")
-    assert "         [2] note: right" in await typed.type("2 right")
-    assert (await typed.type("4"))[1:] == ["modal    (only ada sees) Done", "         x"]
-    assert await typed.type("4") == ["There is no [4] now. Try: /reload-model sdxl"]
-
-
-async def test_people_are_chosen_by_their_names(slack: SandboxSlack, typed: Terminal) -> None:
-    """As many as there are; Slack gets their IDs."""
-    select = {"type": "multi_users_select", "action_id": "who"}
-    block = {"type": "input", "label": plain_text("Who"), "element": select}
-    slack.open_modal(slack.new_trigger("U0ADA", ""), {**FORM, "blocks": [block]})
-
-    assert "".join(typed.written).endswith(
-        "         [1] Who: -\n         [2] Go\n         1 eve fills in [1]; 2 alone presses [2].\n"
-    )
-    assert "         [1] Who: ada, ben" in await typed.type("1 Ada, ben")
-    assert (await typed.type("1 nobody"))[1:] == ["There is nobody called nobody here. Try ada or ben."]
-
-
-async def test_a_bot_that_does_not_answer_is_to_blame(slack: SandboxSlack) -> None:
+async def test_a_bot_that_does_not_answer_is_to_blame(scenario: Scenario, typed: Terminal, app: App) -> None:
     """Slack's error shows, whatever somebody did."""
-    silent = Terminal(slack)
-    slack.open_modal(slack.new_trigger("U0ADA", ""), FORM)
-    shown = await silent.type("shortcut", "ada: home", "1 sdxl")
+    said = "#models  ada: /reload-model sdxl"
+    assert await typed.type("/reload-model sdxl") == [said, "The bot has shown nothing new."]
+    assert typed.session.answered
+    await app.stop()
+    scenario.slack.open_modal(scenario.slack.new_trigger(ADA, ""), FORM)
+    shown = await typed.type("shortcut", "ada: home", "1 sdxl")
 
     assert shown[1::2] == ["#models  (only ada sees) That failed with the error dispatch_failed."] * 3
     assert f"callback_id: {SHORTCUT}" in manifest.text()
-    assert not silent.session.answered
+    assert not typed.session.answered
 
 
-async def test_the_end_waits_for_the_reloads_that_are_running(slack: SandboxSlack) -> None:
-    """Until the bot has said how they went, or for so long."""
-    quiet = Terminal(slack)
-    quiet.session.quiet_seconds = 0.0
-    quiet.modelslab.calls += [ReloadCall(name, at=time.time(), body={}) for name in ("flux", "sdxl")]
-    ending = asyncio.create_task(quiet.session.settle(within=5.0))
-    await eventually(lambda: quiet.written)
-    slack.say("C0MODELS", {"text": "`sdxl` should be ready now"}, "api")
-    slack.say("C0MODELS", {"text": "`flux` was not reloaded: no."}, "api")
+async def test_the_end_waits_for_the_reloads_that_are_running(scenario: Scenario, typed: Terminal) -> None:
+    """Until the bot has said how they went, or until it has taken too long."""
+    scenario.modelslab.calls += [ReloadCall(name, at=time.time(), body={}) for name in ("flux", "sdxl")]
+    ending = asyncio.create_task(typed.session.settle(within=5.0))
+    await eventually(lambda: typed.written)
+    scenario.slack.say(MODELS, {"text": "`sdxl` should be ready now"}, "api")
+    scenario.slack.say(MODELS, {"text": "`flux` was not reloaded: no."}, "api")
     await ending
-    assert quiet.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
-    assert quiet.session.answered
-    quiet.modelslab.calls.append(ReloadCall("sdxl", at=time.time() + 1, body={}))
-    await quiet.session.settle(within=0.0)
-    assert quiet.written[-1] == "The bot has not said in time how sdxl went.\n"
-    assert not quiet.session.answered
+    assert typed.written[0] == "Waiting for the reload of flux and sdxl. Ctrl-C leaves at once.\n"
+    assert typed.session.answered
+    scenario.modelslab.calls.append(ReloadCall("sdxl", at=time.time() + 1, body={}))
+    await typed.session.settle(within=0.0)
+    assert typed.written[-1] == "The bot has not said in time how sdxl went.\n"
+    assert not typed.session.answered
 
 
 class Paper:
@@ -223,38 +222,35 @@ class Paper:
         self.lines += text.splitlines()
 
 
-def test_an_edited_message_changes_in_its_place(slack: SandboxSlack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its buttons keep their numbers; where it has left the screen, it shows again below."""
+async def test_what_changes_is_drawn_again_in_its_place(slack: SandboxSlack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its buttons keep their numbers. A message that has left the screen shows again below."""
     paper = Paper(slack)
     two = {"type": "actions", "elements": [button("One", action_id="1"), button("Two", action_id="2")]}
-    message = slack.say("C0MODELS", {"text": "x", "blocks": [SECTION, two]}, "api")
-    reply = slack.say("C0MODELS", {"text": "y", "reply_broadcast": True}, "api", thread_ts=message.ts)
+    message = slack.say(MODELS, {"text": "x", "blocks": [SECTION, two]}, "api")
+    reply = slack.say(MODELS, {"text": "y", "reply_broadcast": True}, "api", thread_ts=message.ts)
     replied = "#models  reload-model (reply): y"
     assert paper.lines == ["#models  reload-model: x", "         [1] One  [2] Two", replied]
-    slack.edit("C0MODELS", message.ts, {"blocks": [{**two, "elements": [button("Two", action_id="2")]}]})
+    slack.edit(MODELS, message.ts, {"blocks": [{**two, "elements": [button("Two", action_id="2")]}]})
     assert paper.lines == ["#models  reload-model: [2] Two", replied]
+    slack.publish_home(ADA, HOME)
+    assert len(paper.lines) == 2
+    await paper.display.open_home(ADA)
+    slack.publish_home(ADA, HOME)
+    slack.publish_home(ADA, {**HOME, "blocks": [{"type": "actions", "elements": [button()]}]})
+    assert paper.lines[2:] == ["home     (only ada sees) [3] Press"]
+    await paper.display.choices[3].act(ADA, "")
+    slack.open_modal(slack.new_trigger(ADA, ""), FORM)
+    await paper.display.choices[5].act(ADA, "typed")
+    assert [line for line in paper.lines if "note" in line] == ["         [5] note: typed"]
+    slack.open_modal(slack.new_trigger(ADA, ""), MODAL)
+    assert paper.lines[-2:] == ["modal    (only ada sees) Hello", "         x"]
     monkeypatch.setenv("COLUMNS", "60")
-    slack.edit("C0MODELS", reply.ts, {"text": "z"})
-    assert paper.lines[2:] == ["#models  (edited) reload-model (reply): z"]
-
-
-async def test_views_change_in_their_place(slack: SandboxSlack) -> None:
-    """An open Home tab when the app publishes it, and a modal when it is filled in."""
-    paper = Paper(slack)
-    slack.publish_home("U0ADA", HOME)
-    assert paper.lines == []
-    await paper.display.open_home("U0ADA")
-    slack.publish_home("U0ADA", HOME)
-    slack.publish_home("U0ADA", {**HOME, "blocks": [{"type": "actions", "elements": [button()]}]})
-    assert paper.lines == ["home     (only ada sees) [1] Press"]
-    await paper.display.choices[1].act("U0ADA", "")
-    slack.open_modal(slack.new_trigger("U0ADA", ""), FORM)
-    await paper.display.choices[3].act("U0ADA", "typed")
-    assert "         [3] note: typed" in paper.lines
+    slack.edit(MODELS, reply.ts, {"text": "z"})
+    assert paper.lines[-1] == "#models  (edited) reload-model (reply): z"
 
 
 def test_lines_fit_without_breaking_words(slack: SandboxSlack) -> None:
-    """Nor the sentences that say how a reload went, and nothing gets through that would move a terminal."""
+    """Nor the sentences that say how a reload went. Nothing gets through that would move a terminal's cursor."""
     written: list[str] = []
     text = plain(f"{'word ' * 15}`sdxl` should be ready now\x1b[31m &lt;b&gt;", slack)
     Screen(written.append, live=False, colour=True).draw("#models", "(only ada sees)", text)
@@ -266,7 +262,7 @@ def test_lines_fit_without_breaking_words(slack: SandboxSlack) -> None:
 
 def test_markup_shows_as_slack_shows_it(slack: SandboxSlack) -> None:
     """https://docs.slack.dev/messaging/formatting-message-text."""
-    slack.dm("U0ADA")
+    slack.dm(ADA)
     at = datetime.fromtimestamp(1_700_000_000, UTC).astimezone()
     for text, shown in {
         "<@U0ADA> and <@U0BEN>": "@ada and @U0BEN",

@@ -1,4 +1,4 @@
-"""Every way in which a call of Slack's Web API can fail ends in one of two errors: may be tried again, or not here."""
+"""Every failure of a call to Slack is one of two errors: it may be tried again, or it is final."""
 
 import json
 import logging
@@ -79,10 +79,10 @@ async def test_a_call_returns_the_fields_of_the_answer(
     ],
     ids=lambda value: repr(value)[:60],
 )
-async def test_what_may_pass_may_be_tried_again(
+async def test_a_failure_that_may_pass_is_tried_again(
     slack: SandboxSlack, api: SlackClient, answer: Answer, code: str, wait: float | None
 ) -> None:
-    """Limits, outages, and answers that make no sense or do not come."""
+    """Limits, outages, and answers that make no sense or never come."""
     slack.fail(POST, answer)
     found = await failure(api)
 
@@ -100,10 +100,10 @@ async def test_what_may_pass_may_be_tried_again(
         (["ratelimited", "internal_error", "fatal_error", "request_timeout"], False, False),
     ],
 )
-async def test_what_is_about_the_place_the_person_or_the_message_is_final(
+async def test_a_failure_of_the_place_the_person_or_the_message_is_final(
     slack: SandboxSlack, api: SlackClient, codes: list[str], *, final: bool, refused: bool
 ) -> None:
-    """All else passes: the token can be fixed, a workspace moves. Unless Slack is down, another way may work now."""
+    """Others pass: a token can be fixed, a workspace moves. Unless Slack is down, another way may work at once."""
     for code in codes:
         slack.heal()
         slack.fail(POST, code)
@@ -113,18 +113,10 @@ async def test_what_is_about_the_place_the_person_or_the_message_is_final(
         assert getattr(found, "refused", False) == refused
 
 
-async def test_a_slack_that_is_away_may_come_back(slack: SandboxSlack, api: SlackClient) -> None:
-    """Without a connection there is a word for that in place of Slack's code."""
-    await slack.stop()
-    found = await failure(api)
-
-    assert (type(found), found.code) == (SlackRetryableError, "ClientConnectorError")
-
-
-async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
+async def test_a_rejected_token_is_remembered_until_slack_accepts_it_again(
     slack: SandboxSlack, api: SlackClient
 ) -> None:
-    """A success clears it, and so does a refusal on other grounds. The SDK makes no retries of its own."""
+    """Or refuses for another reason. The SDK makes no retries of its own."""
     faults = []
     for answer in ("token_revoked", "fatal_error", Reset(), "is_archived", "account_inactive"):
         slack.fail(POST, answer, times=1)
@@ -138,19 +130,12 @@ async def test_a_fault_of_the_token_is_remembered_until_slack_takes_it_again(
     assert api.token_fault == ""
 
 
-async def test_an_answer_can_be_read_twice(slack: SandboxSlack) -> None:
-    """As any answer of aiohttp's."""
-    async with (
-        aiohttp.ClientSession(response_class=BoundedResponse) as session,
-        session.get(f"{slack.api_url}auth.test") as answer,
-    ):
-        assert await answer.read() == await answer.read() == b'{"ok": false, "error": "not_authed"}'
-
-
 async def test_proxies_are_the_sessions_business(slack: SandboxSlack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK would send everything through HTTPS_PROXY and ignore NO_PROXY."""
+    """The SDK would send everything through HTTPS_PROXY and ignore NO_PROXY. An answer can be read twice."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(response_class=BoundedResponse) as session:
         answer = await SlackClient(session, slack.bot_token, slack.api_url).call("auth.test")
+        async with session.get(f"{slack.api_url}auth.test") as raw:
+            assert await raw.read() == await raw.read() == b'{"ok": false, "error": "not_authed"}'
 
     assert answer["ok"] is True

@@ -1,4 +1,4 @@
-"""The endpoint of HTTP mode lets in only so many requests at once; the rest is in tests/scenarios/test_http_door.py."""
+"""The endpoint of HTTP mode limits requests at once; the rest is in tests/scenarios/test_http_door.py."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ async def post(server: WebServer, *, signed: bool = True) -> tuple[int, str | No
 
 
 async def test_requests_beyond_the_limit_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And taken again once others have ended."""
+    """In a second. Requests are taken again when others have ended."""
     monkeypatch.setattr("bot.slack.http.REQUESTS_LIMIT", 1)
     busy, over = asyncio.Event(), asyncio.Event()
 

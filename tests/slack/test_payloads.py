@@ -1,4 +1,4 @@
-"""Who did what is read field by field from what Slack sends: anything else raises, and nobody is guessed at.
+"""Who did what is read field by field from what Slack sends. Anything unexpected raises.
 
 What becomes of payloads that are wrong otherwise is shown in tests/scenarios/test_http_door.py.
 """
@@ -30,7 +30,7 @@ OPENED: Fields = {"type": "event_callback", "team_id": "T0HOME", "event": {"type
 
 
 @pytest.mark.parametrize("enterprise_id", ["", "E0ORG"])
-def test_the_author_of_a_command_is_whom_its_form_names(enterprise_id: str) -> None:
+def test_the_author_of_a_command_is_in_its_form(enterprise_id: str) -> None:
     """With the organisation, on Enterprise Grid."""
     found = payloads.command_author({**COMMAND, "enterprise_id": enterprise_id})
 
@@ -64,7 +64,7 @@ def test_the_author_of_an_event_is_of_their_own_team(fields: Fields, event: Fiel
 
 
 @pytest.mark.parametrize("wrong", [None, 7, "", "ada", "<!here>", "U0ADA\n", "Ü0ADA", "U" * 65, ["U0ADA"]])
-def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
+def test_an_invalid_id_is_malformed(wrong: object) -> None:
     """For any sender, in any field."""
     for name in COMMAND:
         with pytest.raises(Malformed):
@@ -72,7 +72,7 @@ def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
     for body in ({**OPENED, "event": {"user": wrong}}, {**OPENED, "team_id": wrong}):
         with pytest.raises(Malformed):
             payloads.event_author(body)
-    if wrong:  # as a thread, nothing is none
+    if wrong:  # an empty thread is none
         with pytest.raises(Malformed):
             payloads.message_author({**OPENED, "event": {"user": "U0ADA", "channel": "C0MODELS", "thread_ts": wrong}})
     with pytest.raises(Malformed):
@@ -80,7 +80,7 @@ def test_an_id_that_is_not_slacks_is_nobodys(wrong: object) -> None:
 
 
 def test_a_modal_has_a_response_url_for_the_channel_chosen_in_it() -> None:
-    """Or none: a client that gives none is no reason to refuse."""
+    """Or none: not every client gives one."""
     given_urls = [{"channel_id": "C0X", "response_url": ""}, {"channel_id": "C0OPS", "response_url": URL}]
 
     assert payloads.response_url_for({"response_urls": given_urls}, "C0OPS") == URL

@@ -1,4 +1,4 @@
-"""User groups are read in the background, no faster than Slack allows, and what was read long ago counts no more."""
+"""User groups are read in the background, no faster than Slack allows, and what was read long ago no longer counts."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
 
 
 class Groups:
-    """Groups that are read from a Slack that answers as it is told, by a clock that is moved by hand."""
+    """User groups, a Slack that answers as it is told, and a clock that is moved by hand."""
 
     def __init__(self, *ids: str, timing: Timing = BRISK) -> None:
         self.now = 1000.0
@@ -63,19 +63,8 @@ class Groups:
         await asyncio.sleep(0)
 
 
-async def test_a_group_is_read_again_and_again() -> None:
-    """Nobody is known before, which is not the same as an empty group."""
-    groups = Groups()
-    assert groups.members() is None
-    async with groups.running():
-        await groups.answers(frozenset())
-        assert groups.members() == frozenset()
-        await groups.answers({"U0NEW"})
-        assert groups.members() == {"U0NEW"}
-
-
 async def test_many_groups_take_turns_a_pause_apart() -> None:
-    """However many there are, Slack's limit is kept, and each gets its turn."""
+    """Slack's limit is kept, however many there are."""
     groups = Groups("S1", "S2", "S3", timing=replace(BRISK, groups_apart=0.03))
     async with groups.running(7):
         assert [group for group, _ in groups.readings[:6]] == ["S1", "S2", "S3"] * 2
@@ -83,7 +72,7 @@ async def test_many_groups_take_turns_a_pause_apart() -> None:
 
 
 async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups() -> None:
-    """The limit is one of the method."""
+    """The limit is for the method."""
     groups = Groups("S1", "S2")
     groups.answer = SlackRetryableError("ratelimited", 0.1)
     async with groups.running(2):
@@ -94,7 +83,7 @@ async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups() -> None:
 
 @pytest.mark.parametrize("failure", [SlackRetryableError("http_503"), SlackPermanentError("missing_scope")])
 async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
-    """The app may be installed again while the bot runs. The log says it once, and that it is over."""
+    """The app may be reinstalled while the bot runs. The log says once that it failed, and then that it works again."""
     groups = Groups()
     groups.answer = failure
     with capture_logs() as logged:
@@ -110,7 +99,7 @@ async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
 
 
 async def test_the_last_answer_counts_for_an_hour() -> None:
-    """Slack may be away for a while; longer than that, nobody can say who has left the group."""
+    """Slack may be unavailable for a while, but after an hour nobody knows who has left the group."""
     groups = Groups()
     async with groups.running(2):
         await groups.answers(SlackRetryableError("TimeoutError"))
@@ -121,15 +110,15 @@ async def test_the_last_answer_counts_for_an_hour() -> None:
 
 
 async def test_a_group_that_is_gone_counts_no_longer() -> None:
-    """That is an answer, and not the lack of one."""
+    """Unlike one that can't be read."""
     groups = Groups()
     async with groups.running(2):
         await groups.answers(SlackPermanentError("no_such_subteam"))
         assert groups.members() is None
 
 
-async def test_an_error_of_the_bots_own_does_not_end_the_reading() -> None:
-    """It is logged, and the reading goes on."""
+async def test_a_bug_does_not_end_the_reading() -> None:
+    """It is logged."""
     groups = Groups()
     groups.answer = KeyError("S0CREW")
     with capture_logs() as logged:
@@ -141,7 +130,7 @@ async def test_an_error_of_the_bots_own_does_not_end_the_reading() -> None:
 
 
 async def test_a_group_is_read_by_the_bots_token() -> None:
-    """The method takes no JSON: the group stands in the query. Its answer may be much longer than any other's."""
+    """The method takes no JSON: the group is in the query. Its answer can be much longer than any other."""
     everyone = [f"U{number:010}" for number in range(200_000)]
     async with SandboxSlack() as slack, aiohttp.ClientSession(response_class=BoundedResponse) as session:
         slack.fail(GROUP_METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
@@ -157,8 +146,8 @@ async def test_a_group_is_read_by_the_bots_token() -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"users": "U0ADA"}, {"users": {"U0ADA": 1}}, {"users": ["U0ADA", 7]}])
-async def test_an_answer_without_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
-    """It is an answer that did not come."""
+async def test_an_answer_that_makes_no_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
+    """It counts as a failure."""
     async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
         slack.fail(GROUP_METHOD, Json(200, {"ok": True, **answer}))
         with pytest.raises(SlackRetryableError, match="no_sense"):

@@ -1,4 +1,4 @@
-"""Database.run: what is committed, what is not, and what its caller can rely on."""
+"""Database.run: what is committed, what isn't, and what its caller can rely on."""
 
 import asyncio
 import gc
@@ -62,7 +62,7 @@ def threads() -> list[threading.Thread]:
 
 
 async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
-    """Work that raises is undone; its error is the caller's, and says nothing of the database."""
+    """Work that raises is undone. Its error is the caller's, and no fault of the database."""
 
     def fail(connection: Connection) -> None:
         write(connection, 8)
@@ -75,11 +75,8 @@ async def test_a_result_is_returned_once_it_is_committed(database: Database, url
     assert (written(url), database.fault) == ([7], "")
 
 
-# In time, or not
-
-
 async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str, begin: str) -> None:
-    """Neither while it waits for a thread, nor for a lock or a server that does not answer to the first statement."""
+    """Whether it waits for a thread, for a lock, or for a server that does not answer the first statement."""
     with stopped_at(begin) as gate:
         first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
@@ -116,8 +113,8 @@ async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Databas
     assert written(url) == [1]
 
 
-async def test_a_late_error_is_no_complaint(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """Its caller was answered before."""
+async def test_a_late_error_is_not_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller has been answered."""
     gate = Gate()
 
     def fail(_: Connection) -> None:
@@ -137,7 +134,7 @@ async def test_a_late_error_is_no_complaint(database: Database, caplog: pytest.L
 
 
 async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
-    """Another transaction was quicker, so it looks anew; what is refused each time raises."""
+    """Another transaction was quicker, so it looks again. What is refused each time raises."""
     await database.run(write, 1)
     runs: list[int] = []
 
@@ -155,8 +152,8 @@ async def test_work_that_a_constraint_refuses_is_run_again(database: Database, u
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-async def test_results_and_errors_carry_no_cursor_out_of_their_thread(bot: Bot) -> None:
-    """The garbage collector would close it in another one, and wait there for the connection."""
+async def test_results_and_errors_keep_no_cursor(bot: Bot) -> None:
+    """The garbage collector would close it in another thread, and wait there for the connection."""
 
     def fail(connection: Connection, statement: str, *, last: bool) -> None:
         unread = connection.execute(select(notes))
@@ -179,11 +176,8 @@ async def test_results_and_errors_carry_no_cursor_out_of_their_thread(bot: Bot) 
     assert not [one for one in gc.get_objects() if isinstance(one, sqlite3.Cursor | psycopg.Cursor)]
 
 
-# Starting and stopping
-
-
 async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Database, url: str) -> None:
-    """No request that was taken is lost."""
+    """No request that was taken gets lost."""
     gate = Gate()
     running = asyncio.create_task(database.run(gate.wait))
     await gate.reached()
@@ -201,7 +195,7 @@ async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Da
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
-    """Nor does the end of the process; one that was never used has connected to nothing."""
+    """Nor does the end of the process. A database that was never used has no connection."""
     database = Database(url, Clock(), Timing(database_stop=0.05))
     await database.start()
     assert database.fault == "not connected yet"
@@ -221,7 +215,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
 
 
 def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
-    """What was done has to be recorded, though even the event loop is gone."""
+    """What was done has to be recorded, even if the event loop is gone."""
     gate = Gate()
     database = Database(sqlite_url, Clock(), PATIENT)
 

@@ -1,4 +1,4 @@
-"""What waiting can't fix is told from what may pass."""
+"""Which faults of a database have to be fixed, and which may pass."""
 
 import pytest
 
@@ -60,7 +60,7 @@ PARAMETER, ADDRESS = "fix or remove that parameter", "fix the host and the port"
     ],
 )
 def test_what_has_to_be_fixed_comes_with_its_fix(message: str, sqlstate: str, fix: str | None) -> None:
-    """What may pass is waited for, and has none."""
+    """What may pass has none."""
     found = fix_for(DatabaseUnavailable(message, sqlstate))
 
     assert found == fix if fix is None else found is not None and found.startswith(fix)

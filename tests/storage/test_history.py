@@ -2,67 +2,14 @@
 
 import pytest
 
-from bot.core.models import DAY, JobKind, State
-from bot.core.outcomes import Done, Failed
-from bot.errors import Failure
+from bot.core.models import DAY, JobKind
+from bot.core.outcomes import Done
 from bot.storage import history, reminders
 from bot.storage.database import reading_engine
 from bot.storage.history import AuditLine, Note
 from tests.storage.support import HERE, Bot, outside, request
 
 REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
-
-
-async def test_running_reloads_are_listed_oldest_first(bot: Bot) -> None:
-    """Until everyone is notified, with who asked first and how many people did; all are counted."""
-    await bot.done(request("done"))
-    await bot.accepted(*(request("accepted", user=user) for user in ("U0ADA", "U0BEN", "U0ADA")))
-    await bot.elapse(1.0)
-    await bot.record(await bot.called(request("failed")), Failed(Failure.DOWN))
-    await bot.elapse(1.0)
-    await bot.ask(request("requested"))
-
-    listed, count = await bot.run(history.running, 10)
-
-    assert [(one.reload.model_id, one.reload.state, one.subscribers[0].user_id, one.people) for one in listed] == [
-        ("accepted", State.ACCEPTED, "U0ADA", 2),
-        ("failed", State.NOTIFYING, "U0ADA", 1),
-        ("requested", State.REQUESTED, "U0ADA", 1),
-    ]
-    assert (count, listed[0].now) == (3, bot.clock.now)
-    assert await bot.run(history.running, 1) == (listed[:1], 3)
-
-
-async def test_what_has_ended_is_listed_the_last_first(bot: Bot) -> None:
-    """Recent reloads by their request, and as models those that ModelsLab accepted; no more than are wanted."""
-    for model in ("sdxl", "flux", "sdxl", "anything"):
-        await bot.done(request(model), request(model, user="U0BEN"))
-    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
-    await bot.ask(request("requested"))
-
-    listed = await bot.run(history.recent, 3)
-
-    assert [(one.reload.model_id, one.people) for one in listed] == [("anything", 2), ("sdxl", 2), ("flux", 2)]
-    assert await bot.run(history.known_models, 10) == ["anything", "sdxl", "flux"]
-    assert await bot.run(history.known_models, 2) == ["anything", "sdxl"]
-
-
-async def test_the_home_tab_has_a_persons_own_reminders(bot: Bot) -> None:
-    """Beside what runs and what has ended; nothing, where nothing is."""
-    empty = await bot.run(history.home, "U0ADA", 1)
-    assert (empty.running, empty.count, empty.recent, empty.reminders) == ([], 0, [], [])
-    over = await bot.done(request("over"))
-    for user in ("U0ADA", "U0BEN"):
-        await bot.remind(over.id, user)
-    for model in ("one", "two"):
-        await bot.ask(request(model))
-        await bot.elapse(1.0)
-
-    data = await bot.run(history.home, "U0ADA", 1)
-
-    assert [one.reload.model_id for one in (*data.running, *data.recent)] == ["one", "over"]
-    assert [reminder.model_id for reminder in data.reminders] == ["over"]
-    assert (data.count, data.now) == (2, bot.clock.now)
 
 
 async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
@@ -103,7 +50,7 @@ async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monke
 
 
 async def test_a_reload_with_a_job_left_is_not_deleted(bot: Bot) -> None:
-    """Not while a reminder counts from it, nor before its last word, however long ago it ended."""
+    """Not while a reminder counts from it, nor before its status message is closed, however long ago it ended."""
     await bot.remind((await bot.done(request("reminded"))).id)
     await bot.accepted(request("unclosed"), ready_in=0.0)
     await bot.notify()

@@ -11,8 +11,6 @@ from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
-NOTIFIED_AT = (subscribers.c.id, subscribers.c.notified_at)
-
 
 async def by_channel(bot: Bot, kind: JobKind) -> dict[str, Claim]:
     """Claim what is due of a kind, by channel."""
@@ -24,11 +22,8 @@ def notified(claim: Claim) -> Notified:
     return Notified([one.id for one in claim.recipients])
 
 
-# Claiming
-
-
 async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot) -> None:
-    """One by one as together; of one kind what has been due the longest goes first."""
+    """One by one as together; of one kind, the job that has been due the longest goes first."""
     await bot.remind((await bot.done(request("reminded"))).id)
     await bot.elapse(REMIND_AFTER)
     await bot.ready(request("a", channel=HERE), request("a", channel=THERE))
@@ -62,7 +57,7 @@ async def test_each_group_of_kinds_has_its_own_slots(bot: Bot) -> None:
 
 
 async def test_a_claim_says_when_the_next_job_is_due(bot: Bot) -> None:
-    """That is the first of the wanted kinds: at its own time, or when its lease ends; nothing where all rest."""
+    """The first of the wanted kinds: at its own time, or when its lease ends; None if there is no such job."""
     assert await bot.due_in(*JobKind) is None
     await bot.accepted(request())
     await bot.elapse(20.0)
@@ -95,8 +90,8 @@ async def test_a_claim_comes_with_all_that_it_takes_to_run_it(bot: Bot) -> None:
     assert (status.stage, status.job.status_ts) == (Stage.NOTIFIED, "1700.1")
 
 
-async def test_a_claimed_job_is_its_claimers_until_its_lease_ends(bot: Bot, other: Bot) -> None:
-    """Unless that is renewed. Then it is another's, which counts as a crash; the first try is remembered."""
+async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
+    """Unless that is renewed. It counts as a crash, and the first try is remembered."""
     began = bot.clock.now
     call = await bot.called(request("renewed"))
     await bot.called(request("lost"))
@@ -126,7 +121,7 @@ OUTCOMES: list[Outcome] = [
 
 @pytest.mark.parametrize("since", ["claimed anew", "claimed by another", "recorded"])
 async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) -> None:
-    """Nor is it renewed; what was recorded without an answer is not recorded twice."""
+    """Nor can it be renewed. What was recorded without an answer is not recorded twice."""
     call = await bot.called(request())
     if since == "recorded":
         await bot.record(call, Accepted(READY_IN))
@@ -143,39 +138,6 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
     assert await bot.everything() == before
 
 
-# The call
-
-
-async def test_an_acceptance_gives_each_channel_a_status_message_and_a_follow_up(bot: Bot) -> None:
-    """One of each, however many asked there; a lease that ran out is not lost until somebody claims the job."""
-    call = await bot.called(request(channel=HERE), request(channel=THERE), request(channel=THERE))
-    await bot.elapse(LEASE * 2)
-
-    await bot.record(call, Accepted(READY_IN))
-
-    reload, now = await bot.reload(call.reload.id), bot.clock.now
-    assert (reload.state, reload.accepted_at, reload.ready_at) == (State.ACCEPTED, now, now + READY_IN)
-    due = [("notify", now + READY_IN), ("status", now)]
-    assert await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at) == [
-        (channel, *each) for channel in (HERE, THERE) for each in due
-    ]
-
-
-async def test_a_failure_notifies_each_channel_at_once(bot: Bot) -> None:
-    """Without a status message before."""
-    call = await bot.called(request(channel=HERE), request(channel=THERE))
-
-    await bot.record(call, Failed(Failure.CREDITS, "Insufficient credits."))
-
-    reload, now = await bot.reload(call.reload.id), bot.clock.now
-    assert (reload.state, reload.failure, reload.said) == (State.NOTIFYING, Failure.CREDITS, "Insufficient credits.")
-    assert (reload.outcome_unknown, reload.accepted_at, reload.ready_at) == (False, None, None)
-    due = await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at)
-    assert due == [(HERE, "notify", now), (THERE, "notify", now)]
-    await bot.notify()
-    assert ((await bot.reload(reload.id)).state, await bot.kinds()) == (State.DONE, [])
-
-
 @pytest.mark.parametrize("before", [RetryIn(0.0, unknown=True), RetryIn(0.0, unknown=True, crashed=True), None])
 async def test_a_failure_after_an_unknown_outcome_says_so(bot: Bot, before: Outcome | None) -> None:
     """A try that got no answer, or whose process died, may have had its effect, whatever the last one knew."""
@@ -187,9 +149,6 @@ async def test_a_failure_after_an_unknown_outcome_says_so(bot: Bot, before: Outc
     await bot.record(await bot.claim_one(CALL), Failed(Failure.DOWN))
 
     assert (await bot.reload(call.reload.id)).outcome_unknown
-
-
-# Any job
 
 
 @pytest.mark.parametrize(
@@ -216,8 +175,8 @@ async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn | Postpone, counts:
     assert (job.fence, job.first_tried_at) == (2, bot.clock.now - 30.0)
 
 
-async def test_a_job_that_did_what_was_due_starts_afresh_and_one_that_is_done_is_gone(bot: Bot) -> None:
-    """The one as if it had never been tried, the other and nothing else."""
+async def test_a_job_that_is_rescheduled_starts_afresh_and_one_that_is_done_is_gone(bot: Bot) -> None:
+    """Its tries, its crashes and when it was first tried are forgotten, but not its status message."""
     accepted = await bot.accepted(request())
     for outcome in (RetryIn(0.0), RetryIn(0.0, crashed=True), Reschedule(30.0, status_ts="1700.1")):
         await bot.record(await bot.claim_one(STATUS), outcome)
@@ -231,42 +190,10 @@ async def test_a_job_that_did_what_was_due_starts_afresh_and_one_that_is_done_is
     assert (await bot.kinds(), await bot.reload(accepted.id)) == (["notify"], accepted)
 
 
-# Notifications
-
-
-async def test_a_reload_ends_when_everyone_is_notified(bot: Bot) -> None:
-    """In every channel."""
-    ready = await bot.ready(request(channel=HERE), request(channel=HERE), request(channel=THERE))
-    claims, now = await by_channel(bot, NOTIFY), bot.clock.now
-
-    await bot.record(claims[HERE], notified(claims[HERE]))
-
-    reload = await bot.reload(ready.id)
-    assert (reload.state, reload.ended_at) == (State.NOTIFYING, None)
-    assert await bot.rows(*NOTIFIED_AT) == [(1, now), (2, now), (3, None)]
-    await bot.record(claims[THERE], notified(claims[THERE]))
-    reload = await bot.reload(ready.id)
-    assert (reload.state, reload.ended_at, reload.undeliverable) == (State.DONE, now, False)
-
-
-async def test_people_whom_a_channel_did_not_reach_get_a_dm_each(bot: Bot) -> None:
-    """Only then does the reload end; a person who asked there twice gets one, and a DM makes no other."""
-    ready = await bot.ready(*(request(user=user) for user in ("U0ADA", "U0BEN", "U0CEM", "U0BEN")))
-    await bot.record(await bot.claim_one(NOTIFY), Notified([1]))
-
-    dms = await bot.claim(DM)
-
-    assert sorted((one.job.subscriber_id, notified(one).subscriber_ids) for one in dms) == [(2, [2]), (3, [3]), (4, [])]
-    for claim in dms:
-        assert (await bot.reload(ready.id)).state is State.NOTIFYING
-        await bot.record(claim, notified(claim))
-    assert ((await bot.reload(ready.id)).state, await bot.kinds()) == (State.DONE, ["status"])
-
-
-@pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True)])
+@pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True), Notified([1], 1)])
 @pytest.mark.parametrize("kind", [NOTIFY, DM])
-async def test_a_reload_says_that_somebody_was_not_notified(bot: Bot, kind: JobKind, outcome: Outcome) -> None:
-    """For good; the others are notified all the same."""
+async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, outcome: Outcome) -> None:
+    """In every channel. It says if somebody couldn't be, and the uses of a response_url are counted."""
     ready = await bot.ready(request(channel=HERE), request(channel=THERE))
     claims = await by_channel(bot, NOTIFY)
     claim = claims[HERE]
@@ -276,25 +203,18 @@ async def test_a_reload_says_that_somebody_was_not_notified(bot: Bot, kind: JobK
 
     await bot.record(claim, outcome)
 
+    lost, now = outcome != Notified([1], 1), bot.clock.now
     reload = await bot.reload(ready.id)
-    assert (reload.state, reload.undeliverable) == (State.NOTIFYING, True)
+    assert (reload.state, reload.ended_at, reload.undeliverable) == (State.NOTIFYING, None, lost)
     await bot.record(claims[THERE], notified(claims[THERE]))
     reload = await bot.reload(ready.id)
-    assert (reload.state, reload.undeliverable) == (State.DONE, True)
-    assert [at is None for _, at in await bot.rows(*NOTIFIED_AT)] == [isinstance(outcome, GiveUp), False]
-
-
-async def test_the_uses_of_a_response_url_are_counted(bot: Bot) -> None:
-    """Each message that went through it is one."""
-    await bot.ready(request(), request())
-    await bot.record(await bot.claim_one(STATUS), Done(2))
-    await bot.record(await bot.claim_one(NOTIFY), Notified([1, 2], 2))
-
-    assert await bot.rows(subscribers.c.id, subscribers.c.response_url_uses) == [(1, 0), (2, 2)]
+    assert (reload.state, reload.ended_at, reload.undeliverable) == (State.DONE, now, lost)
+    told = await bot.rows(subscribers.c.id, subscribers.c.notified_at, subscribers.c.response_url_uses)
+    assert told == [(1, None if outcome == GiveUp() else now, 0 if lost else 1), (2, now, 0)]
 
 
 async def test_a_status_job_that_rests_is_due_once_its_channel_is_notified(bot: Bot) -> None:
-    """For its last word: in this channel and no other, also where nobody could be notified; a DM wakes none."""
+    """To be closed: in this channel and no other, even if nobody could be notified. A DM makes none due."""
     await bot.ready(request(channel=HERE), request(channel=THERE))
     for status in await bot.claim(STATUS):
         await bot.record(status, Reschedule(status_ts="1700.1", stage=Stage.WAITING))
@@ -312,14 +232,29 @@ async def test_a_status_job_that_rests_is_due_once_its_channel_is_notified(bot: 
     assert (await bot.claim_one(STATUS)).job.channel_id == THERE
 
 
-async def test_a_status_job_that_runs_while_its_channel_is_notified_is_due_at_once(bot: Bot) -> None:
-    """It keeps its lease meanwhile; what does not wait for the notification rests as long as it says."""
-    await bot.ready(request())
-    status = await bot.claim_one(STATUS)
-    await bot.notify()
-    assert await bot.due_in(STATUS) == LEASE
+@pytest.mark.parametrize(("apart", "together"), [(1.9, True), (0.0, True), (2.1, False)])
+async def test_a_follow_up_waits_a_moment_for_the_next_one_in_its_place(
+    bot: Bot, apart: float, *, together: bool
+) -> None:
+    """For two seconds at most, and in no other place, so that both become one message."""
+    first = await bot.accepted(request("sdxl"), request("sdxl", channel=THERE))
+    await bot.elapse(apart)
+    second = await bot.accepted(request("flux"))
+    due = await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at)
 
-    await bot.record(status, Reschedule(20.0, status_ts="1700.1", stage=Stage.WAITING))
+    ready = [first.ready_at, second.ready_at]
+    assert [at for channel, kind, at in due if (channel, kind) == (THERE, NOTIFY)] == ready[:1]
+    assert [at for channel, kind, at in due if (channel, kind) == (HERE, NOTIFY)] == (
+        [second.ready_at] * 2 if together else ready
+    )
 
-    await bot.record(await bot.claim_one(STATUS), Reschedule(600.0))
-    assert await bot.rows(jobs.c.due_at, jobs.c.status_ts) == [(bot.clock.now + 600.0, "1700.1")]
+
+async def test_a_follow_up_never_waits_longer_than_its_moment(bot: Bot) -> None:
+    """However many come after it."""
+    first = await bot.accepted(request("model-0"))
+    for number in range(1, 6):
+        await bot.elapse(1.0)
+        await bot.accepted(request(f"model-{number}"))
+    due = await bot.rows(jobs.c.kind, jobs.c.due_at)
+
+    assert min(at for kind, at in due if kind == NOTIFY) == (first.ready_at or 0.0) + 2.0

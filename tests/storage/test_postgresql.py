@@ -1,4 +1,4 @@
-"""What holds on PostgreSQL only: connections that break, limits, what the server decides."""
+"""What holds on PostgreSQL only: connections that break, limits, and transactions that block each other."""
 
 import asyncio
 import time
@@ -50,11 +50,8 @@ def say(connection: Connection, statement: str, value: object = None) -> object:
     return result.scalar() if result.returns_rows else None
 
 
-# What a connection is like
-
-
 async def test_a_transaction_has_limits_and_says_whose_it_is(url: str) -> None:
-    """Nothing is set or prepared for a session, which behind a pooler is everyone's."""
+    """Nothing is set or prepared for a session, which others share behind a pooler."""
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     of_session = "SELECT reset_val FROM pg_settings WHERE name = :value"
     async with started(f"{url}&options=-c%20default_transaction_isolation%3Dserializable") as database:
@@ -67,22 +64,6 @@ async def test_a_transaction_has_limits_and_says_whose_it_is(url: str) -> None:
     assert (isolation, reset, prepared) == ("read committed", ["0", "0", "0"], 0)
 
 
-async def test_a_server_that_takes_no_writes_is_not_used(url: str, postgres: Postgres) -> None:
-    """Not even for reading, whatever the URL says; as soon as it takes them it is."""
-    name = outside(url, "SELECT current_database()")[0][0]
-    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-
-    for attributes in ("", "&target_session_attrs=any"):
-        async with started(url + attributes) as database:
-            with pytest.raises(DatabaseUnavailable, match="read-only"):
-                await database.run(say, PID)
-    async with started(f"{url}&application_name=mine") as database:
-        with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await database.run(say, PID)
-        postgres.execute(f"ALTER DATABASE {name} RESET ALL")
-        assert await database.run(say, "SHOW application_name") == "mine"
-
-
 async def test_the_time_is_the_servers_and_that_of_the_transaction(url: str) -> None:
     """Everything that one transaction writes has the same time."""
     async with started(url) as database:
@@ -91,18 +72,6 @@ async def test_the_time_is_the_servers_and_that_of_the_transaction(url: str) -> 
 
     assert abs(first - time.time()) < 600.0
     assert first == second < later
-
-
-async def test_a_server_that_can_not_be_reached_is_unavailable(url: str) -> None:
-    """The fault says why, and is tried again with the next transaction."""
-    async with started(url.replace("host=", "host=/nowhere")) as database:
-        for _ in range(2):
-            with pytest.raises(DatabaseUnavailable, match="nowhere"):
-                await database.run(say, PID)
-        assert "nowhere" in database.fault
-
-
-# A connection that breaks
 
 
 async def test_a_connection_that_died_while_idle_is_replaced(url: str, postgres: Postgres) -> None:
@@ -129,7 +98,7 @@ async def test_a_kept_connection_that_became_read_only_is_replaced(url: str, not
 async def test_work_whose_connection_breaks_is_run_again(
     url: str, postgres: Postgres, notes: Notes, breaks: int, error: type[Exception] | None
 ) -> None:
-    """Before the commit it is certain that nothing was done; an error of its own is raised by a run that holds."""
+    """Before the commit it is certain that nothing was done. An error of its own counts if the connection held."""
     runs: list[int] = []
 
     def work(connection: Connection) -> None:
@@ -156,13 +125,10 @@ async def test_work_whose_connection_breaks_is_run_again(
 
 
 async def test_a_connection_that_brings_no_answer_is_given_up(url: str) -> None:
-    """A proxy keeps it, though the server behind it is gone; a new one may lead to another server."""
+    """A proxy may keep it although the server behind it is gone. A new one may lead to another server."""
     statements = iter(["SELECT pg_sleep(60)", PID])
     async with started(url, Timing(postgres_silence=0.3)) as database:
         assert isinstance(await database.run(lambda connection: say(connection, next(statements))), int)
-
-
-# What takes too long, or can't be done
 
 
 @pytest.mark.parametrize(
@@ -215,8 +181,8 @@ async def test_transactions_that_block_each_other_both_succeed(url: str, notes: 
     assert notes() == [0, 1]
 
 
-async def test_a_text_that_can_not_be_stored_is_the_fault_of_the_work(url: str) -> None:
-    """It says nothing of the database."""
+async def test_a_text_that_cannot_be_stored_is_not_a_fault_of_the_database(url: str) -> None:
+    """It is a bug of the bot."""
     async with started(url) as database:
         with pytest.raises(DataError, match="NUL"):
             await database.run(say, "SELECT :value", "\0")

@@ -90,11 +90,8 @@ async def replicas(url: str, clock: Clock) -> AsyncIterator[Replicas]:
         yield Replicas(one, two, url)
 
 
-# The same request, or the same model, on both
-
-
 async def test_several_models_that_both_replicas_are_asked_for_are_requested_once(replicas: Replicas) -> None:
-    """As where Slack delivers a mention again before the first replica has acknowledged it."""
+    """Slack may deliver a mention again before the first replica has acknowledged it."""
     one, two, _ = replicas
     asked = [request("sdxl", invocation="Ev1"), request("flux", invocation="Ev1/1")]
     answers = await asyncio.gather(*(bot.run(requests.ask_each, asked) for bot in (one, two)))
@@ -104,46 +101,22 @@ async def test_several_models_that_both_replicas_are_asked_for_are_requested_onc
     assert await one.counts() == (2, 2, 2)
 
 
-async def test_requests_on_both_replicas_are_one_reload_a_model(replicas: Replicas) -> None:
-    """However they are mixed, nobody is lost."""
-    one, two, _ = replicas
-    models = [f"model-{number}" for number in range(10)]
-
-    asked = await asyncio.gather(
-        *(one.ask(request(model)) for _ in range(3) for model in models),
-        *(two.ask(request(model)) for _ in range(3) for model in reversed(models)),
-    )
-
-    assert [each.joined for each in asked].count(False) == 10
-    assert await one.counts() == (10, 60, 10)
-
-
-@pytest.mark.parametrize("words", [SUBSCRIBE, COMMIT])
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [(request(invocation="i"), request(invocation="i")), (press(), press())],
-    ids=["sent", "clicked"],
+    ("words", "first", "second"),
+    [
+        *((words, request(invocation="i"), request(invocation="i")) for words in (SUBSCRIBE, COMMIT)),
+        *((words, press(), press()) for words in ("INSERT INTO reload_model_reloads", SUBSCRIBE, COMMIT)),
+    ],
 )
 async def test_a_request_that_comes_twice_is_one(
     replicas: Replicas, words: str, first: Request, second: Request
 ) -> None:
-    """Both are answered alike."""
+    """A repeated delivery, or a double click. The second waits for the first, and both are answered alike."""
     one, two, _ = replicas
     asked, again = await replicas.race(words, one.ask(first), two.ask(second))
 
     assert asked == again
     assert await one.counts() == (1, 1, 1)
-
-
-async def test_a_double_click_waits_for_the_first_click(replicas: Replicas) -> None:
-    """Whatever becomes of that meanwhile: nothing more is started, even if its reload has ended by then."""
-    one, two, _ = replicas
-    asked, again = await replicas.race("INSERT INTO reload_model_reloads", one.ask(press()), two.ask(press()))
-
-    assert asked == again
-
-
-# Access
 
 
 def access_note(user: str = "U0EVE") -> Note:
@@ -173,7 +146,7 @@ async def decide_access(bot: Bot, id_: str, admin: str, state: RequestState) -> 
     "words", ["UPDATE reload_model_access_requests", "INSERT INTO reload_model_access_requests", COMMIT]
 )
 async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas: Replicas, words: str) -> None:
-    """One of them hears that there is a request."""
+    """The second time they read that there is a request."""
     one, two, _ = replicas
     answers = await replicas.race(words, ask_access(one), ask_access(two), waits=words == COMMIT)
 
@@ -183,7 +156,7 @@ async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas:
 
 @pytest.mark.parametrize("words", ["INSERT INTO reload_model_grants", COMMIT])
 async def test_the_first_decision_counts_on_whichever_replica(replicas: Replicas, words: str) -> None:
-    """The other waits for it, and hears of it."""
+    """The other waits for it, and is told."""
     one, two, _ = replicas
     asked = await ask_access(one)
     allowed = decide_access(one, asked, "U0BOSS", RequestState.ALLOWED)
@@ -198,7 +171,7 @@ async def test_a_message_that_is_recorded_during_the_decision_is_edited(
     replicas: Replicas,
     decides_first: bool,  # noqa: FBT001 - as pytest passes it
 ) -> None:
-    """Whichever comes first: nobody is left with buttons."""
+    """Whichever comes first: no message keeps its buttons."""
     one, two, _ = replicas
     asked = await ask_access(one)
     (claim,) = await one.claim_access(JobKind.ACCESS_REQUEST)
@@ -213,7 +186,7 @@ async def test_a_message_that_is_recorded_during_the_decision_is_edited(
 @pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("joins", [False, True])
 async def test_an_acknowledged_request_is_never_undone(replicas: Replicas, *, committed: bool, joins: bool) -> None:
-    """A replica that lost its connection around the commit is certain of nothing; the other one is, and right."""
+    """A replica that lost its connection around the commit is certain of nothing. The other replica is right."""
     one, two, _ = replicas
     reload_id = (await two.ask(request(user="U0BEN"))).reload.id if joins else ""
     again, drivers = request(invocation="i"), list[Any]()
@@ -237,9 +210,6 @@ async def test_an_acknowledged_request_is_never_undone(replicas: Replicas, *, co
     assert (await two.claim_one(CALL)).reload == acknowledged.reload
 
 
-# Joining while something is recorded
-
-
 @pytest.mark.parametrize("joins", [False, True])
 async def test_a_person_who_joins_before_notification_begins_is_notified(replicas: Replicas, *, joins: bool) -> None:
     """The claim of the notification waits for them."""
@@ -258,7 +228,7 @@ async def test_a_person_who_joins_before_notification_begins_is_notified(replica
 
 @pytest.mark.parametrize("joins", [False, True])
 async def test_a_person_who_comes_while_notification_begins_is_too_late(replicas: Replicas, *, joins: bool) -> None:
-    """They wait to learn that, and a command starts another reload."""
+    """They wait for that. Then a command starts another reload."""
     one, two, _ = replicas
     ready = await one.ready(request())
     late = press(user="U0BEN")
@@ -275,7 +245,7 @@ async def test_a_person_who_comes_while_notification_begins_is_too_late(replicas
 async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
     replicas: Replicas, outcome: Accepted | Failed
 ) -> None:
-    """The record waits for it."""
+    """Recording the outcome waits for it."""
     one, two, _ = replicas
     call = await one.called(request(channel=HERE))
 
@@ -287,7 +257,7 @@ async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
 
 
 async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_once(replicas: Replicas) -> None:
-    """When somebody joins."""
+    """By the request, which waits for the record."""
     one, two, _ = replicas
     call = await one.called(request(channel=HERE))
 
@@ -299,11 +269,8 @@ async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_on
     assert await one.kinds(THERE) == ["notify", "status"]
 
 
-# Claiming and recording
-
-
 async def test_a_job_is_claimed_by_one_replica(replicas: Replicas) -> None:
-    """Of a hundred calls none is claimed twice, and nobody claims more than there are slots."""
+    """Of a hundred calls none is claimed twice, and no replica claims more than it has slots."""
     one, two, _ = replicas
     await asyncio.gather(*(one.ask(request(f"model-{number}")) for number in range(100)))
 
@@ -315,7 +282,7 @@ async def test_a_job_is_claimed_by_one_replica(replicas: Replicas) -> None:
 
 
 async def test_a_slow_claim_does_not_keep_another_replica_waiting(replicas: Replicas) -> None:
-    """What the one has locked the other passes over."""
+    """It passes over what the other has locked."""
     one, two, _ = replicas
     for model in ("first", "second"):
         await one.ask(request(model))
@@ -328,8 +295,8 @@ async def test_a_slow_claim_does_not_keep_another_replica_waiting(replicas: Repl
     assert [claim.reload.model_id for claim in (*slow, *quick)] == ["first", "second"]
 
 
-async def test_a_reload_ends_whose_last_channels_are_notified_at_once(replicas: Replicas) -> None:
-    """One of them sees that it was the last."""
+async def test_a_reload_ends_if_its_last_two_channels_are_notified_at_once(replicas: Replicas) -> None:
+    """One of the two is recorded last, and ends it."""
     one, two, _ = replicas
     ready = await one.ready(request(channel=HERE), request(channel=THERE))
     (here,), (there,) = await one.claim(NOTIFY, free=1), await two.claim(NOTIFY, free=1)
@@ -342,10 +309,10 @@ async def test_a_reload_ends_whose_last_channels_are_notified_at_once(replicas: 
 
 
 @pytest.mark.parametrize("status_first", [True, False])
-async def test_a_status_job_has_its_last_word_whichever_is_recorded_first(
+async def test_a_status_message_is_closed_whichever_is_recorded_first(
     replicas: Replicas, *, status_first: bool
 ) -> None:
-    """The message that was posted, or the notification of its channel."""
+    """That it was posted, or that its channel was notified."""
     one, two, _ = replicas
     await one.ready(request())
     (status,), (notify,) = await one.claim(STATUS), await two.claim(NOTIFY)
@@ -362,11 +329,8 @@ async def test_a_status_job_has_its_last_word_whichever_is_recorded_first(
     assert (claim.stage, claim.job.status_ts) == (Stage.NOTIFIED, "1700.1")
 
 
-# Reminders and lists
-
-
 async def test_a_reminder_added_beside_an_acceptance_counts_from_it(replicas: Replicas) -> None:
-    """It missed the acceptance, and is claimed with its reload all the same."""
+    """It missed the acceptance, but is claimed with the later reload all the same."""
     one, two, _ = replicas
     old = await one.done(request())
     call = await one.called(request())

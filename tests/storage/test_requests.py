@@ -7,38 +7,19 @@ from itertools import chain, repeat
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder, Stage, State
-from bot.core.outcomes import Accepted, Failed, GiveUp, Outcome, Reschedule, RetryIn
+from bot.core.models import REMIND_AFTER, JobKind, Reminder, Stage, State
+from bot.core.outcomes import Failed, Reschedule, RetryIn
 from bot.errors import Failure, LeaseLost, Refused
 from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
 from bot.storage.schema import audit, jobs
-from tests.storage.support import HERE, READY_IN, THERE, Bot, outside, press, request
+from tests.storage.support import HERE, THERE, Bot, press, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
 
-# A reload
-
-
-async def test_a_request_is_a_reload_a_subscriber_a_call_and_a_line_of_the_audit(bot: Bot, url: str) -> None:
-    """All are committed before it is answered."""
-    asked = await bot.ask(replace(request(), response_url="https://example.com/r", team_id="T0HOME", rule="U0ADA"))
-
-    id_, at = asked.reload.id, bot.clock.now
-    assert asked.reload == Reload(id_, "sdxl", State.REQUESTED, at)
-    assert (asked.first.user_id, asked.first.channel_id, asked.joined) == ("U0ADA", HERE, False)
-    assert outside(url, "SELECT id, model_id, state FROM reload_model_reloads") == [(id_, "sdxl", "requested")]
-    url_and_time = "SELECT response_url, notified_at FROM reload_model_subscribers"
-    assert outside(url, url_and_time) == [("https://example.com/r", None)]
-    assert outside(url, "SELECT kind, channel_id, due_at FROM reload_model_jobs") == [("call", "", at)]
-    assert outside(url, "SELECT * FROM reload_model_audit") == [
-        (1, at, "U0ADA", "T0HOME", HERE, "sdxl", "requested", "U0ADA", id_)
-    ]
-
-
 async def test_a_request_for_the_same_model_joins_the_reload_in_flight(bot: Bot) -> None:
-    """From whichever channel, even by the same person, and while ModelsLab is called; another model is another one."""
+    """From any channel, even by the same person, and while ModelsLab is called. Another model is another reload."""
     first = await bot.ask(request())
     others = [await bot.ask(request(user="U0BEN", channel=THERE)), await bot.ask(request())]
     await bot.claim_one(CALL)
@@ -51,15 +32,6 @@ async def test_a_request_for_the_same_model_joins_the_reload_in_flight(bot: Bot)
     assert await bot.counts() == (2, 5, 2)
     outcomes = [row[1] for row in await bot.rows(audit.c.id, audit.c.outcome)]
     assert outcomes == ["requested", "joined", "joined", "joined", "requested"]
-
-
-async def test_requests_of_the_same_instant_are_one_reload(bot: Bot) -> None:
-    """Two hundred people are one call."""
-    asked = await asyncio.gather(*(bot.ask(request(user=f"U{number}")) for number in range(200)))
-
-    assert [each.joined for each in asked].count(False) == 1
-    assert {each.first for each in asked} == {each.first for each in asked if not each.joined}
-    assert await bot.counts() == (1, 200, 1)
 
 
 @pytest.mark.parametrize("joins", [False, True])
@@ -88,10 +60,10 @@ async def test_a_channel_that_joins_after_acceptance_gets_its_messages(bot: Bot,
 
 
 @pytest.mark.parametrize(("reported", "in_seconds"), [("later", 15.0), ("now", 0.0), ("before", 0.0)])
-async def test_a_channel_that_joins_in_trouble_is_notified_of_it_with_the_others(
+async def test_a_channel_that_joins_in_trouble_reads_of_it_with_the_others(
     bot: Bot, reported: str, in_seconds: float
 ) -> None:
-    """At the same time, or at once if the others are just being notified, or have been."""
+    """At the same time, or at once if the others are just being told, or have been."""
     call = await bot.called(request(channel=HERE))
     await bot.record(call, RetryIn(30.0, report_in=20.0 if reported == "later" else 0.0))
     await bot.elapse(5.0)
@@ -106,76 +78,41 @@ async def test_a_channel_that_joins_in_trouble_is_notified_of_it_with_the_others
     assert statuses[THERE] == bot.clock.now + in_seconds
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_nobody_joins_once_notification_began(bot: Bot, *, fails: bool) -> None:
-    """They could miss it: a button says so, and a command starts another reload."""
-    call = await bot.called(request())
-    if fails:
-        await bot.record(call, Failed(Failure.CREDITS))
-    else:
-        await bot.record(call, Accepted(READY_IN))
-        await bot.elapse(READY_IN)
-        await bot.claim_one(NOTIFY)
-
-    assert await bot.join(press(user="U0BEN"), call.reload.id) is None
-    assert not (await bot.ask(request())).joined
-    assert (await bot.reload(call.reload.id)).state is State.NOTIFYING
-
-
-async def test_a_button_joins_its_very_reload(bot: Bot) -> None:
-    """Not a later one of its model, nor what is unknown."""
+async def test_a_button_joins_its_own_reload_once(bot: Bot) -> None:
+    """Not a later one of its model, nor an unknown one. Who is subscribed in the channel stays so, within any limit."""
     ended = await bot.done(request())
-    await bot.ask(request())
+    asked = await bot.ask(request())
     before = await bot.everything()
 
     assert await bot.join(press(user="U0BEN"), ended.id) is None
     assert await bot.join(press(user="U0BEN"), "nosuch") is None
-    assert await bot.everything() == before
-
-
-async def test_a_person_who_is_subscribed_in_a_channel_stays_so(bot: Bot) -> None:
-    """A button writes nothing, and no limit is met; elsewhere they are one more subscriber."""
-    asked = await bot.ask(request())
-    before = await bot.everything()
-
-    assert await bot.join(press(), asked.reload.id, Limits(per_person=1)) == replace(asked, joined=True, again=True)
+    again = await bot.join(press(), asked.reload.id, Limits(per_person=1))
+    assert again == replace(asked, joined=True, again=True)
     assert await bot.everything() == before
     await bot.join(press(channel=THERE), asked.reload.id)
-    assert (await bot.counts())[1] == 2
-
-
-# The same request again
+    assert (await bot.counts())[1] == 3
 
 
 @pytest.mark.parametrize("model", ["sdxl", "flux"])
 async def test_an_invocation_counts_once(bot: Bot, model: str) -> None:
-    """Slack may deliver it twice; whatever it says the second time, it is answered as before."""
-    await bot.ask(request(user="U0BEN"))
-    asked = await bot.ask(request(invocation="i"))
-    before = await bot.everything()
-
-    assert await bot.ask(request(model, invocation="i")) == asked
-    assert await bot.join(request(channel=THERE, invocation="i"), asked.reload.id) == asked
-    assert await bot.everything() == before
-
-
-async def test_an_invocation_counts_once_for_good(bot: Bot) -> None:
-    """In the same instant, and after its reload ended, when somebody else's could be joined."""
+    """Slack may deliver it twice, at once or after its reload ended. It is answered as before, within any limit."""
     one, two = await asyncio.gather(bot.ask(request(invocation="i")), bot.ask(request(invocation="i")))
-    assert one == two
+    await bot.ask(request(user="U0BEN"))
+    before, limits = await bot.everything(), Limits(per_person=1, in_flight=1)
+
+    assert one == two == await bot.ask(request(model, invocation="i"), limits)
+    assert await bot.join(request(channel=THERE, invocation="i"), one.reload.id, limits) == one
+    assert await bot.everything() == before
     await bot.record(await bot.claim_one(CALL), Failed(Failure.DOWN))
     await bot.notify()
     await bot.ask(request())
-
-    again = await bot.ask(request(invocation="i"))
-
+    again = await bot.ask(request(model, invocation="i"))
     assert (again.reload.id, again.reload.state, again.joined) == (one.reload.id, State.DONE, False)
-    assert await bot.counts() == (2, 2, 1)
 
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_double_click_is_one_request(bot: Bot, *, fails: bool) -> None:
-    """A second press is answered like the first and writes nothing, even where the reload failed meanwhile."""
+    """A second press is answered like the first and writes nothing, even if the reload failed meanwhile."""
     await bot.ask(request(user="U0BEN"))
     asked = await bot.ask(press())
     if fails:
@@ -184,7 +121,7 @@ async def test_a_double_click_is_one_request(bot: Bot, *, fails: bool) -> None:
     await bot.elapse(DOUBLE_CLICK_SECONDS - 1.0)
     before = await bot.everything()
 
-    again = await bot.ask(press())
+    again = await bot.ask(press(), Limits(per_person=1, in_flight=1))
 
     assert (again.reload.id, again.first.id, again.joined) == (asked.reload.id, asked.first.id, True)
     assert await bot.everything() == before
@@ -201,7 +138,7 @@ async def test_a_double_click_is_one_request(bot: Bot, *, fails: bool) -> None:
     ],
     ids=["another button", "another message", "another person", "a command", "later"],
 )
-async def test_what_is_no_double_click_is_a_request(bot: Bot, second: Request, wait: float) -> None:
+async def test_anything_but_a_double_click_is_a_request(bot: Bot, second: Request, wait: float) -> None:
     """So is the first press after a command."""
     await bot.ask(request())
     await bot.ask(press())
@@ -211,11 +148,8 @@ async def test_what_is_no_double_click_is_a_request(bot: Bot, second: Request, w
     assert (await bot.counts())[1] == 3
 
 
-# Limits
-
-
 async def test_a_person_can_ask_for_so_many_reloads(bot: Bot, other: Bot) -> None:
-    """Joining counts too, on whichever replica; a request too many leaves nothing behind."""
+    """Joining counts, too, on whichever replica. A request too many leaves nothing behind."""
     twice = Limits(per_person=2)
     await bot.ask(request("sdxl"), twice)
     flux = await bot.ask(request("flux", user="U0BEN"), twice)
@@ -235,7 +169,7 @@ async def test_a_person_can_ask_for_so_many_reloads(bot: Bot, other: Bot) -> Non
 
 
 async def test_so_many_reloads_can_be_in_flight(bot: Bot) -> None:
-    """One more is refused and leaves nothing behind; joining is always possible, and what ends makes room."""
+    """One more is refused and leaves nothing behind. Joining is always possible, and what ends makes room."""
     two = Limits(in_flight=2)
     await bot.done(request("done"))
     for model in ("one", "two"):
@@ -252,17 +186,8 @@ async def test_so_many_reloads_can_be_in_flight(bot: Bot) -> None:
     assert not (await bot.ask(request("three"), two)).joined
 
 
-async def test_a_repeated_request_meets_no_limit(bot: Bot) -> None:
-    """It asks for nothing more, be it delivered twice or clicked twice."""
-    limits = Limits(per_person=1, in_flight=1)
-    asked = await bot.ask(replace(press(), invocation_id="i"), limits)
-
-    assert await bot.ask(request(invocation="i"), limits) == asked
-    assert await bot.ask(press(), limits) == asked
-
-
 async def test_an_id_is_given_once_and_can_be_read_aloud(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six characters, none of which is taken for another; without a new one nothing is started."""
+    """Six characters that can't be confused. Without a new one nothing is started."""
     ids = {requests.new_id() for _ in range(1000)}
     assert {len(each) for each in ids} == {6}
     assert not set(chain(*ids)) & set("01oilu")
@@ -279,40 +204,21 @@ async def test_an_id_is_given_once_and_can_be_read_aloud(bot: Bot, monkeypatch: 
     assert await bot.everything() == before
 
 
-# Reminders
-
-
 async def reminders_of(bot: Bot, user: str = "U0ADA") -> list[Reminder]:
     """See reminders.of_person."""
     return await bot.run(reminders.of_person, user)
 
 
-async def test_a_reminder_is_due_six_days_after_the_model_should_have_been_ready(bot: Bot) -> None:
-    """That is a day before ModelsLab can unload it."""
-    accepted = await bot.accepted(request())
-
-    reminder = await bot.remind(accepted.id)
-
-    ready_at = accepted.ready_at or 0.0
-    assert reminder == Reminder("sdxl", accepted.id, HERE, ready_at, ready_at + REMIND_AFTER)
-    assert (await reminders_of(bot), await reminders_of(bot, "U0BEN")) == ([reminder], [])
-    await bot.elapse(READY_IN + REMIND_AFTER - 1.0)
-    assert await bot.claim(REMINDER) == []
-    await bot.elapse(1.0)
-    claim = await bot.claim_one(REMINDER)
-    assert (claim.reload, claim.job.user_id, claim.job.channel_id) == (accepted, "U0ADA", HERE)
-
-
 async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
-    """Whichever of its reloads is named, it is of the last that was accepted; others have theirs."""
+    """Whichever of its reloads is named, it counts from the last that was accepted; other people have their own."""
     old, new, flux = [await bot.done(request(model)) for model in ("sdxl", "sdxl", "flux")]
     failed = await bot.called(request())
     await bot.record(failed, Failed(Failure.CREDITS))
 
     reminder = await bot.remind(old.id)
 
-    assert reminder is not None
-    assert reminder.reload_id == new.id
+    ready_at = new.ready_at or 0.0
+    assert reminder == Reminder("sdxl", new.id, HERE, ready_at, ready_at + REMIND_AFTER)
     assert await bot.remind(new.id, channel=THERE) == reminder
     await bot.remind(flux.id)
     await bot.remind(new.id, user="U0BEN")
@@ -320,24 +226,6 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
     for reload_id in (failed.reload.id, "nosuch"):  # never accepted
         assert await bot.remind(reload_id) is None
     assert await bot.kinds() == ["notify", *["reminder"] * 3]
-
-
-@pytest.mark.parametrize("outcome", [Reschedule(), GiveUp()])
-async def test_a_reminder_that_was_sent_waits_for_the_next_reload(bot: Bot, outcome: Outcome) -> None:
-    """Or was given up. Another request for it changes nothing, and a reload of another model does not make it due."""
-    old = await bot.done(request())
-    await bot.remind(old.id)
-    await bot.elapse(REMIND_AFTER)
-    await bot.record(await bot.claim_one(REMINDER), outcome)
-    assert await bot.reload(old.id) == old
-    assert [(each.reload_id, each.due_at) for each in await reminders_of(bot)] == [(old.id, None)]
-    assert [await bot.remind(old.id)] == await reminders_of(bot)
-    await bot.done(request("flux"))
-    assert await bot.due_in(REMINDER) is None
-
-    new = await bot.done(request())
-
-    assert [(one.reload_id, one.due_at) for one in await reminders_of(bot)] == [(new.id, bot.clock.now + REMIND_AFTER)]
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -357,24 +245,3 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
     await bot.elapse(REMIND_AFTER)
     again = await bot.claim_one(REMINDER)
     assert (again.job.first_tried_at, again.job.crashes) == (bot.clock.now, 0)
-
-
-@pytest.mark.parametrize("state", ["waiting", "claimed", "sent"])
-async def test_a_reminder_can_be_taken_back(bot: Bot, state: str) -> None:
-    """By its person, even while it is being sent, or once it was; other people and models keep theirs."""
-    sdxl, flux = await bot.done(request()), await bot.done(request("flux"))
-    await bot.remind(sdxl.id)
-    await bot.elapse(REMIND_AFTER)
-    claims = await bot.claim(REMINDER) if state != "waiting" else []
-    if state == "sent":
-        await bot.record(claims.pop(), Reschedule())
-    await bot.remind(sdxl.id, "U0BEN")
-    await bot.remind(flux.id)
-
-    assert await bot.run(reminders.stop, "U0ADA", "sdxl")
-
-    assert not await bot.run(reminders.stop, "U0ADA", "sdxl")
-    assert [each.model_id for user in ("U0ADA", "U0BEN") for each in await reminders_of(bot, user)] == ["flux", "sdxl"]
-    for claim in claims:
-        with pytest.raises(LeaseLost):
-            await bot.record(claim, Reschedule())

@@ -1,4 +1,4 @@
-"""What holds for an SQLite file only: its durability, its locks, its one owner."""
+"""What holds for SQLite only: durability, locks, and the one process that owns the file."""
 
 import asyncio
 import errno
@@ -12,13 +12,12 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import Connection
 
-from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import WAIT, Bot, Clock, Gate, outside, request
+from tests.storage.support import Bot, Clock, Gate, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
@@ -37,7 +36,7 @@ def file(url: str) -> Path:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Have another program hold the file's write lock."""
+    """Lock the file for writing, as another program may."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -65,11 +64,8 @@ async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url
     assert sorted(path.name for path in files) == ["reload-model.db", "reload-model.db.lock"]
 
 
-# Another program that writes
-
-
 async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
-    """Nothing is written, then or later, and it works again by itself."""
+    """Nothing is written, then or later. It works again by itself."""
     await bot.run(pragma, "busy_timeout=50")
     with locked(file):
         with pytest.raises(DatabaseUnavailable, match="database is locked"):
@@ -92,9 +88,6 @@ async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bo
     await writing
 
 
-# A file that can't be written
-
-
 async def test_a_full_disk_records_nothing(bot: Bot) -> None:
     """With room again everything works."""
     long = "m" * 50_000
@@ -108,7 +101,7 @@ async def test_a_full_disk_records_nothing(bot: Bot) -> None:
 
 
 async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
-    """SQLite says itself that it did not commit."""
+    """SQLite itself says that it did not commit."""
 
     def refuse_commit(connection: Connection) -> None:
         driver = connection.connection.driver_connection
@@ -130,43 +123,6 @@ async def test_a_file_that_can_only_be_read_records_nothing(bot: Bot) -> None:
         await bot.run(pragma, "query_only=ON")
         with pytest.raises(DatabaseUnavailable, match="readonly"):
             await bot.run(work)
-
-
-@pytest.fixture
-def letter(file: Path) -> Iterator[None]:
-    """Something else in the file's place, which has to stay there."""
-    file.write_text("A letter to grandmother.\n" * 100)
-    yield
-    assert file.read_text().startswith("A letter")
-
-
-@pytest.mark.usefixtures("letter")
-async def test_another_programs_file_is_left_as_it_is(url: str) -> None:
-    """The URL may name the wrong file."""
-    database = Database(url, Clock())
-    await database.start()
-
-    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
-        await database.run(open_database)
-
-    await database.stop()
-
-
-# One process owns the file
-
-
-async def test_an_sqlite_file_has_one_process(bot: Bot, url: str) -> None:
-    """A second one waits until the first one stops."""
-    second = Database(url, Clock(), Timing(sqlite_owner_wait=WAIT))
-    starting = asyncio.create_task(second.start())
-    await asyncio.sleep(0)
-    assert not starting.done()
-
-    await bot.database.stop()
-    await starting
-
-    assert await second.run(open_database) == Clock().now
-    await second.stop()
 
 
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,16 @@
-"""What admins and people read about access: whole in the text, and within Slack's limits."""
+"""What admins and people read about access, where no scenario gets: tests/scenarios/test_access.py shows the rest."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from bot.core.grants import AccessRequest, Grant, RequestState
-from bot.core.models import Place
-from bot.errors import Refusal, Refused
+from bot.core.grants import AccessRequest, RequestState
 from bot.ui import access
-from bot.ui.blocks import BLOCKS_LIMIT
-from bot.ui.buttons import Action
 from tests.samples import ADA, BEN, MODELS, NOON
 
 EVE = "U0EVE"
 OPEN = AccessRequest("r4x7", EVE, MODELS, "sdxl", RequestState.OPEN, NOON + 100)
 ALLOWED = replace(OPEN, state=RequestState.ALLOWED, decided_by=BEN, decided_at=NOON)
-AT_NOON = "<!date^1700049600^{date_short} at {time}|15 Nov at 12:00 UTC>"
-
-NOBODY = access.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
 
 
 @pytest.mark.parametrize(
@@ -39,58 +31,12 @@ def test_a_request_says_who_wants_what_and_where(channel: str, model: str, what:
     assert [(button.label, button.of) for button in message.buttons] == [("Allow", "r4x7"), ("Deny", "r4x7")]
 
 
-@pytest.mark.parametrize(
-    ("asked", "end"),
-    [
-        (ALLOWED, f"✓ Allowed by <@U0BEN> on {AT_NOON}."),
-        (replace(ALLOWED, state=RequestState.DENIED), f"✗ Denied by <@U0BEN> on {AT_NOON}."),
-        (OPEN, "Nobody decided within seven days, so the request has expired."),
-        (replace(OPEN, state=RequestState.EXPIRED), "Nobody decided within seven days, so the request has expired."),
-    ],
-)
-def test_a_request_that_is_over_says_how_it_ended(asked: AccessRequest, end: str) -> None:
-    """Without buttons."""
-    message = access.request(asked, is_open=False)
-
-    assert message.text == f"<@U0EVE> asked for access to reload `sdxl` in <#C0MODELS>. {end}"
-    assert message.buttons == ()
-
-
-@pytest.mark.parametrize(
-    ("asked", "label", "action"),
-    [
-        (ALLOWED, "Reload sdxl", Action.AGAIN),
-        (replace(ALLOWED, channel_id=""), "Reload sdxl", Action.PICK),
-        (replace(ALLOWED, model_id=""), "Reload a model", Action.PICK),
-        (OPEN, "Ask again", Action.ASK_ACCESS),
-    ],
-)
-def test_an_answer_offers_what_can_be_done_next(asked: AccessRequest, label: str, action: Action) -> None:
-    """The reload that was wanted, if all of it is known."""
-    (button,) = access.answer(asked).buttons
-
-    assert (button.label, button.action, button.of) == (label, action, asked.model_id)
-    assert button.place.channel_id == asked.channel_id
-
-
-def test_only_a_refusal_for_want_of_access_offers_to_ask() -> None:
-    """And only where it can be asked for, once."""
-    offered = Refused(Refusal.NOT_ALLOWED, user_id=EVE, asked=None)
-    others = [
-        Refused(Refusal.NOT_ALLOWED, user_id=EVE),
-        Refused(Refusal.NOT_ALLOWED, user_id=EVE, asked=RequestState.OPEN),
-        Refused(Refusal.OTHER_WORKSPACE),
-    ]
-
-    assert [button.label for button in access.ask_buttons(offered, Place(MODELS), "sdxl")] == ["Ask for access"]
-    assert [access.ask_buttons(refused, Place(MODELS), "sdxl") for refused in others] == [[], [], []]
-
-
 def test_the_list_leaves_out_what_there_is_not() -> None:
     """Without ALLOWED_USERS there are only admins; a group that can't be read is named."""
-    everyone = replace(NOBODY, everyone=True, people=[ADA], groups={"S0CREW": None, "S0TEAM": 2})
+    nobody = access.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
+    everyone = replace(nobody, everyone=True, people=[ADA], groups={"S0CREW": None, "S0TEAM": 2})
 
-    assert [line.text for line in access.access_lines(NOBODY)] == [
+    assert [line.text for line in access.access_lines(nobody)] == [
         "• Admins (`ADMIN_USERS`): <@U0BEN>",
         "People named in the settings can only be removed there.",
     ]
@@ -98,19 +44,6 @@ def test_the_list_leaves_out_what_there_is_not() -> None:
         "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
         "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
     )
-
-
-def test_the_longest_list_fits_a_message() -> None:
-    """With the longest IDs, and each person allowed by a rule of the settings besides."""
-    ids = [f"U{number:024}" for number in range(200)]
-    grants = [Grant(user_id, ids[-1], NOON) for user_id in ids[: access.LISTED]]
-    rules = {grant.user_id: grant.user_id for grant in grants}
-    listed = access.AccessList(ids, ids, dict.fromkeys(ids, 10_000), True, grants, 200, rules)
-    message = access.access_message(listed)
-
-    assert len(message.blocks) <= 50
-    assert len(json.dumps(message.blocks)) <= BLOCKS_LIMIT
-    assert all(len(line.text) <= 3000 for line in message.lines)
 
 
 def test_an_admin_who_gave_up_the_grant_is_still_an_admin() -> None:

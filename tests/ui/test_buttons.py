@@ -18,7 +18,6 @@ THREAD = Place("C0MODELS", "1795787189.000100")
         Button("Notify me too", Action.JOIN, "7k3m9p", CHANNEL),
         Button("Try again", Action.AGAIN, "org/model.v1:main", CHANNEL),
         Button("Reload again", Action.AGAIN, "org/model.v1:main", THREAD),
-        Button("Remind me before it's unloaded", Action.REMIND, "7k3m9p", CHANNEL),
         Button("Stop reminding", Action.STOP_REMINDING, "sdxl"),
         Button("Reload a model", Action.PICK),
         Button("Reload again", Action.PICK, "sdxl"),
@@ -64,19 +63,9 @@ def test_an_action_has_ids_of_its_own(action_id: str) -> None:
     assert bool(action_ids(Action.AGAIN).search(action_id)) is (action_id == "again")
 
 
-def test_buttons_in_one_block_differ_by_their_position() -> None:
-    """Slack refuses a block in which two have the same id; `:art:` in a model's id is not an emoji."""
-    assert Button("a:art:", Action.AGAIN, "a:art:", CHANNEL).element(1).to_dict() == {
-        "type": "button",
-        "text": {"type": "plain_text", "text": "a:art:", "emoji": False},
-        "action_id": "again:1",
-        "value": "C0MODELS|a:art:",
-    }
+def test_a_label_is_shown_as_it_is() -> None:
+    """`:art:` in a model's ID isn't an emoji. A long ID is shortened in the middle: both ends tell which it is."""
+    text = Button("a:art:", Action.AGAIN, "a:art:", CHANNEL).element(1).to_dict()["text"]
 
-
-@pytest.mark.parametrize(
-    ("text", "shown"), [("sdxl", "sdxl"), ("0123456789", "0123456789"), ("0123456789a", "01234…789a")]
-)
-def test_a_long_id_is_shortened_in_the_middle(text: str, shown: str) -> None:
-    """Both of its ends tell which it is."""
-    assert middle(text, 10) == shown
+    assert text == {"type": "plain_text", "text": "a:art:", "emoji": False}
+    assert [middle(label, 10) for label in ("0123456789", "0123456789a")] == ["0123456789", "01234…789a"]

@@ -1,4 +1,4 @@
-"""The ways by which a message can go, where no scenario gets: tests/scenarios/test_places.py shows each of them."""
+"""The ways in which a message can go, where no scenario gets: tests/scenarios/test_places.py shows each of them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,18 +11,17 @@ from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
 from bot.ui.messages import Message
-from bot.worker.delivery import Delivered, Delivery, Pacer
+from bot.worker.delivery import Delivery, Pacer
 from tests.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, claim, job, subscriber
 from tests.storage.support import Clock
 
-POST = "chat.postMessage"
 HELLO = Message("<@U0ADA> `sdxl` should be ready now.")
 
 
 @pytest.fixture
 async def slack() -> AsyncIterator[SandboxSlack]:
-    """A Slack with a channel that the bot is in, and one where it is not and can not post."""
+    """A Slack with a channel that the bot is in, and one in which it can't post."""
     async with SandboxSlack(clock=lambda: NOON) as slack:
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops", private=True, bot_is_member=False)
@@ -63,39 +62,23 @@ async def refusal(delivery: Delivery, claimed: Claim) -> SlackError:
 
 
 def in_ops(*subscribers: Subscriber) -> Claim:
-    """A job in the channel where the bot can not post."""
+    """A job in the channel in which the bot can't post."""
     return claim(*subscribers, of=job(channel_id=OPS))
 
 
-@pytest.mark.parametrize(
-    ("status_ts", "codes", "replies", "blocks"),
-    [
-        ("1.0", [], True, True),
-        ("", [], False, True),
-        ("1.0", ["restricted_action_thread_locked"], False, True),
-        ("1.0", ["thread_not_found", "invalid_blocks"], False, False),
-    ],
-)
-async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(
-    slack: SandboxSlack, delivery: Delivery, status_ts: str, codes: list[str], *, replies: bool, blocks: bool
-) -> None:
-    """A broadcast reply, unless the thread is gone; of the text nothing is cut, and no link unfurls."""
-    for code in codes:
-        slack.fail(POST, code, times=1)
-    delivered = await delivery.to_channel(claim(subscriber(), status_ts=status_ts), HELLO, thread=True)
+async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxSlack, delivery: Delivery) -> None:
+    """By itself if the thread is gone, and without blocks. No text is cut, and no link unfurls."""
+    for code in ("thread_not_found", "invalid_blocks"):
+        slack.fail("chat.postMessage", code, times=1)
+    await delivery.to_channel(claim(subscriber(), status_ts="1.0"), HELLO, thread=True)
     [message] = slack.messages
 
-    assert delivered == Delivered(ts=message.ts)
-    assert (message.text, message.blocks) == (HELLO.text, HELLO.blocks if blocks else [])
-    assert (message.thread_ts, message.broadcast) == ("1.0" if replies else None, replies)
+    assert (message.text, message.blocks, message.thread_ts, message.broadcast) == (HELLO.text, [], None, False)
     assert (slack.calls[-1].args["unfurl_links"], slack.calls[-1].args["unfurl_media"]) == (False, False)
 
 
-# A response_url
-
-
 async def test_the_newest_response_url_is_used_that_may_still_work(slack: SandboxSlack, delivery: Delivery) -> None:
-    """Five uses in half an hour, and only in its own channel; without one the channel's reason counts."""
+    """Five uses in half an hour, and only in its own channel. Without one, the channel's reason counts."""
     old, new = await asker(slack, 1, age=1799), await asker(slack, 2, BEN)
     of_no_use = [
         await asker(slack, 3, age=1800),
@@ -125,10 +108,10 @@ async def test_the_newest_response_url_is_used_that_may_still_work(slack: Sandbo
     ],
     ids=repr,
 )
-async def test_the_next_response_url_is_used_where_one_does_not_take_the_message(
+async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
     slack: SandboxSlack, delivery: Delivery, answer: Answer | str
 ) -> None:
-    """Only a plain success is one; a redirect is not followed."""
+    """Only a plain success counts, and no redirect is followed."""
     older, newer = await asker(slack, 1, age=600), await asker(slack, 2, BEN)
     slack.fail(RESPONSE_URL, answer, times=1)
 
@@ -151,7 +134,7 @@ async def test_the_next_response_url_is_used_where_one_does_not_take_the_message
 async def test_a_response_url_that_may_work_later_is_tried_again(
     slack: SandboxSlack, delivery: Delivery, answer: Answer, codes: list[str], wait: float | None
 ) -> None:
-    """Slack's outages and limits hold for all of them alike; it is unknown whether a lost one was taken."""
+    """Slack's outages and limits hold for all response_urls. If an answer is lost, the message may have been taken."""
     asked = await asker(slack)
     slack.fail(RESPONSE_URL, answer)
     failed = await refusal(delivery, in_ops(asked, await asker(slack, 2, BEN)))
@@ -162,16 +145,13 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     assert asked.response_url not in str(failed)
 
 
-async def test_a_direct_message_that_can_not_be_opened_is_tried_again(slack: SandboxSlack, delivery: Delivery) -> None:
+async def test_a_direct_message_that_cannot_be_opened_is_tried_again(slack: SandboxSlack, delivery: Delivery) -> None:
     """An answer that names no channel makes no sense."""
     no_channels: list[object] = [None, [], "D0BEN", {}, {"id": 7}]
     for channel in no_channels:
         slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}), times=1)
         with pytest.raises(SlackRetryableError, match="no_channel_opened"):
             await delivery.to_person(BEN, HELLO)
-
-
-# One message a second
 
 
 def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""What a job does where no scenario gets: many bars at once, a reminder that is early."""
+"""Jobs that no scenario gets to: many bars at once, and a reminder that is early."""
 
 from dataclasses import replace
 from unittest.mock import create_autospec
@@ -27,10 +27,10 @@ def runner(delivery: Delivery) -> Jobs:
     return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), 120.0)
 
 
-async def test_all_bars_together_move_as_often_as_slack_bears(
+async def test_all_bars_together_keep_slacks_limit(
     runner: Jobs, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A move more is left out, and the bar moves with its next turn."""
+    """A move beyond it is left out, and the bar moves the next time."""
     seconds = 1000.0
     monkeypatch.setattr(jobs, "monotonic", lambda: seconds)
     status = claim(subscriber(), of=job(JobKind.STATUS), status_ts="1700.1")

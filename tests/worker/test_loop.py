@@ -1,4 +1,4 @@
-"""What the worker does where a record is not confirmed, or is not made."""
+"""The worker, when an outcome cannot be recorded or the record is not confirmed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ RECORD: object = record
 
 
 class Faulty(Database):
-    """A database that does not confirm the first record."""
+    """A database that does not confirm the first outcome to be recorded."""
 
     commits = False
     error: Exception = CommitUncertain("the connection broke")
@@ -83,7 +83,7 @@ async def carried_out(database: Faulty, until: asyncio.Event | None = None) -> l
 
 @pytest.mark.parametrize("commits", [True, False])
 async def test_a_record_that_is_uncertain_is_made_once(database: Faulty, *, commits: bool) -> None:
-    """It is tried again, and a lost lease then says that it was made."""
+    """It is tried again, and a lost lease then shows that it had worked."""
     database.commits = commits
 
     log = await carried_out(database)
@@ -94,8 +94,8 @@ async def test_a_record_that_is_uncertain_is_made_once(database: Faulty, *, comm
     assert "lease_lost" not in log
 
 
-async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database: Faulty) -> None:
-    """Its record waits for the database, and the stop does not overtake it."""
+async def test_what_was_done_before_a_stop_is_recorded(database: Faulty) -> None:
+    """The stop waits for that, and so it is not done again."""
     database.failed.set()
     gate = Gate()
     runner = create_autospec(Jobs, instance=True)
@@ -120,8 +120,8 @@ async def test_what_was_done_when_the_bot_is_stopped_is_not_done_again(database:
     assert running.reload.accepted_at is not None
 
 
-async def test_another_worker_can_record_what_it_did_while_the_database_was_away(database: Faulty) -> None:
-    """Its lease has run out, but nobody takes its job over in the moment in which the database is back."""
+async def test_a_job_is_not_taken_over_at_once_when_the_database_is_back(database: Faulty) -> None:
+    """Its lease has run out meanwhile, but the worker that did it gets the time to record it."""
     timing = Timing(lease=600.2, renew=600.0, look=0.05, gather=0.01, stop=0.0)
     ((theirs, *_), _) = await database.run(steps.claim, "other", {CALLS: 1}, 0.0)
     away = asyncio.Event()
@@ -141,8 +141,8 @@ async def test_another_worker_can_record_what_it_did_while_the_database_was_away
     assert JobKind.CALL not in [run.args[0][0].job.kind for run in runner.run.await_args_list]
 
 
-async def test_a_record_that_fails_for_a_reason_of_the_bots_own_is_logged(database: Faulty) -> None:
-    """Its lease runs out, and the job is tried again."""
+async def test_a_record_that_fails_by_a_bug_is_logged(database: Faulty) -> None:
+    """The lease runs out, and the job is tried again."""
     database.error = ZeroDivisionError()
 
     log = await carried_out(database, until=database.failed)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from bot.settings import NAMES, read
 from bot.slack.client import GROUP_METHOD
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
+from tests.answers import Answer, Json
 from tests.usergroups import FakeUserGroups
 
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
@@ -43,11 +44,6 @@ class Report:
     def marked(self, mark: str) -> list[str]:
         """The lines with this mark."""
         return [line for line in self.lines if line.startswith(mark)]
-
-    @property
-    def not_checked(self) -> list[str]:
-        """The lines about what couldn't be checked."""
-        return self.marked("–")  # noqa: RUF001 - a dash
 
     def line(self, about: str) -> str:
         """The one line about this."""
@@ -118,6 +114,35 @@ class Setup:
         settings, problems = read(self.env, self.folder / ".env")
         code = await asyncio.to_thread(check.main, out, settings, problems, who=who, balance=balance, form=form)
         return Report(code, out.getvalue())
+
+
+Change = Callable[[Setup], object]
+"""What makes a set-up another one."""
+
+
+def given(**env: str) -> Change:
+    """Set settings."""
+    return lambda setup: setup.env.update(env)
+
+
+def slack_says(method: str, answer: Answer | str) -> Change:
+    """Have Slack answer a method so."""
+    return lambda setup: setup.slack.fail(method, answer)
+
+
+def slack_knows(**user: object) -> Change:
+    """Have Slack describe everybody so."""
+    return slack_says("users.info", Json(200, {"ok": True, "user": {"name": "ada", **user}}))
+
+
+def slack_tells(**whose: object) -> Change:
+    """Have Slack say this of the bot's token."""
+    return slack_says("auth.test", Json(200, {"ok": True, **whose}))
+
+
+def wallet(answer: Answer) -> Change:
+    """Have ModelsLab answer a request for the balance so."""
+    return lambda setup: setattr(setup.modelslab, "wallet", answer)
 
 
 @pytest.fixture
