@@ -156,7 +156,7 @@ class Jobs:
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = (claim.reload.ready_at or 0.0) - claim.now
-        if left <= self._timing.channel_gap:  # the follow-up comes first
+        if left <= 0:  # the follow-up is due, and comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         if not claim.status_ts:

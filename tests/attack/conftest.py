@@ -122,7 +122,7 @@ async def _within(batch: Iterable[Awaitable[None]]) -> None:
 @pytest.fixture(autouse=True)
 def impatient(scenario: Scenario) -> None:
     """A body that never ends is given up soon."""
-    scenario.hurry(http_body=0.4)
+    scenario.set_timing(http_body=0.4)
 
 
 @pytest.fixture

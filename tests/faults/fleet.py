@@ -87,7 +87,7 @@ class Fleet:
         await asyncio.gather(*(self._launch(name, env) for name in names))
 
     async def _launch(self, name: str, env: dict[str, str]) -> None:
-        replica = self.replicas[name] = Process(self.folder, self.env | env, measured=False)
+        replica = self.replicas[name] = Process(self.folder, self.env | env)
         await replica.start()
         await replica.ready()
         port = replica.of("ready")[0]["port"]
@@ -105,7 +105,7 @@ class Fleet:
         replica.signal(signal.SIGTERM)
         await self.wait_readiness(name, lambda status: status != 200)
         self.ready.pop(name)
-        code = await replica.wait(within=30.0)
+        code = await replica.wait()
         await self.launch(name)
         return code
 
@@ -121,13 +121,17 @@ class Fleet:
 
         await eventually_answered(look)
 
+    def url(self, name: str) -> str:
+        """Where Slack reaches a replica."""
+        return f"http://127.0.0.1:{self.ready[name]}/slack/events"
+
     async def command(self, n: int, name: str = "", *, model: str = "", **fields: str) -> Ack:
         """One command, each in a channel of its own; name is the replica it goes to, or else any that is ready."""
-        ports = [self.ready[name]] if name else list(self.ready.values())
+        names = [name] if name else list(self.ready)
         return await self.slack.command(
             model or f"model-{n}",
             **{"user": f"U{n:05d}", "channel": f"C{n:05d}"} | fields,
-            request_url=f"http://127.0.0.1:{ports[n % len(ports)]}/slack/events",
+            request_url=self.url(names[n % len(names)]),
         )
 
     def notified(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The fixtures of the scenarios. Each runs in both of Slack's modes, unless a test names one."""
+"""The fixtures of the scenarios."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,20 +7,21 @@ import pytest
 
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack import SandboxSlack
+from tests.scenarios.process import Machine
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario
 
 
-@pytest.fixture(params=["socket", "http"])
-def mode(request: pytest.FixtureRequest) -> str:
-    """How Slack reaches the bot."""
-    found: str = request.param
-    return found
+@pytest.fixture
+def mode() -> str:
+    """How Slack reaches the bot: "socket" or "http"."""
+    return "socket"
 
 
 @pytest.fixture
 async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two channels that the bot is in, and four people."""
     async with SandboxSlack() as slack:
+        slack.ack_seconds = 30.0  # a machine that is busy makes an answer slow, not wrong
         slack.add_channel(MODELS, "models")
         slack.add_channel(OPS, "ops")
         for user in (ADA, BEN, CEM, EVE):
@@ -44,3 +45,18 @@ async def bot(scenario: Scenario) -> Scenario:
     """A scenario in which the bot runs."""
     await scenario.open()
     return scenario
+
+
+@pytest.fixture
+async def slow(scenario: Scenario) -> Scenario:
+    """A scenario in which the bot runs, and a reload takes a minute, unless pass_reloads() ends it."""
+    await scenario.open(RELOAD_SECONDS="60")
+    return scenario
+
+
+@pytest.fixture
+async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
+    """A machine on which the bot can run as a process, and doesn't yet."""
+    machine = Machine(scenario, tmp_path)
+    yield machine
+    await machine.check()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.scenarios.scenario import Record, Scenario, Stopwatch, eventually
+from tests.scenarios.scenario import Record, Scenario, eventually
 from tests.secrecy import remember, scan
 
 PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
@@ -17,7 +17,7 @@ PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVER
 class Process:
     """One run of python -m bot; what it writes is gathered as it comes."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str, measured: bool = True) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], *arguments: str, measured: bool = False) -> None:
         """measured: whether its coverage counts, which makes it slow."""
         self._folder = folder
         passed_on = PASSED_ON if measured else ("PATH",)
@@ -58,11 +58,11 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    async def wait(self, *, within: float = 15.0) -> int:
+    async def wait(self) -> int:
         """Wait for the end, and return the exit code."""
         assert self._process is not None
         assert self._reading is not None
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(30.0):
             code = await self._process.wait()
             await self._reading
         return code
@@ -78,7 +78,7 @@ class Process:
         self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """Kill it where it stands, if it still runs."""
+        """Kill it, if it still runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         await self.wait()
@@ -90,21 +90,23 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until it says that it is ready."""
-        await eventually(lambda: self.of("ready"), within=30.0)
+        await eventually(lambda: self.of("ready"))
 
 
 class Machine:
     """Where the bot runs: one database, and one process after another."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
-        self._house = scenario
+        self._scenario = scenario
         self._folder = folder
         self._env = scenario.env | {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "RELOAD_SECONDS": "1"}
         self.runs: list[Process] = []
+        self.measured = False
+        """Whether the coverage of the processes to come counts."""
 
     def process(self, *arguments: str, **env: str) -> Process:
         """A process that has not been started, with these settings besides the usual ones."""
-        made = Process(self._folder, self._env | env, *arguments)
+        made = Process(self._folder, self._env | env, *arguments, measured=self.measured)
         self.runs.append(made)
         return made
 
@@ -113,20 +115,19 @@ class Machine:
         booted = self.process(**env)
         await booted.start()
         await booted.ready()
-        if self._house.mode == "http":
-            self._house.slack.request_url = f"http://127.0.0.1:{booted.of('ready')[0]['port']}/slack/events"
+        if self._scenario.mode == "http":
+            self._scenario.slack.request_url = f"http://127.0.0.1:{booted.of('ready')[0]['port']}/slack/events"
         return booted
 
-    async def end(self, process: Process, number: signal.Signals) -> tuple[int, float]:
-        """Send a signal that ends the process, and return its exit code and how many seconds it took."""
-        watch = Stopwatch()
+    async def end(self, process: Process, number: signal.Signals) -> int:
+        """Send a signal that ends the process, and return its exit code."""
         process.signal(number)
-        return await process.wait(), watch.seconds
+        return await process.wait()
 
     async def check(self) -> None:
         """Kill what still runs; see that no secret was written anywhere."""
         for run in self.runs:
             await run.kill()
-            remember(self._house.secrets)
+            remember(self._scenario.secrets)
             scan("what a process wrote", run.stdout + run.stderr)
             assert "Traceback" not in run.stdout + run.stderr

@@ -1,4 +1,4 @@
-"""What a scenario is played with: a Slack, a ModelsLab, and the real bot between them, over real sockets."""
+"""What a scenario is made of: a Slack, a ModelsLab, and the real bot between them, over real sockets."""
 
 import asyncio
 import io
@@ -7,12 +7,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from bot import settings
@@ -24,11 +25,17 @@ from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.screen import ended
 from bot.sandbox.slack import Ack, SandboxSlack
+from bot.sandbox.surfaces import Home
 from bot.sandbox.workspace import Message
 from bot.storage import reminders
 from bot.worker.loop import Worker
 from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
+
+both_modes = pytest.mark.parametrize("mode", ["socket", "http"])
+"""For scenarios in which it matters how Slack reaches the bot. All others are in Socket Mode."""
+
+http_mode = pytest.mark.parametrize("mode", ["http"])
 
 ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
 """The first three can reload models, Eve can't."""
@@ -44,11 +51,18 @@ _RESTS = (
 )
 _SETTLED = f"NOT EXISTS (SELECT 1 FROM reload_model_jobs WHERE NOT ({_RESTS}))"  # noqa: S608 - words of ours
 _ENDED = "(SELECT count(*) FROM reload_model_reloads WHERE state = 'done')"
+_BUSY = f"kind = 'call' OR lease_owner IS NOT NULL OR due_at <= {_NOW}"
+_ONLY_TIME_HAS_TO_PASS = f"SELECT sum(kind = 'notify') AND NOT sum({_BUSY}) FROM reload_model_jobs"  # noqa: S608 - as above
 
 BRISK = Timing(
     sqlite_busy=0.3,
+    database_stop=20.0,
+    answer=20.0,
+    look=0.3,
     gather=0.01,
     stop=0.5,
+    probe=20.0,
+    exit=60.0,
     channel_gap=0.02,
     call_retry=0.05,
     post_retry=0.05,
@@ -62,7 +76,7 @@ BRISK = Timing(
     home_gather=0.02,
     home_per_tab=0.0,
 )
-"""What keeps a scenario waiting and is not its point takes less time; what must come in time gets more."""
+"""Pauses that are not the point of a scenario are shorter; what must come in time gets more of it."""
 
 _NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
 
@@ -74,7 +88,7 @@ async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
     """Look again and again until there is something true to return. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
     return found
 
 
@@ -82,7 +96,7 @@ async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float 
     """Ask again and again until the answer is something true. Raises TimeoutError."""
     async with asyncio.timeout(within):
         while not (found := await ask()):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
     return found
 
 
@@ -101,7 +115,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class AcceptThenHang:
-    """What was asked is done, and the client never learns of it, for as long as it lives."""
+    """The request is carried out, and the client gets no answer, for as long as it lives."""
 
     accepted: asyncio.Event
 
@@ -165,10 +179,11 @@ class Scenario:
             self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
         self.timing = BRISK
         """How long the bot's parts wait; set before it is started."""
-        self.mishaps = False
-        """Whether errors of the bot's own are what the scenario is about."""
+        self.internal_errors = False
+        """Whether the scenario is about internal errors of the bot."""
         self.app: App | None = None
         self.starting: asyncio.Task[None] | None = None
+        self._connection: sqlite3.Connection | None = None
 
     # --- the bot ------------------------------------------------------------------------------------
 
@@ -202,13 +217,9 @@ class Scenario:
         await self.shut()
         await self.open(**env)
 
-    async def open_slowly(self) -> None:
-        """Start the bot anew with reloads that take long enough for people to join them."""
-        await self.reopen(RELOAD_SECONDS="3")
-
-    def hurry(self, **times: float) -> None:
+    def set_timing(self, **seconds: float) -> None:
         """From the next start on, let these things take so many seconds."""
-        self.timing = replace(self.timing, **times)
+        self.timing = replace(self.timing, **seconds)
 
     @property
     def worker(self) -> Worker:
@@ -242,20 +253,20 @@ class Scenario:
         """The address of the bot's HTTP face."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def health(self, path: str, port: int = 0) -> tuple[int, Mapping[str, str]]:
-        """Ask /healthz or /readyz, of a bot in a process of its own at its port."""
-        async with aiohttp.request("GET", f"http://127.0.0.1:{port or self.port}{path}") as response:
+    async def health(self, path: str) -> tuple[int, Mapping[str, str]]:
+        """What /healthz or /readyz answers: the status, and the state of each part."""
+        async with aiohttp.request("GET", f"{self.url}{path}") as response:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
-    async def wait_ready(self, status: int = 200, *, within: float = 30.0) -> Mapping[str, str]:
+    async def wait_ready(self, status: int = 200) -> Mapping[str, str]:
         """Wait until /readyz answers so, and return the parts that it names."""
 
         async def look() -> Mapping[str, str]:
             found, parts = await self.health("/readyz")
             return parts if found == status else {}
 
-        return await eventually_answered(look, within=within)
+        return await eventually_answered(look)
 
     # --- what people do and see ---------------------------------------------------------------------
 
@@ -265,11 +276,28 @@ class Scenario:
         assert (ack.status, ack.error, ack.response_type) == (200, "", "ephemeral")
         return ack
 
-    def said(self, *words: str, channel: str | None = None, since: int = 0) -> list[Message]:
-        """What stands in a channel, or anywhere, with all of these words in it; acks are not among it.
+    async def shown(self, text: str, user: str = ADA, channel: str = MODELS) -> Message:
+        """Invoke the command, and return the private message that answers it, with its buttons."""
+        message = (await self.ask(text, user, channel)).message
+        assert message is not None
+        return message
 
-        Of so many messages at the beginning nothing is looked at.
-        """
+    async def wait_home(self, user: str, *words: str, without: str = "\0") -> Home:
+        """Wait until somebody's Home tab shows these words, and not that one. Raises TimeoutError."""
+
+        def shows(home: Home) -> bool:
+            text = " ".join(home.texts)
+            return all(word in text for word in words) and without not in text
+
+        return await self.slack.wait_home(user, shows)
+
+    async def open_home(self, user: str, *words: str) -> Home:
+        """Open somebody's Home tab, and wait until it shows these words. Raises TimeoutError."""
+        await self.slack.open_home(user)
+        return await self.wait_home(user, *words)
+
+    def said(self, *words: str, channel: str | None = None, since: int = 0) -> list[Message]:
+        """The messages in a channel, or anywhere, that have all of these words; without acks and the first `since`."""
         return [
             message
             for message in self.slack.messages[since:]
@@ -283,35 +311,48 @@ class Scenario:
         return [model_id for message in self.said(READY) for model_id in ended(message.text)]
 
     async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
-        """Wait until that stands there n times, and return the last of it. Raises TimeoutError."""
+        """Wait until there are n such messages, and return the last one. Raises TimeoutError."""
         await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=within)
         return self.said(*words, channel=channel)[-1]
 
-    async def wait_done(self, n: int = 1, *, within: float = 30.0) -> None:
-        """Wait until n reloads have ended, and nothing more is to be done for any but what comes long after."""
-        await eventually(lambda: self.sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)[0][0], within=within)
+    async def wait_done(self, n: int = 1) -> None:
+        """Wait until n reloads have ended, and no job is left but reminders and late edits. Raises TimeoutError."""
+        await self.wait_sql(f"SELECT {_SETTLED} AND {_ENDED} >= ?", n)
 
     async def pass_reloads(self) -> None:
-        """Let the time that running reloads take be over, once no job runs: their follow-ups are due now."""
-        await self.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
-        self.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify' AND lease_owner IS NULL")
+        """Make the follow-ups of running reloads due, once all calls and status messages are done."""
+        await self.wait_sql(_ONLY_TIME_HAS_TO_PASS)
+        self.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
         self.worker.wake()
 
-    async def wait_job(self, kind: str, *, within: float = 30.0) -> None:
-        """Wait until a job of this kind is running."""
-        held = "SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL"
-        await eventually(lambda: self.sql(held, kind)[0][0], within=within)
+    def lose_lease(self) -> None:
+        """Let another replica take over the jobs that run."""
+        self.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
 
-    # --- what is written down -----------------------------------------------------------------------
+    async def wait_job(self, kind: str) -> None:
+        """Wait until a job of this kind is running."""
+        await self.wait_sql("SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL", kind)
+
+    # --- the database -------------------------------------------------------------------------------
 
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Run one statement on the database, beside the bot."""
-        with closing(sqlite3.connect(self.database, timeout=5, isolation_level=None)) as connection:
-            return connection.execute(statement, values).fetchall()
+        if self._connection is None:
+            self._connection = sqlite3.connect(self.database, timeout=5, isolation_level=None)
+        return self._connection.execute(statement, values).fetchall()
 
-    async def wait_sql(self, statement: str) -> None:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the bot from writing to its database, as a backup program may."""
+        self.sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            self.sql("ROLLBACK")
+
+    async def wait_sql(self, statement: str, *values: object) -> None:
         """Wait until a statement finds something true. Raises TimeoutError."""
-        await eventually(lambda: any(row[0] for row in self.sql(statement)))
+        await eventually(lambda: any(row[0] for row in self.sql(statement, *values)))
 
     @property
     def reloads(self) -> list[tuple[object, ...]]:
@@ -327,15 +368,17 @@ class Scenario:
     # --- what holds in every scenario ---------------------------------------------------------------
 
     def check(self) -> None:
-        """No secret shows anywhere, nothing went wrong inside, and only a follow-up says "now"."""
+        """No secret shows anywhere, there was no internal error, and only a follow-up says "now"."""
+        if self._connection is not None:
+            self._connection.close()
         remember(self.secrets)
         scan("the log", self.log.text)
         scan("a message", repr(self.slack.messages))
         scan_folder(self.database.parent)
         assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
         assert not [record for record in self.log.records if {*map(str, record.values())} & {"", "None", "[]"}]
-        mishaps = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
-        assert self.mishaps == bool(mishaps), mishaps
+        errors = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
+        assert self.internal_errors == bool(errors), errors
         for message in self.slack.messages:
             assert not any(READY in text for text in message.edits)
             if READY in message.text:
@@ -349,34 +392,14 @@ def _block_texts(message: Message) -> list[str]:
     return [str(text["text"]) for text in texts if isinstance(text, dict)]
 
 
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Keep anybody else from writing to an SQLite file, as a backup program may."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
+def labels(source: Message | Home) -> list[str]:
+    """The labels of the buttons there, from top to bottom."""
+    return [button.text for button in source.buttons]
 
 
 def mentioned(text: str) -> list[str]:
     """Whom a text mentions, in order."""
     return re.findall(r"<@(\w+)>", text)
-
-
-async def exchange(port: int, *parts: bytes, within: float = 3.0) -> tuple[int, bytes]:
-    """Send raw bytes to a port, and return the status and the whole of what came back, up to the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(within):
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"(?i)content-length: (\d+)", head)
-            body = await reader.readexactly(int(length[1])) if length and not parts[0].startswith(b"HEAD") else b""
-    finally:
-        writer.close()
-    return int(head.split(b" ", 2)[1]), head + body
 
 
 class Stopwatch:

@@ -4,18 +4,12 @@ import pytest
 
 from bot.sandbox.surfaces import Home
 from bot.sandbox.workspace import Message
-from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario, labels
 from tests.usergroups import FakeUserGroups
 
 REVOKE, ADD = "Revoke", "Add people"
 
 GRANTS = "SELECT user_id, granted_by FROM reload_model_grants ORDER BY user_id"
-
-
-@pytest.fixture
-def mode() -> str:
-    """How an admin's press came makes no difference here."""
-    return "socket"
 
 
 @pytest.fixture
@@ -27,16 +21,12 @@ async def bot(scenario: Scenario) -> Scenario:
     return scenario
 
 
-async def listed(bot: Scenario) -> Message:
-    """The answer to the word `access`."""
-    message = (await bot.ask("access", BEN)).message
-    assert message is not None
-    return message
-
-
 async def choose(bot: Scenario, source: Message | Home, button: str, *people: str) -> str:
     """Press a button that opens a modal, choose people there, and return what it says then."""
-    await bot.slack.press(source, button, user=BEN)
+    if isinstance(source, Home):
+        await bot.slack.press(source, button, user=BEN)
+    else:
+        await bot.slack.press(source, button, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
     ack = await bot.slack.submit(modal, {"people": " ".join(people)}, user=BEN)
     assert ack.error == ""
@@ -44,17 +34,11 @@ async def choose(bot: Scenario, source: Message | Home, button: str, *people: st
     return " ".join(modal.texts)
 
 
-async def home(bot: Scenario, user: str, *words: str) -> Home:
-    """Open the Home tab, and wait until it shows these words."""
-    await bot.slack.open_home(user)
-    return await bot.slack.wait_home(user, lambda home: all(word in " ".join(home.texts) for word in words))
-
-
 async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> None:
     """The settings, a group, and each grant with who gave it and when; only a grant can be revoked."""
-    added = await choose(bot, await listed(bot), ADD, EVE, CEM)
+    added = await choose(bot, await bot.shown("access", BEN), ADD, EVE, CEM)
     assert added == f"<@{EVE}>, <@{CEM}> can reload models now. I'll tell them."
-    message = await listed(bot)
+    message = await bot.shown("access", BEN)
     lines = message.text.splitlines()
 
     assert lines[:4] == [
@@ -66,24 +50,24 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> 
     assert lines[4].startswith(f"• <@{EVE}> · granted by <@{BEN}> on <!date^")
     assert lines[5].startswith(f"• <@{CEM}> · granted by <@{BEN}> on <!date^")
     assert lines[5].endswith(" · also allowed by `ALLOWED_USERS` (`S0CREW`)")
-    assert [button.text for button in message.buttons] == [REVOKE, REVOKE, ADD]
+    assert labels(message) == [REVOKE, REVOKE, ADD]
 
 
 async def test_people_who_are_added_are_told_and_can_reload_at_once(bot: Scenario) -> None:
     """They need not have asked; somebody who was added before is not told again."""
-    await choose(bot, await listed(bot), ADD, EVE)
+    await choose(bot, await bot.shown("access", BEN), ADD, EVE)
     await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
     assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
 
-    assert await choose(bot, await listed(bot), ADD, EVE) == f"<@{EVE}> had access already."
+    assert await choose(bot, await bot.shown("access", BEN), ADD, EVE) == f"<@{EVE}> had access already."
     assert len(bot.said("gave you access")) == 1
     assert bot.sql(GRANTS) == [(EVE, BEN)]
 
 
 async def test_access_that_is_revoked_ends_at_once(bot: Scenario) -> None:
     """People whom the settings also allow can still reload models, and the answer says so."""
-    await choose(bot, await listed(bot), ADD, EVE, CEM)
-    message = await listed(bot)
+    await choose(bot, await bot.shown("access", BEN), ADD, EVE, CEM)
+    message = await bot.shown("access", BEN)
     for button in message.buttons[:2]:
         await bot.slack.press(message, button, user=BEN)
     await bot.wait_said(f"<@{EVE}> can't reload models any more.")
@@ -97,12 +81,12 @@ async def test_access_that_is_revoked_ends_at_once(bot: Scenario) -> None:
 
 async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
     """People are added and removed there, too, and it shows that."""
-    others = await home(bot, ADA, "No reloads right now.")
-    tab = await home(bot, BEN, "Who can reload models")
+    others = await bot.open_home(ADA, "No reloads right now.")
+    tab = await bot.open_home(BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
-    tab = await bot.slack.wait_home(BEN, lambda home: f"<@{EVE}> · granted by" in " ".join(home.texts))
+    tab = await bot.wait_home(BEN, f"<@{EVE}> · granted by")
     await bot.slack.press(tab, REVOKE, user=BEN)
-    await bot.slack.wait_home(BEN, lambda home: EVE not in " ".join(home.texts))
+    await bot.wait_home(BEN, without=EVE)
 
     assert "Who can reload models" not in " ".join(others.texts)
     assert bot.sql(GRANTS) == []
@@ -110,11 +94,11 @@ async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
 
 async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: Scenario) -> None:
     """The grants that they gave stay."""
-    tab = await home(bot, BEN, "Who can reload models")
+    tab = await bot.open_home(BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
     await bot.reopen(ADMIN_USERS=CEM, ALLOWED_USERS=f"{ADA} {BEN}")
     await bot.slack.press(tab, ADD, user=BEN)
-    await bot.slack.wait_home(BEN, lambda home: "Who can reload models" not in " ".join(home.texts))
+    await bot.wait_home(BEN, without="Who can reload models")
 
     assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
 
@@ -123,8 +107,8 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
     """A message has room for the last ten."""
     many = [f"U0P{number:02}" for number in range(28)]
     for some in (many[:14], many[14:]):
-        await choose(bot, await listed(bot), ADD, *some)
-    message = await listed(bot)
+        await choose(bot, await bot.shown("access", BEN), ADD, *some)
+    message = await bot.shown("access", BEN)
     assert message.text.splitlines()[-1] == "… and 18 more, whom `reload-model-bot access` lists"
     answer = await choose(bot, message, "Revoke others", many[0], EVE)
 
@@ -136,7 +120,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
 
 async def test_nobody_chosen_is_nobody_added(bot: Scenario) -> None:
     """Slack asks for somebody, but not every client may."""
-    await bot.slack.press(await listed(bot), ADD, user=BEN)
+    await bot.slack.press(await bot.shown("access", BEN), ADD, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
     modal.view["blocks"][0]["optional"] = True
     await bot.slack.submit(modal, user=BEN)

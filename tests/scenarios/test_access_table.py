@@ -7,12 +7,13 @@ import pytest
 from bot.core.command import SHORTCUT
 from bot.core.models import Place
 from bot.errors import Refusal
+from bot.sandbox.workspace import Message
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.ui import messages, views
 from bot.ui.access import people_modal
 from bot.ui.buttons import Action, Button
-from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, Scenario, eventually
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, Scenario, eventually, labels
 
 STRANGER, PERSON, GRANTED, REVOKED, ADMIN, FORMER = "U0STRANGER", "U0PERSON", "U0GRANTED", "U0REVOKED", BEN, "U0FORMER"
 
@@ -45,20 +46,15 @@ BUTTONS = {
     Action.ASK_ACCESS: REQUESTS_ACCESS,
     Action.ALLOW: ADMINISTRATION,
     Action.DENY: ADMINISTRATION,
-    Action.REVOKE: ADMINISTRATION,
     Action.ADD_PEOPLE: ADMINISTRATION,
     Action.REVOKE_PEOPLE: ADMINISTRATION,
+    Action.REVOKE: ADMINISTRATION,
 }
+"""In an order in which none changes what the next ones are about."""
 
 _REFUSED = {Refusal.NOT_ADMIN, Refusal.NOT_ALLOWED, Refusal.OTHER_WORKSPACE}
 
 Act = Callable[[Scenario, str], Awaitable[object]]
-
-
-@pytest.fixture
-def mode() -> str:
-    """How an attempt came makes no difference here."""
-    return "socket"
 
 
 @pytest.fixture
@@ -98,43 +94,36 @@ def of(bot: Scenario, action: Action) -> str:
     if action in (Action.JOIN, Action.REMIND):
         return bot.last_id
     if action in (Action.ALLOW, Action.DENY):
-        (((id_,),)) = bot.sql("SELECT id FROM reload_model_access_requests WHERE state = 'open'")
-        return str(id_)
+        return str(bot.sql("SELECT id FROM reload_model_access_requests WHERE state = 'open'")[0][0])
     return {Action.REVOKE: GRANTED, Action.ADD_PEOPLE: "", Action.REVOKE_PEOPLE: ""}.get(action, "sdxl")
 
 
-@pytest.mark.parametrize("action", Action)
-async def test_every_button(bot: Scenario, action: Action) -> None:
+async def test_every_button(bot: Scenario) -> None:
     """Everybody who sees it can press it."""
-    ack = await bot.ask("sdxl", "U0ASKS")
-    assert ack.message is not None
-    await bot.slack.press(ack.message, "Ask for access", user="U0ASKS")
     await bot.ask("sdxl", ADA)
-    button = Button("Press", action, of(bot, action), Place(MODELS))
-    content = messages.Message("Press this", buttons=[button])
-    message = bot.slack.say(MODELS, {"text": content.text, "blocks": content.blocks}, "api")
+    assert set(BUTTONS) == set(Action)
+    for action, who in BUTTONS.items():
+        content = messages.Message("Press", buttons=[Button("Press", action, of(bot, action), Place(MODELS))])
+        message = bot.slack.say(MODELS, {"text": content.text, "blocks": content.blocks}, "api")
 
-    async def press(bot: Scenario, user: str) -> None:
-        ack = await bot.slack.press(message, "Press", user=user)
-        assert (ack.status, ack.text) == (200, "")
+        async def press(bot: Scenario, user: str, message: Message = message) -> None:
+            ack = await bot.slack.press(message, "Press", user=user)
+            assert (ack.status, ack.text) == (200, "")
 
-    assert await attempts(bot, press) == BUTTONS[action]
+        assert await attempts(bot, press) == who, action
 
 
 # Words
 
 
-async def command(bot: Scenario, user: str, text: str) -> None:
-    """Type a command, as Slack sends it of people of other workspaces, too."""
-    await bot.ask(text, user, team_id=STRANGERS_TEAM if user == STRANGER else "T0SANDBOX")
-
-
-@pytest.mark.parametrize(
-    ("text", "who"), [("sdxl", RELOADS), ("status", RELOADS), ("", RELOADS), ("access", ADMINISTRATION)]
-)
-async def test_every_kind_of_command(bot: Scenario, text: str, who: dict[str, str]) -> None:
+async def test_every_kind_of_command(bot: Scenario) -> None:
     """What is typed, with or without a word."""
-    assert await attempts(bot, lambda bot, user: command(bot, user, text)) == who
+    for text, who in {"sdxl": RELOADS, "status": RELOADS, "": RELOADS, "access": ADMINISTRATION}.items():
+
+        async def command(bot: Scenario, user: str, text: str = text) -> None:
+            await bot.ask(text, user, team_id=STRANGERS_TEAM if user == STRANGER else "T0SANDBOX")
+
+        assert await attempts(bot, command) == who, text
 
 
 # Modals
@@ -156,15 +145,15 @@ async def test_the_picker(bot: Scenario) -> None:
     assert await attempts(bot, submit) == RELOADS
 
 
-@pytest.mark.parametrize("action", [Action.ADD_PEOPLE, Action.REVOKE_PEOPLE])
-async def test_the_choice_of_people(bot: Scenario, action: Action) -> None:
+async def test_the_choice_of_people(bot: Scenario) -> None:
     """Likewise."""
+    for action in (Action.ADD_PEOPLE, Action.REVOKE_PEOPLE):
 
-    async def submit(bot: Scenario, user: str) -> None:
-        modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), people_modal(action).to_dict())
-        await bot.slack.submit(modal, {"people": GRANTED}, user=user)
+        async def submit(bot: Scenario, user: str, action: Action = action) -> None:
+            modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), people_modal(action).to_dict())
+            await bot.slack.submit(modal, {"people": GRANTED}, user=user)
 
-    assert await attempts(bot, submit) == ADMINISTRATION
+        assert await attempts(bot, submit) == ADMINISTRATION
 
 
 # The Home tab
@@ -177,7 +166,7 @@ async def test_the_home_tab(bot: Scenario) -> None:
         event = {"type": "app_home_opened", "user": user, "tab": "home"}
         await bot.slack.send_event(event | ({"user_team": STRANGERS_TEAM} if user == STRANGER else {}))
         home = await bot.slack.wait_home(user, lambda home: bool(home.texts))
-        shown[user] = [button.text for button in home.buttons]
+        shown[user] = labels(home)
 
     ask = ["Ask for access"]
     assert shown == {

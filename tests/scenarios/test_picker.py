@@ -1,7 +1,6 @@
-"""The picker: a model is picked, or typed, and announced where somebody says, without remembering anything."""
+"""The picker: people pick a model or type its ID, and say where to post updates, without remembering anything."""
 
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
@@ -10,21 +9,24 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
-from tests.scenarios.scenario import ADA, EVE, MODELS, OPS, READY, Scenario, eventually_answered, mentioned
+from tests.scenarios.scenario import (
+    ADA,
+    EVE,
+    MODELS,
+    OPS,
+    READY,
+    Scenario,
+    both_modes,
+    eventually_answered,
+    mentioned,
+)
 
-one_mode = pytest.mark.parametrize("mode", ["socket"])
 
-
-async def opened(bot: Scenario, user: str = ADA, channel: str = MODELS) -> Modal:
+async def opened(bot: Scenario) -> Modal:
     """The picker, after a command without text, which is answered with nothing else."""
-    ack = await bot.slack.command("", user=user, channel=channel)
+    ack = await bot.slack.command("", user=ADA, channel=MODELS)
     assert (ack.status, ack.raw in (b"", b"null")) == (200, True)
-    return await bot.slack.wait_modal(user)
-
-
-async def suggested(bot: Scenario, modal: Modal, query: str, user: str = ADA) -> list[str]:
-    """The IDs that are suggested for what was typed."""
-    return [option.value for option in await bot.slack.suggest(modal, query, user=user)]
+    return await bot.slack.wait_modal(ADA)
 
 
 async def grouped(bot: Scenario, modal: Modal, query: str) -> dict[str, list[str]]:
@@ -35,74 +37,60 @@ async def grouped(bot: Scenario, modal: Modal, query: str) -> dict[str, list[str
     return groups
 
 
-async def submit(bot: Scenario, modal: Modal, user: str = ADA, **values: str) -> None:
-    """Submit the picker, and expect that it is answered in time."""
-    ack = await bot.slack.submit(modal, values, user=user)
+async def submit(bot: Scenario, modal: Modal, **values: str) -> None:
+    """Submit the picker, and expect that it is answered."""
+    ack = await bot.slack.submit(modal, values, user=ADA)
     assert (ack.status, ack.error) == (200, "")
 
 
 # --- picking --------------------------------------------------------------------------------------------
 
 
-async def test_a_model_is_picked_and_announced_where_it_was_asked_for(bot: Scenario) -> None:
-    """The modal then says what a command's ack says."""
-    bot.modelslab.models = ["sdxl", "flux"]
+@both_modes
+async def test_a_model_is_picked_for_the_channel_of_the_command(bot: Scenario) -> None:
+    """The modal then says what a command's ack says. The model can be one that the public list doesn't have."""
     modal = await opened(bot)
-    assert await suggested(bot, modal, "flu") == ["flu", "flux"]
-    await submit(bot, modal, model="flux")
+    assert await grouped(bot, modal, "mascot") == {"What you typed": ["mascot"], "Yours": ["our-mascot"]}
+    await submit(bot, modal, model="our-mascot")
     told = " ".join(modal.texts)
-    follow_up = await bot.wait_said("`flux`", READY, channel=MODELS)
+    follow_up = await bot.wait_said("`our-mascot`", READY, channel=MODELS)
 
-    assert "Reloading `flux`" in told
+    assert "Reloading `our-mascot`" in told
     assert f"I'll ping you in <#{MODELS}> around" in told
     assert mentioned(follow_up.text) == [ADA]
+    assert [call.model_id for call in bot.modelslab.calls] == ["our-mascot"]
 
 
-@one_mode
-async def test_it_can_be_announced_elsewhere(bot: Scenario) -> None:
-    """In any channel that is open to it."""
+async def test_an_id_is_typed_and_another_channel_is_chosen(bot: Scenario) -> None:
+    """As people type an ID, even one that is a word of the command."""
     modal = await opened(bot)
-    await submit(bot, modal, typed="flux", where=OPS)
-    await bot.wait_said("`flux`", READY, channel=OPS)
+    await submit(bot, modal, typed=" `status` ", where=OPS)
+    await bot.wait_said("`status`", READY, channel=OPS)
 
-    assert bot.said("`flux`", channel=MODELS) == []
-
-
-@one_mode
-async def test_an_id_can_be_typed(bot: Scenario) -> None:
-    """As people type it, even one that is a word of the command."""
-    modal = await opened(bot)
-    await submit(bot, modal, typed=" `status` ")
-    await bot.wait_said("`status`", READY)
-
+    assert bot.said("`status`", channel=MODELS) == []
     assert [call.model_id for call in bot.modelslab.calls] == ["status"]
 
 
-@one_mode
-@pytest.mark.parametrize(
-    ("values", "wrong"),
-    [
-        ({}, views.NOTHING_CHOSEN),
-        ({"typed": "two words"}, views.NOT_AN_ID),
-        ({"typed": "<!channel>"}, views.NOT_AN_ID),
-        ({"typed": '""'}, views.NOT_AN_ID),
-    ],
-)
-async def test_a_slip_is_marked_in_its_field(bot: Scenario, values: Mapping[str, str], wrong: str) -> None:
+async def test_a_mistake_is_marked_in_its_field(bot: Scenario) -> None:
     """The modal stays open, with what else is in it."""
     modal = await opened(bot)
-    await submit(bot, modal, **values)
-    assert modal.open
-    assert list(modal.errors.values()) == [wrong]
+    for typed, wrong in (
+        ("", views.NOTHING_CHOSEN),
+        ("two words", views.NOT_AN_ID),
+        ("<!channel>", views.NOT_AN_ID),
+        ('""', views.NOT_AN_ID),
+    ):
+        await submit(bot, modal, typed=typed)
+        assert modal.open
+        assert list(modal.errors.values()) == [wrong]
     await submit(bot, modal, typed="sdxl")
     await bot.wait_said(READY)
 
     assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
 
 
-@one_mode
-async def test_a_channel_that_is_not_open_is_marked_too(bot: Scenario) -> None:
-    """And the one that is open is there at first."""
+async def test_a_channel_that_is_not_allowed_is_marked_too(bot: Scenario) -> None:
+    """And the one that is allowed is there at first."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
@@ -114,12 +102,10 @@ async def test_a_channel_that_is_not_open_is_marked_too(bot: Scenario) -> None:
     assert len(bot.modelslab.calls) == 1
 
 
-@one_mode
 async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: Scenario) -> None:
     """Like a command that comes twice."""
     modal = await opened(bot)
     await asyncio.gather(submit(bot, modal, typed="sdxl"), submit(bot, modal, typed="sdxl"))
-    await bot.wait_said(READY)
     await bot.wait_done()
 
     assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
@@ -128,7 +114,6 @@ async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: Scenario) 
 # --- what is suggested ----------------------------------------------------------------------------------
 
 
-@one_mode
 async def test_models_are_suggested_in_groups(bot: Scenario) -> None:
     """What was reloaded here, the account's own, then the public ones; what was typed is first if it could be an ID."""
     bot.modelslab.models = ["sd-turbo", "flux", "sdxl"]
@@ -148,24 +133,15 @@ async def test_models_are_suggested_in_groups(bot: Scenario) -> None:
     assert await grouped(bot, modal, "two words") == {}
 
 
-async def test_an_own_model_is_picked(bot: Scenario) -> None:
-    """It is one that ModelsLab's public list doesn't have."""
-    modal = await opened(bot)
-    assert await grouped(bot, modal, "mascot") == {"What you typed": ["mascot"], "Yours": ["our-mascot"]}
-    await submit(bot, modal, model="our-mascot")
-    await bot.wait_said("`our-mascot`", READY)
-
-    assert [call.model_id for call in bot.modelslab.calls] == ["our-mascot"]
-
-
-@one_mode
 @pytest.mark.parametrize(
-    ("broken", "groups"),
-    [("public", {"What you typed", "Reloaded here", "Yours"}), ("own", {"What you typed", "Reloaded here", "Public"})],
+    ("broken", "answer", "groups"),
+    [
+        ("public", error(500, "Internal server error"), {"What you typed", "Reloaded here", "Yours"}),
+        ("own", Raw(200, b"<html>"), {"What you typed", "Reloaded here", "Public"}),
+    ],
 )
-@pytest.mark.parametrize("answer", [error(500, "Internal server error"), Raw(200, b"<html>")], ids=["500", "a page"])
 async def test_a_list_that_cannot_be_read_hides_no_other(
-    bot: Scenario, broken: str, groups: set[str], answer: Answer
+    bot: Scenario, broken: str, answer: Answer, groups: set[str]
 ) -> None:
     """One line in the log says so, however much is typed."""
     bot.modelslab.lists[broken] = answer
@@ -179,10 +155,9 @@ async def test_a_list_that_cannot_be_read_hides_no_other(
     assert [line["list"] for line in bot.log.of("models_not_listed")] == [broken]
 
 
-@one_mode
 async def test_a_list_that_does_not_come_is_not_waited_for(bot: Scenario) -> None:
     """Slack gives three seconds: what is there meanwhile is suggested."""
-    bot.hurry(models_wait=0.05)
+    bot.set_timing(models_wait=0.05)
     await bot.reopen()
     bot.modelslab.lists["public"] = Hang()
     bot.modelslab.lists["own"] = Hang()
@@ -196,24 +171,15 @@ async def test_a_list_that_does_not_come_is_not_waited_for(bot: Scenario) -> Non
     assert await eventually_answered(reloaded)
 
 
-@one_mode
-async def test_there_are_no_more_suggestions_than_slack_takes(bot: Scenario) -> None:
-    """Of tens of thousands of models."""
-    bot.modelslab.models = [f"sd-{number}" for number in range(20_000)]
-    bot.modelslab.own_models = [f"our-sd-{number}" for number in range(200)]
+async def test_a_long_list_with_long_ids(bot: Scenario) -> None:
+    """There are no more suggestions than Slack takes, of IDs only. A shortened one is whole when it is picked."""
+    longest, no_ids = "m" * MAX_ID, ["two words", "<!channel>", "x" * 200, ""]
+    bot.modelslab.models = [longest, *no_ids, *(f"sd-{number}" for number in range(20_000))]
+    bot.modelslab.own_models = [*no_ids, *(f"our-sd-{number}" for number in range(200))]
     modal = await opened(bot)
     found = await grouped(bot, modal, "sd")
-
     assert {label: len(ids) for label, ids in found.items()} == {"What you typed": 1, "Yours": 69, "Public": 30}
-    assert found["Public"][0] == "sd-0"
-
-
-@one_mode
-async def test_a_long_id_is_whole_when_it_comes_back(bot: Scenario) -> None:
-    """However it was shortened to be shown."""
-    longest = "m" * MAX_ID
-    bot.modelslab.models = [longest]
-    modal = await opened(bot)
+    assert not {*no_ids} & {id_ for ids in (await grouped(bot, modal, "")).values() for id_ in ids}
     (option,) = [found for found in await bot.slack.suggest(modal, "mm", user=ADA) if found.value != "mm"]
     await submit(bot, modal, model=option.value)
     await bot.wait_said(READY)
@@ -222,33 +188,25 @@ async def test_a_long_id_is_whole_when_it_comes_back(bot: Scenario) -> None:
     assert [call.model_id for call in bot.modelslab.calls] == [longest]
 
 
-@one_mode
-async def test_a_list_that_is_no_list_of_ids_is_harmless(bot: Scenario) -> None:
-    """Only what could be an id is offered."""
-    no_ids = ["two words", "<!channel>", "x" * 200, ""]
-    bot.modelslab.models, bot.modelslab.own_models = ["ok-model", *no_ids], ["own-model", *no_ids]
-    modal = await opened(bot)
-    found = await suggested(bot, modal, "")
-
-    assert {"ok-model", "own-model"} <= {*found}
-    assert not {*no_ids} & {*found}
-
-
 # --- the ways in ----------------------------------------------------------------------------------------
 
 
+@both_modes
 async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
-    """From anywhere in Slack."""
+    """From anywhere in Slack. If it can't open, there is no channel to show help in: only the log says why."""
+    bot.slack.fail("views.open", "expired_trigger_id", times=1)
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
+    assert (ack.status, ack.error) == (200, "")
+    assert (await bot.log.wait_for("picker_not_opened"))["reason"] == "expired_trigger_id"
+    assert bot.said() == []
+
+    await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await submit(bot, modal, typed="sdxl", where=OPS)
     await bot.wait_said(READY, channel=OPS)
-
-    assert (ack.status, ack.error) == (200, "")
     assert modal.title == "Reload a model"
 
 
-@one_mode
 async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     """A trigger_id lasts three seconds, and Slack may be slow."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
@@ -258,22 +216,10 @@ async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     assert (help_.via, help_.user) == ("response_url", ADA)
 
 
-async def test_a_shortcut_that_opens_nothing(bot: Scenario) -> None:
-    """There is no channel to show help in, so only the log says why."""
-    bot.slack.fail("views.open", "expired_trigger_id", times=1)
-
-    ack = await bot.slack.shortcut(views.PICKER, user=ADA)
-
-    assert (ack.status, ack.error) == (200, "")
-    assert (await bot.log.wait_for("picker_not_opened"))["reason"] == "expired_trigger_id"
-    assert bot.said() == []
+# --- who can use it -------------------------------------------------------------------------------------
 
 
-# --- who may --------------------------------------------------------------------------------------------
-
-
-@one_mode
-async def test_nothing_opens_for_somebody_who_may_not(bot: Scenario) -> None:
+async def test_nothing_opens_for_people_without_access(bot: Scenario) -> None:
     """They read what the command does, and why they can't use it."""
     ack = await bot.slack.command("", user=EVE)
     await bot.slack.shortcut(views.PICKER, user=EVE)
@@ -285,14 +231,12 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: Scenario) -> None:
     assert not refusal.view.get("submit")
 
 
-@one_mode
-async def test_suggestions_and_submissions_are_authorized_afresh(bot: Scenario) -> None:
-    """A person who is taken off the list while the modal is open can't use it any more."""
-    bot.modelslab.models = ["secret-model"]
+async def test_suggestions_and_submissions_are_authorized_again(bot: Scenario) -> None:
+    """People who are taken off the list while the modal is open can't use it any more."""
     modal = await opened(bot)
     await bot.reopen(ALLOWED_USERS=EVE)
 
-    assert await suggested(bot, modal, "") == []
+    assert await grouped(bot, modal, "") == {}
     await submit(bot, modal, typed="sdxl")
     assert "You don't have permission" in " ".join(modal.texts)
     assert bot.reloads == []

@@ -1,57 +1,48 @@
-"""The bot as a process, on a PostgreSQL that isn't as one would wish."""
+"""The bot on a PostgreSQL that isn't as one would wish."""
 
+import io
 import json
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from bot import settings
+from bot.errors import CannotStart
+from bot.ops import audit
 from bot.sandbox.modelslab import error
+from tests.faults.fleet import Wire
 from tests.postgres import Postgres
 from tests.scenarios.process import Machine
-from tests.scenarios.scenario import ADA, FAILED, READY, Scenario, eventually_answered
+from tests.scenarios.scenario import ADA, FAILED, READY, Scenario
 
 
 @pytest.fixture
-def mode() -> str:
-    """The way in doesn't matter here."""
-    return "socket"
+def scenario(postgres_url: str, scenario: Scenario) -> Scenario:
+    """A scenario on PostgreSQL. Its database ends only after the bot has stopped."""
+    scenario.env["DATABASE_URL"] = postgres_url
+    return scenario
 
 
-@pytest.fixture
-async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine on which nothing runs yet."""
-    machine = Machine(scenario, tmp_path)
-    yield machine
-    await machine.check()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "reason", "fix"),
-    [
+async def test_what_waiting_cannot_fix_ends_the_start(
+    scenario: Scenario, postgres: Postgres, postgres_url: str
+) -> None:
+    """With the reason, the setting and the fix."""
+    postgres.execute("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM public; GRANT USAGE ON SCHEMA public TO public", postgres_url)
+    for old, new, reason, fix in (
         ("/test_", "/nothing_", "does not exist", "create that database, or fix its name"),
         ("://postgres:", "://nobody:", 'role "nobody" does not exist', "fix the user and the password"),
         ("://postgres:", "://limited:", "permission denied for schema public", "create tables and write"),
         ("?", "?schema=public&", "invalid URI query parameter", "fix or remove that parameter"),
         ("?", "?options=-csearch_path%3Dnowhere&", "no schema has been selected", "create that schema"),
-    ],
-)
-async def test_what_waiting_cannot_fix_ends_the_start(
-    old: str, new: str, reason: str, fix: str, machine: Machine, postgres: Postgres, postgres_url: str
-) -> None:
-    """With 1, and with the reason, the setting and the fix in the last line, which is critical."""
-    postgres.execute("DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN")
-    postgres.execute("REVOKE CREATE ON SCHEMA public FROM public; GRANT USAGE ON SCHEMA public TO public", postgres_url)
-    bot = machine.process(DATABASE_URL=postgres_url.replace(old, new))
-
-    assert await bot.run() == 1
-    first, last = map(json.loads, bot.stderr.splitlines())
-    assert (first["event"], last["event"], last["level"]) == ("database_unavailable", "cannot_start", "critical")
-    assert last["reason"].startswith("DATABASE_URL: can't use PostgreSQL (")
-    assert reason in last["reason"]
-    assert fix in last["reason"]
+    ):
+        with pytest.raises(CannotStart) as ended:
+            await scenario.reopen(DATABASE_URL=postgres_url.replace(old, new))
+        assert str(ended.value).startswith("DATABASE_URL: can't use PostgreSQL (")
+        assert reason in str(ended.value)
+        assert fix in str(ended.value)
 
 
 async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path: Path, postgres_url: str) -> None:
@@ -61,7 +52,7 @@ async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path
 
     bot = await machine.boot(DATABASE_URL=f"postgresql:///?{url.query}", PGUSER="postgres")
 
-    assert (await machine.end(bot, signal.SIGTERM))[0] == 0
+    assert await machine.end(bot, signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize(
@@ -73,83 +64,87 @@ async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path
     ],
 )
 async def test_tables_that_are_not_the_bots_end_the_start(
-    change: str, reason: str, machine: Machine, postgres: Postgres, postgres_url: str
+    change: str, reason: str, scenario: Scenario, postgres: Postgres, postgres_url: str
 ) -> None:
     """Another program's, or what is left of the bot's own. Those with other names don't matter."""
     postgres.execute("CREATE TABLE audit (x int); CREATE TABLE schema_version (x int)", postgres_url)
-    await (await machine.boot(DATABASE_URL=postgres_url)).kill()
+    await scenario.open()
+    await scenario.shut()
     postgres.execute(change, postgres_url)
-    bot = machine.process(DATABASE_URL=postgres_url)
 
-    assert await bot.run() == 1
-    (last,) = bot.of("cannot_start")
-    assert str(last["reason"]).startswith("DATABASE_URL: ")
-    assert reason in str(last["reason"])
+    with pytest.raises(CannotStart, match=f"^DATABASE_URL: .*{reason}"):
+        await scenario.open()
 
 
 @pytest.mark.parametrize(("encoding", "kept"), [("SQL_ASCII", "sdxl ü😀"), ("LATIN1", r"sdxl \xfc\U0001f600")])
 async def test_a_database_in_another_encoding(
-    encoding: str, kept: str, scenario: Scenario, machine: Machine, postgres: Postgres, postgres_url: str
+    encoding: str, kept: str, scenario: Scenario, postgres: Postgres, postgres_url: str
 ) -> None:
     """What it can't store is stored in other words: neither a command nor a failed reload hangs on it."""
     name = f"{encoding.lower()}_of_the_test"
     postgres.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     postgres.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
-    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
     scenario.modelslab.answer("sdxl", error(400, "模型 ü"))
-    await machine.boot(DATABASE_URL=url)
+    await scenario.open(DATABASE_URL=urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
     await scenario.ask("sdxl ü😀")
     await scenario.ask("sdxl")
     await scenario.wait_said(FAILED)
-    audit = machine.process("audit", "--json", DATABASE_URL=url)
-    await audit.run()
+    await scenario.shut()
+    listed = io.StringIO()
+    audit.write(listed, settings.read(scenario.env)[0], since=3600.0, form="json")
 
-    assert sorted(json.loads(line)["what"] for line in audit.stdout.splitlines()) == ["sdxl", kept]
+    assert sorted(json.loads(line)["what"] for line in listed.getvalue().splitlines()) == ["sdxl", kept]
 
 
 async def test_readiness_on_a_server_that_takes_no_writes(
-    scenario: Scenario, machine: Machine, postgres: Postgres, postgres_url: str
+    scenario: Scenario, postgres: Postgres, postgres_url: str
 ) -> None:
     """As after a failover, while the address still leads to the old primary. Then everything is carried out."""
-    bot = await machine.boot(DATABASE_URL=postgres_url)
-    port = int(str(bot.of("ready")[0]["port"]))
     name = urlsplit(postgres_url).path[1:]
-
-    async def readiness() -> int:
-        return (await scenario.health("/readyz", port=port))[0]
-
-    async def unready() -> bool:
-        return await readiness() == 503
-
-    async def ready() -> bool:
-        return await readiness() == 200
-
-    assert await ready()
+    await scenario.open()
+    await scenario.wait_ready()
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     postgres.terminate(postgres_url)
-    await eventually_answered(unready)
+    await scenario.wait_ready(503)
     refused = await scenario.ask("sdxl", ADA)
     postgres.execute(f"ALTER DATABASE {name} RESET ALL")
-    await eventually_answered(ready)
+    await scenario.wait_ready()
     await scenario.ask("sdxl", ADA)
     await scenario.wait_said(READY)
 
     assert refused.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
-    assert len(bot.of("database_unavailable")) == 1
+    assert len(scenario.log.of("database_unavailable")) == 1
 
 
-@pytest.mark.parametrize("command", ["run", "check", "audit"])
-async def test_no_piece_of_a_password_is_ever_printed(command: str, machine: Machine) -> None:
-    """Not even where a special character in it makes a part of it look like a host."""
-    process = machine.process(
-        command,
-        DATABASE_URL="postgresql://bot:hunter/2@dragon:secret#3@db.example.com/x",
-        HTTPS_PROXY="http://bot:12/hunter@proxy.example.com:3128",
-    )
-    code = await process.run()
+@pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])
+async def test_a_database_that_goes_away(
+    scenario: Scenario, postgres_url: str, tmp_path: Path, *, silent: bool
+) -> None:
+    """Commands are refused honestly, what was accepted is not lost, and all comes back by itself."""
+    wire = Wire(postgres_url, tmp_path)
+    await wire.heal()
+    scenario.set_timing(answer=2.0, probe=1.0, postgres_silence=1.0)
+    await scenario.open(DATABASE_URL=wire.url)
+    before = await scenario.ask("before")
+    await scenario.modelslab.wait_for_calls(1)
+    if silent:
+        wire.silence()
+    else:
+        await wire.cut()
+    refused = await scenario.ask("refused")
+    await scenario.wait_ready(503)
+    if silent:
+        wire.reroute()
+    else:
+        await wire.heal()
+    await scenario.wait_said("`before`", READY)
+    await scenario.wait_ready()
+    after = await scenario.ask("after")
+    await scenario.wait_said("`after`", READY)
+    await scenario.shut()
+    await wire.cut()
 
-    printed = process.stdout + process.stderr
-    assert code == (1 if command == "check" else 2)
-    assert "DATABASE_URL" in printed
-    assert "percent-encode special characters" in printed
-    assert not [piece for piece in ("hunter", "dragon", "secret#3", "bot:12") if piece in printed]
+    assert [ack.text[:9] for ack in (before, after)] == ["Reloading"] * 2
+    assert "I didn't start anything" in refused.text
+    assert [call.model_id for call in scenario.modelslab.calls] == ["before", "after"]
+    assert sorted(scenario.ready()) == ["after", "before"]

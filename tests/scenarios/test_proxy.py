@@ -5,7 +5,7 @@ import json
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,23 +35,46 @@ class ConnectProxy:
         self.refused: set[str] = set()
         self.hosts: list[str] = []
         self.url = ""
+        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen, and break off all connections in the end."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield
+        server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.add(asyncio.create_task(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._relay(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, target, head = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
         host = target.removesuffix(":443")
         assert method == "CONNECT"
         if host in self.refused or f"Proxy-Authorization: Basic {LOGIN}\r\n" not in head:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
+            await writer.drain()
             return
         self.hosts.append(host)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await writer.drain()
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await writer.start_tls(self._context)
-            there, back = await asyncio.open_connection("127.0.0.1", self._ports[host])
+        await writer.start_tls(self._context)
+        there, back = await asyncio.open_connection("127.0.0.1", self._ports[host])
+        try:
             await asyncio.gather(copy(reader, back), copy(there, writer))
+        finally:
+            back.transport.abort()
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,21 +99,13 @@ class OtherHost:
 
 
 @pytest.fixture
-def mode() -> str:
-    """Socket Mode, where the bot makes all connections itself."""
-    return "socket"
-
-
-@pytest.fixture
 async def proxy(scenario: Scenario) -> AsyncIterator[ConnectProxy]:
     """A proxy that leads to the scenario's Slack and ModelsLab."""
     slack, modelslab = (int(URL(url).port or 0) for url in (scenario.slack.api_url, scenario.modelslab.url))
     proxy = ConnectProxy({SLACK: slack, WEBSOCKET: slack, MODELSLAB: modelslab})
     scenario.slack.fail("apps.connections.open", OtherHost())
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield proxy
-    server.close()
+    async with proxy.running():
+        yield proxy
 
 
 @pytest.fixture
@@ -105,18 +120,13 @@ def env(proxy: ConnectProxy) -> Mapping[str, str]:
     }
 
 
-@pytest.fixture
-async def machine(scenario: Scenario, tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine on which nothing runs yet."""
-    machine = Machine(scenario, tmp_path)
-    yield machine
-    await machine.check()
-
-
 async def test_everything_goes_through_the_proxy(
     scenario: Scenario, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
-    """The command comes by the WebSocket, ModelsLab is called, and the follow-up goes to the response_url."""
+    """The command comes by the WebSocket, ModelsLab is called, and the follow-up goes to the response_url.
+
+    Slack refreshes the WebSocket every few hours.
+    """
     scenario.slack.fail("chat.postMessage", "not_in_channel")
     response_url = (
         URL(scenario.slack.new_response_url(MODELS, ADA)).with_scheme("https").with_host(SLACK).with_port(None)
@@ -128,16 +138,8 @@ async def test_everything_goes_through_the_proxy(
     assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
     assert [message.via for message in scenario.said(READY)] == ["response_url"]
     assert len(scenario.modelslab.calls) == 1
-
-
-async def test_the_proxy_leads_to_each_new_websocket(
-    scenario: Scenario, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
-) -> None:
-    """Slack refreshes the connection every few hours."""
-    await machine.boot(**env)
     await scenario.slack.socket_mode.refresh()
     await scenario.ask("status")
-
     assert proxy.hosts.count(WEBSOCKET) == 2
 
 
@@ -156,6 +158,7 @@ async def test_the_check_finds_a_proxy_that_refuses_a_host(
     machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
     """A firewall may let the Web API through and not the WebSocket."""
+    machine.measured = True
     proxy.refused |= {WEBSOCKET, MODELSLAB}
     check = machine.process("check", **env)
     await check.run()

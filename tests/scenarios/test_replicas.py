@@ -1,4 +1,4 @@
-"""What other replicas, and the bot's own deaths, do to a step: as the rows tell it, on a database that is shared."""
+"""What other replicas, and the bot's own deaths, do to a job, as its row shows it."""
 
 import asyncio
 import threading
@@ -14,19 +14,13 @@ from tests.answers import Held
 from tests.scenarios.scenario import ADA, READY, Later, Scenario
 
 
-@pytest.fixture
-def mode() -> str:
-    """How a command came makes no difference here."""
-    return "socket"
-
-
 async def test_a_lease_that_was_lost(bot: Scenario) -> None:
-    """A step that another replica has taken meanwhile is left to it: nothing of the late result is recorded."""
+    """A job that another replica has taken over is left to it: nothing of the late result is recorded."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
-    bot.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
+    bot.lose_lease()
     held.set()
     await bot.log.wait_for("lease_lost")
     assert bot.reloads == [("sdxl", "requested", None)]
@@ -38,7 +32,7 @@ async def test_a_lease_that_was_lost(bot: Scenario) -> None:
 
 
 async def test_a_lease_that_was_lost_in_an_error(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is one that ends in an error of the bot's own."""
+    """So is one that ends in an internal error."""
     taken = asyncio.Event()
 
     async def broken(_self: object, _model_id: str) -> None:
@@ -46,28 +40,26 @@ async def test_a_lease_that_was_lost_in_an_error(bot: Scenario, monkeypatch: pyt
         raise KeyError("of our own")
 
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
+    bot.internal_errors = True
     await bot.ask("sdxl")
     await bot.wait_job("call")
-    bot.sql("UPDATE reload_model_jobs SET lease_owner = 'another', fence = fence + 1, due_at = due_at + 3600")
+    bot.lose_lease()
     taken.set()
-    await bot.log.wait_for("job_crashed")
-    bot.mishaps = True
-    await bot.shut()
+    await bot.log.wait_for("lease_lost")
 
     assert bot.sql("SELECT lease_owner, crashes FROM reload_model_jobs") == [("another", 0)]
 
 
 async def test_a_lease_is_renewed(bot: Scenario) -> None:
     """The lease of a running job is renewed for as long as the job takes."""
-    bot.hurry(renew=0.05)
+    bot.set_timing(renew=0.05)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Later(held, ACCEPTED))
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
     bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 9")
-    ends = "SELECT due_at - (SELECT requested_at FROM reload_model_reloads) > 9 FROM reload_model_jobs"
-    await bot.wait_sql(ends)
+    await bot.wait_sql("SELECT due_at - requested_at > 9 FROM reload_model_jobs, reload_model_reloads")
     held.set()
     await bot.wait_done()
 
@@ -75,7 +67,7 @@ async def test_a_lease_is_renewed(bot: Scenario) -> None:
 
 
 async def test_another_replica_was_faster(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that was due, and is another replica's by the time it is claimed, is looked at again soon."""
+    """A job that was due, and is another replica's by the time it is claimed, is looked at again soon."""
     claim, missed = jobs.claim, threading.Event()
 
     def too_late(*arguments: Any) -> object:  # noqa: ANN401 - as they come
@@ -91,23 +83,23 @@ async def test_another_replica_was_faster(bot: Scenario, monkeypatch: pytest.Mon
     assert missed.is_set()
 
 
-@pytest.mark.parametrize("kind", ["notify", "dm"])
-async def test_people_who_have_been_notified_are_not_notified_again(bot: Scenario, kind: str) -> None:
-    """A job that finds everyone notified posts nothing."""
-    channel = "C0MODELS" if kind == "notify" else "C0NOWHERE"
-    if kind == "dm":
-        bot.slack.fail("response_url", "used_url")
-        bot.slack.fail("conversations.open", "internal_error")
-        await bot.ask("sdxl", ADA, channel)
-        await bot.log.wait_for("job_failed")
-    else:
-        await bot.open_slowly()
-        await bot.ask("sdxl", ADA, channel)
-        await bot.wait_said("is reloading")
-    bot.sql("UPDATE reload_model_subscribers SET notified_at = 1")
-    await bot.wait_done()
+async def test_people_who_have_been_notified_are_not_notified_again(slow: Scenario) -> None:
+    """A job that finds everyone notified posts nothing, be it a follow-up or a direct message."""
+    everyone_notified = "UPDATE reload_model_subscribers SET notified_at = 1"
+    await slow.ask("sdxl")
+    await slow.wait_said("is reloading")
+    slow.sql(everyone_notified)
+    await slow.pass_reloads()
+    await slow.wait_done()
 
-    assert bot.said(READY) == []
+    slow.slack.fail("response_url", "used_url")
+    slow.slack.fail("conversations.open", "internal_error")
+    await slow.ask("flux", ADA, "C0NOWHERE")
+    await slow.pass_reloads()
+    await slow.log.wait_for("job_failed")
+    slow.sql(everyone_notified)
+    await slow.wait_done(2)
+    assert slow.said(READY) == []
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -19,12 +19,6 @@ ALL = 6
 
 
 @pytest.fixture
-def mode() -> str:
-    """With Socket Mode, all secrets may be set."""
-    return "socket"
-
-
-@pytest.fixture
 def planted(scenario: Scenario) -> str:
     """A text that holds every secret that a bot may have, and a response_url."""
     scenario.env |= {"SLACK_APP_TOKEN": scenario.slack.app_token, "SLACK_SIGNING_SECRET": scenario.slack.signing_secret}
@@ -67,30 +61,21 @@ async def test_slack_repeats_them(scenario: Scenario, planted: str) -> None:
     assert scenario.log.of("channel_unreachable")
 
 
-async def test_a_library_logs_them(scenario: Scenario, planted: str) -> None:
-    """In a record's text and in its arguments."""
+async def test_they_are_logged(scenario: Scenario, planted: str) -> None:
+    """By a library, in a record's text and arguments; and by the bot, in an error and in all that is logged with it."""
+    scenario.internal_errors = True
     await scenario.open()
     logging.getLogger("some.library").error("sent %r", {"authorization": f"Bearer {planted}"})
-
-    assert scanned(scenario).count("[redacted]") == ALL
-
-
-async def test_the_bot_crashes_over_them(scenario: Scenario, planted: str) -> None:
-    """In an error of its own, and in all that is logged with it."""
-    scenario.mishaps = True
-    await scenario.open()
     structlog.get_logger().error("crashed", exc_info=KeyError(planted), value=planted, more=[{planted: planted}])
 
-    assert scanned(scenario).count("[redacted]") == 4 * ALL
+    assert scanned(scenario).count("[redacted]") == 5 * ALL
 
 
-async def test_they_are_the_reason_why_the_bot_cannot_start(scenario: Scenario, planted: str, tmp_path: Path) -> None:
+async def test_they_are_the_reason_why_the_bot_cannot_start(planted: str, machine: Machine) -> None:
     """In the last line of the log."""
-    process = Machine(scenario, tmp_path).process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
-    code = await process.run()
-    scan("stderr", process.stderr)
+    process = machine.process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
 
-    assert (code, process.stdout) == (1, "")
+    assert (await process.run(), process.stdout) == (1, "")
     assert "HOST: can't listen" in process.stderr
     assert process.stderr.count("[redacted]") == ALL
 

@@ -7,24 +7,25 @@ import pytest
 from bot.core.models import Reload
 from bot.ui import messages
 from bot.ui.messages import Message
-from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
-
-one_mode = pytest.mark.parametrize("mode", ["socket"])
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, both_modes, labels
 
 
+@both_modes
 async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
-    """The ack has a line for each, and so has everything that follows."""
-    ack = await bot.ask("sdxl flux, sdxl https://modelslab.com/models/midjourney")
-    for model in ("sdxl", "flux", "midjourney"):
-        await bot.wait_said(f"`{model}`", READY)
+    """The ack has a line for each. What Slack delivers twice is done once, and answered alike."""
+    text = "sdxl flux, sdxl https://modelslab.com/models/midjourney"
+    first = await bot.ask(text)
+    second = await bot.ask(text, trigger_id=first.trigger_id, response_url=first.response_url)
     await bot.wait_done(3)
 
-    assert [line.partition(".")[0] for line in ack.text.splitlines()] == [
-        "Reloading `sdxl`",
-        "Reloading `flux`",
-        "Reloading `midjourney`",
-    ]
+    for ack in (first, second):
+        assert [line.partition(".")[0] for line in ack.text.splitlines()] == [
+            "Reloading `sdxl`",
+            "Reloading `flux`",
+            "Reloading `midjourney`",
+        ]
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "midjourney", "sdxl"]
+    assert sorted(bot.ready()) == ["flux", "midjourney", "sdxl"]
 
 
 async def test_one_invalid_id_starts_none(bot: Scenario) -> None:
@@ -56,35 +57,27 @@ async def test_started_joined_and_refused(bot: Scenario) -> None:
 
 
 async def test_a_limit_counts_each_model(bot: Scenario) -> None:
-    """COMMANDS_PER_PERSON counts reloads, however they were typed."""
+    """COMMANDS_PER_PERSON counts a person's reloads, however they were typed."""
     await bot.reopen(COMMANDS_PER_PERSON="2")
-    ack = await bot.ask("a1 b1 c1")
+    ack = await bot.ask("a1 b1 c1", ADA)
+    other = await bot.ask("d1", BEN)
 
     assert [line.partition("`")[0] for line in ack.text.splitlines()] == ["Reloading ", "Reloading ", ""]
-    assert "You've hit the limit of 2 reloads" in ack.text
+    assert "You've hit the limit of 2 reloads in 10 minutes." in ack.text
+    assert other.text.startswith("Reloading")
+    await bot.wait_sql(
+        "SELECT rule = 'COMMANDS_PER_PERSON' FROM reload_model_audit WHERE outcome = 'too_many_commands'"
+    )
 
 
-async def test_what_slack_delivers_twice_is_done_once(bot: Scenario) -> None:
-    """And answered alike."""
-    first = await bot.ask("sdxl flux")
-    second = await bot.ask("sdxl flux", trigger_id=first.trigger_id, response_url=first.response_url)
-    await bot.wait_done(2)
-
-    assert [line.partition(".")[0] for line in second.text.splitlines()] == ["Reloading `sdxl`", "Reloading `flux`"]
-    assert len(bot.modelslab.calls) == 2
-
-
-async def test_follow_ups_that_are_due_together_are_one_message(bot: Scenario) -> None:
-    """With a button for each model. Who waits for other models has a message of their own."""
-    await bot.reopen(RELOAD_SECONDS="60")
-    await bot.slack.command("sdxl flux midjourney", user=ADA)
-    await bot.slack.command("zephyr", user=BEN)
-    await bot.slack.command("orca", user=ADA, channel=OPS)
-    await bot.wait_sql("SELECT count(*) = 5 FROM reload_model_reloads WHERE state = 'accepted'")
-    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
-    bot.worker.wake()
-    await bot.wait_done(5)
-    said = {(m.channel, m.text): [button.text for button in m.buttons] for m in bot.said(READY)}
+async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) -> None:
+    """With a button for each model. People who wait for other models have a message of their own."""
+    await slow.ask("sdxl flux midjourney", ADA)
+    await slow.ask("zephyr", BEN)
+    await slow.ask("orca", ADA, OPS)
+    await slow.pass_reloads()
+    await slow.wait_done(5)
+    said = {(message.channel, message.text): labels(message) for message in slow.said(READY)}
 
     assert len(said) == 3
     [together] = [text for _, text in said if "`flux`" in text]
@@ -96,25 +89,21 @@ async def test_follow_ups_that_are_due_together_are_one_message(bot: Scenario) -
     assert (OPS, f"<@{ADA}> `orca` should be ready now.") in said
 
 
-@one_mode
-async def test_one_message_that_slack_does_not_take_is_tried_again(bot: Scenario) -> None:
+async def test_one_message_that_slack_does_not_take_is_tried_again(slow: Scenario) -> None:
     """As one, for all of its models."""
-    await bot.reopen(RELOAD_SECONDS="60")
-    await bot.ask("sdxl flux")
-    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
-    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_jobs WHERE kind = 'status' AND status_ts != ''")
-    bot.slack.fail("chat.postMessage", "internal_error", times=1)
-    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
-    bot.worker.wake()
-    await bot.wait_done(2)
+    await slow.ask("sdxl flux")
+    await slow.log.wait_for("status_posted", 2)
+    slow.slack.fail("chat.postMessage", "internal_error", times=1)
+    await slow.pass_reloads()
+    await slow.wait_done(2)
 
-    assert len(bot.said(READY)) == 1
-    assert len(bot.log.of("job_failed")) == 2
+    assert len(slow.said(READY)) == 1
+    assert len(slow.log.of("job_failed")) == 2
 
 
-@one_mode
-async def test_one_message_that_cannot_be_made_hurts_no_other(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_message_that_cannot_be_made_hurts_no_other(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its follow-ups is then tried alone."""
+    slow.internal_errors = True
     follow_up = messages.follow_up
 
     def broken(reloads: Sequence[Reload], *args: object, **kwargs: object) -> Message:
@@ -123,13 +112,9 @@ async def test_one_message_that_cannot_be_made_hurts_no_other(bot: Scenario, mon
         return follow_up(reloads, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bot.ui.messages.follow_up", broken)
-    await bot.reopen(RELOAD_SECONDS="60")
-    await bot.ask("sdxl flux")
-    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
-    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
-    bot.worker.wake()
-    await bot.wait_done(2)
+    await slow.ask("sdxl flux")
+    await slow.pass_reloads()
+    await slow.wait_done(2)
 
-    assert len(bot.said(READY)) == 2
-    assert len(bot.log.of("job_crashed")) == 2
-    bot.mishaps = True
+    assert len(slow.said(READY)) == 2
+    assert len(slow.log.of("job_crashed")) == 2

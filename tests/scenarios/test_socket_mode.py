@@ -1,4 +1,4 @@
-"""Socket Mode: whatever comes over the connection, and whatever becomes of it, the next command is taken."""
+"""Socket Mode, and the start: whatever comes over the connection, and whatever becomes of it, the bot goes on."""
 
 import asyncio
 import json
@@ -15,15 +15,9 @@ from bot.core.command import Command
 from bot.errors import CannotStart
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, eventually, locked
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, both_modes, eventually, http_mode
 
 MARK = "ThisIsNobodysBusiness"
-
-
-@pytest.fixture
-def mode() -> str:
-    """What is not marked otherwise is about Socket Mode."""
-    return "socket"
 
 
 def invocation(**fields: object) -> JsonObject:
@@ -65,16 +59,17 @@ NONSENSE: tuple[JsonObject, ...] = (
 async def test_an_envelope_without_sense(bot: Scenario) -> None:
     """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped."""
     for number, envelope in enumerate(NONSENSE, start=1):
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(30.0):
             ack = await bot.slack.socket_mode.deliver({"envelope_id": f"e-{number}", **envelope})
 
         assert ack == {"envelope_id": f"e-{number}"}, ascii(envelope)[:80]
-        assert len(bot.log.of("envelope_dropped")) == number
-        shape = bot.log.of("envelope_dropped")[-1]["shape"]
+    shapes = [record["shape"] for record in bot.log.of("envelope_dropped")]
+    assert len(shapes) == len(NONSENSE)
+    for shape in shapes:
         assert isinstance(shape, dict)
         assert shape["envelope_id"] == "str"
         assert set(shape.values()) <= {"str", "dict", "list"}
-        assert MARK not in bot.log.text
+    assert MARK not in bot.log.text
     assert "Reloading" in (await bot.ask("afterwards")).text
     assert bot.sql("SELECT model_id FROM reload_model_reloads") == [("afterwards",)]
 
@@ -96,10 +91,9 @@ async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
     """What cannot be acknowledged is dropped, and harms nothing that follows."""
     for number, text in enumerate(NO_ENVELOPE):
         await bot.slack.socket_mode.send(text)
-        ack = await bot.ask(f"afterwards-{number}")
+        assert "Reloading" in (await bot.ask(f"afterwards-{number}")).text, ascii(text)[:80]
 
-        assert "Reloading" in ack.text, ascii(text)[:80]
-        assert MARK not in bot.log.text
+    assert MARK not in bot.log.text
     assert len(bot.reloads) == len(NO_ENVELOPE)
 
 
@@ -126,14 +120,13 @@ async def test_nothing_secret_in_debug_logs(bot: Scenario) -> None:
 # The connection
 
 
-@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
-async def test_a_refresh(scenario: Scenario, reason: str) -> None:
+async def test_a_refresh(scenario: Scenario) -> None:
     """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered."""
-    scenario.hurry(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
+    scenario.set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
     await scenario.open()
     released = asyncio.Event()
     scenario.slack.fail("apps.connections.open", Held(released), times=1)
-    refreshing = asyncio.create_task(scenario.slack.socket_mode.refresh(reason))
+    refreshing = asyncio.create_task(scenario.slack.socket_mode.refresh())
     await scenario.log.wait_for("socket_mode_disconnected")
     over_the_old_one = await scenario.ask("sdxl")
     released.set()
@@ -162,7 +155,7 @@ async def test_a_broken_connection(bot: Scenario) -> None:
 
 async def test_a_silent_connection(scenario: Scenario) -> None:
     """A connection on which nothing comes any more, not even a pong, is given up and made anew."""
-    scenario.hurry(socket_ping=0.2)
+    scenario.set_timing(socket_ping=0.5)
     await scenario.open()
     scenario.slack.socket_mode.silence()
     await scenario.log.wait_for("socket_mode_connected", 2)
@@ -170,19 +163,19 @@ async def test_a_silent_connection(scenario: Scenario) -> None:
     assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_slack_goes_away(bot: Scenario) -> None:
+async def test_slack_goes_away(slow: Scenario) -> None:
     """While Slack is unavailable the bot keeps trying. Follow-ups that fall due meanwhile come when it is back."""
-    await bot.reopen(RELOAD_SECONDS="1")
-    await bot.ask("sdxl")
-    await bot.wait_said("is reloading")
-    await bot.slack.stop()
-    await bot.wait_ready(503)
-    await bot.log.wait_for("job_failed")
-    await bot.slack.start()
-    await bot.wait_ready()
-    await bot.wait_said(READY)
+    await slow.ask("sdxl")
+    await slow.wait_said("is reloading")
+    await slow.slack.stop()
+    await slow.wait_ready(503)
+    await slow.pass_reloads()
+    await slow.log.wait_for("job_failed")
+    await slow.slack.start()
+    await slow.wait_ready()
+    await slow.wait_said(READY)
 
-    assert "Reloading" in (await bot.ask("other")).text
+    assert "Reloading" in (await slow.ask("other")).text
 
 
 HELLO: JsonObject = {"type": "hello"}
@@ -216,39 +209,33 @@ async def websockets(scenario: Scenario, *messages: JsonObject) -> AsyncIterator
     await runner.cleanup()
 
 
-@pytest.mark.parametrize("messages", [(TOO_MANY,), (HELLO, TOO_MANY)], ids=["greeting", "after hello"])
-async def test_too_many_websockets(scenario: Scenario, messages: Sequence[JsonObject]) -> None:
-    """A Slack that wants no connection just now is tried again after growing pauses, and the log has its reason."""
-    scenario.hurry(slack_retry=0.1, slack_retry_most=0.4, socket_handshake=0.05)
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [((TOO_MANY,), "too_many_websockets"), ((HELLO, TOO_MANY), "too_many_websockets"), ((), "no_hello")],
+    ids=["greeting", "after hello", "no greeting"],
+)
+async def test_a_connection_that_slack_does_not_want(
+    scenario: Scenario, messages: Sequence[JsonObject], reason: str
+) -> None:
+    """The bot tries again after growing pauses, and the log has the reason."""
+    scenario.set_timing(slack_retry=0.05, slack_retry_most=0.2, socket_handshake=0.3)
     async with websockets(scenario, *messages) as opened:
         starting = scenario.begin()
-        await eventually(lambda: len(opened) >= 4)
+        await eventually(lambda: len(opened) >= 3)
         ready, _ = await scenario.health("/readyz")
     gaps = [later - earlier for earlier, later in pairwise(opened)]
     await starting
     await scenario.wait_ready()
 
     assert ready == 503
-    assert all(gap >= pause for gap, pause in zip(gaps, [0.1, 0.2, 0.4], strict=False))
-    assert "too_many_websockets" in scenario.log.text
-    assert "Reloading" in (await scenario.ask("sdxl")).text
-
-
-async def test_a_connection_that_slack_does_not_greet(scenario: Scenario) -> None:
-    """It is of no use, and another one is made."""
-    scenario.hurry(socket_handshake=0.1)
-    async with websockets(scenario) as opened:
-        starting = scenario.begin()
-        await eventually(lambda: len(opened) >= 2)
-    await starting
-
-    assert scenario.log.of("slack_unavailable")[0]["reason"] == "no_hello"
+    assert all(gap >= pause for gap, pause in zip(gaps, [0.05, 0.1], strict=False))
+    assert reason in scenario.log.text
     assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
 async def test_a_connection_that_was_replaced_is_closed(scenario: Scenario) -> None:
     """Even where Slack leaves it open: it allows ten of them."""
-    scenario.hurry(socket_handshake=0.1)
+    scenario.set_timing(socket_handshake=0.3)
     await scenario.open()
     await scenario.slack.socket_mode.send(json.dumps({"type": "disconnect", "reason": "warning"}))
     await scenario.log.wait_for("socket_mode_connected", 2)
@@ -271,7 +258,7 @@ async def test_the_same_command_over_two_connections(bot: Scenario) -> None:
     assert len(bot.said(READY)) == 1
 
 
-async def test_an_ack_that_is_lost(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the connection breaks before the ack, the person gets no ack, and the follow-up all the same."""
     received = asyncio.Event()
 
@@ -280,17 +267,19 @@ async def test_an_ack_that_is_lost(bot: Scenario, monkeypatch: pytest.MonkeyPatc
         return command.parse(text)
 
     monkeypatch.setattr("bot.handlers.commands.parse", parse)
-    bot.slack.ack_seconds = 1.0
-    with locked(bot.database):
-        command_ = asyncio.create_task(bot.slack.command("sdxl"))
+    scenario.slack.ack_seconds = 1.0
+    scenario.set_timing(sqlite_busy=30.0)
+    await scenario.open()
+    with scenario.locked():
+        command_ = asyncio.create_task(scenario.slack.command("sdxl"))
         await received.wait()
-        await bot.slack.stop()
-    await bot.log.wait_for("ack_lost")
-    await bot.slack.start()
+        await scenario.slack.stop()
+    await scenario.log.wait_for("ack_lost")
+    await scenario.slack.start()
 
-    await bot.wait_said(READY)
+    await scenario.wait_said(READY)
     assert (await command_).error
-    assert len(bot.modelslab.calls) == 1
+    assert len(scenario.modelslab.calls) == 1
 
 
 # The start
@@ -301,10 +290,7 @@ async def test_an_ack_that_is_lost(bot: Scenario, monkeypatch: pytest.MonkeyPatc
     [
         ("apps.connections.open", "invalid_auth", r"SLACK_APP_TOKEN: Slack rejects it \(invalid_auth\)"),
         ("apps.connections.open", "not_allowed_token_type", "connections:write"),
-        *(
-            ("auth.test", code, rf"SLACK_BOT_TOKEN: Slack rejects it \({code}\)")
-            for code in ("invalid_auth", "account_inactive", "token_revoked", "not_authed", "token_expired")
-        ),
+        ("auth.test", "token_revoked", r"SLACK_BOT_TOKEN: Slack rejects it \(token_revoked\)"),
     ],
 )
 async def test_a_token_that_slack_refuses(scenario: Scenario, method: str, code: str, words: str) -> None:
@@ -316,7 +302,7 @@ async def test_a_token_that_slack_refuses(scenario: Scenario, method: str, code:
     assert not any(secret in str(refused.value) for secret in scenario.secrets)
 
 
-@pytest.mark.parametrize("mode", ["socket", "http"])
+@both_modes
 async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
     """A Slack that is away at the start is waited for; the log says so, and /readyz too."""
     await scenario.slack.stop()
@@ -332,9 +318,11 @@ async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
     assert scenario.log.of("slack_unavailable")[0]["host"] == scenario.slack.api_url.split("/")[2]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
+async def test_socket_mode_is_away_at_the_start(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a Slack that gives no connection for now."""
+    monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 1.0)
+    monkeypatch.setattr("bot.app.CALL_SECONDS", 1.0)
+    answers: tuple[Answer, ...] = (
         Raw(500, b""),
         Raw(200, b"hm"),
         Reset(),
@@ -342,39 +330,37 @@ async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
         Json(200, {"ok": True, "url": "nonsense"}),
         Json(200, {"ok": True, "url": "ws://127.0.0.1:1/"}),
         Hang(),
-    ],
-    ids=str,
-)
-async def test_socket_mode_is_away_at_the_start(
-    scenario: Scenario, answer: Answer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So is a Slack that gives no connection for now."""
-    monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("bot.app.CALL_SECONDS", 0.3)
-    scenario.slack.fail("apps.connections.open", answer, times=2)
+    )
+    for answer in answers:
+        scenario.slack.fail("apps.connections.open", answer, times=1)
     await scenario.open()
 
-    assert [record["part"] for record in scenario.log.of("slack_unavailable")] == ["socket_mode"] * 2
+    parts = [record["part"] for record in scenario.log.of("slack_unavailable")]
+    assert parts.count("socket_mode") >= len(answers)
     assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-@pytest.mark.parametrize("method", ["auth.test", "apps.connections.open"])
-async def test_slack_asks_for_a_pause_at_the_start(scenario: Scenario, method: str) -> None:
+async def test_slack_asks_for_a_pause_at_the_start(scenario: Scenario) -> None:
     """It gets it."""
-    scenario.slack.fail(method, RateLimited(1), times=1)
+    methods = ("auth.test", "apps.connections.open")
+    for method in methods:
+        scenario.slack.fail(method, RateLimited(1), times=1)
     await scenario.open()
-    first, second = (call.at for call in scenario.slack.calls if call.method == method)
 
-    assert second - first >= 1.0
-    assert scenario.log.of("slack_unavailable")[0]["reason"] == "ratelimited"
+    for method in methods:
+        first, second = (call.at for call in scenario.slack.calls if call.method == method)
+        assert second - first >= 1.0
+    assert {record["reason"] for record in scenario.log.of("slack_unavailable")} == {"ratelimited"}
 
 
-@pytest.mark.parametrize("mode", ["http"])
+@http_mode
 async def test_a_command_before_slack_has_said_who_we_are(scenario: Scenario) -> None:
-    """A command that comes before the bot's own workspace is known is refused honestly."""
+    """It is refused honestly. The bot asks Slack again while the answer names no workspace: it would know nobody."""
+    for fields in ({}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}):
+        scenario.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
     scenario.slack.fail("auth.test", Raw(500, b""))
     starting = scenario.begin()
-    await scenario.log.wait_for("slack_unavailable")
+    await scenario.log.wait_for("slack_unavailable", 5)
     scenario.slack.request_url = f"{scenario.url}/slack/events"
     ack = await scenario.ask("sdxl")
     scenario.slack.heal()
@@ -382,45 +368,27 @@ async def test_a_command_before_slack_has_said_who_we_are(scenario: Scenario) ->
 
     assert ack.text == "I'm still starting up. Try again in a minute."
     assert scenario.reloads == []
-
-
-@pytest.mark.parametrize("mode", ["http"])
-@pytest.mark.parametrize(
-    "fields", [{}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}]
-)
-async def test_an_answer_that_names_no_workspace(scenario: Scenario, fields: dict[str, object]) -> None:
-    """The bot asks again: without a home it could tell nobody from a stranger."""
-    scenario.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
-    await scenario.open()
-
-    assert scenario.log.of("slack_unavailable")[0]["reason"] == "no_sense"
+    assert [record["reason"] for record in scenario.log.of("slack_unavailable")][:5] == ["no_sense"] * 4 + ["http_500"]
     assert "Reloading `sdxl`" in (await scenario.ask("sdxl")).text
 
 
-@pytest.mark.parametrize("mode", ["http"])
-async def test_a_port_that_is_taken(scenario: Scenario) -> None:
-    """A port that another program has ends the start, with the setting named."""
+@http_mode
+async def test_where_the_bot_cannot_listen(scenario: Scenario) -> None:
+    """The start ends. If another program has the port, the error names PORT, and else HOST."""
     taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     async with taken:
         with pytest.raises(CannotStart, match=f"PORT: can't listen on port {port}"):
             await scenario.open(PORT=str(port))
-
-
-@pytest.mark.parametrize("mode", ["http"])
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "127.0.0.1 "])
-async def test_a_host_that_is_not_this_machine(scenario: Scenario, host: str) -> None:
-    """For an address where the bot can't listen, the error blames HOST, not the port."""
-    if host.endswith(" "):  # spaces around a setting do no harm
-        await scenario.open(HOST=host)
-        return
-    with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
-        await scenario.open(HOST=host)
+    for host in ("192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64):
+        with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
+            await scenario.reopen(HOST=host, PORT="0")
+    await scenario.reopen(HOST="127.0.0.1 ")  # spaces around a setting do no harm
 
 
 @pytest.mark.parametrize("when", ["auth.test", "apps.connections.open"])
 async def test_stopped_while_it_starts(scenario: Scenario, when: str) -> None:
-    """A bot that gets the signal to stop while it is starting stops at once."""
+    """A bot that is stopped while it is starting stops at once."""
     scenario.slack.fail(when, Raw(500, b""))
     scenario.begin()
     await scenario.log.wait_for("slack_unavailable")

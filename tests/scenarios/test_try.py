@@ -33,9 +33,9 @@ async def test_without_input_a_demo_is_played() -> None:
 
 async def test_a_pipe_is_read_to_its_end_and_can_be_interrupted(tmp_path: Path) -> None:
     """Undecodable bytes are a line like any other; leaving with a reload running says so."""
-    run = Process(tmp_path, {}, "try", "--seconds", "600")
+    run = Process(tmp_path, {}, "try", "--seconds", "600", measured=True)
     await run.start(b"\xff\nada: /reload-model sdxl\nexit\nnot read")
-    await eventually(lambda: "Waiting for the reload of sdxl. Ctrl-C leaves at once." in run.stdout, within=30.0)
+    await eventually(lambda: "Waiting for the reload of sdxl. Ctrl-C leaves at once." in run.stdout)
     run.signal(signal.SIGINT)
 
     assert (await run.wait(), run.stderr) == (130, "")
@@ -66,7 +66,7 @@ async def test_on_a_terminal_lines_are_typed_at_a_prompt(tmp_path: Path, keys: s
         stderr=theirs,
     )
     try:
-        await eventually(lambda: "ada #models>" in shown(), within=30.0)
+        await eventually(lambda: "ada #models>" in shown())
         os.write(ours, keys[:-1].encode())
         await eventually(lambda: ("(only ada sees)" if code else "ModelsLab knows") in shown())
         os.write(ours, keys[-1].encode())

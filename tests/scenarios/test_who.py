@@ -1,4 +1,4 @@
-"""Who may ask for what, where, and in which words."""
+"""Who can ask for what, where, and in which words."""
 
 import json
 import re
@@ -9,67 +9,42 @@ from bot.core.command import SHORTCUT
 from bot.sandbox.workspace import Message
 from bot.ui import messages
 from tests.answers import Hang, Json
-from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario
+from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes
 from tests.usergroups import FakeUserGroups
 
-one_mode = pytest.mark.parametrize("mode", ["socket"])
-
 REMIND = "Remind me before it's unloaded"
-
-
-async def nothing_happened(bot: Scenario) -> bool:
-    """Whether nothing was written down, nothing called and nothing posted, which a reload shows that follows."""
-    assert bot.reloads == []
-    await bot.reopen(ALLOWED_USERS="*", ALLOWED_CHANNELS="")
-    bot.slack.team_id, bot.slack.enterprise_id = "T0SANDBOX", None
-    await bot.ask("afterwards")
-    await bot.wait_done()
-    return [call.model_id for call in bot.modelslab.calls] == ["afterwards"] and bool(bot.said(READY, "afterwards"))
 
 
 # --- people ---------------------------------------------------------------------------------------------
 
 
-async def test_somebody_who_is_not_allowed(bot: Scenario) -> None:
-    """A person who isn't on the list reads their own ID and what to ask for, and nothing happens but a log line."""
-    ack = await bot.ask("sdxl", EVE)
-
-    assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
-    (record,) = bot.log.of("command")
-    assert (record["outcome"], record["user"], record["channel"]) == ("not_allowed", EVE, MODELS)
-    assert await nothing_happened(bot)
-
-
-@one_mode
-@pytest.mark.parametrize("text", ["status", "history", "statsu", "sdxl xl", "-f", "<!channel>"])
-async def test_nothing_is_shown_to_others(bot: Scenario, text: str) -> None:
-    """Lists and hints are only for people who can reload models."""
+@both_modes
+async def test_people_who_are_not_listed(bot: Scenario) -> None:
+    """They read their own ID and what to ask for, whatever they type. Lists and hints are for others, help for all."""
     await bot.ask("secret-model")
-    ack = await bot.ask(text, EVE)
+    for text in ("sdxl", "status", "history", "statsu", "sdxl xl", "-f", "<!channel>"):
+        ack = await bot.ask(text, EVE)
+        assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
+        assert "secret-model" not in ack.text
+    assert (await bot.ask(" HELP\u00a0", EVE, "D0EVEADA", team_id="T0OTHER")).text == messages.help_text()
 
-    assert "You don't have permission" in ack.text
-    assert "secret-model" not in ack.text
-
-
-@one_mode
-@pytest.mark.parametrize("text", ["help", " HELP ", "\u00a0help\u00a0"])
-async def test_help_is_for_anyone(bot: Scenario, text: str) -> None:
-    """Anyone may ask for help, from anywhere."""
-    ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
-
-    assert ack.text == messages.help_text()
+    refused = [record for record in bot.log.of("command") if record["outcome"] == "not_allowed"]
+    assert [(record["user"], record["channel"]) for record in refused] == [(EVE, MODELS)] * 7
+    assert [reload[0] for reload in bot.reloads] == ["secret-model"]
 
 
-@one_mode
-@pytest.mark.parametrize("fields", [{"team_id": "T0OTHER"}, {"team_id": "T0OTHER", "enterprise_id": "E0OTHER"}])
-async def test_somebody_of_another_workspace(bot: Scenario, fields: dict[str, str]) -> None:
-    """Through Slack Connect nobody of another workspace reloads anything, whatever their id and whatever the list."""
+async def test_everyone(bot: Scenario) -> None:
+    """With * everyone of the workspace can ask. Through Slack Connect nobody else can, whatever their ID."""
     await bot.reopen(ALLOWED_USERS=f"* {ADA}")
-    ack = await bot.ask("sdxl", ADA, **fields)
+    ack = await bot.ask("sdxl", EVE)
+    for fields in ({"team_id": "T0OTHER"}, {"team_id": "T0OTHER", "enterprise_id": "E0OTHER"}):
+        stranger = await bot.ask("flux", ADA, **fields)
+        assert stranger.text == "Only members of this bot's workspace can reload models."
 
-    assert ack.text == "Only members of this bot's workspace can reload models."
-    assert bot.log.of("command")[-1]["outcome"] == "other_workspace"
-    assert await nothing_happened(bot)
+    assert "Reloading `sdxl`" in ack.text
+    outcomes = [(record["outcome"], record["rule"]) for record in bot.log.of("command")]
+    assert outcomes == [("requested", "*")] + [("other_workspace", "workspace")] * 2
+    assert [reload[0] for reload in bot.reloads] == ["sdxl"]
 
 
 async def test_a_user_group(bot: Scenario) -> None:
@@ -80,7 +55,6 @@ async def test_a_user_group(bot: Scenario) -> None:
     ack = await bot.ask("sdxl", EVE)
     refused = await bot.ask("sdxl", ADA)
     stranger = await bot.ask("sdxl", EVE, team_id="T0OTHER")
-    await bot.wait_done()
 
     assert "Reloading `sdxl`" in ack.text
     assert bot.sql("SELECT user_id, outcome, rule FROM reload_model_audit WHERE outcome = 'requested'") == [
@@ -90,27 +64,40 @@ async def test_a_user_group(bot: Scenario) -> None:
     assert "Only members of this bot's workspace" in stranger.text
 
 
-@one_mode
 async def test_a_user_group_that_slack_does_not_tell_of(bot: Scenario) -> None:
     """The start doesn't wait for it, its members read why, and people who are listed by ID don't notice."""
     bot.slack.fail("usergroups.users.list", Hang(), times=1)
     await bot.reopen(ALLOWED_USERS=f"S0CREW {ADA}")
     refused = await bot.ask("sdxl", EVE)
     ack = await bot.ask("sdxl", ADA)
-    await bot.wait_done()
 
     assert "Slack won't let me read the user group `S0CREW`." in refused.text
     assert "Reloading `sdxl`" in ack.text
     await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'group_unread' AND rule = 'S0CREW'")
 
 
-@one_mode
 async def test_without_user_groups_none_is_read(bot: Scenario) -> None:
-    """So that the app needs no scope for them."""
+    """So that the app needs no scope for them. The log has who asked, where, and by which rule they could."""
     await bot.ask("sdxl")
-    await bot.wait_done()
 
     assert "usergroups.users.list" not in {call.method for call in bot.slack.calls}
+    (record,) = bot.log.of("command")
+    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
+    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
+
+
+async def test_a_command_of_another_name(bot: Scenario) -> None:
+    """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
+    for name in ("/RELOAD-MODEL", "/<!channel>"):
+        ack = await bot.ask("sdxl", command=name)
+
+        assert ack.text.startswith(f"I don't answer to `{name.replace('<', '&lt;').replace('>', '&gt;')}`.")
+        record = bot.log.of("command")[-1]
+        assert (record["level"], record["outcome"], record["command"]) == ("warning", "unknown_command", name)
+    assert bot.reloads == []
+
+
+# --- Enterprise Grid ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -119,17 +106,6 @@ async def grid(scenario: Scenario) -> Scenario:
     scenario.slack.enterprise_id = "E0GRID"
     await scenario.open(ALLOWED_USERS=f"{ADA} {CEM}")
     return scenario
-
-
-@one_mode
-async def test_enterprise_grid(grid: Scenario) -> None:
-    """People of the organisation's other workspaces can ask, too, and those of another organisation can't."""
-    ack = await grid.ask("sdxl", CEM, team_id="T0SISTER")
-    stranger = await grid.ask("sdxl", CEM, team_id="T0OTHER", enterprise_id="E0OTHER")
-    await grid.wait_done()
-
-    assert "Reloading `sdxl`" in ack.text
-    assert "Only members of this bot's workspace" in stranger.text
 
 
 async def every_surface(bot: Scenario, message: Message, user: str) -> list[str]:
@@ -142,57 +118,58 @@ async def every_surface(bot: Scenario, message: Message, user: str) -> list[str]
     if modal.fields:
         await bot.slack.suggest(modal, "s", user=user)
         await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=user)
+    modal.open = False
     await bot.slack.open_home(user)
     home = await bot.slack.wait_home(user, lambda home: bool(home.texts))
     return [bot.slack.messages[said].text, " ".join(modal.texts), " ".join(home.texts)]
 
 
-@one_mode
 @pytest.mark.parametrize("team", ["T0SANDBOX", "T0SISTER", "E0GRID"])
 async def test_every_surface_on_enterprise_grid(grid: Scenario, team: str) -> None:
-    """Wherever Slack says that somebody belongs, once they have used the command; that is remembered for good."""
-    await grid.ask("sdxl", CEM, team_id="T0SISTER")
+    """People of the organisation are known wherever Slack says that they belong, once they have used the command."""
+    ack = await grid.ask("sdxl", CEM, team_id="T0SISTER")
     follow_up = await grid.wait_said(READY)
     await grid.wait_sql("SELECT count(*) FROM reload_model_people")
-    await grid.reopen()
+    await grid.wait_done()
+    await grid.reopen(RELOAD_SECONDS="60")
     grid.slack.user_teams[CEM] = team
 
     pressed, picked, home = await every_surface(grid, follow_up, CEM)
 
+    assert "Reloading `sdxl`" in ack.text
     assert "I'll remind you about `sdxl`" in pressed
     assert "Reloading `sdxl`" in picked
     assert "`sdxl`" in home
     assert grid.log.of("command")[-1]["outcome"] != "other_workspace"
 
 
-@one_mode
-@pytest.mark.parametrize("team", ["T0OTHER", "E0OTHER"])
-async def test_a_stranger_of_a_shared_channel(grid: Scenario, team: str) -> None:
-    """They press and are refused, whatever their id. Who is none of them reads what to do; the command never helps."""
+async def test_a_stranger_of_a_shared_channel(grid: Scenario) -> None:
+    """They press and are refused, whatever their ID. They read what people of the organisation can do about it."""
     await grid.ask("sdxl", ADA)
     follow_up = await grid.wait_said(READY)
-    grid.slack.user_teams[CEM] = team
-    ack = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
-    pressed, picked, _ = await every_surface(grid, follow_up, CEM)
+    await grid.wait_done()
+    for team in ("T0OTHER", "E0OTHER"):
+        grid.slack.user_teams[CEM] = team
+        asked = await grid.ask("sdxl", CEM, team_id=team, enterprise_id="E0OTHER")
+        helped = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
+        pressed, picked, _ = await every_surface(grid, follow_up, CEM)
 
-    assert ack.text == messages.help_text()
-    for text in (pressed, picked):
-        assert "Only members of this bot's workspace can reload models." in text
-        assert "type `/reload-model help` once" in text
+        assert helped.text == messages.help_text()
+        assert "Only members of this bot's workspace can reload models." in asked.text
+        for text in (pressed, picked):
+            assert "Only members of this bot's workspace can reload models." in text
+            assert "type `/reload-model help` once" in text
     assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
 
 
-@one_mode
 async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: Scenario) -> None:
     """The event's team is not its author's."""
     event = {"type": "app_home_opened", "user": CEM, "tab": "home", "user_team": "T0OTHER"}
     await grid.slack.send_event(event)
-    home = await grid.slack.wait_home(CEM, lambda home: bool(home.texts))
 
-    assert "Only members of this bot's workspace" in " ".join(home.texts)
+    await grid.wait_home(CEM, "Only members of this bot's workspace")
 
 
-@one_mode
 async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
     """It names no workspace: the organisation's people are known by their command."""
     scenario.slack.enterprise_id = "E0GRID"
@@ -202,7 +179,9 @@ async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
     scenario.slack.user_teams[CEM] = "T0SISTER"
     ack = await scenario.ask("sdxl", CEM, team_id="T0SISTER")
     stranger = await scenario.ask("sdxl", ADA, team_id="T0OTHER", enterprise_id="E0OTHER")
-    pressed, picked, _ = await every_surface(scenario, await scenario.wait_said(READY), CEM)
+    follow_up = await scenario.wait_said(READY)
+    await scenario.wait_done()
+    pressed, picked, _ = await every_surface(scenario, follow_up, CEM)
 
     assert "Reloading `sdxl`" in ack.text
     assert "Only members of this bot's workspace" in stranger.text
@@ -210,76 +189,35 @@ async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
     assert "Reloading `sdxl`" in picked
 
 
-@one_mode
-async def test_everyone(bot: Scenario) -> None:
-    """With * everyone of the workspace may ask, and the log says that it was this rule that let them."""
-    await bot.reopen(ALLOWED_USERS="*")
-    ack = await bot.ask("sdxl", EVE)
-    await bot.wait_done()
-
-    assert "Reloading `sdxl`" in ack.text
-    assert (bot.log.of("command")[-1]["outcome"], bot.log.of("command")[-1]["rule"]) == ("requested", "*")
-
-
-@one_mode
-async def test_the_log_names_the_rule(bot: Scenario) -> None:
-    """Every command that is let in leaves who, where, which model, which reload and by which rule."""
-    await bot.ask("sdxl")
-
-    (record,) = bot.log.of("command")
-    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
-    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
-
-
-@pytest.mark.parametrize("name", ["/reload-model-dev", "/RELOAD-MODEL", "/<!channel>"])
-async def test_a_command_of_another_name(bot: Scenario, name: str) -> None:
-    """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
-    ack = await bot.ask("sdxl", command=name)
-
-    assert ack.text.startswith(f"I don't answer to `{name.replace('<', '&lt;').replace('>', '&gt;')}`.")
-    [record] = bot.log.of("command")
-    assert (record["level"], record["outcome"], record["command"]) == ("warning", "unknown_command", name)
-    assert bot.reloads == []
-
-
 # --- channels -------------------------------------------------------------------------------------------
 
 
-@one_mode
-async def test_another_channel(bot: Scenario) -> None:
-    """Where only some channels are open, the others are pointed there, and nothing is started."""
+async def test_only_some_channels(bot: Scenario) -> None:
+    """People in others are pointed to those, and nothing is started."""
     await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
-    ack = await bot.ask("sdxl", ADA, MODELS)
+    elsewhere = await bot.ask("sdxl", ADA, MODELS)
+    there = await bot.ask("flux", ADA, OPS)
 
-    assert ack.text == f"I only work in <#{OPS}> and <#C0THIRD>. Please try there."
-    assert bot.log.of("command")[-1]["outcome"] == "wrong_channel"
-    assert await nothing_happened(bot)
-
-
-@one_mode
-async def test_an_open_channel(bot: Scenario) -> None:
-    """In an open channel the command works."""
-    await bot.reopen(ALLOWED_CHANNELS=OPS)
-    await bot.ask("sdxl", ADA, OPS)
-
-    await bot.wait_said(READY, channel=OPS)
+    assert elsewhere.text == f"I only work in <#{OPS}> and <#C0THIRD>. Please try there."
+    assert "Reloading `flux`" in there.text
+    assert [record["outcome"] for record in bot.log.of("command")] == ["wrong_channel", "requested"]
+    assert [reload[0] for reload in bot.reloads] == ["flux"]
 
 
 # --- lists ----------------------------------------------------------------------------------------------
 
 
-async def test_status_and_history(bot: Scenario) -> None:
+async def test_status_and_history(slow: Scenario) -> None:
     """The lists say what is reloading, how the others ended and who asked, and start nothing."""
-    await bot.open_slowly()
-    empty = [(await bot.ask(word)).text for word in ("status", "history")]
-    await bot.ask("sdxl", ADA)
-    await bot.ask("sdxl", CEM)
-    await bot.wait_said("is reloading")
-    while_it_lasts = await bot.ask("status")
-    await bot.wait_done()
-    await bot.ask("no-such-model")
-    await bot.wait_done(2)
-    history = await bot.ask("History")
+    empty = [(await slow.ask(word)).text for word in ("status", "history")]
+    await slow.ask("sdxl", ADA)
+    await slow.ask("sdxl", CEM)
+    while_it_lasts = await slow.ask("status")
+    await slow.pass_reloads()
+    await slow.wait_done()
+    await slow.ask("no-such-model")
+    await slow.wait_done(2)
+    history = await slow.ask("History")
 
     assert empty == ["No reloads right now.", "No reloads yet."]
     assert "1 model reloading" in while_it_lasts.text
@@ -287,19 +225,11 @@ async def test_status_and_history(bot: Scenario) -> None:
     failed, done = history.text.splitlines()[1:]
     assert "✗ `no-such-model` · no such model" in failed
     assert "✓ `sdxl` · should be ready since" in done
-    assert len(bot.modelslab.calls) == 2
-    assert [record["outcome"] for record in bot.log.of("command")] == [
-        "status",
-        "history",
-        "requested",
-        "joined",
-        "status",
-        "requested",
-        "history",
-    ]
+    assert len(slow.modelslab.calls) == 2
+    words = ["status", "history", "requested", "joined", "status", "requested", "history"]
+    assert [record["outcome"] for record in slow.log.of("command")] == words
 
 
-@one_mode
 async def test_what_began_in_private(bot: Scenario) -> None:
     """Elsewhere it is a model and its state: nobody reads who asked, or that it was a colleague."""
     bot.slack.add_channel("C0SECRET", "secret", private=True)
@@ -311,47 +241,29 @@ async def test_what_began_in_private(bot: Scenario) -> None:
     assert re.fullmatch(r"• ✓ `sdxl` · should be ready since <!date[^>]*>", other)
 
 
-@one_mode
-async def test_a_long_status(bot: Scenario) -> None:
+async def test_a_long_status(slow: Scenario) -> None:
     """A list shows twenty, and says how many more there are."""
-    await bot.reopen(RELOAD_SECONDS="60")
-    for number in range(23):
-        await bot.ask(f"model-{number}")
-    ack = await bot.ask("status")
+    for number in range(0, 25, 5):
+        await slow.ask(" ".join(f"model-{number + n}" for n in range(5)))
+    lines = (await slow.ask("status")).text.splitlines()
 
-    assert ack.text.splitlines()[0] == "23 models reloading"
-    assert ack.text.splitlines()[-1] == "… and 3 more"
-    assert len(ack.text.splitlines()) == 22
+    assert (lines[0], lines[-1], len(lines)) == ("25 models reloading", "… and 5 more", 22)
 
 
 # --- words ----------------------------------------------------------------------------------------------
 
 
-@one_mode
-@pytest.mark.parametrize(
-    ("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help"), ("help!", "help")]
-)
-async def test_a_slip(bot: Scenario, text: str, meant: str) -> None:
+async def test_a_typo(bot: Scenario) -> None:
     """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
-    ack = await bot.ask(text)
+    for text, meant in {"statsu": "status", "--help": "help"}.items():
+        assert f"Did you mean `/reload-model {meant}`?" in (await bot.ask(text)).text
+    assert {record["outcome"] for record in bot.log.of("command")} == {"not_a_command"}
+    assert bot.reloads == []
 
-    assert f"Did you mean `/reload-model {meant}`?" in ack.text
-    assert (bot.log.of("command")[-1]["outcome"], bot.reloads) == ("not_a_command", [])
 
-
-@one_mode
 async def test_what_is_an_id(bot: Scenario) -> None:
     """A quoted word is a model ID. Quotes and spaces around an ID aren't part of it, and its case is kept."""
-    meant = {
-        '"status"': "status",
-        "`help`": "help",
-        "\u201chistory\u201d": "history",
-        "\u00a0 sdxl\u00a0": "sdxl",
-        "\u200bflux\u2066": "flux",
-        "'sd-xl/v1.0:latest+a@b'": "sd-xl/v1.0:latest+a@b",
-        "A" * 128: "A" * 128,
-        "Realistic_Vision": "Realistic_Vision",
-    }
+    meant = {'"status"': "status", "\u00a0 'sd-xl/v1.0:latest+a@b'": "sd-xl/v1.0:latest+a@b", "A" * 128: "A" * 128}
     for text in meant:
         await bot.ask(text)
     await bot.wait_done(len(meant))
@@ -361,22 +273,16 @@ async def test_what_is_an_id(bot: Scenario) -> None:
 
 NO_ID: tuple[tuple[str, str], ...] = (
     ("<!channel>", "`&lt;!channel&gt;`"),
-    ("<!here|x>", "`&lt;!here|x&gt;`"),
-    ("<@U0BEN>", "`&lt;@U0BEN&gt;`"),
     ("<https://evil.example|sdxl>", "`&lt;https://evil.example|sdxl&gt;`"),
     ("a & b", "`&amp;`"),
     ("sd`xl", "`sd\u02cbxl`"),
     ("sd\x1b[31mxl\x00", "`sd�[31mxl�`"),
     ("sd\u202exl", "`sd�xl`"),
-    ("sd\u200bxl", "`sd�xl`"),
     ('"sd\r\nxl"', "`sd  xl`"),
-    ("x" * 129, f"`{'x' * 59}…`"),
-    ("é", "`é`"),
     ("😀" * 4000, f"`{'😀' * 59}…`"),
     ("''", "the quotes"),
     ("-rf", "`-rf`"),
     ("../../etc/passwd", "`../../etc/passwd`"),
-    ("sdxl {{7*7}} ${x} %s", "`{{7*7}}`"),
     ("'; DROP TABLE reload; --", "`'`"),
 )
 

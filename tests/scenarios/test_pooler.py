@@ -1,4 +1,4 @@
-"""Two replicas behind PgBouncer as Debian ships it, which is what many managed databases give."""
+"""The bot behind PgBouncer as Debian ships it, which is what many managed databases give."""
 
 import os
 import pwd
@@ -6,15 +6,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from tests.faults.fleet import Fleet, fleet
 from tests.postgres import Postgres
+from tests.scenarios.scenario import READY, Scenario
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -53,38 +52,34 @@ def pooler_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[st
     shutil.rmtree(folder)
 
 
-async def replicas(bots: Fleet) -> None:
-    """Start two."""
-    await bots.launch("one")
-    await bots.launch("two")
+@pytest.fixture
+def scenario(pooler_url: str, scenario: Scenario) -> Scenario:
+    """A scenario behind it. The database ends only after the bot has stopped."""
+    scenario.env["DATABASE_URL"] = pooler_url
+    return scenario
 
 
-async def test_a_load_on_two_replicas(pooler_url: str, tmp_path: Path) -> None:
+async def test_many_commands(bot: Scenario) -> None:
     """Every command is taken, and each has its one follow-up."""
-    async with fleet(tmp_path, pooler_url, 60) as bots:
-        await replicas(bots)
-        acks = [await bots.command(n) for n in range(60)]
-        await bots.slack.wait_until(lambda: len(set(bots.notified())) == 60, within=60)
+    acks = [await bot.ask(f"model-{n}") for n in range(60)]
+    await bot.slack.wait_until(lambda: len(set(bot.ready())) == 60, within=60.0)
 
-        assert all(ack.text.startswith("Reloading") for ack in acks)
-        assert Counter(bots.notified()).most_common(1)[0][1] == 1
-        assert not [line for bot in bots.replicas.values() for line in bot.of("database_unavailable")]
+    assert all(ack.text.startswith("Reloading") for ack in acks)
+    assert len(bot.ready()) == 60
+    assert bot.log.of("database_unavailable") == []
 
 
-async def test_a_failover_behind_it(pooler_url: str, postgres: Postgres, tmp_path: Path) -> None:
+async def test_a_failover_behind_it(bot: Scenario, postgres: Postgres, pooler_url: str) -> None:
     """PgBouncer keeps its connections to the old primary, which is read-only by then, and says that all is well."""
     name = pooler_url.partition("?")[0].rpartition("/")[2]
-    async with fleet(tmp_path, pooler_url, 100) as bots:
-        await replicas(bots)
-        postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        postgres.terminate(pooler_url)
-        await bots.wait_readiness("one", lambda status: status == 503)
-        refused = await bots.command(0)
-        postgres.execute(f"ALTER DATABASE {name} RESET ALL")  # for connections that are made from now on
-        await bots.wait_readiness("one", lambda status: status == 200)
-        await bots.wait_readiness("two", lambda status: status == 200)
-        taken = [await bots.command(n) for n in range(1, 10)]
-        await bots.slack.wait_until(lambda: len(set(bots.notified())) == 9, within=60)
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    postgres.terminate(pooler_url)
+    await bot.wait_ready(503)
+    refused = await bot.ask("refused")
+    postgres.execute(f"ALTER DATABASE {name} RESET ALL")  # for connections that are made from now on
+    await bot.wait_ready()
+    taken = await bot.ask("taken")
+    await bot.wait_said(READY, "`taken`")
 
-        assert "I didn't start anything" in refused.text
-        assert all(ack.text.startswith("Reloading") for ack in taken)
+    assert "I didn't start anything" in refused.text
+    assert taken.text.startswith("Reloading")

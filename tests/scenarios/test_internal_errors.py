@@ -1,0 +1,176 @@
+"""Whatever breaks inside the bot: people read what is certain, the audit has it, and nothing else is held up."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from bot.core.models import Reload
+from bot.errors import CommitUncertain, DatabaseUnavailable
+from bot.sandbox.modelslab import error
+from bot.ui import messages, views
+from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, both_modes
+
+Break = Callable[[Exception], None]
+
+AWAY, UNCERTAIN, BROKEN = DatabaseUnavailable("away"), CommitUncertain("away"), ArithmeticError("of our own")
+
+
+def broken(*_: object, **__: object) -> None:
+    """A function with a bug."""
+    raise BROKEN
+
+
+# On each surface
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
+    """Makes all that the handlers do with the database fail."""
+
+    def failing(failure: Exception) -> None:
+        def raising(*_: object) -> None:
+            raise failure
+
+        for work in ("requests.ask", "requests.join", "reminders.add", "reminders.stop"):
+            monkeypatch.setattr(f"bot.storage.{work}", raising)
+        for work in ("running", "recent", "home"):
+            monkeypatch.setattr(f"bot.storage.history.{work}", raising)
+
+    return failing
+
+
+@both_modes
+@pytest.mark.parametrize(
+    ("failure", "words", "outcome"),
+    [
+        (AWAY, "My database isn't responding, so I didn't start anything.", "not_recorded"),
+        (UNCERTAIN, "I couldn't confirm that I recorded this.", "uncertain"),
+        (BROKEN, "Something broke on my side.", "internal_error"),
+    ],
+)
+async def test_what_would_start_something(
+    bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str
+) -> None:
+    """The command answers in its ack, a button privately below its message, the picker in the modal."""
+    bot.modelslab.answer("bad", error(200, "Model not found: bad"))
+    await bot.ask("bad")
+    failed = await bot.wait_said(FAILED)
+    await bot.wait_done()
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    bot.internal_errors = failure is BROKEN
+    fail(failure)
+
+    assert words in (await bot.ask("sdxl")).text
+    await bot.slack.press(failed, "Try again", user=ADA)
+    assert (await bot.wait_said(words)).via == "response_url"
+    await bot.slack.submit(modal, {"typed": "sdxl", "where": MODELS}, user=ADA)
+    assert words in " ".join(modal.texts)
+    await bot.wait_sql("SELECT count(*) = 3 FROM reload_model_audit WHERE outcome = ?", outcome)
+    assert len(bot.modelslab.calls) == 1
+
+
+async def test_what_only_lists_something(bot: Scenario, fail: Break) -> None:
+    """The answer doesn't say whether anything was started."""
+    bot.internal_errors = True
+    away, broke = "My database isn't responding. Try again in a minute.", "Something broke on my side. Check"
+    for failure, words in ((AWAY, away), (UNCERTAIN, away), (BROKEN, broke)):
+        fail(failure)
+        for text in ("status", "history"):
+            assert (await bot.ask(text)).text.startswith(words)
+
+    outcomes = [record["outcome"] for record in bot.log.of("command")]
+    assert outcomes == ["not_listed"] * 4 + ["internal_error"] * 2
+
+
+@both_modes
+async def test_an_event(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is acknowledged, or Slack would send it again and again; the log and the audit have the error."""
+    bot.internal_errors = True
+    monkeypatch.setattr("bot.handlers.home_tab.HomeTabs.opened", broken)
+    ack = await bot.slack.open_home(ADA)
+
+    assert (ack.status, ack.error) == (200, "")
+    await bot.wait_sql("SELECT outcome = 'internal_error' FROM reload_model_audit")
+
+
+async def test_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are none: what was typed can be typed in the other field. The audit has no line for each letter."""
+    bot.internal_errors = True
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    monkeypatch.setattr("bot.modelslab.catalog.Catalog.matching", broken)
+
+    assert await bot.slack.suggest(modal, "s", user=ADA) == []
+    await bot.wait_sql("SELECT group_concat(outcome) = 'picker' FROM reload_model_audit")
+
+
+# In a job
+
+
+async def test_a_call_that_crashes(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, and given up after eight tries. People read that the model may be reloading."""
+    bot.internal_errors = True
+    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
+    await bot.ask("sdxl")
+    told = await bot.wait_said(FAILED)
+    await bot.wait_done()
+
+    assert "something broke inside this bot" in told.text
+    assert "may already be reloading" in told.text
+    assert len(bot.log.of("job_crashed")) == 8
+
+
+async def test_a_follow_up_that_cannot_be_worded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the message fails every time, the requester reads so once, and another reload isn't affected."""
+    bot.internal_errors = True
+    wording = messages.follow_up
+
+    def poisoned(reloads: Sequence[Reload], *rest: object, **more: bool) -> messages.Message:
+        if reloads[0].model_id == "poison":
+            raise ArithmeticError("no words")
+        return wording(reloads, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bot.ui.messages.follow_up", poisoned)
+    await bot.ask("poison", ADA)
+    await bot.ask("sdxl", BEN, OPS)
+    await bot.wait_said(READY, channel=OPS)
+    told = await bot.wait_said("I don't know whether `poison` was reloaded")
+    await bot.wait_done(2)
+
+    assert told.text.startswith(f"<@{ADA}>")
+    assert len(bot.log.of("job_crashed")) == 7
+    assert [record["level"] for record in bot.log.of("message_broken")] == ["error"]
+    assert bot.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
+    assert bot.said("✗ `poison`", "couldn't notify everyone")
+
+
+async def test_a_message_that_cannot_be_posted(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After eight tries, a direct message may get through."""
+    bot.internal_errors = True
+    monkeypatch.setattr("bot.worker.delivery.Delivery.to_channel", broken)
+    await bot.ask("sdxl")
+    await bot.wait_done()
+
+    assert [message.via for message in bot.said(READY)] == ["dm"]
+
+
+async def test_a_message_that_cannot_be_sent(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up after eight tries, too, and the log has an error with whom it was for."""
+    bot.internal_errors = True
+    monkeypatch.setattr("bot.worker.delivery.Delivery.to_person", broken)
+    await bot.ask("sdxl", ADA, "C0NOWHERE", response_url="https://elsewhere.example/")
+    lost = await bot.log.wait_for("undeliverable")
+    await bot.wait_done()
+
+    assert (lost["reason"], lost["users"]) == ("crashes", [ADA])
+    assert "couldn't notify everyone" in (await bot.ask("history")).text
+
+
+async def test_a_failure_of_a_later_version(bot: Scenario) -> None:
+    """A failure that only a later version knows is reported as an internal one."""
+    await bot.ask("no-such-model")
+    await bot.wait_done()
+    bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")
+
+    assert "something broke inside this bot" in (await bot.ask("history")).text
