@@ -63,7 +63,7 @@ class App:
         self._allowlist = Allowlist(
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
-        limits = Limits(settings.commands_per_person, settings.max_in_flight)
+        limits = Limits(settings.commands_per_person, settings.max_in_flight, timing.trouble_after)
         self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
         self._access = Access(self._allowlist, self.requests)
         self._home_tabs = HomeTabs(self._slack, self.requests, self._access, settings.slash_command, timing)

@@ -48,14 +48,12 @@ class Notified:
 class RetryIn:
     """The job failed and is due again after wait seconds.
 
-    unknown means that a call may have had its effect. report_in is for a call: in how many seconds its channels hear
-    about the trouble, unless it is over by then.
+    unknown means that a call may have had its effect.
     """
 
     wait: float
     unknown: bool = False
     crashed: bool = False
-    report_in: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Timing:
     post_retry_most: float = 60.0
     """Before a message is tried again, at most, unless Slack asks for more."""
     trouble_after: float = 20.0
-    """From a request to the report in the channel that ModelsLab hasn't accepted it, if an attempt has failed."""
+    """From a request to the report in its places that ModelsLab hasn't accepted it."""
     call_give_up: float = 600.0
     """From the first call of ModelsLab for a reload to the last."""
     post_give_up: float = 1500.0

@@ -138,13 +138,13 @@ def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Re
 
 def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
     """The answer to a request that was recorded. where names the channel of the reload."""
-    person = context["person"]
+    person, reload = context["person"], requested.reload
+    ready_at = messages.expected(reload, reload_seconds, requested.now)
     if not requested.joined:
-        return messages.reloading(requested.reload, reload_seconds, where)
+        return messages.reloading(reload, ready_at, where)
     if requested.again or requested.first.user_id == person.user_id:
-        return messages.already_subscribed(requested.reload, reload_seconds)
-    viewer = Viewer(person.user_id, person.place)
-    return messages.joined(requested.reload, requested.first, viewer, reload_seconds, where)
+        return messages.already_subscribed(reload, ready_at)
+    return messages.joined(reload, requested.first, Viewer(person.user_id, person.place), ready_at, where)
 
 
 def there(context: AsyncBoltContext) -> str:

@@ -25,7 +25,7 @@ from bot.errors import LeaseLost
 from bot.storage import grants
 from bot.storage.database import now
 from bot.storage.jobs import HELD, held, stage_of
-from bot.storage.requests import add_job, open_places, open_statuses
+from bot.storage.requests import add_job, open_places
 from bot.storage.schema import is_reminder, jobs, reloads, subscribers, to_reload
 
 _AFRESH: Mapping[str, object] = {"first_tried_at": None, "attempts": 0, "crashes": 0}
@@ -227,17 +227,13 @@ def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
 
 
 def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | Postpone) -> None:
-    if job.kind is JobKind.CALL:
-        _lock_reload(connection, job)
+    if outcome.unknown:
+        _change_reload(connection, job, outcome_unknown=True)
     failed = isinstance(outcome, RetryIn)
     crashed = isinstance(outcome, RetryIn) and outcome.crashed
     at = now(connection)
     attempts, crashes = job.attempts + int(failed and not crashed), job.crashes + int(crashed)
     _change(connection, owner, job, due_at=at + outcome.wait, attempts=attempts, crashes=crashes)
-    if outcome.unknown:
-        _change_reload(connection, job, outcome_unknown=True)
-    if job.kind is JobKind.CALL and isinstance(outcome, RetryIn):
-        open_statuses(connection, job.reload_id, _places(connection, job), at + outcome.report_in)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

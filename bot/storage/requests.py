@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
 from bot.core.models import PRIORITY, JobKind, Place, Reload, State, Subscriber
-from bot.core.outcomes import REST
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
 from bot.storage.schema import (
@@ -69,20 +68,19 @@ _SUBSCRIBE = insert(subscribers).returning(subscribers)
 _OPENED = select(jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind).where(
     jobs.c.reload_id == bindparam("of"), of_a_place
 )
-_TROUBLE_REPORTED_AT = select(
-    func.min(case((jobs.c.lease_owner.is_not(None), 0.0), else_=jobs.c.due_at))  # a claimed job is just posting it
-).where(jobs.c.reload_id == bindparam("of"), jobs.c.kind == JobKind.STATUS)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How many reloads a person can request in LIMIT_SECONDS, and how many can be in flight; 0 is no limit.
 
-    Replicas don't see each other's requests of the same moment, so each can then let one more in.
+    Replicas don't see each other's requests of the same moment, so each can then let one more in. trouble_after is how
+    long ModelsLab can take to accept a reload, in seconds, until its places are told.
     """
 
     per_person: int = 0
     in_flight: int = 0
+    trouble_after: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +111,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """The result of a request: its reload, the first subscriber, and whether the request joined a running reload.
+    """The result of a request as of now: its reload, the first subscriber, and whether it joined a running reload.
 
     again means that the person had requested it before.
     """
 
     reload: Reload
     first: Subscriber
+    now: float
     joined: bool
     again: bool = False
 
@@ -141,10 +140,10 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
         return earlier
     _check_person(connection, request.user_id, limits)
     if reload is not None:
-        return _join(connection, request, reload)
+        return _join(connection, request, reload, limits)
     if limits.in_flight and connection.execute(_IN_FLIGHT).scalar_one() >= limits.in_flight:
         raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
-    return _start(connection, request)
+    return _start(connection, request, limits)
 
 
 def ask_each(
@@ -171,46 +170,43 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     if reload is None:
         return None
     if request.place in _places_of_person(connection, request, reload_id):
-        return Requested(reload, _first_subscriber(connection, reload_id), joined=True, again=True)
+        first = _first_subscriber(connection, reload_id)
+        return Requested(reload, first, now(connection), joined=True, again=True)
     _check_person(connection, request.user_id, limits)
-    return _join(connection, request, reload)
+    return _join(connection, request, reload, limits)
 
 
-def _start(connection: Connection, request: Request) -> Requested:
-    """Add a reload, its first subscriber, the call of ModelsLab (due at once), and a line of the audit."""
+def _start(connection: Connection, request: Request, limits: Limits) -> Requested:
+    """Add a reload, its first subscriber, the call of ModelsLab (due at once), and a line of the audit.
+
+    The status message is due once the call is accepted, or else when the place should hear that it isn't.
+    """
     at = now(connection)
     reload = Reload(new_id(), request.model_id, State.REQUESTED, at)
     row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
     add_job(connection, reload.id, JobKind.CALL, at)
+    add_job(connection, reload.id, JobKind.STATUS, at + limits.trouble_after, **request.place._asdict())
     _add_audit(connection, request, reload, at, "requested")
-    return Requested(reload, subscriber, joined=False)
+    return Requested(reload, subscriber, at, joined=False)
 
 
-def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
+def _join(connection: Connection, request: Request, reload: Reload, limits: Limits) -> Requested:
     """Add a subscriber to a reload, which must be locked. A new place gets its own messages."""
     at = now(connection)
     again = bool(_places_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at)
-    if reload.state is State.ACCEPTED:
-        open_places(connection, reload, [request.place], at)
-    elif (report_at := _trouble_reported_at(connection, reload.id)) is not None:
-        open_statuses(connection, reload.id, [request.place], max(at, report_at))
+    status_at = at if reload.state is State.ACCEPTED else max(at, reload.requested_at + limits.trouble_after)
+    open_places(connection, reload, [request.place], status_at)
     _add_audit(connection, request, reload, at, "joined")
-    return Requested(reload, _first_subscriber(connection, reload.id), joined=True, again=again)
+    return Requested(reload, _first_subscriber(connection, reload.id), at, joined=True, again=again)
 
 
 def _places_of_person(connection: Connection, request: Request, reload_id: str) -> Collection[Place]:
     """The places in which the person has requested a reload before."""
     found = connection.execute(_PLACES_OF_PERSON, {"of": reload_id, "user": request.user_id})
     return {Place(*row) for row in found}
-
-
-def _trouble_reported_at(connection: Connection, reload_id: str) -> float | None:
-    """When the delay of a reload is reported in its places; None if no call of ModelsLab has failed."""
-    due_at: float | None = connection.execute(_TROUBLE_REPORTED_AT, {"of": reload_id}).scalar_one()
-    return 0.0 if due_at == REST else due_at
 
 
 def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -> Reload | None:
@@ -242,7 +238,7 @@ def _answered(connection: Connection, row: Row[*tuple[object, ...]]) -> Requeste
     """The result of the request in this row, as of now."""
     reload = to_reload(connection.execute(_RELOAD, {"of": row.reload_id}).one())
     first = _first_subscriber(connection, reload.id)
-    return Requested(reload, first, joined=first.id != row.id)
+    return Requested(reload, first, now(connection), joined=first.id != row.id)
 
 
 def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
@@ -280,28 +276,20 @@ def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at
     connection.execute(insert(jobs), row)
 
 
-def open_places(connection: Connection, reload: Reload, places: Sequence[Place], at: float) -> None:
-    """Add the jobs that these places of a reload lack: a status message now, and a follow-up. It must be locked."""
-    opened = _opened(connection, reload.id)
-    new = [place for place in places if (place, JobKind.NOTIFY) not in opened]
-    due = [(place, JobKind.NOTIFY, reload.ready_at or at) for place in new]
-    due += [(place, JobKind.STATUS, at) for place in new if (place, JobKind.STATUS) not in opened]
-    for place, kind, due_at in due:
-        add_job(connection, reload.id, kind, due_at, **place._asdict())
+def open_places(connection: Connection, reload: Reload, places: Sequence[Place], status_at: float) -> None:
+    """Add the jobs that these places of a reload lack: a status message, and a follow-up once it is accepted.
 
-
-def open_statuses(connection: Connection, reload_id: str, places: Sequence[Place], due_at: float) -> None:
-    """Add a status job in the places of a reload that have none. The reload must be locked."""
-    opened = _opened(connection, reload_id)
+    The reload must be locked.
+    """
+    found = connection.execute(_OPENED, {"of": reload.id})
+    opened = {(Place(row.channel_id, row.thread_ts), row.kind) for row in found}
     for place in places:
+        if reload.ready_at is not None and (place, JobKind.NOTIFY) in opened:
+            continue
+        if reload.ready_at is not None:
+            add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at, **place._asdict())
         if (place, JobKind.STATUS) not in opened:
-            add_job(connection, reload_id, JobKind.STATUS, due_at, **place._asdict())
-
-
-def _opened(connection: Connection, reload_id: str) -> Collection[tuple[Place, str]]:
-    """The jobs of a reload, as place and kind."""
-    found = connection.execute(_OPENED, {"of": reload_id})
-    return {(Place(row.channel_id, row.thread_ts), row.kind) for row in found}
+            add_job(connection, reload.id, JobKind.STATUS, status_at, **place._asdict())
 
 
 def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:

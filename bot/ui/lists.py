@@ -62,7 +62,8 @@ def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:
 
 def running_line(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> str:
     """One reload that hasn't ended."""
-    return f"{code(entry.reload.model_id)} · {_progress(entry.reload, reload_seconds)}{_requested(entry, viewer)}"
+    progress = _progress(entry.reload, reload_seconds, entry.now)
+    return f"{code(entry.reload.model_id)} · {progress}{_requested(entry, viewer)}"
 
 
 def ended_line(entry: ListedReload, viewer: Viewer) -> str:
@@ -99,9 +100,9 @@ def _requested(entry: ListedReload, viewer: Viewer) -> str:
     return f" · requested by {who}{others}"
 
 
-def _progress(reload: Reload, reload_seconds: float) -> str:
+def _progress(reload: Reload, reload_seconds: float, now: float) -> str:
     if reload.state is State.NOTIFYING:
         return "done, notifying people"
     if reload.state is State.REQUESTED:
         return "ModelsLab hasn't accepted it yet, still trying"
-    return f"ready around {when(expected(reload, reload_seconds))}"
+    return f"ready around {when(expected(reload, reload_seconds, now))}"

@@ -94,24 +94,24 @@ ModelsLab unloads a model after 7 idle days. I load it again and ping you when i
 • `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
 
 
-def reloading(reload: Reload, reload_seconds: float, where: str = "here") -> str:
+def reloading(reload: Reload, ready_at: float, where: str = "here") -> str:
     """The ack of a request that started a reload; where names the channel of the follow-up."""
-    return f"Reloading {code(reload.model_id)}. {_ping(reload, reload_seconds, where)}"
+    return f"Reloading {code(reload.model_id)}. {_ping(ready_at, where)}"
 
 
-def joined(reload: Reload, first: Subscriber, viewer: Viewer, reload_seconds: float, where: str = "here") -> str:
+def joined(reload: Reload, first: Subscriber, viewer: Viewer, ready_at: float, where: str = "here") -> str:
     """The ack of a request that joined a reload somebody else had started."""
     who = mention(first.user_id) if first.is_known_to(viewer) else "A colleague"
-    return f"{who} is already reloading {code(reload.model_id)}. {_ping(reload, reload_seconds, where)}"
+    return f"{who} is already reloading {code(reload.model_id)}. {_ping(ready_at, where)}"
 
 
-def already_subscribed(reload: Reload, reload_seconds: float) -> str:
+def already_subscribed(reload: Reload, ready_at: float) -> str:
     """The ack of somebody's second request for the same reload."""
-    return f"You're already on the list for {code(reload.model_id)}, around {when(expected(reload, reload_seconds))}."
+    return f"You're already on the list for {code(reload.model_id)}, around {when(ready_at)}."
 
 
-def _ping(reload: Reload, reload_seconds: float, where: str) -> str:
-    return f"I'll ping you {where} around {when(expected(reload, reload_seconds))}."
+def _ping(ready_at: float, where: str) -> str:
+    return f"I'll ping you {where} around {when(ready_at)}."
 
 
 def will_remind(reminder: Reminder) -> str:
@@ -142,7 +142,7 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> 
     """The status message of a reload that ModelsLab hasn't accepted yet; until is when the bot gives up."""
     here = subscribers[0]
     return Message(
-        f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab is busy or having problems. "
+        f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab hasn't accepted it yet. "
         f"I'll keep trying until {when(until)}.",
         buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
@@ -263,9 +263,9 @@ def stop_reminding(model_id: str, channel_id: str = "", *, named: bool = False) 
     return Button(label, Action.STOP_REMINDING, model_id, Place(channel_id), spoken=spoken)
 
 
-def expected(reload: Reload, reload_seconds: float) -> float:
-    """When a reload should be ready (UTC, seconds): estimated from the request until ModelsLab accepts it."""
-    return reload.ready_at if reload.ready_at is not None else reload.requested_at + reload_seconds
+def expected(reload: Reload, reload_seconds: float, now: float) -> float:
+    """When a reload should be ready (UTC, seconds): until ModelsLab accepts it, as if that happened now."""
+    return reload.ready_at if reload.ready_at is not None else now + reload_seconds
 
 
 def when(at: float, form: str = "{time}") -> str:

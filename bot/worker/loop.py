@@ -213,18 +213,12 @@ class Worker:
             log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
-            return RetryIn(wait, unknown, report_in=self._report_in(claim))
+            return RetryIn(wait, unknown)
         log.error("job_crashed", crashes=claim.job.crashes + 1, exc_info=error)
         metrics.JOB_CRASHES.labels(claim.job.kind).inc()
         wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
         unknown = claim.job.kind is JobKind.CALL
-        return RetryIn(wait, unknown, crashed=True, report_in=self._report_in(claim))
-
-    def _report_in(self, claim: Claimed) -> float:
-        """Seconds until a reload's channels are told that ModelsLab has not accepted it yet."""
-        if isinstance(claim, AccessClaim):
-            return 0.0
-        return max(claim.reload.requested_at + self._timing.trouble_after - claim.now, 0.0)
+        return RetryIn(wait, unknown, crashed=True)
 
     async def _record(self, batch: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, however long the database is unavailable."""

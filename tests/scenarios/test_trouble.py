@@ -28,7 +28,7 @@ async def bot(scenario: Scenario, over: asyncio.Event) -> Scenario:
 
 
 async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over: asyncio.Event) -> None:
-    """The status message says that ModelsLab is busy, then how far the reload is, then that it is over."""
+    """The status message says that ModelsLab hasn't accepted it, then how far the reload is, then that it is over."""
     busy = error(429, "Rate limit exceeded.", retry_after=0)
     answers: dict[str, Answer] = {"down": DOWN, "busy": busy, "gateway": Raw(502, b"")}
     for model, answer in answers.items():
@@ -42,7 +42,7 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over
 
     for model in answers:
         (status,) = bot.said(f"✓ `{model}`")
-        assert status.edits[0].startswith(f"<@{ADA}> is waiting for `{model}`. ModelsLab is busy")
+        assert status.edits[0].startswith(f"<@{ADA}> is waiting for `{model}`. ModelsLab hasn't accepted it yet")
         assert any(f"is reloading `{model}`" in edit for edit in status.edits)
     assert sorted(bot.ready()) == sorted(answers)
 

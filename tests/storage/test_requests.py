@@ -7,8 +7,8 @@ from itertools import chain, repeat
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from bot.core.models import REMIND_AFTER, JobKind, Reminder, Stage, State
-from bot.core.outcomes import Failed, Reschedule, RetryIn
+from bot.core.models import REMIND_AFTER, JobKind, Reminder, State
+from bot.core.outcomes import Failed, Reschedule
 from bot.errors import Failure, LeaseLost, Refused
 from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
@@ -29,7 +29,7 @@ async def test_a_request_for_the_same_model_joins_the_reload_in_flight(bot: Bot)
     for other in others:
         assert (other.reload, other.first, other.joined) == (first.reload, first.first, True)
     assert (flux.joined, flux.reload.id == first.reload.id) == (False, False)
-    assert await bot.counts() == (2, 5, 2)
+    assert await bot.counts() == (2, 5, 5)
     outcomes = [row[1] for row in await bot.rows(audit.c.id, audit.c.outcome)]
     assert outcomes == ["requested", "joined", "joined", "joined", "requested"]
 
@@ -59,23 +59,19 @@ async def test_a_channel_that_joins_after_acceptance_gets_its_messages(bot: Bot,
     ]
 
 
-@pytest.mark.parametrize(("reported", "in_seconds"), [("later", 15.0), ("now", 0.0), ("before", 0.0)])
-async def test_a_channel_that_joins_in_trouble_reads_of_it_with_the_others(
-    bot: Bot, reported: str, in_seconds: float
-) -> None:
-    """At the same time, or at once if the others are just being told, or have been."""
-    call = await bot.called(request(channel=HERE))
-    await bot.record(call, RetryIn(30.0, report_in=20.0 if reported == "later" else 0.0))
-    await bot.elapse(5.0)
-    if reported != "later":
-        status = await bot.claim_one(JobKind.STATUS)
-        if reported == "before":
-            await bot.record(status, Reschedule(stage=Stage.TRYING))
-
+@pytest.mark.parametrize(("joins_after", "told_after"), [(5.0, 20.0), (25.0, 25.0)])
+async def test_places_are_told_if_modelslab_does_not_accept(bot: Bot, joins_after: float, told_after: float) -> None:
+    """At the same time, whether or not a call has failed; one that joins later is told at once."""
+    began = bot.clock.now
+    await bot.ask(request(channel=HERE))
+    await bot.elapse(joins_after)
     await bot.ask(request(channel=THERE))
 
-    statuses = dict(await bot.rows(jobs.c.channel_id, jobs.c.due_at))
-    assert statuses[THERE] == bot.clock.now + in_seconds
+    assert await bot.rows(jobs.c.kind, jobs.c.channel_id, jobs.c.due_at) == [
+        ("call", "", began),
+        ("status", HERE, began + 20.0),
+        ("status", THERE, began + told_after),
+    ]
 
 
 async def test_a_button_joins_its_own_reload_once(bot: Bot) -> None:
@@ -225,7 +221,7 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
     assert [each.model_id for each in await reminders_of(bot)] == ["sdxl", "flux"]
     for reload_id in (failed.reload.id, "nosuch"):  # never accepted
         assert await bot.remind(reload_id) is None
-    assert await bot.kinds() == ["notify", *["reminder"] * 3]
+    assert await bot.kinds() == ["notify", *["reminder"] * 3, "status"]
 
 
 @pytest.mark.parametrize("claimed", [False, True])

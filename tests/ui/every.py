@@ -42,9 +42,9 @@ def every_message(
     asked = AccessRequest("r4x7", "U0EVE", MODELS, model_id, RequestState.ALLOWED, NOON, "U0BOSS", NOON)
     return {
         "help": Message(messages.help_text()),
-        "reloading": Message(messages.reloading(reload, 120)),
-        "joined": Message(messages.joined(reload, people[0], _VIEWER, 120)),
-        "already_subscribed": Message(messages.already_subscribed(reload, 120)),
+        "reloading": Message(messages.reloading(reload, NOON + 120)),
+        "joined": Message(messages.joined(reload, people[0], _VIEWER, NOON + 120)),
+        "already_subscribed": Message(messages.already_subscribed(reload, NOON + 120)),
         "will_remind": Message(messages.will_remind(replace(_REMINDERS[0], model_id=model_id))),
         "not_reminding": Message(messages.not_reminding(model_id)),
         "status": messages.status(reload, people, people[0], NOON + 60),
