@@ -180,7 +180,8 @@ class Worker:
             await self._record(batch, outcomes)
         except asyncio.CancelledError:
             log.info("job_interrupted", done=bool(outcomes))
-            released = [Postpone(0.0, unknown=claim.job.kind is JobKind.CALL) for claim in batch]
+            is_call = batch[0].job.kind is JobKind.CALL
+            released = [Postpone(self._timing.call_retry if is_call else 0.0, unknown=is_call) for _ in batch]
             results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
             with suppress(DatabaseUnavailable):  # what is queued to be recorded may come first
                 await self._database.run(record, self._owner, results, within=1.0)
