@@ -161,19 +161,6 @@ def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clo
     assert waits == [30, 31, 300, 0, 20, 21, 0, 1]
 
 
-@pytest.mark.parametrize("asks_at", [1.0, 5.0, 60.0])
-def test_a_pause_holds_for_messages_that_have_a_turn_already(pacer: Pacer, clock: Clock, asks_at: float) -> None:
-    """They are posted after it, a second apart, whenever they ask again."""
-    began = clock.now
-    assert [pacer.wait(number, MODELS) for number in (1, 2, 3)] == [0, 1, 2]
-    pacer.hold(MODELS, 5)
-    clock.now += asks_at
-
-    turns = [clock.now + pacer.wait(number, MODELS) - began for number in (2, 3)]
-
-    assert turns == [max(asks_at, 5.0), max(asks_at, 5.0) + 1]
-
-
 def test_what_the_pacer_remembers_is_bounded(pacer: Pacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels that are free and turns that nobody took are forgotten; what is going on is not."""
     monkeypatch.setattr("bot.worker.delivery._REMEMBERED", 3)
