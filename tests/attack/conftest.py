@@ -1,18 +1,18 @@
-"""A bot that is attacked: for a moment in `make test`, for ten minutes in `make soak`. What holds of it meanwhile."""
+"""Random input for the bot: for a moment in `make test`, for ten minutes in `make soak`. What must hold meanwhile."""
 
 import asyncio
 import os
 import re
 import resource
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.attack.junk import Sound, recorded
+from tests.attack.junk import Payloads, recorded
 from tests.scenarios.conftest import bot, mode, scenario, slack
 from tests.scenarios.scenario import ADA, BEN, CEM, Scenario, eventually
 from tests.secrecy import remember, scan
@@ -20,13 +20,13 @@ from tests.secrecy import remember, scan
 __all__ = ["bot", "mode", "scenario", "slack"]
 
 ROUND = 60
-"""Examples in one go: hypothesis begins each with simple ones. The ordinary run is one round."""
+"""Examples in one go. Hypothesis begins each round with simple ones; make test runs one round."""
 
 SOAK = float(os.environ.get("ATTACK_SECONDS", "600"))
-"""Seconds for all of them together in the long run."""
+"""Seconds for all attacks together in make soak."""
 
 GROWTH = 256 * 1024
-"""KiB by which the process may grow at most while it is attacked, with all that the attack itself takes."""
+"""KiB by which the process may grow, with all that the attack itself takes."""
 
 _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d+ \w{{3}} at )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
 
@@ -43,32 +43,32 @@ T = TypeVar("T")
 
 
 def harmless(*texts: str) -> None:
-    """No mention but of those who asked, no link, and short enough for Slack."""
+    """The texts mention only people who asked, have no link, and are short enough for Slack."""
     for text in texts:
         assert "<" not in _ALLOWED.sub("", text), text
         assert len(text) <= 12_000
 
 
 def all_harmless(bot: Scenario) -> None:
-    """So is everything that the bot has said."""
+    """The same for everything that the bot has said."""
     for message in bot.slack.messages:
         harmless(message.text, *message.edits)
 
 
-def unmoved(bot: Scenario) -> set[object]:
-    """Nothing went wrong inside the bot, and it told no secret. Return the events; what was looked at is forgotten."""
+def unharmed(bot: Scenario) -> set[object]:
+    """The log has no bug and no secret. Returns its events, and empties it."""
     stream, records = bot.log.stream, bot.log.records
     for record in records:
         assert record["event"] not in _NEVER_LOGGED, record
         assert "exception" not in record, record
-    silent(bot, stream.getvalue())
+    without_secrets(bot, stream.getvalue())
     stream.seek(0)
     stream.truncate()
     return {record["event"] for record in records}
 
 
-def silent(bot: Scenario, text: str) -> None:
-    """No secret is in it."""
+def without_secrets(bot: Scenario, text: str) -> None:
+    """The text has no secret."""
     remember(bot.secrets)
     scan("an answer", text)
 
@@ -78,17 +78,20 @@ class Attack:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.examples = 0
 
     async def __call__(
         self, examples: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], at_once: int = 1
     ) -> None:
-        """Run holds for examples, so many at once, in this event loop; hypothesis runs in a thread, and shrinks.
+        """Run holds for examples, so many at once, in this event loop. Hypothesis runs in a thread, and shrinks.
 
-        What must hold of the process afterwards is looked at, too: it has not grown, and no task is left behind.
+        Afterwards the process must not have grown, and no task may be left.
         """
         loop, end = asyncio.get_running_loop(), time.monotonic() + self._seconds
         tasks, memory = len(asyncio.all_tasks()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        async def hold(batch: list[T]) -> None:
+            async with asyncio.timeout(60.0):
+                await asyncio.gather(*map(holds, batch))
 
         @settings(
             max_examples=ROUND // at_once,
@@ -98,8 +101,7 @@ class Attack:
         )
         @given(st.lists(examples, min_size=at_once, max_size=at_once))
         def attack(batch: list[T]) -> None:
-            self.examples += len(batch)
-            asyncio.run_coroutine_threadsafe(_within(map(holds, batch)), loop).result()
+            asyncio.run_coroutine_threadsafe(hold(batch), loop).result()
 
         def go_on() -> None:
             attack()
@@ -107,27 +109,20 @@ class Attack:
                 attack()
 
         await asyncio.to_thread(go_on)
-        assert self.examples >= ROUND // 2
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < GROWTH
         kept = 10 + 4 * at_once  # connections that are kept for the next request have a task each
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks + kept)
 
 
-async def _within(batch: Iterable[Awaitable[None]]) -> None:
-    """No example hangs."""
-    async with asyncio.timeout(60.0):
-        await asyncio.gather(*batch)
-
-
 @pytest.fixture(autouse=True)
 def impatient(scenario: Scenario) -> None:
-    """A body that never ends is given up soon."""
+    """Give up a body that never ends soon."""
     scenario.set_timing(http_body=0.4)
 
 
 @pytest.fixture
-async def sound(bot: Scenario) -> Sound:
-    """Sound payloads to spoil."""
+async def payloads(bot: Scenario) -> Payloads:
+    """Valid payloads to break."""
     return await recorded(bot)
 
 

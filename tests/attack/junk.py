@@ -1,4 +1,4 @@
-"""What anybody could send: text and JSON that nobody should have to read, and sound payloads spoilt here and there."""
+"""What anybody could send: random text and JSON, and valid payloads with some parts broken."""
 
 from collections.abc import Mapping, Sequence
 from unittest.mock import patch
@@ -12,8 +12,8 @@ from tests.scenarios.scenario import ADA, OPS, READY, Scenario
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
-Sound = Mapping[Kind, Sequence[JsonObject]]
-"""Payloads as people's doings make them, by kind of envelope."""
+Payloads = Mapping[Kind, Sequence[JsonObject]]
+"""Valid payloads, by kind of envelope."""
 
 MARKUP = (
     "<!channel>",
@@ -24,7 +24,7 @@ MARKUP = (
     "<https://evil.example|x>",
     "&lt;!channel&gt;",
 )
-"""What must never be said in anybody's words."""
+"""What the bot must never say."""
 
 _SNIPPETS = st.sampled_from(
     [
@@ -40,7 +40,7 @@ texts = st.one_of(
     st.lists(_SNIPPETS, max_size=8).map(" ".join),
     st.integers(0, 9000).map(lambda length: "x" * length),
 )
-"""Anything that a person could type, and a lot that nobody could."""
+"""Anything that a person could type, and more."""
 
 _leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts, st.just("U0ADA")
@@ -56,8 +56,8 @@ deep_json = st.sampled_from([10, 5000, 30_000]).map(lambda depth: "[" * depth + 
 """Past a thousand, Python's parser gives up."""
 
 
-async def recorded(bot: Scenario) -> Sound:
-    """What Slack sends while somebody does everything that there is to do."""
+async def recorded(bot: Scenario) -> Payloads:
+    """What Slack sends while somebody uses everything."""
     sent: dict[Kind, list[JsonObject]] = {"slash_commands": [], "interactive": [], "events_api": []}
     deliver = bot.slack.deliver
 
@@ -81,22 +81,22 @@ async def recorded(bot: Scenario) -> Sound:
     return sent
 
 
-def spoilt_of(sound: Sequence[JsonObject]) -> st.SearchStrategy[dict[str, Json]]:
-    """One of these, spoilt or whole."""
-    return st.sampled_from(sound).flatmap(spoilt)
+def broken_of(valid: Sequence[JsonObject]) -> st.SearchStrategy[dict[str, Json]]:
+    """One of these, broken or as it is."""
+    return st.sampled_from(valid).flatmap(broken)
 
 
 @st.composite
-def spoilt(draw: st.DrawFn, sound: Mapping[str, Json]) -> dict[str, Json]:
-    """A sound object, with up to three of its parts, however deep, gone or changed for anything else."""
-    value: Json = dict(sound)
+def broken(draw: st.DrawFn, valid: Mapping[str, Json]) -> dict[str, Json]:
+    """A valid object, of which up to three parts, however deep, are gone or changed."""
+    value: Json = dict(valid)
     for _ in range(draw(st.integers(0, 3))):
-        value = draw(_spoilt_once(value))
+        value = draw(_broken_once(value))
     return value if isinstance(value, dict) else {}
 
 
 @st.composite
-def _spoilt_once(draw: st.DrawFn, value: Json) -> Json:
+def _broken_once(draw: st.DrawFn, value: Json) -> Json:
     if isinstance(value, dict) and value:
         name = draw(st.sampled_from(sorted(value)))
         match draw(st.sampled_from(["deeper", "gone", "changed", "added"])):
@@ -107,8 +107,8 @@ def _spoilt_once(draw: st.DrawFn, value: Json) -> Json:
             case "added":
                 return {**value, draw(texts): draw(json_values)}
             case _:
-                return {**value, name: draw(_spoilt_once(value[name]))}
+                return {**value, name: draw(_broken_once(value[name]))}
     if isinstance(value, list) and value:
         place = draw(st.integers(0, len(value) - 1))
-        return [*value[:place], draw(_spoilt_once(value[place])), *value[place + 1 :]]
+        return [*value[:place], draw(_broken_once(value[place])), *value[place + 1 :]]
     return draw(json_values)

@@ -1,4 +1,4 @@
-"""ModelsLab and Slack can answer anything, and so can a proxy in their place."""
+"""Random answers of ModelsLab and Slack, or of a proxy in their place."""
 
 import itertools
 import json
@@ -10,14 +10,14 @@ from aiohttp import web
 from hypothesis import strategies as st
 
 from tests.answers import Exchange
-from tests.attack.conftest import Attack, all_harmless, harmless, unmoved
+from tests.attack.conftest import Attack, all_harmless, harmless, unharmed
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
 from tests.scenarios.scenario import FAILED, READY, Scenario, eventually
 
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """An answer that is written as it is, whether it is HTTP or not; the connection ends with it."""
+    """An answer of these bytes, whether they are HTTP or not. Then the connection ends."""
 
     raw: bytes
 
@@ -55,7 +55,7 @@ _headers = st.dictionaries(
 
 
 def answers(fields: st.SearchStrategy[dict[str, Json]]) -> st.SearchStrategy[Bytes]:
-    """An HTTP answer of any status, some with sense in it, some that break off, and bytes that are no answer."""
+    """HTTP answers of any status, some valid, some that break off, and bytes that are no HTTP."""
     bodies = st.one_of(
         fields.map(json.dumps), fields.map(json.dumps), json_values.map(json.dumps), deep_json, texts
     ).map(lambda text: text.encode("utf-8", "replace"))
@@ -82,7 +82,7 @@ pytestmark = pytest.mark.parametrize("mode", ["http"])
 
 
 async def test_any_answer_of_modelslab(bot: Scenario, attack: Attack) -> None:
-    """The requester is notified how it ended, in words that mention nobody else; a second request is taken."""
+    """The requester is notified how it ended, and the message mentions nobody else."""
     numbers = itertools.count()
 
     async def holds(answer: Bytes) -> None:
@@ -94,7 +94,7 @@ async def test_any_answer_of_modelslab(bot: Scenario, attack: Attack) -> None:
             lambda: bot.said(f"`{model}`", READY, since=begin) + bot.said(f"`{model}`", FAILED, since=begin)
         )
         harmless(told[-1].text)
-        unmoved(bot)
+        unharmed(bot)
 
     await attack(answers(_modelslab), holds, at_once=20)
     await bot.wait_done()
@@ -103,7 +103,7 @@ async def test_any_answer_of_modelslab(bot: Scenario, attack: Attack) -> None:
 
 
 async def test_any_answer_of_slack(bot: Scenario, attack: Attack) -> None:
-    """A message that Slack answers so is tried again, or goes another way: every reload comes to its end."""
+    """The message is tried again, or goes another way: every reload ends."""
     numbers = itertools.count()
     methods = st.sampled_from(["chat.postMessage", "chat.postMessage", "chat.update", "response_url"])
 
@@ -115,7 +115,7 @@ async def test_any_answer_of_slack(bot: Scenario, attack: Attack) -> None:
         await bot.ask(f"m{number}", channel=channel)
         over = "SELECT 1 FROM reload_model_reloads WHERE model_id = ? AND state = 'done'"
         await eventually(lambda: bot.sql(over, f"m{number}"), within=30.0)
-        unmoved(bot)
+        unharmed(bot)
 
     await attack(st.tuples(methods, answers(_slack)), holds, at_once=20)
     bot.slack.heal()

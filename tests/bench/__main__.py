@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from sqlalchemy import Connection
@@ -62,18 +63,16 @@ Rounds = Mapping[str, Mapping[str, Sequence[float]]]
 """Measure → subject → a number for each round."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How much is measured: rounds, and seconds of each loop."""
 
-    rounds: int
-    settle: float
-    closed: float
-    open: float
+    rounds: int = 5
+    settle: float = 1.0
+    closed: float = 2.0
+    open: float = 4.0
 
 
-FULL = Plan(rounds=5, settle=1, closed=2, open=4)
-QUICK = Plan(rounds=2, settle=0.3, closed=0.5, open=1)
+QUICK = Plan(rounds=2, settle=0.3, closed=0.5, open=1.0)
 
 
 @dataclass(slots=True)
@@ -197,28 +196,17 @@ def table(rounds: Rounds) -> str:
     return "\n".join(rows)
 
 
-async def _main(bench: Bench) -> None:
-    machine = {
-        "system": platform.platform(),
-        "processors": os.cpu_count(),
-        "load before": os.getloadavg(),
-        "python": platform.python_version(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    began = time.monotonic()
-    await bench.run()
-    found = {"machine": machine, "seconds": round(time.monotonic() - began), "rounds": bench.rounds}
-    Path("bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")  # noqa: ASYNC240
-    sys.stdout.write(f"{table(bench.rounds)}\n\nEvery number is in bench.json.\n")
-
-
 def main() -> None:
     """Read the arguments, and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reload-model-bench-") as folder, server() as postgres:
-        asyncio.run(_main(Bench(QUICK if options.quick else FULL, postgres, Path(folder))))
+        bench = Bench(QUICK if options.quick else Plan(), postgres, Path(folder))
+        asyncio.run(bench.run())
+    found = {"python": platform.python_version(), "processors": os.cpu_count(), "rounds": bench.rounds}
+    Path("bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{table(bench.rounds)}\n\nEvery number is in bench.json.\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from bot.core.outcomes import Done, Reschedule, RetryIn
 from bot.errors import LeaseLost, Refusal, Refused
 from bot.storage import grants, history
 from bot.storage.history import Note
-from bot.storage.schema import audit, jobs
+from bot.storage.schema import audit
 from tests.storage.support import HERE, Bot, outside
 
 EVE, FAY, BOSS, CHIEF = "U0EVE", "U0FAY", "U0BOSS", "W0CHIEF"
@@ -61,27 +61,6 @@ async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
     due = [(claim.job.kind, claim.request.is_open(claim.now)) for claim in claims if claim.request.id == first]
     assert due == [(ANSWER, False), (ASKED, False), (ASKED, False)]
     assert (await decide(bot, second)).state is ALLOWED
-
-
-async def test_a_decision_makes_all_messages_due(bot: Bot) -> None:
-    """Those of the admins and the answer to the person, even one that waited for its next try. The first one counts."""
-    asked = await ask(bot)
-    one, two = await bot.claim_access()
-    await bot.record(one, Reschedule(one.request.expires_at - one.now, "1.2"))
-    await bot.record(two, RetryIn(60.0))
-    await decide(bot, asked)
-    assert (await refusal(bot, asked)).data == {"decided_by": BOSS}
-
-    claims = await bot.claim_access()
-    assert [(claim.job.kind, claim.job.user_id, claim.job.status_ts, claim.job.attempts) for claim in claims] == [
-        (ANSWER, EVE, "", 0),
-        (ASKED, BOSS, "1.2", 0),
-        (ASKED, CHIEF, "", 0),
-    ]
-    assert {claim.request.decided_by for claim in claims} == {BOSS}
-    for claim in claims:
-        await bot.record(claim, Done())
-    assert await bot.rows(jobs.c.id) == []
 
 
 async def test_a_message_that_is_being_posted_during_the_decision_is_due_right_after(bot: Bot) -> None:

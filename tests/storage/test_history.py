@@ -5,32 +5,10 @@ import pytest
 from bot.core.models import DAY, JobKind
 from bot.core.outcomes import Done
 from bot.storage import history, reminders
-from bot.storage.database import reading_engine
-from bot.storage.history import AuditLine, Note
-from tests.storage.support import HERE, Bot, outside, request
+from bot.storage.history import Note
+from tests.storage.support import Bot, outside, request
 
 REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
-
-
-async def test_the_audit_is_read_beside_a_running_bot(bot: Bot, url: str) -> None:
-    """Refusals are lines of their own; a line says how its reload stands now, which it can outlive."""
-    done = await bot.done(request())
-    await bot.elapse(2 * DAY)
-    await bot.run(history.add_note, REFUSAL)
-    asked, now = await bot.ask(request(user="U0BEN")), bot.clock.now
-    lines = [
-        AuditLine(now, "U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS", "", None),
-        AuditLine(now, "U0BEN", "T0", HERE, "sdxl", "requested", "*", asked.reload.id, asked.reload),
-    ]
-
-    with reading_engine(url).connect() as connection:
-        assert list(history.audit_lines(connection, now)) == lines
-        first, *others = history.audit_lines(connection, 0.0)
-
-    assert (first.outcome, first.reload, others) == ("requested", done, lines)
-    await bot.say("DELETE FROM reload_model_reloads")
-    with reading_engine(url).connect() as connection:
-        assert [line.reload for line in history.audit_lines(connection, 0.0)] == [None] * 3
 
 
 async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

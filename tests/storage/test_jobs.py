@@ -213,25 +213,6 @@ async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, 
     assert told == [(1, None if outcome == GiveUp() else now, 0 if lost else 1), (2, now, 0)]
 
 
-async def test_a_status_job_that_rests_is_due_once_its_channel_is_notified(bot: Bot) -> None:
-    """To be closed: in this channel and no other, even if nobody could be notified. A DM makes none due."""
-    await bot.ready(request(channel=HERE), request(channel=THERE))
-    for status in await bot.claim(STATUS):
-        await bot.record(status, Reschedule(status_ts="1700.1", stage=Stage.WAITING))
-    assert await bot.due_in(STATUS) is None
-    claims = await by_channel(bot, NOTIFY)
-
-    await bot.record(claims[HERE], Notified())
-    status = await bot.claim_one(STATUS)
-    assert (status.job.channel_id, status.stage, status.job.first_tried_at) == (HERE, Stage.NOTIFIED, bot.clock.now)
-    await bot.record(status, Reschedule())
-    await bot.record(await bot.claim_one(DM), Notified([1]))
-    assert await bot.due_in(STATUS) is None
-    await bot.record(claims[THERE], GiveUp())
-
-    assert (await bot.claim_one(STATUS)).job.channel_id == THERE
-
-
 @pytest.mark.parametrize(("apart", "together"), [(1.9, True), (0.0, True), (2.1, False)])
 async def test_a_follow_up_waits_a_moment_for_the_next_one_in_its_place(
     bot: Bot, apart: float, *, together: bool

@@ -1,62 +1,19 @@
 """What people ask for becomes rows, once: a reload, to be notified too, a reminder."""
 
-import asyncio
-from dataclasses import replace
 from itertools import chain, repeat
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from bot.core.models import REMIND_AFTER, JobKind, Reminder, State
+from bot.core.models import REMIND_AFTER, JobKind, Reminder
 from bot.core.outcomes import Failed, Reschedule
 from bot.errors import Failure, LeaseLost, Refused
 from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
-from bot.storage.schema import audit, jobs
+from bot.storage.schema import jobs
 from tests.storage.support import HERE, THERE, Bot, press, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
-
-
-async def test_a_request_for_the_same_model_joins_the_reload_in_flight(bot: Bot) -> None:
-    """From any channel, even by the same person, and while ModelsLab is called. Another model is another reload."""
-    first = await bot.ask(request())
-    others = [await bot.ask(request(user="U0BEN", channel=THERE)), await bot.ask(request())]
-    await bot.claim_one(CALL)
-    others.append(await bot.ask(request()))
-    flux = await bot.ask(request("flux"))
-
-    for other in others:
-        assert (other.reload, other.first, other.joined) == (first.reload, first.first, True)
-    assert (flux.joined, flux.reload.id == first.reload.id) == (False, False)
-    assert await bot.counts() == (2, 5, 5)
-    outcomes = [row[1] for row in await bot.rows(audit.c.id, audit.c.outcome)]
-    assert outcomes == ["requested", "joined", "joined", "joined", "requested"]
-
-
-@pytest.mark.parametrize("joins", [False, True])
-async def test_a_channel_that_joins_after_acceptance_gets_its_messages(bot: Bot, *, joins: bool) -> None:
-    """A status message now, and a follow-up with the others; one that has both gets no more."""
-    accepted = await bot.accepted(request())
-    await bot.elapse(20.0)
-
-    for user, channel in (("U0BEN", THERE), ("U0CEM", THERE), ("U0BEN", HERE)):
-        asked = press(user=user, channel=channel)
-        joined = await bot.join(asked, accepted.id) if joins else await bot.ask(replace(asked, button=""))
-        assert joined is not None
-        assert (joined.reload, joined.first.user_id, joined.joined) == (accepted, "U0ADA", True)
-
-    assert await bot.rows(jobs.c.channel_id, jobs.c.kind, jobs.c.due_at) == [
-        (HERE, "notify", accepted.ready_at),
-        (HERE, "status", accepted.accepted_at),
-        (THERE, "notify", accepted.ready_at),
-        (THERE, "status", bot.clock.now),
-    ]
-    assert await bot.rows(audit.c.user_id, audit.c.outcome, audit.c.reload_id) == [
-        ("U0ADA", "requested", accepted.id),
-        *[("U0BEN", "joined", accepted.id)] * 2,
-        ("U0CEM", "joined", accepted.id),
-    ]
 
 
 @pytest.mark.parametrize(("joins_after", "told_after"), [(5.0, 20.0), (25.0, 25.0)])
@@ -72,38 +29,6 @@ async def test_places_are_told_if_modelslab_does_not_accept(bot: Bot, joins_afte
         ("status", HERE, began + 20.0),
         ("status", THERE, began + told_after),
     ]
-
-
-async def test_a_button_joins_its_own_reload_once(bot: Bot) -> None:
-    """Not a later one of its model, nor an unknown one. Who is subscribed in the channel stays so, within any limit."""
-    ended = await bot.done(request())
-    asked = await bot.ask(request())
-    before = await bot.everything()
-
-    assert await bot.join(press(user="U0BEN"), ended.id) is None
-    assert await bot.join(press(user="U0BEN"), "nosuch") is None
-    again = await bot.join(press(), asked.reload.id, Limits(per_person=1))
-    assert again == replace(asked, joined=True, again=True)
-    assert await bot.everything() == before
-    await bot.join(press(channel=THERE), asked.reload.id)
-    assert (await bot.counts())[1] == 3
-
-
-@pytest.mark.parametrize("model", ["sdxl", "flux"])
-async def test_an_invocation_counts_once(bot: Bot, model: str) -> None:
-    """Slack may deliver it twice, at once or after its reload ended. It is answered as before, within any limit."""
-    one, two = await asyncio.gather(bot.ask(request(invocation="i")), bot.ask(request(invocation="i")))
-    await bot.ask(request(user="U0BEN"))
-    before, limits = await bot.everything(), Limits(per_person=1, in_flight=1)
-
-    assert one == two == await bot.ask(request(model, invocation="i"), limits)
-    assert await bot.join(request(channel=THERE, invocation="i"), one.reload.id, limits) == one
-    assert await bot.everything() == before
-    await bot.record(await bot.claim_one(CALL), Failed(Failure.DOWN))
-    await bot.notify()
-    await bot.ask(request())
-    again = await bot.ask(request(model, invocation="i"))
-    assert (again.reload.id, again.reload.state, again.joined) == (one.reload.id, State.DONE, False)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -145,9 +70,9 @@ async def test_anything_but_a_double_click_is_a_request(bot: Bot, second: Reques
 
 
 async def test_a_person_can_ask_for_so_many_reloads(bot: Bot, other: Bot) -> None:
-    """Joining counts, too, on whichever replica. A request too many leaves nothing behind."""
+    """Joining counts, too, on whichever replica; a repeated delivery does not. A request too many leaves nothing."""
     twice = Limits(per_person=2)
-    await bot.ask(request("sdxl"), twice)
+    first = await bot.ask(request("sdxl", invocation="i"), twice)
     flux = await bot.ask(request("flux", user="U0BEN"), twice)
     await other.join(press(), flux.reload.id, twice)
     before = await bot.everything()
@@ -156,6 +81,7 @@ async def test_a_person_can_ask_for_so_many_reloads(bot: Bot, other: Bot) -> Non
         await bot.ask(request("another"), twice)
     with pytest.raises(Refused, match="too_many_commands"):
         await bot.join(press(channel=THERE), flux.reload.id, twice)
+    assert await bot.ask(request("sdxl", invocation="i"), twice) == first
     assert await bot.everything() == before
     await bot.elapse(LIMIT_SECONDS - 1.0)
     with pytest.raises(Refused, match="too_many_commands"):

@@ -117,14 +117,6 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
     assert outside(url, RELOADS) == [(0,)]
 
 
-async def test_a_file_that_can_only_be_read_records_nothing(bot: Bot) -> None:
-    """Not even what readiness writes."""
-    for work in (history.touch, lambda connection: requests.ask(connection, request())):
-        await bot.run(pragma, "query_only=ON")
-        with pytest.raises(DatabaseUnavailable, match="readonly"):
-            await bot.run(work)
-
-
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
     monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 
 from bot.core.command import Slip, parse
-from bot.core.grants import RequestState
 from bot.errors import Failure, Refusal, Refused
 from bot.ui.reasons import FAILURES, REFUSALS, SLIPS, sentence
 from tests.samples import anything_typed
@@ -73,77 +72,9 @@ def test_a_failure_says_why_and_what_to_do(failure: Failure) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refused", "text"),
-    [
-        (
-            Refused(Refusal.UNCERTAIN),
-            (
-                "I couldn't confirm that I recorded this. If I did, you'll hear from me here; `/reload-model status` "
-                "shows it."
-            ),
-        ),
-        (
-            Refused(Refusal.NOT_RECORDED),
-            "My database isn't responding, so I didn't start anything. Try again in a minute.",
-        ),
-        (
-            Refused(Refusal.OVER),
-            "That reload has already finished. To start another: `/reload-model &lt;model ID&gt;`.",
-        ),
-        (
-            Refused(Refusal.TOO_MANY_COMMANDS, limit=30, seconds=600.0),
-            "You've hit the limit of 30 reloads in 10 minutes. Try again in a few minutes.",
-        ),
-        (Refused(Refusal.ALREADY_DECIDED, decided_by=""), "This request has expired."),
-        # Without admins a person learns the ID and the setting to pass on to the operator, else how it stands.
-        (
-            Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
-            (
-                "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, `U0ADA`, to "
-                "`ALLOWED_USERS`."
-            ),
-        ),
-        (
-            Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=None),
-            "You don't have permission to reload models. An admin can give it to you.",
-        ),
-        (
-            Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=RequestState.OPEN),
-            (
-                "You don't have permission to reload models. You've asked for it, and will get a direct message when "
-                "an admin decides."
-            ),
-        ),
-        (
-            Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=RequestState.DENIED),
-            "You don't have permission to reload models. An admin denied your request. You can ask again the next day.",
-        ),
-    ],
-    ids=lambda value: value.reason if isinstance(value, Refused) else "",
-)
-def test_a_refusal_says_what_is_certain_and_what_to_do(refused: Refused, text: str) -> None:
-    """A request that may have been recorded isn't reported as unrecorded."""
-    assert sentence(refused) == text
-
-
-@pytest.mark.parametrize(
     ("typed", "text"),
     [
         ('"sdxl flux"', "`sdxl flux` isn't a valid model ID: IDs have no spaces. See `/reload-model help`."),
-        ("''", "There is nothing between the quotes. See `/reload-model help`."),
-        ("--force", "There are no options such as `--force`. See `/reload-model help`."),
-        ("--help", "There are no options such as `--help`. Did you mean `/reload-model help`?"),
-        (
-            "x" * 129,
-            f"`{'x' * 59}…` is too long for a model ID: the limit is 128 characters. See `/reload-model help`.",
-        ),
-        (
-            "{text}<!channel>",
-            (
-                "`{text}&lt;!channel&gt;` isn't a valid model ID. IDs start with a letter or digit and can contain "
-                "letters, digits and . _ - : / + @. See `/reload-model help`."
-            ),
-        ),
         (
             "stop",
             (

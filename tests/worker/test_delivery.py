@@ -1,13 +1,12 @@
 """The ways in which a message can go, where no scenario gets: tests/scenarios/test_places.py shows each of them."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from bot.core.models import Claim, Subscriber
-from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.errors import SlackError, SlackRetryableError
 from bot.sandbox.slack import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
 from bot.ui.messages import Message
@@ -75,25 +74,6 @@ async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxS
 
     assert (message.text, message.blocks, message.thread_ts, message.broadcast) == (HELLO.text, [], None, False)
     assert (slack.calls[-1].args["unfurl_links"], slack.calls[-1].args["unfurl_media"]) == (False, False)
-
-
-async def test_the_newest_response_url_is_used_that_may_still_work(slack: SandboxSlack, delivery: Delivery) -> None:
-    """Five uses in half an hour, and only in its own channel. Without one, the channel's reason counts."""
-    old, new = await asker(slack, 1, age=1799), await asker(slack, 2, BEN)
-    of_no_use = [
-        await asker(slack, 3, age=1800),
-        replace(await asker(slack, 4), response_url_uses=5),
-        await asker(slack, 5, channel=MODELS),
-        subscriber(6, BEN, OPS),
-    ]
-    claimed = in_ops(replace(old, response_url_uses=4), new, *of_no_use)
-
-    assert (await delivery.to_channel(claimed, HELLO)).response_url_of == 2
-    slack.spend(new.response_url)
-    assert (await delivery.to_channel(claimed, HELLO)).response_url_of == 1
-    tried = len(slack.calls)
-    failed = await refusal(delivery, in_ops(*of_no_use))
-    assert (type(failed), failed.code, len(slack.calls)) == (SlackPermanentError, "channel_not_found", tried + 1)
 
 
 @pytest.mark.parametrize(
