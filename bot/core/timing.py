@@ -103,7 +103,7 @@ class Timing:
     groups_retry: float = 30.0
     """The same after a failure, the first time; then twice as long each time, up to groups_refresh."""
     groups_apart: float = 3.0
-    """Between reading two user groups: usergroups.users.list allows twenty calls a minute."""
+    """Between two calls of usergroups.users.list, which allows twenty a minute."""
     groups_keep: float = 3600.0
     """How long the last answer counts if Slack is unavailable: people removed meanwhile have access until then."""
     home_open: float = 600.0

@@ -24,6 +24,7 @@ from bot.storage.database import Database
 from bot.storage.history import Note
 from tests.answers import Answer, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 from tests.ops.doctor.conftest import ADA, BEN, CAN_LOOK_UP, CREW, MODELS, Setup
+from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
 
@@ -581,3 +582,19 @@ async def test_a_group_needs_a_token_to_read(setup: Setup) -> None:
     report = await setup.run(who=ADA)
 
     assert (report.code, [line.split(":")[0] for line in report.lines]) == (1, ["✗ SLACK_BOT_TOKEN"])
+
+
+async def test_user_groups_of_an_organisation_are_looked_up(setup: Setup) -> None:
+    """In each workspace that the app was added to. Groups of others can't be seen."""
+    organisation = FakeOrganisation({"T0ART": FakeUserGroups({}), "T0OPS": FakeUserGroups({CREW: [ADA, BEN]})})
+    named = {"team_id": None, "team": "Acme", "enterprise_id": "E0ORG", "is_enterprise_install": True}
+    setup.slack.fail("auth.test", Json(200, {"ok": True, **named}))
+    setup.slack.fail("auth.teams.list", organisation.listed)
+    setup.slack.fail(GROUP_METHOD, organisation)
+    setup.env["ALLOWED_USERS"] = f"{CREW} S0NONE"
+    report = await setup.run()
+
+    assert report.line(f"ALLOWED_USERS {CREW}") == f"✓ ALLOWED_USERS {CREW}: a user group of 2"
+    assert report.line("ALLOWED_USERS S0NONE").endswith(
+        "there is no such user group → fix it in ALLOWED_USERS, or add the app to the workspace of this group"
+    )
