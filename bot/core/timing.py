@@ -23,7 +23,7 @@ class Timing:
     database_stop: float = 2.0
     """How long queued transactions can take when the bot stops."""
     answer: float = 2.0
-    """How long committing a request can take: the acknowledgement has to reach Slack within 3 seconds."""
+    """How long the transactions of a request can take in all: its answer has to reach Slack within 3 seconds."""
     lease: float = 10.0
     """How long a claimed job belongs to its claimer, unless renewed."""
     renew: float = 3.0
