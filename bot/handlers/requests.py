@@ -130,14 +130,14 @@ class Requests:
 def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:
     """A request for a reload of a model, by the context's person, in their channel. number is for several models.
 
-    The ID of the invocation is unique, so a request that Slack delivers twice counts once. place is unique to a button,
-    so a double click counts once.
+    The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
+    and where, in case a proxy or an emulator sends the same trigger_id each time. place is unique to a button, so a
+    double click counts once.
     """
-    person, invocation_id, place = context["person"], context["invocation_id"], context.get("place", "")
-    if number:
-        invocation_id = f"{invocation_id}/{number}"
+    person, place = context["person"], context.get("place", "")
+    parts = (place, context["invocation_id"], str(number), person.user_id, *person.place, model_id)
     return Request(
-        f"{place}#{invocation_id}" if place else invocation_id,
+        "/".join(parts),
         person.user_id,
         person.channel_id,
         model_id,

@@ -478,3 +478,17 @@ async def test_old_history_is_forgotten(bot: Scenario) -> None:
 
     assert (await bot.log.wait_for("history_pruned"))["reloads"] == 1
     assert bot.reloads == [("new", "done", None)]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_another_request_with_the_same_trigger_id(bot: Scenario) -> None:
+    """An emulator or a proxy may send the same one each time. Another person, model or place is another request."""
+    await bot.reopen(RELOAD_SECONDS="60")
+    first = await bot.ask("sdxl", ADA)
+    for model_id, user, channel in (("flux", BEN, MODELS), ("flux", ADA, MODELS), ("flux", ADA, OPS)):
+        await bot.ask(model_id, user, channel, trigger_id=first.trigger_id, response_url=first.response_url)
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_reloads WHERE state = 'accepted'")
+
+    assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "sdxl"]
+    asked = "SELECT user_id, channel_id FROM reload_model_subscribers ORDER BY id"
+    assert bot.sql(asked) == [(ADA, MODELS), (BEN, MODELS), (ADA, MODELS), (ADA, OPS)]
