@@ -108,7 +108,7 @@ class SlackChecks:
         host = url.split("/")[2] if url.startswith("http") else "an unknown host"
         try:
             async with self._session.get(url, proxy=self._settings.proxy_for(address), allow_redirects=False):
-                return ok(SOCKET_MODE, f"{host} answers")
+                return ok(SOCKET_MODE, f"{host} can be reached")
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, TimeoutError) as error:
             return no_answer(SOCKET_MODE, host, type(error).__name__, "HTTPS_PROXY")
         except aiohttp.ClientError as error:

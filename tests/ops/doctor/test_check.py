@@ -65,7 +65,7 @@ OTHERS = f"""\
 ✓ ALLOWED_USERS {BEN}: ben, active
 ✓ ALLOWED_CHANNELS {MODELS}: #models, active
 ✓ app token: accepted
-✓ Socket Mode: {{slack_host}} answers
+✓ Socket Mode: {{slack_host}} can be reached
 ✓ ModelsLab key: accepted by {{modelslab_host}}
 ✓ account's models: 2 listed
 ✓ public models: listed
