@@ -13,7 +13,7 @@ from tests.scenarios.scenario import FAILED, MODELS, Scenario
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
 
 URL = "https://hooks.slack.com/commands/T0SANDBOX/17/0123456789abcdef"
-PASSWORD = "hunter2-of-the-database"
+PASSWORD = "hunter2-of-the-proxy"
 ALL = 6
 """Secrets that a planted text holds."""
 
@@ -28,7 +28,7 @@ def mode() -> str:
 def planted(scenario: Scenario) -> str:
     """A text that holds every secret that a bot may have, and a response_url."""
     scenario.env |= {"SLACK_APP_TOKEN": scenario.slack.app_token, "SLACK_SIGNING_SECRET": scenario.slack.signing_secret}
-    scenario.env["DATABASE_URL"] += f"?password={PASSWORD}"
+    scenario.env["HTTPS_PROXY"] = f"http://bot:{PASSWORD}@127.0.0.1:9"  # nothing in a scenario goes through it
     remember([*scenario.secrets, PASSWORD])
     return " ".join([*scenario.secrets, PASSWORD, URL])
 
