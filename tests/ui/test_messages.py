@@ -241,10 +241,10 @@ def test_a_failure_has_the_reload_id_for_the_operator() -> None:
 
 
 def test_a_failure_after_an_unknown_outcome_says_so() -> None:
-    """A request may be refused only because an earlier one worked: so it may already be reloading."""
+    """The only request may have worked, or an earlier one: so the model may already be reloading."""
     text = messages.failure(replace(FAILED, outcome_unknown=True), [ADA_REQUESTED]).text
 
-    assert "request. An earlier request got no clear answer, so the model may already be reloading: try it in" in text
+    assert "request. At least one request got no clear answer, so the model may already be reloading: try it in" in text
 
 
 def test_a_failure_of_unknown_cause_is_the_bots_own() -> None:
