@@ -97,7 +97,7 @@ class App:
         stops what has been started.
         """
         await self._database.start()
-        self._background.start(self._user_groups.run(reading(self._slack)))
+        self._background.start(self._user_groups.run(reading(self._slack, self._timing)))
         if self._admin is not None:
             await open_port("ADMIN_PORT", self._admin)
         await open_port("PORT", self._web)

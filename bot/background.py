@@ -5,6 +5,7 @@ https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 
 import structlog
 
@@ -18,8 +19,8 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[object, object, None]) -> None:
-        """Run a coroutine in the background."""
-        task = asyncio.create_task(coroutine)
+        """Run a coroutine in the background, without the context variables of the caller, such as its deadline."""
+        task = asyncio.create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

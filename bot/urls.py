@@ -104,15 +104,23 @@ def _is(pattern: re.Pattern[str], url: str) -> bool:
 
 
 def database_fault(url: str) -> Fault | None:
-    """Check the URL of a database. libpq checks the parameters."""
-    if url.startswith(("postgresql://", "postgres://")):
-        if _POSTGRES.fullmatch(url):
-            return None
-        if "@" in url:
-            return "isn't a valid URL", f"{_ENCODE}, or leave the password out and set PGPASSWORD"
-        return "isn't a valid URL", "use one such as postgresql://user:password@db.example.com/name"
-    if not url.startswith("sqlite:///"):
+    """Check the URL of a database. libpq checks the parameters of PostgreSQL's."""
+    if url.startswith("sqlite:///"):
+        return _file_fault(url.removeprefix("sqlite:///"))
+    if not url.startswith(("postgresql://", "postgres://")):
         return "isn't a database URL", "it must start with sqlite:/// or postgresql://"
-    if url.removeprefix("sqlite:///").partition("?")[0] in ("", ":memory:"):
+    if _POSTGRES.fullmatch(url):
+        return None
+    if "@" in url:
+        return "isn't a valid URL", f"{_ENCODE}, or leave the password out and set PGPASSWORD"
+    return "isn't a valid URL", "use one such as postgresql://user:password@db.example.com/name"
+
+
+def _file_fault(file: str) -> Fault | None:
+    """Check an SQLite file and its parameters. SQLite itself would ignore a misspelt one."""
+    path, _, parameters = file.partition("?")
+    if path in ("", ":memory:"):
         return "doesn't name a file", "use one such as sqlite:////data/reload-model.db"
+    if parameters not in ("", "synchronous=full", "synchronous=FULL"):
+        return "has an unknown parameter", "the only one for SQLite is ?synchronous=full"
     return None

@@ -24,7 +24,7 @@ def test_loopback_is_known_without_dns(host: str, *, expected: bool) -> None:
     "url",
     [
         "sqlite:////data/reload-model.db",
-        "sqlite:///reload.db?timeout=5",
+        "sqlite:///reload.db?synchronous=full",
         "postgres://db/reloads",
         "postgresql://bot:pw@db.example.com/reloads?sslmode=verify-full",
         "postgresql://db/reloads?schema=public",
@@ -80,3 +80,11 @@ def test_a_special_character_in_a_password_must_be_encoded(special: str) -> None
 def test_passwords_are_found(url: str, expected: list[str]) -> None:
     """As they are written and decoded, in any place."""
     assert set(passwords(url)) == set(expected)
+
+
+def test_a_parameter_that_sqlite_would_ignore_is_not_valid() -> None:
+    """A slip would silently leave the file less durable than it was meant to be."""
+    slips = ("synchronous=ful", "synchronous=full&mode=memory", "synchronous=off", "mode=memory", "Synchronous=full")
+    fault = ("has an unknown parameter", "the only one for SQLite is ?synchronous=full")
+
+    assert [database_fault(f"sqlite:///x.db?{slip}") for slip in slips] == [fault] * len(slips)

@@ -22,3 +22,21 @@ class FakeUserGroups:
         found = told.get(asked["usergroup"])
         body = {"ok": False, "error": "no_such_subteam"} if found is None else {"ok": True, "users": list(found)}
         return await Json(200, body).send(exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeOrganisation:
+    """The same for an app that is installed for a whole organisation: who is in which group, by workspace."""
+
+    teams: Mapping[str, FakeUserGroups]
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer for the workspace that the query names. It has to name one."""
+        if found := self.teams.get(exchange.request.query.get("team_id", "")):
+            return await found.send(exchange)
+        return await Json(200, {"ok": False, "error": "missing_argument"}).send(exchange)
+
+    @property
+    def listed(self) -> Json:
+        """What auth.teams.list answers."""
+        return Json(200, {"ok": True, "teams": [{"id": team_id, "name": team_id} for team_id in self.teams]})

@@ -11,7 +11,7 @@ from bot.core.models import Claim, JobKind, Stage
 from bot.core.timing import Timing
 
 PAUSE_LIMIT = 300.0
-"""The longest pause that Slack can ask for, in seconds: an absurd number must not stop a follow-up."""
+"""The longest pause that a service can ask for, in seconds: an absurd number must not stop a reload or a follow-up."""
 
 MAX_CRASHES = 8
 """How often one job can end in a bug or in the death of its process."""
@@ -52,17 +52,17 @@ def bar_wait(reload_seconds: float, timing: Timing) -> float:
 def wait(
     kind: JobKind, attempts: int, asked: float | None, timing: Timing, chance: Callable[[], float] = random
 ) -> float:
-    """Seconds until a job is tried again, after so many attempts; asked is the pause that a service asked for.
+    """Seconds until a job is tried again, after so many attempts. asked is the pause that a service asked for.
 
-    Half as much again is left to chance, as in Backoff.
+    It is limited to PAUSE_LIMIT. Half as much again is left to chance, as in Backoff.
     """
     if kind is JobKind.CALL:
         pause = max(asked or 0.0, timing.call_retry)
     elif asked is not None:
-        pause = min(max(asked, timing.post_retry), PAUSE_LIMIT)
+        pause = max(asked, timing.post_retry)
     else:
         pause = min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
-    return pause * (1.0 + chance() / 2.0)
+    return min(pause, PAUSE_LIMIT) * (1.0 + chance() / 2.0)
 
 
 def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:

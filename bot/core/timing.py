@@ -23,7 +23,7 @@ class Timing:
     database_stop: float = 2.0
     """How long queued transactions can take when the bot stops."""
     answer: float = 2.0
-    """How long committing a request can take: the acknowledgement has to reach Slack within 3 seconds."""
+    """How long the transactions of a request can take in all: its answer has to reach Slack within 3 seconds."""
     lease: float = 10.0
     """How long a claimed job belongs to its claimer, unless renewed."""
     renew: float = 3.0
@@ -103,7 +103,7 @@ class Timing:
     groups_retry: float = 30.0
     """The same after a failure, the first time; then twice as long each time, up to groups_refresh."""
     groups_apart: float = 3.0
-    """Between reading two user groups: usergroups.users.list allows twenty calls a minute."""
+    """Between two calls of usergroups.users.list, which allows twenty a minute."""
     groups_keep: float = 3600.0
     """How long the last answer counts if Slack is unavailable: people removed meanwhile have access until then."""
     home_open: float = 600.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from logging import Logger
+from time import monotonic
 
 import structlog
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
@@ -13,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Malformed, Refusal, Refused
 from bot.handlers.access import AuditTrail
+from bot.handlers.requests import arrived_at
 from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
@@ -74,6 +76,7 @@ async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse
 
     In the mode "socket_mode", Bolt takes a payload that has already been parsed.
     """
+    arrived_at.set(monotonic())
     try:
         return await app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=dict(payload)))
     except Malformed:

@@ -1,6 +1,9 @@
 """What the handlers do with the database, each in one transaction, and the acknowledgement of a reload."""
 
+import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from time import monotonic
 from typing import TypeVar, TypeVarTuple
 
 import structlog
@@ -20,6 +23,9 @@ from bot.ui import messages
 LISTED_RUNNING = 20
 LISTED_RECENT = 10
 
+arrived_at: ContextVar[float] = ContextVar("arrived_at", default=math.inf)
+"""When the Slack request that is being answered arrived, in monotonic seconds. See bot.handlers.bolt.dispatch."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -27,7 +33,10 @@ log = structlog.get_logger(__name__)
 
 
 class Requests:
-    """Reads and writes. If the database doesn't answer, each method raises Refused and says what is certain."""
+    """Reads and writes. If the database doesn't answer, each method raises Refused and says what is certain.
+
+    All that one Slack request reads and writes has to be done within timing.answer.
+    """
 
     def __init__(
         self,
@@ -42,7 +51,7 @@ class Requests:
         self._limits = limits
         self.reload_seconds = reload_seconds
         self._on_change = on_change
-        self._within = timing.answer
+        self._answer = timing.answer
         self._background = BackgroundTasks()
         self._known: set[str] = set()
 
@@ -69,7 +78,7 @@ class Requests:
     async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that writes."""
         try:
-            return await self._database.run(work, *args, within=self._within)
+            return await self._database.run(work, *args, within=self._time_left())
         except CommitUncertain as error:
             raise Refused(Refusal.UNCERTAIN) from error
         except DatabaseUnavailable as error:
@@ -78,9 +87,14 @@ class Requests:
     async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that only reads."""
         try:
-            return await self._database.run(work, *args, within=self._within)
+            return await self._database.run(work, *args, within=self._time_left())
         except DatabaseUnavailable as error:
             raise Refused(Refusal.NOT_LISTED) from error
+
+    def _time_left(self) -> float:
+        """Seconds for the next transaction. In the background, each has its full time."""
+        used = max(monotonic() - arrived_at.get(), 0.0)
+        return max(self._answer - used, 0.0)
 
     async def is_known(self, user_id: str) -> bool:
         """Whether this person has used the command."""
@@ -116,14 +130,14 @@ class Requests:
 def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:
     """A request for a reload of a model, by the context's person, in their channel. number is for several models.
 
-    The ID of the invocation is unique, so a request that Slack delivers twice counts once. place is unique to a button,
-    so a double click counts once.
+    The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
+    and where, in case a proxy or an emulator sends the same trigger_id each time. place is unique to a button, so a
+    double click counts once.
     """
-    person, invocation_id, place = context["person"], context["invocation_id"], context.get("place", "")
-    if number:
-        invocation_id = f"{invocation_id}/{number}"
+    person, place = context["person"], context.get("place", "")
+    parts = (place, context["invocation_id"], str(number), person.user_id, *person.place, model_id)
     return Request(
-        f"{place}#{invocation_id}" if place else invocation_id,
+        "/".join(parts),
         person.user_id,
         person.channel_id,
         model_id,

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from difflib import SequenceMatcher
 from time import monotonic
 
@@ -58,7 +59,8 @@ class _Source:
         """Read the list again if it is old, in the background."""
         if self.reading is None and self._clock() >= self._again_at:
             self.began_at = self._clock()
-            self.reading = asyncio.create_task(self._refresh())
+            # Its time isn't that of the request that happens to need it.
+            self.reading = asyncio.create_task(self._refresh(), context=Context())
 
     async def _refresh(self) -> None:
         pause = self._fresh

@@ -58,10 +58,15 @@ _BY_STATUS: Mapping[int, Failure] = {
     HTTPStatus.TOO_MANY_REQUESTS: Failure.RATE_LIMIT,
 }
 
-# An error that isn't one: "Model is reloading", "the model is already loaded", "reload already in progress".
+# An error that isn't one: "Model is reloading", "sdxl is already loaded, please wait", "Reload already in progress".
+# That has to be all that it says: people must see anything else, because it may say why the model can't be loaded.
 _UNDER_WAY = re.compile(
-    r"(?<!not )(?<!n't )\b(is|being|already) ((being|been|already|currently) )*(re)?load(ing|ed)\b"
-    r"|\breload(ing)? (is )?(already |currently )?(in progress|running|queued)\b"
+    r"(?!.*(\b(no|none|nothing|another|errors?|fail\w*|limit|maximum|out of)\b|(no|n\W)t\b))"
+    r"((the|this|your) )?(model )?(\S+ )?"
+    r"(((is|has|being|been|already|currently) )+(re)?load(ing|ed)"
+    r"|reload(ing)? ((is|already|currently) )*(in progress|running|queued))"
+    r"(\W{1,3}(please )?(wait|try again)[\w ]*)?[.!]*",
+    re.DOTALL,
 )
 
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -151,7 +156,7 @@ class ModelsLab:
         if _is_success(response.status) and word in _ACCEPTED:
             return fields
         failure = _failure(response.status, word, text)
-        if failure in (Failure.DOWN, Failure.REFUSED, Failure.NO_SENSE) and _UNDER_WAY.search(text):
+        if failure in (Failure.DOWN, Failure.REFUSED, Failure.NO_SENSE) and _UNDER_WAY.fullmatch(text):
             return fields
         said, wait = self._said(fields) or f"HTTP {response.status}", _wait(fields, response.headers)
         if failure is Failure.RATE_LIMIT:

@@ -5,6 +5,7 @@ https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
@@ -55,6 +56,9 @@ _OUTAGE = frozenset(
 )
 
 _NO_SENSE = "no_sense"
+
+_CODE = re.compile(r"\w{1,80}", re.ASCII)
+"""An error code, which goes to the log. Anything else isn't one of Slack's."""
 
 _SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
@@ -229,7 +233,7 @@ def _translate(error: SlackApiError) -> SlackError:
     wait = retry_after(response.headers.get("Retry-After"))
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return SlackRetryableError("ratelimited", wait)
-    if not code or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if not _CODE.fullmatch(code) or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SlackRetryableError(f"http_{response.status_code}")
     if code in _PERMANENT:
         return SlackPermanentError(code)

@@ -4,7 +4,7 @@ https://docs.slack.dev/reference/methods/usergroups.users.list
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from time import monotonic
 
@@ -12,10 +12,13 @@ import structlog
 
 from bot.core.retry import Backoff
 from bot.core.timing import Timing
-from bot.errors import SlackError, SlackRetryableError
+from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.slack.client import GROUP_METHOD, SlackClient
 
 GONE = "no_such_subteam"
+
+_TEAM_WANTED = "missing_argument"
+"""Slack's answer if the app is installed for a whole organisation, and the call names none of its workspaces."""
 
 Read = Callable[[str], Awaitable[Collection[str]]]
 """Returns the IDs of the members of a group. Raises SlackError."""
@@ -75,14 +78,46 @@ class UserGroups:
             log.info("group_read", group=group_id, members=len(self._members[group_id]))
 
 
-def reading(slack: SlackClient) -> Read:
+def reading(slack: SlackClient, timing: Timing = Timing()) -> Read:
     """Read groups with the bot's token, which needs the scope usergroups:read."""
-    return partial(read_members, slack)
+    return partial(read_members, slack, apart=timing.groups_apart)
 
 
-async def read_members(slack: SlackClient, group_id: str, **options: str) -> Collection[str]:
+async def read_members(slack: SlackClient, group_id: str, *, apart: float = 0.0, **options: str) -> Collection[str]:
+    """The IDs of a group's members. Raises SlackError.
+
+    If the app is installed for a whole organisation, its workspaces are asked for the group one after another, with a
+    pause of apart seconds, because Slack limits the method.
+    """
+    try:
+        return await _read(slack, usergroup=group_id, **options)
+    except SlackError as error:
+        if error.code != _TEAM_WANTED:
+            raise
+    for team_id in await _team_ids(slack):
+        await asyncio.sleep(apart)
+        try:
+            return await _read(slack, usergroup=group_id, team_id=team_id, **options)
+        except SlackError as error:
+            if error.code != GONE:
+                raise
+    raise SlackPermanentError(GONE)
+
+
+async def _read(slack: SlackClient, **options: str) -> Collection[str]:
     """The IDs in Slack's answer. Raises SlackError, for nonsense too, which must not look like an empty group."""
-    users = (await slack.read(GROUP_METHOD, usergroup=group_id, **options)).get("users")
+    users = (await slack.read(GROUP_METHOD, **options)).get("users")
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise SlackRetryableError("no_sense")
     return frozenset(users)
+
+
+async def _team_ids(slack: SlackClient) -> Sequence[str]:
+    """The IDs of the workspaces that the app was added to. It needs no scope, and lists at most a thousand.
+
+    https://docs.slack.dev/reference/methods/auth.teams.list
+    """
+    teams = (await slack.read("auth.teams.list", limit="1000")).get("teams")
+    if not isinstance(teams, list) or not all(isinstance(team, dict) for team in teams):
+        raise SlackRetryableError("no_sense")
+    return [str(team.get("id")) for team in teams]

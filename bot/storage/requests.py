@@ -87,9 +87,9 @@ class Limits:
 class Request:
     """One invocation: who wants which model, and where.
 
-    invocation_id is Slack's own and unique. team_id (the person's workspace) and rule (what allowed them) are for the
-    audit. button says which button of which message was pressed, if any. private is False only if the channel is known
-    to be public. thread_ts is the thread, if any.
+    invocation_id is unique. team_id (the person's workspace) and rule (what allowed them) are for the audit. button
+    says which button of which message was pressed, if any. private is False only if the channel is known to be public.
+    thread_ts is the thread, if any.
     """
 
     invocation_id: str

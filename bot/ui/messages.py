@@ -201,7 +201,7 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     text = f"{_mentions(subscribers)} {code(reload.model_id)} was not reloaded: {explanation.why}."
     if reload.outcome_unknown:
         text += (
-            " An earlier request got no clear answer, so the model may already be reloading:"
+            " At least one request got no clear answer, so the model may already be reloading:"
             " try it in a few minutes before you reload it again."
         )
     details = [code(reload.said, SAID_LIMIT)] if reload.said else []

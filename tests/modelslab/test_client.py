@@ -296,3 +296,50 @@ async def test_a_list_of_models_is_read_or_fails_as_a_reload_does(
         with pytest.raises(ModelsLabError) as raised:
             await client.public_models(2)
         assert raised.value.failure is found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Maximum number of models already loaded on your plan",
+        "Error while the model is loading: CUDA out of memory",
+        "Model cannot be loaded: another model is already loaded",
+        "You can not reload, 5 models are being loaded. Upgrade your limit",
+        "Your model is loaded with errors and cannot be used",
+        "Reloading is running out of capacity",
+        "Another model is being loaded",
+        "Nothing is loaded",
+        "Model can't already loaded",
+        "Model is already loaded, please wait for another model",
+        "Model is already loaded.\nIt failed",
+    ],
+)
+async def test_a_refusal_that_speaks_of_loading_is_told_as_one(
+    modelslab: SandboxModelsLab, client: ModelsLab, said: str
+) -> None:
+    """Only a message that says nothing but that the model is loading or loaded counts as an acceptance."""
+    modelslab.answer("sdxl", error(200, said))
+
+    assert shape(await failed(client)) == final(Failure.REFUSED, " ".join(said.split()))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Model is reloading",
+        "sdxl is already loaded",
+        "Model sdxl is already loaded!",
+        "reload already in progress",
+        "Reload is queued",
+        "Your model has already been reloaded.",
+        "Model is currently being loaded, please wait",
+        "The model is being reloaded. Please try again in 2 minutes.",
+    ],
+)
+async def test_an_error_that_says_that_the_model_is_loading_is_an_acceptance(
+    modelslab: SandboxModelsLab, client: ModelsLab, said: str
+) -> None:
+    """With the model's ID or without, and with a request to wait."""
+    modelslab.answer("sdxl", error(200, said))
+
+    assert await client.reload("sdxl") == said

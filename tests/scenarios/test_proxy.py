@@ -149,7 +149,7 @@ async def test_the_check_takes_the_same_way(machine: Machine, proxy: ConnectProx
     await check.run()
 
     assert "✓ bot token: workspace Sandbox" in check.stdout
-    assert f"✓ Socket Mode: {WEBSOCKET} answers" in check.stdout
+    assert f"✓ Socket Mode: {WEBSOCKET} can be reached" in check.stdout
     assert f"✓ ModelsLab key: accepted by {MODELSLAB}" in check.stdout
     assert set(proxy.hosts) == {SLACK, WEBSOCKET, MODELSLAB}
 

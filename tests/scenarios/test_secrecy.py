@@ -13,7 +13,7 @@ from tests.scenarios.scenario import FAILED, MODELS, Scenario
 from tests.secrecy import pytest_runtest_makereport, remember, scan, scan_folder
 
 URL = "https://hooks.slack.com/commands/T0SANDBOX/17/0123456789abcdef"
-PASSWORD = "hunter2-of-the-database"
+PASSWORD = "hunter2-of-the-proxy"
 ALL = 6
 """Secrets that a planted text holds."""
 
@@ -22,7 +22,7 @@ ALL = 6
 def planted(scenario: Scenario) -> str:
     """A text that holds every secret that a bot may have, and a response_url."""
     scenario.env |= {"SLACK_APP_TOKEN": scenario.slack.app_token, "SLACK_SIGNING_SECRET": scenario.slack.signing_secret}
-    scenario.env["DATABASE_URL"] += f"?password={PASSWORD}"
+    scenario.env["HTTPS_PROXY"] = f"http://bot:{PASSWORD}@127.0.0.1:9"  # nothing in a scenario goes through it
     remember([*scenario.secrets, PASSWORD])
     return " ".join([*scenario.secrets, PASSWORD, URL])
 
@@ -50,14 +50,17 @@ async def test_modelslab_repeats_them(scenario: Scenario, planted: str) -> None:
 
 
 async def test_slack_repeats_them(scenario: Scenario, planted: str) -> None:
-    """In the code of an error, which is logged."""
-    scenario.slack.fail("chat.postMessage", Json(200, {"ok": False, "error": planted}), channel=MODELS)
+    """In the code of an error, which is logged if it can be a code."""
+    for code, times in ((planted, 1), (scenario.slack.signing_secret, None)):
+        answer = Json(200, {"ok": False, "error": code})
+        scenario.slack.fail("chat.postMessage", answer, channel=MODELS, times=times)
     scenario.slack.fail("response_url", "used_url")
     await scenario.open()
     await scenario.ask("sdxl")
     await scenario.wait_done()
 
-    assert scanned(scenario).count("[redacted]") >= ALL
+    assert "[redacted]" in scanned(scenario)
+    assert "http_200" in scenario.log.text
     assert scenario.log.of("channel_unreachable")
 
 

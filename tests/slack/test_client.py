@@ -139,3 +139,12 @@ async def test_proxies_are_the_sessions_business(slack: SandboxSlack, monkeypatc
             assert await raw.read() == await raw.read() == b'{"ok": false, "error": "not_authed"}'
 
     assert answer["ok"] is True
+
+
+@pytest.mark.parametrize("code", ["x" * 81, "x" * 200_000, "two words", "line\n", "<!channel>", "\u202e", ["a"]])
+async def test_an_error_code_is_one_short_word(slack: SandboxSlack, api: SlackClient, code: object) -> None:
+    """It goes to the log. What answers anything else isn't Slack, and is tried again."""
+    slack.fail(POST, Json(200, {"ok": False, "error": code}))
+    found = await failure(api)
+
+    assert (type(found), found.code) == (SlackRetryableError, "http_200")

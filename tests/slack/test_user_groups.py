@@ -16,9 +16,9 @@ from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack import SandboxSlack
 from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
 from bot.slack.user_groups import UserGroups, reading
-from tests.answers import Json
+from tests.answers import Answer, Json
 from tests.scenarios.scenario import eventually
-from tests.usergroups import FakeUserGroups
+from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
 
@@ -152,3 +152,45 @@ async def test_an_answer_that_makes_no_sense_is_no_empty_group(answer: Mapping[s
         slack.fail(GROUP_METHOD, Json(200, {"ok": True, **answer}))
         with pytest.raises(SlackRetryableError, match="no_sense"):
             await reading(SlackClient(session, slack.bot_token, slack.api_url))("S0CREW")
+
+
+async def test_in_an_organisation_the_workspaces_are_asked_in_turn() -> None:
+    """Slack wants a workspace for each group. The first that has the group counts, with a pause between two."""
+    art, ops = FakeUserGroups({"S0ART": ["U0ADA"]}), FakeUserGroups({"S0CREW": ["U0ADA", "U0BEN"]})
+    organisation = FakeOrganisation({"T0ART": art, "T0OPS": ops, "T0REST": FakeUserGroups({})})
+    async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
+        slack.fail(GROUP_METHOD, organisation)
+        slack.fail("auth.teams.list", organisation.listed)
+        read = reading(SlackClient(session, slack.bot_token, slack.api_url), replace(BRISK, groups_apart=0.03))
+
+        began = time.monotonic()
+        assert await read("S0CREW") == {"U0ADA", "U0BEN"}
+        assert time.monotonic() - began >= 0.06
+        assert [call.args.get("team_id") for call in slack.calls if call.method == GROUP_METHOD] == [
+            None,
+            "T0ART",
+            "T0OPS",
+        ]
+        with pytest.raises(SlackPermanentError, match="no_such_subteam"):
+            await read("S0NONE")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "reason"),
+    [
+        ("auth.teams.list", Json(200, {"ok": True}), "no_sense"),
+        ("auth.teams.list", Json(200, {"ok": True, "teams": ["T0ART"]}), "no_sense"),
+        ("auth.teams.list", "internal_error", "internal_error"),
+        (GROUP_METHOD, "missing_scope", "missing_scope"),
+    ],
+)
+async def test_an_organisation_that_cannot_be_read_is_no_missing_group(
+    method: str, answer: Answer | str, reason: str
+) -> None:
+    """The last answer counts on."""
+    async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
+        slack.fail(GROUP_METHOD, "missing_argument", times=1)
+        slack.fail(method, answer)
+        slack.fail("auth.teams.list", FakeOrganisation({"T0ART": FakeUserGroups({})}).listed)
+        with pytest.raises(SlackRetryableError, match=reason):
+            await reading(SlackClient(session, slack.bot_token, slack.api_url), BRISK)("S0CREW")

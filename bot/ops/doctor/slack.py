@@ -52,6 +52,8 @@ class SlackChecks:
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
         self._home = Home("")
+        self._org_wide = False
+        """Whether the app is installed for a whole organisation."""
         self._scopes: Collection[str] | None = None
         """The scopes of the bot's token, None if Slack didn't list them."""
         self.members: dict[str, Collection[str]] = {}
@@ -69,6 +71,7 @@ class SlackChecks:
         if "X-OAuth-Scopes" in headers:
             self._scopes = re.findall(r"[^,\s]+", headers["X-OAuth-Scopes"])
         home = self._home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        self._org_wide = answer.get("is_enterprise_install") is True
         if home == Home(""):
             return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
         found = await asyncio.gather(
@@ -105,7 +108,7 @@ class SlackChecks:
         host = url.split("/")[2] if url.startswith("http") else "an unknown host"
         try:
             async with self._session.get(url, proxy=self._settings.proxy_for(address), allow_redirects=False):
-                return ok(SOCKET_MODE, f"{host} answers")
+                return ok(SOCKET_MODE, f"{host} can be reached")
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, TimeoutError) as error:
             return no_answer(SOCKET_MODE, host, type(error).__name__, "HTTPS_PROXY")
         except aiohttp.ClientError as error:
@@ -193,7 +196,8 @@ class SlackChecks:
                 return problem(about, f"needs the scope {GROUP_SCOPE}", f"add it {_APP_PAGE}, and reinstall the app")
             if error.code != GONE:
                 raise
-            fault = problem(about, "there is no such user group", f"fix it in {setting}")
+            elsewhere = ", or add the app to the workspace of this group" if self._org_wide else ""
+            fault = problem(about, "there is no such user group", f"fix it in {setting}{elsewhere}")
         else:
             if members:
                 return ok(about, f"a user group of {len(members)}")

@@ -35,6 +35,7 @@ from tests.ops.doctor.conftest import (
     slack_tells,
     wallet,
 )
+from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 NO_TABLES = "✓ schema: no tables yet; the bot creates them when it starts"
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
@@ -53,7 +54,7 @@ OTHERS = f"""\
 ✓ ALLOWED_USERS {BEN}: ben, active
 ✓ ALLOWED_CHANNELS {MODELS}: #models, active
 ✓ app token: accepted
-✓ Socket Mode: {{slack_host}} answers
+✓ Socket Mode: {{slack_host}} can be reached
 ✓ ModelsLab key: accepted by {{modelslab_host}}
 ✓ account's models: 2 listed
 ✓ public models: listed
@@ -498,3 +499,19 @@ async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
     for env, name in (({"DATABASE_URL": "no"}, "DATABASE_URL"), ({"ALLOWED_USERS": CREW}, "SLACK_BOT_TOKEN")):
         setup.env |= {"SLACK_BOT_TOKEN": "", **env}
         assert name in [line.split(":")[0][2:] for line in (await setup.run(who=ADA)).lines]
+
+
+async def test_user_groups_of_an_organisation_are_looked_up(setup: Setup) -> None:
+    """In each workspace that the app was added to. Groups of others can't be seen."""
+    organisation = FakeOrganisation({"T0ART": FakeUserGroups({}), "T0OPS": FakeUserGroups({CREW: [ADA, BEN]})})
+    named = {"team_id": None, "team": "Acme", "enterprise_id": "E0ORG", "is_enterprise_install": True}
+    setup.slack.fail("auth.test", Json(200, {"ok": True, **named}))
+    setup.slack.fail("auth.teams.list", organisation.listed)
+    setup.slack.fail(GROUP_METHOD, organisation)
+    setup.env["ALLOWED_USERS"] = f"{CREW} S0NONE"
+    report = await setup.run()
+
+    assert report.line(f"ALLOWED_USERS {CREW}") == f"✓ ALLOWED_USERS {CREW}: a user group of 2"
+    assert report.line("ALLOWED_USERS S0NONE").endswith(
+        "there is no such user group → fix it in ALLOWED_USERS, or add the app to the workspace of this group"
+    )
