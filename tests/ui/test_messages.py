@@ -43,7 +43,8 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         (
             messages.failure(replace(FAILED, said="", outcome_unknown=True), [ADA_ASKED, BEN_ASKED]).text,
             (
-                f"{NOT_RELOADED} At least one request got no clear answer, so the model may already be reloading: try it "
+                f"{NOT_RELOADED} At least one request got no clear answer, so the model may already be reloading: "
+                "try it "
                 f"in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
