@@ -26,20 +26,24 @@ MODEL_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._\-:/+@]{{0,{MAX_ID - 1}}}", re.A
 # (https://www.unicode.org/reports/tr14/#GL), and characters without width: joiners and direction marks.
 _LOW = [chr(point) for point in range(0x3001)]
 _SPACES = "".join(c for c in _LOW if c.isspace())
-_AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
+_INVISIBLE = "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
+_AROUND = _SPACES + _INVISIBLE
 
 # Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, or everything up to the next space or comma.
+# A quoted text, a link as Slack writes it, or everything up to the next space or comma. Anybody can send any text, and
+# reading it must not take long. So no part of a pattern skips the spaces and commas between tokens: if no token
+# follows, it would do so again from each of them.
 _TOKEN = re.compile(
-    rf"[{_AROUND},;]*("
+    rf"[{_INVISIBLE}]*("
     + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
     + ")"
 )
 _MODEL_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?modelslab\.com/models/(?:[^/?#]+/)?([^/?#]+)/?(?:[?#].*)?", re.ASCII | re.IGNORECASE
 )
+_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>", re.ASCII)
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -104,6 +108,12 @@ class _Token:
 
     text: str
     quoted: bool
+
+
+def after_mention(text: str, bot_user_id: str) -> str:
+    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
+    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
+    return text if ours is None else text[ours.end() :]
 
 
 def parse(text: str) -> Command:

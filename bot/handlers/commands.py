@@ -14,7 +14,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
 from bot.core.access import Person
-from bot.core.command import Command, Pick, ReloadModels, Word, parse
+from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Viewer
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
@@ -32,7 +32,6 @@ from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 _ANY = re.compile(r"/.+")
-_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +141,7 @@ class Mentions:
         if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
             return await ack()
         person = payloads.message_author(body)
-        text = html.unescape(_after_mention(payloads.text(event["text"]), payloads.bot_user_id(body)))
+        text = html.unescape(after_mention(payloads.text(event["text"]), payloads.bot_user_id(body)))
         context["invocation_id"] = payloads.token(body["event_id"])
         context["answer_url"] = ""
         read_typed(context, text)
@@ -216,9 +215,3 @@ def register_mentions(app: AsyncApp, typed: Typed, access: Access, mentions: Men
     @app.event("message", middleware=[mentions.read, allowed])
     async def written(context: AsyncBoltContext) -> None:
         await typed.carry_out(context)
-
-
-def _after_mention(text: str, bot_user_id: str) -> str:
-    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
-    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
-    return text if ours is None else text[ours.end() :]

@@ -1,5 +1,7 @@
 """The text after /reload-model is read as people type it."""
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -16,10 +18,12 @@ from bot.core.command import (
     ReloadModels,
     Slip,
     Word,
+    after_mention,
     parse,
     read_id,
 )
 from bot.errors import Refusal, Refused
+from bot.ui.buttons import Action, pressed
 
 SPACES = [
     " ",
@@ -293,3 +297,39 @@ def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
 def test_where_no_word_is_a_command_only_ids_are_read(text: str, model_id: str | None) -> None:
     """As in the picker's fields."""
     assert read_id(text) == model_id
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "parse": parse,
+    "read_id": read_id,
+    "after_mention": lambda text: after_mention(text, "U0BOT"),
+    "pressed": lambda text: pressed(Action.AGAIN, text),
+}
+
+
+def processor_time(read: Callable[[str], object], text: str) -> float:
+    """Seconds that reading a text takes, without what others do meanwhile: the best of three."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        with suppress(Refused):
+            read(text)
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "part",
+    [
+        *" ,;`\"'</?|a\u00a0\u200b\u2019",
+        *(" ,;", "'\"`", "' ", "'a ", "'a'b ", "< ", "<a ", "<>", "<@", "<@A|", "<http://", "<a:b|", "a ", "0."),
+        "modelslab.com/models/",
+    ],
+)
+def test_reading_takes_no_longer_than_the_text_is(reader: str, part: str) -> None:
+    """32 times the text takes about 32 times as long. It would be 1024 times if a pattern went back and forth."""
+    read = READERS[reader]
+    short, long = (part * (length // len(part)) for length in (1_000, 32_000))
+
+    assert processor_time(read, long) < 100 * max(processor_time(read, short), 0.0002)
