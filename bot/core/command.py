@@ -43,6 +43,9 @@ _TOKEN = re.compile(
 _MODEL_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?modelslab\.com/models/(?:[^/?#]+/)?([^/?#]+)/?(?:[?#].*)?", re.ASCII | re.IGNORECASE
 )
+# What Slack makes of a word that looks like a host name or a mail address: <http://flux.dev|flux.dev>.
+# https://docs.slack.dev/messaging/formatting-message-text#links
+_LINKED_WORD = re.compile(r"<[a-z]+:(?://)?([^<>|]+)\|\1>")
 _MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>", re.ASCII)
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
@@ -140,7 +143,7 @@ def read_id(text: str) -> str | None:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(text)]
+    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
     return [token for token in tokens if token.text or token.quoted]
 
 

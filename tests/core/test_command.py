@@ -262,6 +262,28 @@ def test_what_is_likelier_meant_as_something_else_is_not_reloaded(text: str, mea
     assert parse(" ".join(f'"{word}"' for word in text.split())) == ReloadModels(tuple(text.split()))
 
 
+@pytest.mark.parametrize(
+    ("linked", "model_id"),
+    [
+        ("<http://flux.dev|flux.dev>", "flux.dev"),
+        ("<mailto:model@v1.co|model@v1.co>", "model@v1.co"),
+        ("<http://hub.ai/flux-1.0|hub.ai/flux-1.0>", "hub.ai/flux-1.0"),
+        ("org:<http://flux.dev|flux.dev>", "org:flux.dev"),
+        ("`<http://flux.dev|flux.dev>`", "flux.dev"),
+    ],
+)
+def test_an_id_that_slack_made_a_link_of_is_read_as_it_was_typed(linked: str, model_id: str) -> None:
+    """Its label is what was typed."""
+    assert parse(linked) == ReloadModels((model_id,))
+    assert parse(f"sdxl,{linked}") == ReloadModels(("sdxl", model_id))
+
+
+@pytest.mark.parametrize("link", ["<http://flux.dev>", "<http://flux.dev|flux.io>", "<https://x.co/flux|flux>"])
+def test_another_link_is_no_id(link: str) -> None:
+    """One that somebody made, or whose scheme was typed."""
+    assert refused(link).data["slip"] in (Slip.NOT_A_PAGE, Slip.NOT_AN_ID)
+
+
 @given(typed)
 @example("\u201c" * 4000)
 @example("`" * 8000)

@@ -259,3 +259,16 @@ async def test_without_a_mention_in_it_all_of_a_text_counts(bot: Scenario) -> No
     await bot.wait_done()
 
     assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
+
+
+@one_mode
+@pytest.mark.parametrize(
+    ("written", "model_id"),
+    [("<http://flux.dev|flux.dev>", "flux.dev"), ("<mailto:model@v1.co|model@v1.co>", "model@v1.co")],
+)
+async def test_an_id_that_looks_like_a_host_name(bot: Scenario, written: str, model_id: str) -> None:
+    """Slack makes a link of it."""
+    await bot.slack.write(written, user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == [model_id]
