@@ -141,7 +141,7 @@ class Mentions:
         if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
             return await ack()
         person = payloads.message_author(body)
-        text = html.unescape(after_mention(payloads.text(event["text"]), payloads.bot_user_id(body)))
+        text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["invocation_id"] = payloads.token(body["event_id"])
         context["answer_url"] = ""
         read_typed(context, text)

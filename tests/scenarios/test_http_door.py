@@ -16,7 +16,7 @@ MARK = "ThisIsNobodysBusiness"
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"Content-Type": "application/json"}
-LIMIT = 64 * 1024
+LIMIT = 512 * 1024
 
 
 @pytest.fixture
@@ -163,7 +163,6 @@ NONSENSE: tuple[bytes, ...] = (
     ),
     *(command(trigger_id=value) for value in ("", "x" * 2001, "x\0y")),
     command(response_url="https://hooks.slack.com/\r\nX: y"),
-    command(text="x" * 8001),
     command(command=""),
     interaction("block_actions", actions=[{"type": "button", "action_id": "again", "value": "C0MODELS|x"}], user=None),
     interaction("view_submission", view=None),
@@ -267,7 +266,7 @@ async def test_a_content_encoding(bot: Scenario, encoding: str) -> None:
 
 
 async def test_the_largest_body(bot: Scenario) -> None:
-    """64 KiB are read, one byte more is not; what announces more is refused before it has come."""
+    """512 KiB are read, one byte more is not; what announces more is refused before it has come."""
     fits = command(padding="x")
     fits += b"x" * (LIMIT - len(fits))
 
@@ -278,7 +277,7 @@ async def test_the_largest_body(bot: Scenario) -> None:
 
 async def test_chunks(bot: Scenario) -> None:
     """A body that announces nothing is refused as soon as it is too long, or makes no sense."""
-    chunk = b"%x\r\n%s\r\n" % (16 * 1024, b"x" * 16 * 1024)
+    chunk = b"%x\r\n%s\r\n" % (256 * 1024, b"x" * 256 * 1024)
     head = request(b"", {"Content-Type": FORM, "Transfer-Encoding": "chunked"})
 
     assert await refused(bot, head, *[chunk] * 5) == 413

@@ -272,3 +272,21 @@ async def test_an_id_that_looks_like_a_host_name(bot: Scenario, written: str, mo
     await bot.wait_done()
 
     assert [call.model_id for call in bot.modelslab.calls] == [model_id]
+
+
+@pytest.mark.parametrize("text", ["sdxl " * 8_000, "\u6f22" * 40_000])
+async def test_a_message_that_is_too_long_for_a_command(bot: Scenario, text: str) -> None:
+    """It is answered as any other that is none, even if it is as long as Slack allows, and in two forms."""
+    ack = await bot.slack.mention(text, user=ADA, padding=text)
+    await answer(bot, "isn't a valid model ID" if text.isascii() else "is too long for a model ID")
+
+    assert ack.status == 200
+    assert bot.reloads == []
+
+
+async def test_a_mention_at_the_end_of_a_long_message(bot: Scenario) -> None:
+    """Only what follows it counts."""
+    await bot.slack.mention(f"{'sdxl ' * 7_990}<@U0BOT> flux", user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["flux"]

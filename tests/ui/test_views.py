@@ -120,7 +120,7 @@ def test_a_notice_has_nothing_to_submit() -> None:
 
 
 def test_a_full_home_tab_is_valid_and_small() -> None:
-    """It comes back whole with every press, and a request's body is bounded at 64 KiB."""
+    """It comes back whole with every press, and a request's body is bounded at 512 KiB."""
     view = views.home(full(many=10), 120.0, "U0BEN")
 
     assert len(view.to_dict()["blocks"]) <= 100
