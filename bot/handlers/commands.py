@@ -7,6 +7,7 @@ https://docs.slack.dev/reference/events/app_mention
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -159,16 +160,26 @@ class Mentions:
         return None
 
     async def _answer(self, person: Person, message: Message, *, privately: bool) -> None:
-        fields: dict[str, object] = {"text": message.text, "blocks": message.blocks}
+        """Best-effort: what the person asked for is done. If they aren't in the channel, they get a direct message."""
+        fields: dict[str, object] = {"channel": person.channel_id, "text": message.text, "blocks": message.blocks}
         if person.thread_ts:
             fields["thread_ts"] = person.thread_ts
-        try:
+
+        async def post() -> None:
             if privately:
-                await self._slack.call("chat.postEphemeral", channel=person.channel_id, user=person.user_id, **fields)
+                await self._slack.call("chat.postEphemeral", user=person.user_id, **fields)
             else:
-                await self._slack.call("chat.postMessage", channel=person.channel_id, **fields)
+                await self._slack.call("chat.postMessage", **fields)
+
+        try:
+            await self._slack.patiently(post)
         except SlackError as failed:
-            log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
+            if privately and failed.code == "user_not_in_channel":
+                # A person's ID stands for the direct messages to them:
+                # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
+                await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)
+            else:
+                log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
 def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, picker: Picker, name: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from bot.sandbox.delivery import Ack
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.sandbox.workspace import Message
-from tests.answers import Held
+from tests.answers import Held, RateLimited
 from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, OPS, READY, Scenario, eventually, locked, mentioned
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -305,3 +305,13 @@ async def test_an_answer_that_slack_does_not_take(bot: Scenario) -> None:
     await bot.log.wait_for("answer_not_sent")
 
     await bot.wait_said("`sdxl`", READY)
+
+
+@one_mode
+async def test_an_answer_to_a_press_is_tried_again(bot: Scenario) -> None:
+    """After as long as Slack asks for."""
+    failure = await a_failure(bot)
+    bot.slack.fail("response_url", RateLimited(1), times=1)
+    await press(bot, failure, AGAIN, BEN)
+
+    await answered(bot, "Reloading `sdxl`.", user=BEN)

@@ -3,6 +3,7 @@
 import pytest
 
 from bot.sandbox.workspace import Message
+from tests.answers import Answer, Json, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario
 
 one_mode = pytest.mark.parametrize("mode", ["socket"])
@@ -220,11 +221,11 @@ async def test_a_message_in_a_channel_is_not_for_the_bot(bot: Scenario) -> None:
 @one_mode
 async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario) -> None:
     """All else goes on."""
-    bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
+    bot.slack.fail("chat.postEphemeral", "channel_not_found")
     await bot.slack.mention("sdxl", user=ADA)
     await bot.wait_said(READY)
 
-    assert bot.log.of("answer_not_sent")[0]["reason"] == "user_not_in_channel"
+    assert bot.log.of("answer_not_sent")[0]["reason"] == "channel_not_found"
 
 
 @one_mode
@@ -290,3 +291,38 @@ async def test_a_mention_at_the_end_of_a_long_message(bot: Scenario) -> None:
     await bot.wait_done()
 
     assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
+
+
+@one_mode
+@pytest.mark.parametrize("fault", [RateLimited(1), Json(500, {})], ids=["429", "500"])
+async def test_an_answer_is_tried_again(bot: Scenario, fault: Answer) -> None:
+    """After as long as Slack asks for."""
+    bot.slack.fail("chat.postEphemeral", fault, times=1)
+    await bot.slack.mention("help", user=ADA)
+    await answer(bot, "I load it again")
+
+    first, second = (call.at for call in bot.slack.calls if call.method == "chat.postEphemeral")
+    assert second - first >= 1 or fault != RateLimited(1)
+
+
+@one_mode
+async def test_an_answer_is_tried_a_few_times_only(bot: Scenario) -> None:
+    """It is best-effort."""
+    bot.slack.fail("chat.postEphemeral", "internal_error")
+    await bot.slack.mention("help", user=ADA)
+    failed = await bot.log.wait_for("answer_not_sent")
+
+    assert failed["reason"] == "internal_error"
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 4
+
+
+@one_mode
+@pytest.mark.parametrize("thread_ts", ["", THREAD])
+async def test_who_is_not_in_the_channel_is_answered_in_a_direct_message(bot: Scenario, thread_ts: str) -> None:
+    """Slack shows nothing in the channel to them alone."""
+    bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
+    await bot.slack.mention("help", user=ADA, thread_ts=thread_ts)
+    message = await bot.wait_said("I load it again", channel=bot.slack.dm(ADA))
+
+    assert message.thread_ts is None
+    assert bot.log.of("answer_not_sent") == []
