@@ -6,6 +6,7 @@ https://docs.slack.dev/reference/events/app_mention
 
 import html
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 _ANY = re.compile(r"/.+")
+
+EVENTS_REMEMBERED = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +135,11 @@ class Mentions:
     def __init__(self, slack: SlackClient, background: BackgroundTasks) -> None:
         self._slack = slack
         self._background = background
+        self._answered: deque[str] = deque(maxlen=EVENTS_REMEMBERED)
+        """IDs of events. Slack delivers an event up to three times more if its acknowledgement comes late or is lost.
+
+        Another replica doesn't know them, and may answer once more. https://docs.slack.dev/apis/events-api#retries
+        """
 
     async def read(
         self, event: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
@@ -141,13 +149,16 @@ class Mentions:
         is_for_us = event["type"] == "app_mention" or in_dm
         if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
             return await ack()
+        event_id = context["invocation_id"] = payloads.token(body["event_id"])
+        if event_id in self._answered:
+            return await ack()
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
-        context["invocation_id"] = payloads.token(body["event_id"])
         context["answer_url"] = ""
         read_typed(context, text)
 
         async def show(message: Message) -> BoltResponse:
+            self._answered.append(event_id)
             self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 

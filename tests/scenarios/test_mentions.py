@@ -326,3 +326,16 @@ async def test_who_is_not_in_the_channel_is_answered_in_a_direct_message(bot: Sc
 
     assert message.thread_ts is None
     assert bot.log.of("answer_not_sent") == []
+
+
+async def test_an_event_that_slack_delivers_again_is_answered_once(bot: Scenario) -> None:
+    """It comes again if its acknowledgement was lost."""
+    for _ in range(3):
+        ack = await bot.slack.mention("help", user=ADA, event_id="Ev0123ABCD")
+        assert ack.status == 200
+    await bot.slack.mention("history", user=ADA)
+    await answer(bot, "No reloads yet.")
+    await bot.wait_sql("SELECT count(*) >= 2 FROM reload_model_audit")
+
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 2
+    assert bot.sql("SELECT text FROM reload_model_audit") == [("help",), ("history",)]
