@@ -128,6 +128,8 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
     async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:
         if context["model_id"] is None:
             await ack(response_action="errors", errors=context["errors"])
+        elif not context["person"].channel_id:
+            await ack(response_action="errors", errors={views.WHERE: views.NO_CHANNEL})
         elif not access.allowlist.is_open(context["person"].channel_id):
             audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})

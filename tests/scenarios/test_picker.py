@@ -296,3 +296,15 @@ async def test_suggestions_and_submissions_are_authorized_afresh(bot: Scenario) 
     await submit(bot, modal, typed="sdxl")
     assert "You don't have permission" in " ".join(modal.texts)
     assert bot.reloads == []
+
+
+@one_mode
+async def test_a_picker_without_a_channel_is_marked_in_its_field(bot: Scenario) -> None:
+    """From a client that lets people leave it empty."""
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    filled = {"values": {views.TYPED: {views.TYPED: {"type": "plain_text_input", "value": "sdxl"}}}}
+    await bot.slack.submit(modal, {"where": OPS}, user=ADA, view=modal.view | {"state": filled})
+
+    assert modal.errors == {"Post updates in": views.NO_CHANNEL}
+    assert bot.reloads == []
