@@ -91,6 +91,8 @@ def _ignored(body: Fields) -> BoltResponse:
     """
     if body["type"] == "event_callback":
         payloads.text(body["event"]["type"])
+    elif body["type"] == "app_rate_limited":  # https://docs.slack.dev/reference/events/app_rate_limited
+        log.warning("events_rate_limited")
     elif body["type"] in payloads.INTERACTIONS:
         payloads.interaction_author(body)
     else:

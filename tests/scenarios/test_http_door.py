@@ -441,3 +441,14 @@ async def test_no_ssl_check(bot: Scenario, body: bytes) -> None:
 async def test_no_door_in_socket_mode(bot: Scenario) -> None:
     """In Socket Mode there is no way in over HTTP, however well it is signed."""
     assert await refused(bot, request(command(), bot.slack.sign(command()))) == 404
+
+
+async def test_slack_says_that_it_sends_fewer_events(bot: Scenario) -> None:
+    """It is acknowledged, because Slack stops sending events to an app that refuses many. The log says so."""
+    limited = json.dumps(
+        {"type": "app_rate_limited", "team_id": "T0SANDBOX", "minute_rate_limited": 1518467820}
+    ).encode()
+    status, _ = await exchange(bot.port, request(limited, bot.slack.sign(limited) | JSON))
+
+    assert status == 200
+    assert [line["level"] for line in bot.log.of("events_rate_limited")] == ["warning"]
