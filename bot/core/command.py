@@ -121,7 +121,7 @@ def after_mention(text: str, bot_user_id: str) -> str:
 
 def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
-    tokens = _tokens(text)
+    tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
     words = [token.text.lower() for token in tokens if not token.quoted]
     if not tokens:
         return Pick()
@@ -153,6 +153,11 @@ def _unquoted(text: str) -> _Token:
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
     return _Token(text, quoted)
+
+
+def _without_punctuation(token: _Token) -> _Token:
+    """The "sdxl" of "Please reload sdxl." An ID that ends so must be in quotes."""
+    return token if token.quoted else _Token(token.text.rstrip(".!?:"), quoted=False)
 
 
 def _on_page(text: str) -> str:

@@ -126,6 +126,26 @@ def test_words_are_commands(text: str, word: Command) -> None:
     assert parse(text) == word
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("sdxl.", ReloadModels(("sdxl",))),
+        ("sdxl, flux!", ReloadModels(("sdxl", "flux"))),
+        (": sdxl: flux ...", ReloadModels(("sdxl", "flux"))),
+        ("sdxl-1.0 org:flux.", ReloadModels(("sdxl-1.0", "org:flux"))),
+        ("https://modelslab.com/models/flux-dev.", ReloadModels(("flux-dev",))),
+        ('"sdxl."', ReloadModels(("sdxl.",))),
+        ('"sdxl".', ReloadModels(("sdxl",))),
+        ("help?", Word.HELP),
+        ("status!", Word.STATUS),
+        ("?!", Pick()),
+    ],
+)
+def test_punctuation_at_the_end_of_a_word_is_no_part_of_it(text: str, command: Command) -> None:
+    """People write sentences. Quotes keep it."""
+    assert parse(text) == command
+
+
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("text", ["sdxl", "status"])
 def test_every_kind_of_space_around_is_ignored(space: str, text: str) -> None:
@@ -228,7 +248,7 @@ def test_one_slip_among_several_ids_starts_none_of_them(text: str, wrong: str | 
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("--help", "help"), ("-status", "status"), ("help?", "help"), ("/history", "history"), ("status!", "status")],
+    [("--help", "help"), ("-status", "status"), ("/history", "history")],
 )
 def test_what_cannot_be_an_id_but_resembles_a_word_names_the_word(text: str, word: str) -> None:
     """So that the person can be asked whether they meant it."""
@@ -310,6 +330,7 @@ def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
         ("sdxl", "sdxl"),
         (" `status` ", "status"),
         ("helpp", "helpp"),
+        ("sdxl.", "sdxl."),
         ("", None),
         ('""', None),
         ("two words", None),

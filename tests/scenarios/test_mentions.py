@@ -339,3 +339,12 @@ async def test_an_event_that_slack_delivers_again_is_answered_once(bot: Scenario
 
     assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 2
     assert bot.sql("SELECT text FROM reload_model_audit") == [("help",), ("history",)]
+
+
+@one_mode
+async def test_a_mention_in_a_sentence(bot: Scenario) -> None:
+    """A full stop is no part of the ID."""
+    await bot.slack.mention("could somebody try <@U0BOT> sdxl-1.0.", user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl-1.0"]

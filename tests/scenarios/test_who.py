@@ -328,9 +328,7 @@ async def test_a_long_status(bot: Scenario) -> None:
 
 
 @one_mode
-@pytest.mark.parametrize(
-    ("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help"), ("help!", "help")]
-)
+@pytest.mark.parametrize(("text", "meant"), [("statsu", "status"), ("histroy", "history"), ("--help", "help")])
 async def test_a_slip(bot: Scenario, text: str, meant: str) -> None:
     """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
     ack = await bot.ask(text)
