@@ -147,7 +147,8 @@ class Mentions:
         """Middleware: who wrote what, and where. Only new messages of people count: no bots, no edits."""
         in_dm = event.get("channel_type") == "im"
         is_for_us = event["type"] == "app_mention" or in_dm
-        if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
+        is_new = not event.get("edited") and event.get("subtype") in (None, "file_share")
+        if not is_for_us or not is_new or event.get("bot_id"):
             return await ack()
         event_id = context["invocation_id"] = payloads.token(body["event_id"])
         if event_id in self._answered:

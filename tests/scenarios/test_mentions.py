@@ -348,3 +348,14 @@ async def test_a_mention_in_a_sentence(bot: Scenario) -> None:
     await bot.wait_done()
 
     assert [call.model_id for call in bot.modelslab.calls] == ["sdxl-1.0"]
+
+
+@one_mode
+async def test_a_message_with_a_file(bot: Scenario) -> None:
+    """Its text counts as that of any other."""
+    message = {"type": "message", "channel_type": "im", "subtype": "file_share", "files": [{"id": "F0"}], "user": ADA}
+    ids = {"team": bot.slack.team_id, "channel": bot.slack.dm(ADA), "ts": "1.1", "event_ts": "1.1"}
+    await bot.slack.send_event(message | ids | {"text": "sdxl"})
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
