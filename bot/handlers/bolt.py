@@ -13,7 +13,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Malformed, Refusal, Refused
 from bot.handlers.access import AuditTrail
-from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui.access import ask_buttons
@@ -22,7 +21,7 @@ from bot.ui.reasons import sentence
 log = structlog.get_logger(__name__)
 
 
-def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str = COMMAND) -> AsyncApp:
+def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str) -> AsyncApp:
     """Make a Bolt app without listeners; command is the name of the slash command.
 
     Its built-in middleware is off: bot.slack.http and bot.slack.socket_mode have done that work already, or it isn't

@@ -15,7 +15,6 @@ from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.requests import Requests, acknowledgement, request_for, there
 from bot.modelslab.catalog import Catalog
-from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -34,7 +33,7 @@ class Picker:
         catalog: Catalog,
         allowlist: Allowlist,
         background: BackgroundTasks,
-        command: str = COMMAND,
+        command: str,
     ) -> None:
         self._slack = slack
         self._catalog = catalog

@@ -253,7 +253,7 @@ async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     """A trigger_id lasts three seconds, and Slack may be slow."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
     await bot.slack.command("", user=ADA)
-    help_ = await bot.wait_said(messages.help_text())
+    help_ = await bot.wait_said(messages.help_text("/reload-model"))
 
     assert (help_.via, help_.user) == ("response_url", ADA)
 
@@ -279,7 +279,7 @@ async def test_nothing_opens_for_somebody_who_may_not(bot: Scenario) -> None:
     await bot.slack.shortcut(views.PICKER, user=EVE)
     refusal = await bot.slack.wait_modal(EVE)
 
-    assert messages.help_text() in ack.text
+    assert messages.help_text("/reload-model") in ack.text
     assert f"add your Slack ID, `{EVE}`" in ack.text
     assert f"add your Slack ID, `{EVE}`" in " ".join(refusal.texts)
     assert not refusal.view.get("submit")

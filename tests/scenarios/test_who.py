@@ -57,7 +57,7 @@ async def test_help_is_for_anyone(bot: Scenario, text: str) -> None:
     """Anyone may ask for help, from anywhere."""
     ack = await bot.ask(text, EVE, "D0EVEADA", team_id="T0OTHER")
 
-    assert ack.text == messages.help_text()
+    assert ack.text == messages.help_text("/reload-model")
 
 
 @one_mode
@@ -175,7 +175,7 @@ async def test_a_stranger_of_a_shared_channel(grid: Scenario, team: str) -> None
     ack = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
     pressed, picked, _ = await every_surface(grid, follow_up, CEM)
 
-    assert ack.text == messages.help_text()
+    assert ack.text == messages.help_text("/reload-model")
     for text in (pressed, picked):
         assert "Only members of this bot's workspace can reload models." in text
         assert "type `/reload-model help` once" in text

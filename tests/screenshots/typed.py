@@ -47,7 +47,7 @@ def _said() -> Iterator[tuple[str, Message]]:
         [ListedReload(_FLYING, crowd, _LATER)] * 20,
         [ListedReload(each, crowd, _LATER) for each in (_OVER, _FAILED)] * 5,
     )
-    yield "help", Message(messages.help_text())
+    yield "help", Message(messages.help_text("/reload-model"))
     yield "reloading", Message(messages.reloading(_FLYING, 120))
     yield "joined", Message(messages.joined(_FLYING, crowd[0], _VIEWER, 120))
     yield "will_remind", Message(messages.will_remind(_REMINDERS[0]))

@@ -65,7 +65,7 @@ def every_text(reload: Reload = ACCEPTED, said: str = "because") -> dict[str, st
         "reloading": messages.reloading(reload, 120),
         "joined": messages.joined(reload, ADA_REQUESTED, Viewer(BEN, Place(MODELS)), 120),
         "already_subscribed": messages.already_subscribed(reload, 120),
-        "help": messages.help_text(),
+        "help": messages.help_text("/reload-model"),
     }
 
 

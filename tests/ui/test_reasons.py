@@ -36,7 +36,7 @@ def told(text: str) -> str:
     try:
         parse(text)
     except Refused as slip:
-        return sentence(slip)
+        return sentence(slip, "/reload-model")
     return ""
 
 
@@ -50,7 +50,7 @@ def test_every_reason_has_an_entry() -> None:
 @pytest.mark.parametrize("reason", Refusal)
 def test_a_refusal_is_a_calm_sentence(reason: Refusal) -> None:
     """Whole sentences without a shout, and without markup that anybody typed."""
-    text = sentence(REFUSED.get(reason, Refused(reason)))
+    text = sentence(REFUSED.get(reason, Refused(reason)), "/reload-model")
 
     assert re.search(r"[.?)]$", text)
     assert "!" not in text.replace("&lt;!", "")
@@ -95,7 +95,7 @@ def test_failures_are_told_apart() -> None:
 )
 def test_a_refusal_says_what_is_certain_and_what_to_do(reason: Refusal, text: str) -> None:
     """A request that may have been recorded isn't reported as unrecorded."""
-    assert sentence(REFUSED.get(reason, Refused(reason))) == text
+    assert sentence(REFUSED.get(reason, Refused(reason)), "/reload-model") == text
 
 
 def test_a_person_who_is_not_allowed_learns_their_id_and_the_setting() -> None:
@@ -105,7 +105,7 @@ def test_a_person_who_is_not_allowed_learns_their_id_and_the_setting() -> None:
     with pytest.raises(Refused) as refused:
         allowlist.who(ADA)
 
-    assert sentence(refused.value) == (
+    assert sentence(refused.value, "/reload-model") == (
         "You don't have permission to reload models. Ask the bot's operator to add your Slack ID, `U0ADA`, to "
         "`ALLOWED_USERS`."
     )
@@ -123,20 +123,20 @@ def test_where_there_are_admins_a_person_learns_how_their_request_stands(asked: 
     """Instead of their ID, which an admin doesn't need."""
     refused = Refused(Refusal.NOT_ALLOWED, user_id="U0ADA", asked=asked)
 
-    assert sentence(refused) == f"You don't have permission to reload models. {what}"
+    assert sentence(refused, "/reload-model") == f"You don't have permission to reload models. {what}"
 
 
 def test_a_request_that_nobody_decided_has_expired() -> None:
     """Or was deleted since."""
-    assert sentence(Refused(Refusal.ALREADY_DECIDED, decided_by="")) == "This request has expired."
+    assert sentence(Refused(Refusal.ALREADY_DECIDED, decided_by=""), "/reload-model") == "This request has expired."
 
 
 def test_long_lists_are_cut() -> None:
     """Ten channels, and five user groups."""
     channels = Refused(Refusal.WRONG_CHANNEL, channels=[f"C{number}" for number in range(99)])
 
-    assert sentence(channels).count("<#") == 10
-    assert sentence(REFUSED[Refusal.GROUP_UNREAD]).count("`S0") == 5
+    assert sentence(channels, "/reload-model").count("<#") == 10
+    assert sentence(REFUSED[Refusal.GROUP_UNREAD], "/reload-model").count("`S0") == 5
 
 
 @pytest.mark.parametrize(
