@@ -141,7 +141,12 @@ class App:
         session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
         self._at_stop(session.close)
         return SlackClient(
-            session, settings.slack_bot_token, settings.slack_api_url, metrics.slack_call, settings.proxy_for
+            session,
+            settings.slack_bot_token,
+            settings.slack_api_url,
+            metrics.slack_call,
+            settings.proxy_for,
+            self._timing,
         )
 
     def _modelslab_client(self) -> ModelsLab:

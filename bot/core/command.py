@@ -26,20 +26,27 @@ MODEL_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._\-:/+@]{{0,{MAX_ID - 1}}}", re.A
 # (https://www.unicode.org/reports/tr14/#GL), and characters without width: joiners and direction marks.
 _LOW = [chr(point) for point in range(0x3001)]
 _SPACES = "".join(c for c in _LOW if c.isspace())
-_AROUND = _SPACES + "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
+_INVISIBLE = "".join(c for c in _LOW if unicodedata.category(c) == "Cf") + "\N{ZERO WIDTH NO-BREAK SPACE}"
+_AROUND = _SPACES + _INVISIBLE
 
 # Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, or everything up to the next space or comma.
+# A quoted text, a link as Slack writes it, or everything up to the next space or comma. Anybody can send any text, and
+# reading it must not take long. So no part of a pattern skips the spaces and commas between tokens: if no token
+# follows, it would do so again from each of them.
 _TOKEN = re.compile(
-    rf"[{_AROUND},;]*("
+    rf"[{_INVISIBLE}]*("
     + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
     + ")"
 )
 _MODEL_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?modelslab\.com/models/(?:[^/?#]+/)?([^/?#]+)/?(?:[?#].*)?", re.ASCII | re.IGNORECASE
 )
+# What Slack makes of a word that looks like a host name or a mail address: <http://flux.dev|flux.dev>.
+# https://docs.slack.dev/messaging/formatting-message-text#links
+_LINKED_WORD = re.compile(r"<[a-z]+:(?://)?([^<>|]+)\|\1>")
+_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>", re.ASCII)
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -106,9 +113,15 @@ class _Token:
     quoted: bool
 
 
+def after_mention(text: str, bot_user_id: str) -> str:
+    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
+    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
+    return text if ours is None else text[ours.end() :]
+
+
 def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
-    tokens = _tokens(text)
+    tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
     words = [token.text.lower() for token in tokens if not token.quoted]
     if not tokens:
         return Pick()
@@ -130,7 +143,7 @@ def read_id(text: str) -> str | None:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(text)]
+    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
     return [token for token in tokens if token.text or token.quoted]
 
 
@@ -140,6 +153,11 @@ def _unquoted(text: str) -> _Token:
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
     return _Token(text, quoted)
+
+
+def _without_punctuation(token: _Token) -> _Token:
+    """The "sdxl" of "Please reload sdxl." An ID that ends so must be in quotes."""
+    return token if token.quoted else _Token(token.text.rstrip(".!?:"), quoted=False)
 
 
 def _on_page(text: str) -> str:

@@ -15,7 +15,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.errors import Malformed, Refusal, Refused
 from bot.handlers.access import AuditTrail
 from bot.handlers.requests import arrived_at
-from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui.access import ask_buttons
@@ -24,7 +23,7 @@ from bot.ui.reasons import sentence
 log = structlog.get_logger(__name__)
 
 
-def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str = COMMAND) -> AsyncApp:
+def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str) -> AsyncApp:
     """Make a Bolt app without listeners; command is the name of the slash command.
 
     Its built-in middleware is off: bot.slack.http and bot.slack.socket_mode have done that work already, or it isn't
@@ -94,6 +93,8 @@ def _ignored(body: Fields) -> BoltResponse:
     """
     if body["type"] == "event_callback":
         payloads.text(body["event"]["type"])
+    elif body["type"] == "app_rate_limited":  # https://docs.slack.dev/reference/events/app_rate_limited
+        log.warning("events_rate_limited")
     elif body["type"] in payloads.INTERACTIONS:
         payloads.interaction_author(body)
     else:

@@ -67,7 +67,7 @@ class Presses:
     async def _change_modal(self, view_id: str, view: View) -> None:
         """Best-effort: what the person did is done."""
         try:
-            await self._slack.call("views.update", view_id=view_id, view=view.to_dict())
+            await self._slack.patiently(lambda: self._slack.call("views.update", view_id=view_id, view=view.to_dict()))
         except SlackError as failed:
             log.warning("modal_not_changed", reason=failed.code)
 

@@ -6,7 +6,9 @@ https://docs.slack.dev/reference/events/app_mention
 
 import html
 import re
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -14,7 +16,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
 from bot.core.access import Person
-from bot.core.command import Command, Pick, ReloadModels, Word, parse
+from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Viewer
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
@@ -32,7 +34,8 @@ from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 _ANY = re.compile(r"/.+")
-_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>", re.ASCII)
+
+EVENTS_REMEMBERED = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +135,11 @@ class Mentions:
     def __init__(self, slack: SlackClient, background: BackgroundTasks) -> None:
         self._slack = slack
         self._background = background
+        self._answered: deque[str] = deque(maxlen=EVENTS_REMEMBERED)
+        """IDs of events. Slack delivers an event up to three times more if its acknowledgement comes late or is lost.
+
+        Another replica doesn't know them, and may answer once more. https://docs.slack.dev/apis/events-api#retries
+        """
 
     async def read(
         self, event: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
@@ -139,15 +147,19 @@ class Mentions:
         """Middleware: who wrote what, and where. Only new messages of people count: no bots, no edits."""
         in_dm = event.get("channel_type") == "im"
         is_for_us = event["type"] == "app_mention" or in_dm
-        if not is_for_us or any(event.get(name) for name in ("bot_id", "subtype", "edited")):
+        is_new = not event.get("edited") and event.get("subtype") in (None, "file_share")
+        if not is_for_us or not is_new or event.get("bot_id"):
+            return await ack()
+        event_id = context["invocation_id"] = payloads.token(body["event_id"])
+        if event_id in self._answered:
             return await ack()
         person = payloads.message_author(body)
-        text = html.unescape(_after_mention(payloads.text(event["text"]), payloads.bot_user_id(body)))
-        context["invocation_id"] = payloads.token(body["event_id"])
+        text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["answer_url"] = ""
         read_typed(context, text)
 
         async def show(message: Message) -> BoltResponse:
+            self._answered.append(event_id)
             self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
@@ -160,16 +172,26 @@ class Mentions:
         return None
 
     async def _answer(self, person: Person, message: Message, *, privately: bool) -> None:
-        fields: dict[str, object] = {"text": message.text, "blocks": message.blocks}
+        """Best-effort: what the person asked for is done. If they aren't in the channel, they get a direct message."""
+        fields: dict[str, object] = {"channel": person.channel_id, "text": message.text, "blocks": message.blocks}
         if person.thread_ts:
             fields["thread_ts"] = person.thread_ts
-        try:
+
+        async def post() -> None:
             if privately:
-                await self._slack.call("chat.postEphemeral", channel=person.channel_id, user=person.user_id, **fields)
+                await self._slack.call("chat.postEphemeral", user=person.user_id, **fields)
             else:
-                await self._slack.call("chat.postMessage", channel=person.channel_id, **fields)
+                await self._slack.call("chat.postMessage", **fields)
+
+        try:
+            await self._slack.patiently(post)
         except SlackError as failed:
-            log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
+            if privately and failed.code == "user_not_in_channel":
+                # A person's ID stands for the direct messages to them:
+                # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
+                await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)
+            else:
+                log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
 def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, picker: Picker, name: str) -> None:
@@ -216,9 +238,3 @@ def register_mentions(app: AsyncApp, typed: Typed, access: Access, mentions: Men
     @app.event("message", middleware=[mentions.read, allowed])
     async def written(context: AsyncBoltContext) -> None:
         await typed.carry_out(context)
-
-
-def _after_mention(text: str, bot_user_id: str) -> str:
-    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
-    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
-    return text if ours is None else text[ours.end() :]

@@ -15,7 +15,6 @@ from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.requests import Requests, acknowledgement, request_for, there
 from bot.modelslab.catalog import Catalog
-from bot.settings import COMMAND
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -34,7 +33,7 @@ class Picker:
         catalog: Catalog,
         allowlist: Allowlist,
         background: BackgroundTasks,
-        command: str = COMMAND,
+        command: str,
     ) -> None:
         self._slack = slack
         self._catalog = catalog
@@ -128,6 +127,8 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
     async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:
         if context["model_id"] is None:
             await ack(response_action="errors", errors=context["errors"])
+        elif not context["person"].channel_id:
+            await ack(response_action="errors", errors={views.WHERE: views.NO_CHANNEL})
         elif not access.allowlist.is_open(context["person"].channel_id):
             audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})

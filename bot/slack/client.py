@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.core.retry import retry_after
+from bot.core.retry import Backoff, retry_after
+from bot.core.timing import Timing
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.urls import is_loopback
 
@@ -26,6 +28,9 @@ CALL_SECONDS = 10
 
 RESPOND_SECONDS = 10.0
 """For one use of a response_url, in total."""
+
+ANSWER_TRIES = 4
+"""How often an answer to a person is tried."""
 
 TOKEN_FAULTS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 """What Slack answers if a token is invalid or no longer valid."""
@@ -109,12 +114,14 @@ class SlackClient:
         base_url: str,
         observe: Callable[[str], AbstractContextManager[None]] = lambda _method: nullcontext(),
         proxy_for: ProxyFor = lambda _url: None,
+        timing: Timing = Timing(),
     ) -> None:
         """observe counts a call of a method, and its errors."""
         self._session = session
         self._base_url = base_url
         self._observe = observe
         self._proxy_for = proxy_for
+        self._timing = timing
         self.client = AsyncWebClient(
             token=token,
             base_url=base_url,
@@ -160,10 +167,22 @@ class SlackClient:
                 raise SlackPermanentError("response_url_foreign")
             await self._respond(response_url, body)
 
+    async def patiently(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make a call that answers a person, a few times if it may work later. Raises SlackError for the last one."""
+        pauses = Backoff(self._timing.post_retry, self._timing.post_retry_most)
+        for _ in range(ANSWER_TRIES - 1):
+            try:
+                await call()
+            except SlackRetryableError as failed:
+                await asyncio.sleep(pauses.pause(failed.wait))
+            else:
+                return
+        await call()
+
     async def reply(self, response_url: str, text: str, **more: object) -> None:
         """Send an ephemeral message to the person whose response_url this is. Best-effort: a failure is only logged."""
         try:
-            await self.respond(response_url, response_type="ephemeral", text=text, **more)
+            await self.patiently(partial(self.respond, response_url, response_type="ephemeral", text=text, **more))
         except SlackError as failed:
             log.warning("answer_not_sent", reason=failed.code)
 

@@ -18,11 +18,14 @@ from bot.core.timing import Timing
 from bot.errors import Malformed
 from bot.slack import payloads
 
-BODY_LIMIT = 64 * 1024
-"""How many bytes the body of a request can have. Slack's have a few KiB."""
+BODY_LIMIT = 512 * 1024
+"""How many bytes the body of a request can have. Slack's have a few KiB, but a message can have 40,000 characters. An
+event contains each of them twice, in up to 6 bytes of JSON; an emoji has a name in ASCII.
+https://docs.slack.dev/changelog/2018-04-truncating-really-long-messages
+"""
 
-REQUESTS_LIMIT = 256
-"""How many requests can be in progress at once. Each can have a body in memory."""
+REQUESTS_LIMIT = 128
+"""How many requests can be in progress at once. Each can have a body in memory, all together 64 MiB."""
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"

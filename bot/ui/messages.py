@@ -12,7 +12,6 @@ from slack_sdk.models.blocks import Block
 from bot.core.models import DAY, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
-from bot.settings import COMMAND
 from bot.ui import blocks
 from bot.ui.buttons import Action, Button, row
 from bot.ui.reasons import FAILURES, either
@@ -81,7 +80,7 @@ class Line:
         return [*shown, row(self.buttons)] if self.buttons else shown
 
 
-def help_text(command: str = COMMAND, *, admin: bool = False) -> str:
+def help_text(command: str, *, admin: bool = False) -> str:
     """The answer to the slash command's help."""
     for_admins = f"\n• `{command} access` shows who can reload models, and adds and removes people" if admin else ""
     return f"""\

@@ -7,7 +7,6 @@ from bot.core.command import MAX_ID, MAX_MODELS, Slip
 from bot.core.grants import RequestState
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
-from bot.settings import COMMAND
 
 _SHOWN = 60
 """How many characters of what somebody typed are shown."""
@@ -125,7 +124,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
 """Each takes the name of the slash command, and the data of a Refused with that reason as keyword arguments."""
 
 
-def sentence(refused: Refused, command: str = COMMAND) -> str:
+def sentence(refused: Refused, command: str) -> str:
     """What the person reads, as mrkdwn: escaped and bounded."""
     return REFUSALS[refused.reason](command, **refused.data)
 

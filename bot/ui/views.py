@@ -49,6 +49,7 @@ WHERE = "where"
 
 NOTHING_CHOSEN = "Pick a model or type its ID."
 NOT_AN_ID = "That isn't a valid model ID: no spaces."
+NO_CHANNEL = "Pick a channel."
 CLOSED_CHANNEL = "I don't work in this channel. Please pick another."
 """What is wrong with a field of the picker, shown below it."""
 

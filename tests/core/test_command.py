@@ -1,5 +1,7 @@
 """The text after /reload-model is read as people type it."""
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -16,10 +18,12 @@ from bot.core.command import (
     ReloadModels,
     Slip,
     Word,
+    after_mention,
     parse,
     read_id,
 )
 from bot.errors import Refusal, Refused
+from bot.ui.buttons import Action, pressed
 from tests.samples import anything_typed
 
 # What is pasted comes with spaces that do not break or have no width.
@@ -77,6 +81,26 @@ def test_a_text_is_read_as(text: str, command: Command) -> None:
     assert parse(text) == command
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("sdxl.", ReloadModels(("sdxl",))),
+        ("sdxl, flux!", ReloadModels(("sdxl", "flux"))),
+        (": sdxl: flux ...", ReloadModels(("sdxl", "flux"))),
+        ("sdxl-1.0 org:flux.", ReloadModels(("sdxl-1.0", "org:flux"))),
+        ("https://modelslab.com/models/flux-dev.", ReloadModels(("flux-dev",))),
+        ('"sdxl."', ReloadModels(("sdxl.",))),
+        ('"sdxl".', ReloadModels(("sdxl",))),
+        ("help?", Word.HELP),
+        ("status!", Word.STATUS),
+        ("?!", Pick()),
+    ],
+)
+def test_punctuation_at_the_end_of_a_word_is_no_part_of_it(text: str, command: Command) -> None:
+    """People write sentences. Quotes keep it."""
+    assert parse(text) == command
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_every_kind_of_space_around_is_ignored(space: str) -> None:
     """Around a word and around an ID."""
@@ -128,8 +152,7 @@ def test_the_address_of_a_page_is_its_model(page: str) -> None:
         ('"sdxl flux"', Slip.SPACE, None),
         ("x" * 129, Slip.TOO_LONG, None),
         *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channel>")),
-        *((text, Slip.NOT_AN_ID, "status") for text in ('"status', "status'", "`status\u201d", "'status\"", "status!")),
-        ("help?", Slip.NOT_AN_ID, "help"),
+        *((text, Slip.NOT_AN_ID, "status") for text in ('"status', "status'", "`status\u201d", "'status\"")),
         ("/history", Slip.NOT_AN_ID, "history"),
         ("--force", Slip.OPTION, None),
         ("--help", Slip.OPTION, "help"),
@@ -207,6 +230,7 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
         ("sdxl", "sdxl"),
         (" `status` ", "status"),
         ("helpp", "helpp"),
+        ("sdxl.", "sdxl."),
         ("", None),
         ('""', None),
         ("two words", None),
@@ -216,3 +240,61 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
 def test_in_the_pickers_fields_only_ids_are_read(text: str, model_id: str | None) -> None:
     """No word is a command there."""
     assert read_id(text) == model_id
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "parse": parse,
+    "read_id": read_id,
+    "after_mention": lambda text: after_mention(text, "U0BOT"),
+    "pressed": lambda text: pressed(Action.AGAIN, text),
+}
+
+
+def processor_time(read: Callable[[str], object], text: str) -> float:
+    """Seconds that reading a text takes, without what others do meanwhile: the best of three."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        with suppress(Refused):
+            read(text)
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "part",
+    [
+        *" ,;`\"'</?|a\u00a0\u200b\u2019",
+        *(" ,;", "'\"`", "' ", "'a ", "'a'b ", "< ", "<a ", "<>", "<@", "<@A|", "<http://", "<a:b|", "a ", "0."),
+        "modelslab.com/models/",
+    ],
+)
+def test_reading_takes_no_longer_than_the_text_is(reader: str, part: str) -> None:
+    """32 times the text takes about 32 times as long. It would be 1024 times if a pattern went back and forth."""
+    read = READERS[reader]
+    short, long = (part * (length // len(part)) for length in (1_000, 32_000))
+
+    assert processor_time(read, long) < 100 * max(processor_time(read, short), 0.0002)
+
+
+@pytest.mark.parametrize(
+    ("linked", "model_id"),
+    [
+        ("<http://flux.dev|flux.dev>", "flux.dev"),
+        ("<mailto:model@v1.co|model@v1.co>", "model@v1.co"),
+        ("<http://hub.ai/flux-1.0|hub.ai/flux-1.0>", "hub.ai/flux-1.0"),
+        ("org:<http://flux.dev|flux.dev>", "org:flux.dev"),
+        ("`<http://flux.dev|flux.dev>`", "flux.dev"),
+    ],
+)
+def test_an_id_that_slack_made_a_link_of_is_read_as_it_was_typed(linked: str, model_id: str) -> None:
+    """Its label is what was typed."""
+    assert parse(linked) == ReloadModels((model_id,))
+    assert parse(f"sdxl,{linked}") == ReloadModels(("sdxl", model_id))
+
+
+@pytest.mark.parametrize("link", ["<http://flux.dev>", "<http://flux.dev|flux.io>", "<https://x.co/flux|flux>"])
+def test_another_link_is_no_id(link: str) -> None:
+    """One that somebody made, or whose scheme was typed."""
+    assert refused(link).data["slip"] in (Slip.NOT_A_PAGE, Slip.NOT_AN_ID)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bot.sandbox.modelslab import error
 from bot.sandbox.workspace import Message
-from tests.answers import Hang
+from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import (
     ADA,
     BEN,
@@ -219,3 +219,12 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scen
     await answered(bot, f"I only work in <#{OPS}>")
 
     assert len(bot.modelslab.calls) == 1
+
+
+async def test_an_answer_to_a_press_is_tried_again(bot: Scenario) -> None:
+    """After as long as Slack asks for."""
+    failure = await a_failure(bot)
+    bot.slack.fail("response_url", RateLimited(1), times=1)
+    await press(bot, failure, AGAIN, BEN)
+
+    await answered(bot, "Reloading `sdxl`.", user=BEN)

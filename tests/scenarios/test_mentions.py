@@ -3,6 +3,7 @@
 import pytest
 
 from bot.sandbox.workspace import Message
+from tests.answers import Answer, Json, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes
 
 THREAD = "1795787189.000100"
@@ -166,11 +167,11 @@ async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> N
 
 async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario) -> None:
     """All else goes on."""
-    bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
+    bot.slack.fail("chat.postEphemeral", "channel_not_found")
     await bot.slack.mention("sdxl", user=ADA)
     await bot.wait_said(READY)
 
-    assert (await bot.log.wait_for("answer_not_sent"))["reason"] == "user_not_in_channel"
+    assert (await bot.log.wait_for("answer_not_sent"))["reason"] == "channel_not_found"
 
 
 async def test_a_thread_that_is_gone(slow: Scenario) -> None:
@@ -193,3 +194,96 @@ async def test_follow_ups_can_stay_in_their_threads(slow: Scenario) -> None:
 
     assert follow_up.thread_ts
     assert not follow_up.broadcast
+
+
+@pytest.mark.parametrize(
+    ("written", "model_id"),
+    [("<http://flux.dev|flux.dev>", "flux.dev"), ("<mailto:model@v1.co|model@v1.co>", "model@v1.co")],
+)
+async def test_an_id_that_looks_like_a_host_name(bot: Scenario, written: str, model_id: str) -> None:
+    """Slack makes a link of it."""
+    await bot.slack.write(written, user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == [model_id]
+
+
+@pytest.mark.parametrize("text", ["sdxl " * 8_000, "\u6f22" * 40_000])
+async def test_a_message_that_is_too_long_for_a_command(bot: Scenario, text: str) -> None:
+    """It is answered as any other that is none, even if it is as long as Slack allows, and in two forms."""
+    ack = await bot.slack.mention(text, user=ADA, padding=text)
+    await answer(bot, "isn't a valid model ID" if text.isascii() else "is too long for a model ID")
+
+    assert ack.status == 200
+    assert bot.reloads == []
+
+
+async def test_a_mention_at_the_end_of_a_long_message(bot: Scenario) -> None:
+    """Only what follows it counts."""
+    await bot.slack.mention(f"{'sdxl ' * 7_990}<@U0BOT> flux", user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
+
+
+@pytest.mark.parametrize("fault", [RateLimited(1), Json(500, {})], ids=["429", "500"])
+async def test_an_answer_is_tried_again(bot: Scenario, fault: Answer) -> None:
+    """After as long as Slack asks for."""
+    bot.slack.fail("chat.postEphemeral", fault, times=1)
+    await bot.slack.mention("help", user=ADA)
+    await answer(bot, "I load it again")
+
+    first, second = (call.at for call in bot.slack.calls if call.method == "chat.postEphemeral")
+    assert second - first >= 1 or fault != RateLimited(1)
+
+
+async def test_an_answer_is_tried_a_few_times_only(bot: Scenario) -> None:
+    """It is best-effort."""
+    bot.slack.fail("chat.postEphemeral", "internal_error")
+    await bot.slack.mention("help", user=ADA)
+    failed = await bot.log.wait_for("answer_not_sent")
+
+    assert failed["reason"] == "internal_error"
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 4
+
+
+@pytest.mark.parametrize("thread_ts", ["", THREAD])
+async def test_who_is_not_in_the_channel_is_answered_in_a_direct_message(bot: Scenario, thread_ts: str) -> None:
+    """Slack shows nothing in the channel to them alone."""
+    bot.slack.fail("chat.postEphemeral", "user_not_in_channel")
+    await bot.slack.mention("help", user=ADA, thread_ts=thread_ts)
+    message = await bot.wait_said("I load it again", channel=bot.slack.dm(ADA))
+
+    assert message.thread_ts is None
+    assert bot.log.of("answer_not_sent") == []
+
+
+async def test_an_event_that_slack_delivers_again_is_answered_once(bot: Scenario) -> None:
+    """It comes again if its acknowledgement was lost."""
+    for _ in range(3):
+        ack = await bot.slack.mention("help", user=ADA, event_id="Ev0123ABCD")
+        assert ack.status == 200
+    await bot.slack.mention("history", user=ADA)
+    await answer(bot, "No reloads yet.")
+    await bot.wait_sql("SELECT count(*) >= 2 FROM reload_model_audit")
+
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 2
+    assert bot.sql("SELECT text FROM reload_model_audit") == [("help",), ("history",)]
+
+
+async def test_a_mention_in_a_sentence(bot: Scenario) -> None:
+    """A full stop is no part of the ID."""
+    await bot.slack.mention("could somebody try <@U0BOT> sdxl-1.0.", user=ADA)
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl-1.0"]
+
+
+async def test_a_message_with_a_file(bot: Scenario) -> None:
+    """Its text counts as that of any other."""
+    message = {"type": "message", "channel_type": "im", "subtype": "file_share", "files": [{"id": "F0"}], "user": ADA}
+    ids = {"team": bot.slack.team_id, "channel": bot.slack.dm(ADA), "ts": "1.1", "event_ts": "1.1"}
+    await bot.slack.send_event(message | ids | {"text": "sdxl"})
+    await bot.wait_done()
+
+    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]

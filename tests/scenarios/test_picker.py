@@ -211,7 +211,7 @@ async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     """A trigger_id lasts three seconds, and Slack may be slow."""
     bot.slack.fail("views.open", "expired_trigger_id", times=1)
     await bot.slack.command("", user=ADA)
-    help_ = await bot.wait_said(messages.help_text())
+    help_ = await bot.wait_said(messages.help_text("/reload-model"))
 
     assert (help_.via, help_.user) == ("response_url", ADA)
 
@@ -225,7 +225,7 @@ async def test_nothing_opens_for_people_without_access(bot: Scenario) -> None:
     await bot.slack.shortcut(views.PICKER, user=EVE)
     refusal = await bot.slack.wait_modal(EVE)
 
-    assert messages.help_text() in ack.text
+    assert messages.help_text("/reload-model") in ack.text
     assert f"add your Slack ID, `{EVE}`" in ack.text
     assert f"add your Slack ID, `{EVE}`" in " ".join(refusal.texts)
     assert not refusal.view.get("submit")
@@ -239,4 +239,15 @@ async def test_suggestions_and_submissions_are_authorized_again(bot: Scenario) -
     assert await grouped(bot, modal, "") == {}
     await submit(bot, modal, typed="sdxl")
     assert "You don't have permission" in " ".join(modal.texts)
+    assert bot.reloads == []
+
+
+async def test_a_picker_without_a_channel_is_marked_in_its_field(bot: Scenario) -> None:
+    """From a client that lets people leave it empty."""
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    filled = {"values": {views.TYPED: {views.TYPED: {"type": "plain_text_input", "value": "sdxl"}}}}
+    await bot.slack.submit(modal, {"where": OPS}, user=ADA, view=modal.view | {"state": filled})
+
+    assert modal.errors == {"Post updates in": views.NO_CHANNEL}
     assert bot.reloads == []

@@ -40,7 +40,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(database: Databas
     What is left for the background has its own time.
     """
     requests = Requests(database, Limits(), 0.2, lambda: None, SHORT)
-    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(requests))
+    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(requests), "/reload-model")
 
     @app.event("app_home_opened")
     async def ask() -> None:

@@ -26,7 +26,8 @@ async def test_people_who_are_not_listed(bot: Scenario) -> None:
         ack = await bot.ask(text, EVE)
         assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
         assert "secret-model" not in ack.text
-    assert (await bot.ask(" HELP\u00a0", EVE, "D0EVEADA", team_id="T0OTHER")).text == messages.help_text()
+    ack = await bot.ask(" HELP\u00a0", EVE, "D0EVEADA", team_id="T0OTHER")
+    assert ack.text == messages.help_text("/reload-model")
 
     refused = [record for record in bot.log.of("command") if record["outcome"] == "not_allowed"]
     assert [(record["user"], record["channel"]) for record in refused] == [(EVE, MODELS)] * 7
@@ -154,7 +155,7 @@ async def test_a_stranger_of_a_shared_channel(grid: Scenario) -> None:
         helped = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
         pressed, picked, _ = await every_surface(grid, follow_up, CEM)
 
-        assert helped.text == messages.help_text()
+        assert helped.text == messages.help_text("/reload-model")
         assert "Only members of this bot's workspace can reload models." in asked.text
         for text in (pressed, picked):
             assert "Only members of this bot's workspace can reload models." in text

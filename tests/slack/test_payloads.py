@@ -92,3 +92,11 @@ def test_any_body_is_a_form_or_malformed(body: bytes) -> None:
     """Nothing else is raised."""
     with suppress(Malformed):
         assert all(isinstance(value, str) for value in payloads.form(body).values())
+
+
+def test_a_text_that_is_too_long_is_cut_so_that_it_is_no_command() -> None:
+    """Slack would deliver it again if it was refused."""
+    shown = payloads.text("sdxl " * 8_000)
+
+    assert len(shown) == 4_000
+    assert shown.endswith("…")

@@ -41,7 +41,7 @@ def every_message(
     recent = [ListedReload(each, people, _LATER) for each in (ended, failed)] * 5
     asked = AccessRequest("r4x7", "U0EVE", MODELS, model_id, RequestState.ALLOWED, NOON, "U0BOSS", NOON)
     return {
-        "help": Message(messages.help_text()),
+        "help": Message(messages.help_text("/reload-model")),
         "reloading": Message(messages.reloading(reload, NOON + 120)),
         "joined": Message(messages.joined(reload, people[0], _VIEWER, NOON + 120)),
         "already_subscribed": Message(messages.already_subscribed(reload, NOON + 120)),

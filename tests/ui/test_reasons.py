@@ -32,7 +32,7 @@ def answer(text: str) -> str:
     try:
         parse(text)
     except Refused as slip:
-        return sentence(slip)
+        return sentence(slip, "/reload-model")
     return ""
 
 
@@ -46,7 +46,7 @@ def test_every_reason_has_an_entry() -> None:
 @pytest.mark.parametrize("reason", Refusal)
 def test_a_refusal_is_a_calm_sentence(reason: Refusal) -> None:
     """Whole sentences without a shout, and without markup that anybody typed. Long lists are cut."""
-    text = sentence(REFUSED.get(reason, Refused(reason)))
+    text = sentence(REFUSED.get(reason, Refused(reason)), "/reload-model")
 
     assert re.search(r"[.?)]$", text)
     assert "!" not in text.replace("&lt;!", "")
