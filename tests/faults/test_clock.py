@@ -28,7 +28,6 @@ async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -
     """Minutes apart, and with one that steps back an hour meanwhile, follow-ups keep their time: the database's."""
     (tmp_path / "sitecustomize.py").write_text(_WRONG_CLOCK)
     async with fleet(tmp_path, postgres_url, 10) as bots:
-        bots.slack.ack_seconds = 30.0
         for name, seconds in (("fast", 420), ("slow", -420)):
             (tmp_path / name).write_text(str(seconds))
             wrong = {"WRONG_BY": str(tmp_path / name), "PYTHONPATH": str(tmp_path)}
