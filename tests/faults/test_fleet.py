@@ -19,7 +19,7 @@ async def _end_reloads(postgres: Postgres, url: str, follow_ups: int) -> None:
     postgres.execute("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'", url)
 
 
-async def test_a_replica_that_dies_for_good(tmp_path: Path, postgres: Postgres, postgres_url: str) -> None:
+async def test_a_replica_that_dies_loses_nothing(tmp_path: Path, postgres: Postgres, postgres_url: str) -> None:
     """What it had taken the other finishes; only calls that were running are made again."""
     async with fleet(tmp_path, postgres_url, 40, MODELSLAB_CONCURRENCY="4", RELOAD_SECONDS="600") as bots:
         await bots.launch("one", "two")
@@ -31,7 +31,9 @@ async def test_a_replica_that_dies_for_good(tmp_path: Path, postgres: Postgres, 
         assert len(bots.modelslab.calls) <= 44
 
 
-async def test_two_hundred_people_who_ask_for_one_model(tmp_path: Path, postgres: Postgres, postgres_url: str) -> None:
+async def test_two_hundred_people_who_ask_for_one_model_make_one_call(
+    tmp_path: Path, postgres: Postgres, postgres_url: str
+) -> None:
     """On two replicas, they make one call, and each is notified once."""
     async with fleet(tmp_path, postgres_url, 200, RELOAD_SECONDS="600") as bots:
         await bots.launch("one", "two")
@@ -64,14 +66,14 @@ async def _restart(bots: Fleet, rounds: int) -> None:
     assert [answer for answer in answers if not answer.startswith("Reloading")] == []
 
 
-async def test_rolling_restarts(tmp_path: Path, postgres_url: str) -> None:
+async def test_rolling_restarts_refuse_nobody(tmp_path: Path, postgres_url: str) -> None:
     """A deployment under load loses nothing and refuses nobody, as long as one replica is ready."""
     async with fleet(tmp_path, postgres_url, 400) as bots:
         await _restart(bots, 2)
 
 
 @pytest.mark.soak
-async def test_many_rolling_restarts(tmp_path: Path, postgres_url: str) -> None:
+async def test_many_rolling_restarts_refuse_nobody(tmp_path: Path, postgres_url: str) -> None:
     """As above, ten times over, and in time."""
     async with fleet(tmp_path, postgres_url, 2000) as bots:
         bots.slack.ack_seconds = 3.0
@@ -86,7 +88,7 @@ def _mebibytes(pid: int) -> float:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_a_thousand_commands(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
+async def test_a_thousand_commands_are_answered(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
     """A thousand in ten seconds are all acknowledged in three. None is lost, none comes twice, memory stays bounded."""
     url = f"sqlite:///{tmp_path}/x.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
     async with fleet(tmp_path, url, 1000, RELOAD_SECONDS="15") as bots:
