@@ -134,6 +134,18 @@ class Fleet:
             request_url=self.url(names[n % len(names)]),
         )
 
+    async def commands(self, count: int, name: str = "", *, model: str = "") -> None:
+        """So many commands, a few of them at a time. What a busy machine doesn't record in time is tried again."""
+        at_once = asyncio.Semaphore(8)
+
+        async def one(n: int) -> None:
+            async with at_once:
+                while "already" not in (text := (await self.command(n, name, model=model)).text):
+                    if text.startswith("Reloading"):
+                        return
+
+        await asyncio.gather(*map(one, range(count)))
+
     def notified(self) -> list[str]:
         """The channel of each follow-up."""
         return [message.channel for message in self.slack.messages if "should be ready now" in message.text]
@@ -146,8 +158,9 @@ class Fleet:
 
 @contextlib.asynccontextmanager
 async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator[Fleet]:
-    """A Slack with so many channels, a ModelsLab, and no replica yet."""
+    """A Slack with so many channels, where people are patient, a ModelsLab, and no replica yet."""
     async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
+        slack.ack_seconds = 30.0
         for n in range(rooms):
             slack.add_channel(f"C{n:05d}", f"room-{n}")
         usual = {

@@ -25,11 +25,10 @@ time.time = wrong
 """
 
 
-async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -> None:
+async def test_replicas_whose_clocks_differ_notify_in_time(tmp_path: Path, postgres_url: str) -> None:
     """Minutes apart, and with one that steps back an hour meanwhile, follow-ups keep their time: the database's."""
     (tmp_path / "sitecustomize.py").write_text(_WRONG_CLOCK)
     async with fleet(tmp_path, postgres_url, 10) as bots:
-        bots.slack.ack_seconds = 30.0
         for name, seconds in (("fast", 420), ("slow", -420)):
             (tmp_path / name).write_text(str(seconds))
             wrong = {"WRONG_BY": str(tmp_path / name), "PYTHONPATH": str(tmp_path)}
@@ -45,7 +44,7 @@ async def test_replicas_whose_clocks_differ(tmp_path: Path, postgres_url: str) -
         await eventually(lambda: all(replica.of("notified") for replica in bots.replicas.values()))
 
 
-async def test_a_step_of_the_clock_while_sqlite_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_of_the_clock_moves_nothing_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite a step of the system's clock does not move what is pending."""
     database = Database(f"sqlite:///{tmp_path}/x.db", SteadyClock())
     await database.start()

@@ -42,6 +42,7 @@ THREAD = Place("C0MODELS", "1700.1")
 RELOAD_SECONDS = 0.2
 TIMING = Timing(
     lease=600.0,  # none ends by itself, however busy the machine is: see expire
+    answer=600.0,  # so that no claim is given up while it is committed
     look=0.1,
     gather=0.01,
     channel_gap=0.0,

@@ -204,6 +204,7 @@ class Trial:
 async def _run(folder: Path, url: str, names: list[str], *faults: "Callable[[Trial], Awaitable[None]]") -> None:
     """Everyone who was acknowledged is notified; no answer is late or a 5xx; nothing clear is requested twice."""
     async with fleet(folder, url, CHANNELS) as bots:
+        bots.slack.ack_seconds = 3.0
         await bots.launch(*names)
         chance = random.Random(SEED)  # noqa: S311 - the same faults in every run
         trial = Trial(bots, names, chance, time.monotonic() + SECONDS)

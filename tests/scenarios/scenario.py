@@ -5,8 +5,7 @@ import io
 import json
 import re
 import sqlite3
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from aiohttp import web
 
 from bot import settings
 from bot.app import App
-from bot.core.models import Reminder
 from bot.core.timing import Timing
 from bot.handlers.requests import Requests
 from bot.ops import logging as logs
@@ -27,7 +25,6 @@ from bot.sandbox.screen import ended
 from bot.sandbox.slack import Ack, SandboxSlack
 from bot.sandbox.surfaces import Home
 from bot.sandbox.workspace import Message
-from bot.storage import reminders
 from bot.worker.loop import Worker
 from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
@@ -146,9 +143,9 @@ class Log:
         """The records of one event."""
         return [record for record in self.records if record["event"] == event]
 
-    async def wait_for(self, event: str, n: int = 1, *, within: float = 30.0) -> Record:
+    async def wait_for(self, event: str, n: int = 1) -> Record:
         """Wait until an event has been logged n times, and return the last record. Raises TimeoutError."""
-        return (await eventually(lambda: found if len(found := self.of(event)) >= n else [], within=within))[-1]
+        return (await eventually(lambda: found if len(found := self.of(event)) >= n else []))[-1]
 
 
 class Scenario:
@@ -233,10 +230,6 @@ class Scenario:
         assert self.app is not None
         return self.app.requests
 
-    async def reminders(self, user: str) -> Sequence[Reminder]:
-        """A person's reminders."""
-        return await self.requests.read(reminders.of_person, user)
-
     @property
     def secrets(self) -> list[str]:
         """What must be written nowhere."""
@@ -310,9 +303,9 @@ class Scenario:
         """Every model that a follow-up has said to be ready, once for each."""
         return [model_id for message in self.said(READY) for model_id in ended(message.text)]
 
-    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1, within: float = 30.0) -> Message:
+    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1) -> Message:
         """Wait until there are n such messages, and return the last one. Raises TimeoutError."""
-        await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=within)
+        await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=30.0)
         return self.said(*words, channel=channel)[-1]
 
     async def wait_done(self, n: int = 1) -> None:
@@ -400,15 +393,3 @@ def labels(source: Message | Home) -> list[str]:
 def mentioned(text: str) -> list[str]:
     """Whom a text mentions, in order."""
     return re.findall(r"<@(\w+)>", text)
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """So many."""
-        return time.monotonic() - self._began

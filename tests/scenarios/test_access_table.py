@@ -98,7 +98,7 @@ def of(bot: Scenario, action: Action) -> str:
     return {Action.REVOKE: GRANTED, Action.ADD_PEOPLE: "", Action.REVOKE_PEOPLE: ""}.get(action, "sdxl")
 
 
-async def test_every_button(bot: Scenario) -> None:
+async def test_every_button_is_for_the_right_people(bot: Scenario) -> None:
     """Everybody who sees it can press it."""
     await bot.ask("sdxl", ADA)
     assert set(BUTTONS) == set(Action)
@@ -116,7 +116,7 @@ async def test_every_button(bot: Scenario) -> None:
 # Words
 
 
-async def test_every_kind_of_command(bot: Scenario) -> None:
+async def test_every_kind_of_command_is_for_the_right_people(bot: Scenario) -> None:
     """What is typed, with or without a word."""
     for text, who in {"sdxl": RELOADS, "status": RELOADS, "": RELOADS, "access": ADMINISTRATION}.items():
 
@@ -129,12 +129,12 @@ async def test_every_kind_of_command(bot: Scenario) -> None:
 # Modals
 
 
-async def test_the_shortcut(bot: Scenario) -> None:
+async def test_the_shortcut_is_for_people_with_access(bot: Scenario) -> None:
     """It opens the picker, or says why it doesn't."""
     assert await attempts(bot, lambda bot, user: bot.slack.shortcut(SHORTCUT, user=user)) == RELOADS
 
 
-async def test_the_picker(bot: Scenario) -> None:
+async def test_the_picker_is_for_people_with_access(bot: Scenario) -> None:
     """People can have it open because they once had access; nothing is suggested to the others."""
 
     async def submit(bot: Scenario, user: str) -> None:
@@ -145,7 +145,7 @@ async def test_the_picker(bot: Scenario) -> None:
     assert await attempts(bot, submit) == RELOADS
 
 
-async def test_the_choice_of_people(bot: Scenario) -> None:
+async def test_the_choice_of_people_is_for_admins(bot: Scenario) -> None:
     """Likewise."""
     for action in (Action.ADD_PEOPLE, Action.REVOKE_PEOPLE):
 
@@ -159,8 +159,8 @@ async def test_the_choice_of_people(bot: Scenario) -> None:
 # The Home tab
 
 
-async def test_the_home_tab(bot: Scenario) -> None:
-    """It is in no audit, since it does nothing: what it shows is for those who may."""
+async def test_the_home_tab_shows_what_its_reader_can_do(bot: Scenario) -> None:
+    """It is in no audit, since it does nothing: what it shows is for people with access."""
     shown = {}
     for user in RELOADS:
         event = {"type": "app_home_opened", "user": user, "tab": "home"}

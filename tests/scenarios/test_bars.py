@@ -65,7 +65,7 @@ async def test_what_is_offered_on_the_way(slow: Scenario) -> None:
     assert status.text.startswith("✓ `sdxl`")
 
 
-async def test_a_bar_that_slack_does_not_take(moving: Scenario) -> None:
+async def test_a_bar_that_slack_does_not_take_is_dropped(moving: Scenario) -> None:
     """It is the first thing that is dropped: not tried again, and nothing else waits for it."""
     faults: dict[str, Answer] = {"limited": RateLimited(30), "failing": Raw(500, b""), "silent": Hang()}
     for model, fault in faults.items():

@@ -46,9 +46,7 @@ async def test_a_worker_with_nothing_to_do_turns(bot: Scenario) -> None:
     await eventually(lambda: bot.worker.idle_seconds < 0.1)
 
 
-async def test_a_worker_whose_every_turn_fails_is_unhealthy(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It turns and gets nowhere because of an internal error, until that is over."""
     scenario.internal_errors = True
     scenario.set_timing(look=0.05, stuck=0.5)
@@ -72,7 +70,7 @@ async def test_a_worker_whose_every_turn_fails_is_unhealthy(
 
 
 @both_modes
-async def test_where_it_listens(scenario: Scenario) -> None:
+async def test_in_socket_mode_it_listens_on_this_machine_only(scenario: Scenario) -> None:
     """In Socket Mode only this machine needs to ask for health; 127.0.0.2 stands for its other addresses."""
     await scenario.open(HOST="")
     try:
@@ -113,14 +111,14 @@ async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) ->
     assert outcomes == [("not_recorded", ADA), ("not_recorded", BEN), ("requested", ADA)]
 
 
-async def test_readiness_before_anybody_asks(bot: Scenario) -> None:
+async def test_readiness_is_known_before_anybody_asks(bot: Scenario) -> None:
     """A database that is away makes the bot unready, even if nobody has asked for anything; then it is ready again."""
     with bot.locked():
         await bot.wait_ready(503)
     await bot.wait_ready()
 
 
-async def test_the_database_goes_away_in_the_middle(bot: Scenario) -> None:
+async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:
     """Even for longer than a lease: what runs is recorded when the database is back, and not done again."""
     bot.set_timing(lease=0.4, renew=0.1, sqlite_busy=0.05)
     await bot.reopen()
@@ -142,7 +140,7 @@ async def test_the_database_goes_away_in_the_middle(bot: Scenario) -> None:
 
 
 @http_mode
-async def test_the_database_is_away_at_the_start(bot: Scenario) -> None:
+async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario) -> None:
     """It is waited for: the log and /readyz say so, and so does the answer to a command."""
     await bot.shut()
     with bot.locked():
@@ -160,7 +158,7 @@ async def test_the_database_is_away_at_the_start(bot: Scenario) -> None:
     await bot.wait_ready()
 
 
-async def test_a_file_of_another_process(scenario: Scenario) -> None:
+async def test_a_file_that_another_process_uses_ends_the_start(scenario: Scenario) -> None:
     """A second bot on the same SQLite file says at once that it waits for the first, and then why it cannot start."""
     scenario.set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
@@ -174,7 +172,7 @@ async def test_a_file_of_another_process(scenario: Scenario) -> None:
     await first.stop()
 
 
-async def test_a_file_that_cannot_be_used(scenario: Scenario, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
     """It ends the start, with what to do: a folder that isn't there, no database, one of a newer version."""
     with pytest.raises(CannotStart, match=r"DATABASE_URL: can't write .* create the folder"):
         await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")

@@ -122,9 +122,7 @@ async def test_only_so_many_tabs_are_kept_up_to_date(bot: Scenario, monkeypatch:
     assert "sdxl" not in str(bot.slack.homes[ADA])
 
 
-async def test_what_cannot_be_shown_is_shown_with_the_next_change(
-    bot: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_cannot_be_shown_now_is_shown_later(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tab may be switched off in the app's settings, or the database away."""
 
     def away(*_: object) -> None:

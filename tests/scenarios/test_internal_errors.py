@@ -48,7 +48,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
         (BROKEN, "Something broke on my side.", "internal_error"),
     ],
 )
-async def test_what_would_start_something(
+async def test_a_request_is_answered_with_what_is_certain(
     bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str
 ) -> None:
     """The command answers in its ack, a button privately below its message, the picker in the modal."""
@@ -70,7 +70,7 @@ async def test_what_would_start_something(
     assert len(bot.modelslab.calls) == 1
 
 
-async def test_what_only_lists_something(bot: Scenario, fail: Break) -> None:
+async def test_a_list_that_cannot_be_read_says_so(bot: Scenario, fail: Break) -> None:
     """The answer doesn't say whether anything was started."""
     bot.internal_errors = True
     away, broke = "My database isn't responding. Try again in a minute.", "Something broke on my side. Check"
@@ -84,7 +84,7 @@ async def test_what_only_lists_something(bot: Scenario, fail: Break) -> None:
 
 
 @both_modes
-async def test_an_event(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_is_acknowledged(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is acknowledged, or Slack would send it again and again; the log and the audit have the error."""
     bot.internal_errors = True
     monkeypatch.setattr("bot.handlers.home_tab.HomeTabs.opened", broken)
@@ -94,7 +94,7 @@ async def test_an_event(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     await bot.wait_sql("SELECT outcome = 'internal_error' FROM reload_model_audit")
 
 
-async def test_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_are_no_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are none: what was typed can be typed in the other field. The audit has no line for each letter."""
     bot.internal_errors = True
     await bot.slack.shortcut(views.PICKER, user=ADA)
@@ -108,7 +108,7 @@ async def test_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> No
 # In a job
 
 
-async def test_a_call_that_crashes(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again, and given up after eight tries. People read that the model may be reloading."""
     bot.internal_errors = True
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
@@ -121,7 +121,7 @@ async def test_a_call_that_crashes(bot: Scenario, monkeypatch: pytest.MonkeyPatc
     assert len(bot.log.of("job_crashed")) == 8
 
 
-async def test_a_follow_up_that_cannot_be_worded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follow_up_that_cannot_be_worded_is_reported(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the message fails every time, the requester reads so once, and another reload isn't affected."""
     bot.internal_errors = True
     wording = messages.follow_up
@@ -167,7 +167,7 @@ async def test_a_message_that_cannot_be_sent(bot: Scenario, monkeypatch: pytest.
     assert "couldn't notify everyone" in (await bot.ask("history")).text
 
 
-async def test_a_failure_of_a_later_version(bot: Scenario) -> None:
+async def test_a_failure_of_a_later_version_is_an_internal_one(bot: Scenario) -> None:
     """A failure that only a later version knows is reported as an internal one."""
     await bot.ask("no-such-model")
     await bot.wait_done()

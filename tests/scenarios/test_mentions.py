@@ -174,7 +174,7 @@ async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario) -> No
     assert (await bot.log.wait_for("answer_not_sent"))["reason"] == "channel_not_found"
 
 
-async def test_a_thread_that_is_gone(slow: Scenario) -> None:
+async def test_where_the_thread_is_gone_the_channel_is_used(slow: Scenario) -> None:
     """What was promised is said in the channel."""
     slow.slack.fail("chat.postMessage", "thread_not_found", times=1)
     await slow.slack.mention("sdxl", user=ADA, thread_ts=THREAD)

@@ -74,7 +74,7 @@ async def test_without_the_port_there_are_no_metrics(bot: Scenario) -> None:
     assert (await operator.get("/metrics", port=bot.port))[0] == 404
 
 
-async def test_a_port_that_is_taken(scenario: Scenario) -> None:
+async def test_a_port_that_is_taken_ends_the_start(scenario: Scenario) -> None:
     """The start ends, and names the setting."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -83,7 +83,7 @@ async def test_a_port_that_is_taken(scenario: Scenario) -> None:
         await scenario.open(ADMIN_PORT=str(taken.getsockname()[1]))
 
 
-async def test_a_reload_that_goes_well(operator: Operator) -> None:
+async def test_a_reload_that_goes_well_is_counted(operator: Operator) -> None:
     """Commands, the call, the follow-up and how late it was are all counted. No label has a person or a model."""
     scenario = operator.scenario
     await scenario.ask("help")
@@ -109,7 +109,7 @@ async def test_a_reload_that_goes_well(operator: Operator) -> None:
     assert [word for word in (ADA, EVE, MODELS, "sdxl") if word in text] == []
 
 
-async def test_what_is_in_flight_and_running(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_in_flight_and_running_is_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload whose call hangs is in flight, and its job is running. Without the database it is unknown how many."""
 
     def away(*_: object) -> None:
@@ -127,7 +127,7 @@ async def test_what_is_in_flight_and_running(operator: Operator, monkeypatch: py
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 
 
-async def test_modelslab_that_fails(operator: Operator) -> None:
+async def test_modelslabs_errors_are_counted(operator: Operator) -> None:
     """Errors are counted by reason, retries by kind of job, and pauses by their length."""
     scenario = operator.scenario
     limited = error(429, "Rate limit exceeded", retry_after=0.125)
@@ -146,7 +146,7 @@ async def test_modelslab_that_fails(operator: Operator) -> None:
     assert found["reload_model_follow_up_late_seconds_count"] == 1
 
 
-async def test_slack_that_fails(operator: Operator) -> None:
+async def test_slacks_errors_are_counted(operator: Operator) -> None:
     """Slack's errors are counted by method and code. An unknown code is "other", whatever it says."""
     scenario = operator.scenario
     scenario.slack.fail("chat.postMessage", RateLimited(1), times=2, channel=MODELS)  # the status, and the follow-up
@@ -162,7 +162,7 @@ async def test_slack_that_fails(operator: Operator) -> None:
     assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 2
 
 
-async def test_the_way_a_follow_up_went(operator: Operator) -> None:
+async def test_the_way_of_a_follow_up_is_counted(operator: Operator) -> None:
     """It is counted, and so is one that can't be delivered in any way: somebody has to look."""
     scenario = operator.scenario
     scenario.slack.fail("chat.postMessage", "not_in_channel", channel=MODELS)
@@ -181,7 +181,7 @@ async def test_the_way_a_follow_up_went(operator: Operator) -> None:
     assert found['reload_model_slack_errors_total{code="response_url_spent",method="response_url"}'] > 0
 
 
-async def test_internal_errors(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_errors_are_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs and commands that end in an internal error are counted, and so are lost leases."""
     scenario = operator.scenario
     scenario.internal_errors = True

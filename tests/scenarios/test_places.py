@@ -44,7 +44,7 @@ def vias(bot: Scenario, *words: str, channel: str | None = None) -> list[str]:
 # --- where the bot can't post ---------------------------------------------------------------------------
 
 
-async def test_a_place_without_the_bot(slow: Scenario) -> None:
+async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow: Scenario) -> None:
     """In a private channel and in a DM between two people, the response_url carries every message."""
     slow.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
     slow.modelslab.answer("bad", error(402, "Insufficient credits."))
@@ -77,7 +77,7 @@ async def test_the_response_url_is_used_where_slack_refuses_a_post(bot: Scenario
     assert len(bot.said(READY)) == len(channels)
 
 
-async def test_a_channel_archived_meanwhile(slow: Scenario) -> None:
+async def test_a_channel_archived_meanwhile_gets_its_follow_up(slow: Scenario) -> None:
     """A channel that was archived after the status gets the follow-up through the response_url all the same."""
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")
@@ -92,7 +92,7 @@ async def test_a_channel_archived_meanwhile(slow: Scenario) -> None:
 # --- where the response_url is of no use ----------------------------------------------------------------
 
 
-async def test_a_spent_response_url(places: Scenario) -> None:
+async def test_where_a_response_url_is_spent_people_get_direct_messages(places: Scenario) -> None:
     """Where it is spent, gone or refused, everyone who asked there gets one DM, however often they asked."""
     held = asyncio.Event()
     faults: dict[str, Answer | None] = {
@@ -118,7 +118,7 @@ async def test_a_spent_response_url(places: Scenario) -> None:
     assert set(vias(places)) == {"dm"}
 
 
-async def test_a_foreign_or_old_response_url(places: Scenario) -> None:
+async def test_a_foreign_or_old_response_url_is_not_used(places: Scenario) -> None:
     """One that is not of Slack's hosts, or over 30 minutes old, is never sent anything."""
     held = asyncio.Event()
     foreign = [
@@ -144,7 +144,7 @@ async def test_a_foreign_or_old_response_url(places: Scenario) -> None:
     assert "response_url" not in [call.method for call in places.slack.calls]
 
 
-async def test_nobody_can_be_told(places: Scenario) -> None:
+async def test_a_follow_up_that_reaches_nobody_is_an_error(places: Scenario) -> None:
     """Where not even a DM gets through, the log says so at ERROR, with whom, and the history shows it."""
     places.set_timing(post_give_up=0.5)
     await places.reopen()
@@ -162,21 +162,6 @@ async def test_nobody_can_be_told(places: Scenario) -> None:
     assert lost == [("error", [ADA], code) for code in codes]
     assert history.text.count("couldn't notify everyone") == len(codes)
     assert places.said() == []
-
-
-async def test_one_of_two_can_be_told(places: Scenario) -> None:
-    """A DM that one person does not get keeps nobody else from theirs."""
-    places.slack.fail("response_url", "used_url")
-    places.slack.fail("chat.postMessage", "messages_tab_disabled", channel=f"D{ADA}")
-    held = asyncio.Event()
-    places.modelslab.answer("sdxl", Held(held), ACCEPTED)
-    for user in (ADA, BEN):
-        await places.ask("sdxl", user, PRIVATE)
-    held.set()
-    await places.wait_done()
-
-    assert [message.user for message in places.said(READY)] == [BEN]
-    assert [record["users"] for record in places.log.of("undeliverable")] == [[ADA]]
 
 
 # --- Slack's faults -------------------------------------------------------------------------------------
@@ -209,7 +194,7 @@ async def test_what_does_not_pass_leads_to_a_direct_message(bot: Scenario) -> No
     assert bot.log.of("undeliverable") == []
 
 
-async def test_a_revoked_token(slow: Scenario) -> None:
+async def test_a_revoked_token_leaves_the_response_url(slow: Scenario) -> None:
     """A token that Slack refuses while the bot runs leaves the response_url, and /readyz says so until it is fixed."""
     for number, code in enumerate(("token_revoked", "account_inactive"), start=1):
         slow.slack.fail("chat.postMessage", code)
@@ -227,7 +212,7 @@ async def test_a_revoked_token(slow: Scenario) -> None:
         assert (await slow.health("/readyz"))[0] == 200
 
 
-async def test_a_revoked_token_and_no_response_url(places: Scenario) -> None:
+async def test_without_a_response_url_a_new_token_is_waited_for(places: Scenario) -> None:
     """Without a response_url a revoked token is waited for: a new one may be set before all is lost."""
     places.slack.fail("chat.postMessage", "token_revoked")
     places.slack.fail("response_url", "used_url")
@@ -239,7 +224,7 @@ async def test_a_revoked_token_and_no_response_url(places: Scenario) -> None:
     assert vias(places, READY) == ["api"]
 
 
-async def test_a_fault_in_one_channel(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_in_one_channel_holds_up_no_other(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of Slack's in one channel holds up no other, and the follow-up comes when it is over."""
     monkeypatch.setattr("bot.app.CALL_SECONDS", 2.0)
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 2.0)
@@ -272,7 +257,7 @@ async def test_a_fault_in_one_channel(bot: Scenario, monkeypatch: pytest.MonkeyP
         assert mentioned(bot.said(READY, channel=channel)[0].text) == [ADA]
 
 
-async def test_an_answer_of_slack_that_is_lost(slow: Scenario) -> None:
+async def test_a_follow_up_whose_answer_is_lost_is_posted_again(slow: Scenario) -> None:
     """Where Slack's answer to a follow-up is lost, the bot posts it again rather than not at all."""
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")
@@ -294,7 +279,7 @@ async def test_retry_after_is_honoured(bot: Scenario) -> None:
     assert all(at - limited > 0.95 for at in others[1:])
 
 
-async def test_giving_up_on_a_message(places: Scenario) -> None:
+async def test_a_message_is_given_up_after_a_while(places: Scenario) -> None:
     """After 25 minutes of faults the bot gives up a follow-up and logs that; people can ask for the model again."""
     places.set_timing(post_give_up=0.2)
     await places.reopen()
@@ -310,7 +295,7 @@ async def test_giving_up_on_a_message(places: Scenario) -> None:
     await places.wait_said(READY)
 
 
-async def test_a_status_that_cannot_be_posted(slow: Scenario) -> None:
+async def test_without_a_status_the_follow_up_is_a_message_of_its_own(slow: Scenario) -> None:
     """Without a status message, the follow-up is a message of its own."""
     slow.slack.fail("chat.postMessage", Raw(503, b""))
     await slow.ask("sdxl")
@@ -324,7 +309,7 @@ async def test_a_status_that_cannot_be_posted(slow: Scenario) -> None:
     assert (follow_up.thread_ts, follow_up.broadcast) == (None, False)
 
 
-async def test_a_status_that_was_deleted(slow: Scenario) -> None:
+async def test_a_status_that_was_deleted_is_not_edited(slow: Scenario) -> None:
     """The follow-up is a message of its own then, and nothing is edited."""
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")

@@ -77,7 +77,7 @@ async def test_tables_that_are_not_the_bots_end_the_start(
 
 
 @pytest.mark.parametrize(("encoding", "kept"), [("SQL_ASCII", "sdxl ü😀"), ("LATIN1", r"sdxl \xfc\U0001f600")])
-async def test_a_database_in_another_encoding(
+async def test_a_database_in_another_encoding_stores_what_it_can(
     encoding: str, kept: str, scenario: Scenario, postgres: Postgres, postgres_url: str
 ) -> None:
     """What it can't store is stored in other words: neither a command nor a failed reload hangs on it."""
@@ -96,7 +96,7 @@ async def test_a_database_in_another_encoding(
     assert sorted(json.loads(line)["what"] for line in listed.getvalue().splitlines()) == ["sdxl", kept]
 
 
-async def test_readiness_on_a_server_that_takes_no_writes(
+async def test_a_server_that_takes_no_writes_makes_the_bot_unready(
     scenario: Scenario, postgres: Postgres, postgres_url: str
 ) -> None:
     """As after a failover, while the address still leads to the old primary. Then everything is carried out."""
@@ -117,7 +117,7 @@ async def test_readiness_on_a_server_that_takes_no_writes(
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])
-async def test_a_database_that_goes_away(
+async def test_the_bot_recovers_from_a_database_that_goes_away(
     scenario: Scenario, postgres_url: str, tmp_path: Path, *, silent: bool
 ) -> None:
     """Commands are refused honestly, what was accepted is not lost, and all comes back by itself."""

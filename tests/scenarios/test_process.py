@@ -15,7 +15,7 @@ def _room(name: str) -> str:
     return f"C0{name.upper()}"
 
 
-async def test_killed_in_the_middle_of_everything(scenario: Scenario, machine: Machine) -> None:
+async def test_a_kill_in_the_middle_of_everything_loses_nothing(scenario: Scenario, machine: Machine) -> None:
     """Killed while each reload is at another step, the bot goes on with all of them; only one message is repeated.
 
     That is the one that Slack had taken and the bot had not yet recorded.
@@ -63,7 +63,7 @@ async def test_killed_in_the_middle_of_everything(scenario: Scenario, machine: M
     assert calls == {model: 2 if name in ("calling", "called") else 1 for name, model in rooms.items()}
 
 
-async def test_told_to_stop(scenario: Scenario, machine: Machine) -> None:
+async def test_a_signal_stops_the_bot(scenario: Scenario, machine: Machine) -> None:
     """By SIGTERM or SIGINT, the bot ends with 0, and what it had acknowledged goes on at the next start."""
     machine.measured = True
     bot = await machine.boot()
@@ -78,7 +78,7 @@ async def test_told_to_stop(scenario: Scenario, machine: Machine) -> None:
     assert len(scenario.modelslab.calls) == 1
 
 
-async def test_told_to_stop_while_it_starts(scenario: Scenario, machine: Machine) -> None:
+async def test_a_signal_stops_a_bot_that_is_starting(scenario: Scenario, machine: Machine) -> None:
     """While the bot waits for Slack, it ends with 0."""
     await scenario.slack.stop()
     bot = machine.process()
@@ -88,7 +88,7 @@ async def test_told_to_stop_while_it_starts(scenario: Scenario, machine: Machine
     assert await machine.end(bot, signal.SIGTERM) == 0
 
 
-async def test_a_refused_token(machine: Machine) -> None:
+async def test_a_refused_token_ends_the_bot(machine: Machine) -> None:
     """A token that Slack rejects ends the bot with 1 and one line, at CRITICAL, that names the setting and the fix."""
     machine.measured = True
     bot = machine.process(SLACK_BOT_TOKEN="xoxb-wrong")

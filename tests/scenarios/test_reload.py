@@ -23,10 +23,7 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: Scenario) -> None:
 
     ack = await bot.ask("sdxl")
 
-    assert re.fullmatch(
-        rf"Reloading `sdxl`\. I'll ping you here around {DATE}\.",
-        ack.text,
-    )
+    assert re.fullmatch(rf"Reloading `sdxl`\. I'll ping you here around {DATE}\.", ack.text)
     assert bot.reloads == [("sdxl", "requested", None)]
     held.set()
     await bot.wait_done()
@@ -44,10 +41,7 @@ async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None
     await slow.wait_done()
 
     status, follow_up = slow.said()
-    assert re.fullmatch(
-        rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(1 min left\)",
-        status.edits[0],
-    )
+    assert re.fullmatch(rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(1 min left\)", status.edits[0])
     assert f"<@{ADA}> `sdxl` should be ready now." == follow_up.text
     assert (status.ts, True, "api") == (follow_up.thread_ts, follow_up.broadcast, follow_up.via)
     assert (status.channel, follow_up.channel) == (MODELS, MODELS)
@@ -112,18 +106,6 @@ async def test_the_same_invocation_twice_is_one(bot: Scenario) -> None:
     assert len(bot.modelslab.calls) == 1
     assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
     assert bot.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
-
-
-async def test_asking_again_after_the_end(bot: Scenario) -> None:
-    """After everybody has been notified, the next request starts a reload of its own."""
-    await bot.ask("sdxl")
-    await bot.wait_done()
-    second = await bot.ask("sdxl")
-    await bot.wait_done(2)
-
-    assert "Reloading" in second.text
-    assert len(bot.modelslab.calls) == 2
-    assert len(bot.said(READY)) == 2
 
 
 async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +181,7 @@ async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
     assert bot.log.of("job_failed")[-1]["said"] == "no connection"
 
 
-async def test_giving_up(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reload_is_given_up_after_ten_minutes(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
     scenario.set_timing(call_give_up=0.2)
     monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 0.05)
@@ -224,7 +206,7 @@ async def test_giving_up(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) ->
     assert not [record for record in scenario.log.records if record["level"] == "error"]
 
 
-async def test_a_refusal_after_an_unknown_outcome(bot: Scenario) -> None:
+async def test_a_refusal_after_an_unknown_outcome_says_so(bot: Scenario) -> None:
     """A refusal that follows a request without an answer says that the model may already be reloading."""
     bot.modelslab.answer("sdxl", AcceptThenReset(), error(400, "This model is too large"))
     await bot.ask("sdxl")
@@ -237,7 +219,7 @@ async def test_a_refusal_after_an_unknown_outcome(bot: Scenario) -> None:
 # --- many at once ---------------------------------------------------------------------------------------
 
 
-async def test_calls_at_once(bot: Scenario) -> None:
+async def test_only_so_many_calls_are_made_at_once(bot: Scenario) -> None:
     """At most MODELSLAB_CONCURRENCY calls are made at once, and all are made in the end."""
     await bot.reopen(MODELSLAB_CONCURRENCY="2")
     held = asyncio.Event()

@@ -14,7 +14,7 @@ from tests.answers import Held
 from tests.scenarios.scenario import ADA, READY, Later, Scenario
 
 
-async def test_a_lease_that_was_lost(bot: Scenario) -> None:
+async def test_the_result_of_a_lost_lease_is_not_recorded(bot: Scenario) -> None:
     """A job that another replica has taken over is left to it: nothing of the late result is recorded."""
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -31,7 +31,7 @@ async def test_a_lease_that_was_lost(bot: Scenario) -> None:
     assert len(bot.said(READY)) == 1
 
 
-async def test_a_lease_that_was_lost_in_an_error(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_of_a_lost_lease_is_not_recorded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is one that ends in an internal error."""
     taken = asyncio.Event()
 
@@ -66,7 +66,7 @@ async def test_a_lease_is_renewed(bot: Scenario) -> None:
     assert len(bot.modelslab.calls) == 1
 
 
-async def test_another_replica_was_faster(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_another_replica_locked_comes_again(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that was due, and is another replica's by the time it is claimed, is looked at again soon."""
     claim, missed = jobs.claim, threading.Event()
 
@@ -103,7 +103,7 @@ async def test_people_who_have_been_notified_are_not_notified_again(slow: Scenar
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_commit_whose_outcome_is_unknown(
+async def test_a_commit_whose_outcome_is_unknown_is_reported_so(
     bot: Scenario,
     committed: bool,  # noqa: FBT001
     monkeypatch: pytest.MonkeyPatch,

@@ -36,7 +36,7 @@ def scanned(scenario: Scenario) -> str:
     return scenario.log.text
 
 
-async def test_modelslab_repeats_them(scenario: Scenario, planted: str) -> None:
+async def test_secrets_that_modelslab_repeats_are_redacted(scenario: Scenario, planted: str) -> None:
     """What ModelsLab says is posted, kept and listed without them."""
     scenario.modelslab.answer("sdxl", error(400, f"You sent {planted}.", tip=planted))
     await scenario.open()
@@ -64,7 +64,7 @@ async def test_slack_repeats_them(scenario: Scenario, planted: str) -> None:
     assert scenario.log.of("channel_unreachable")
 
 
-async def test_they_are_logged(scenario: Scenario, planted: str) -> None:
+async def test_secrets_that_are_logged_are_redacted(scenario: Scenario, planted: str) -> None:
     """By a library, in a record's text and arguments; and by the bot, in an error and in all that is logged with it."""
     scenario.internal_errors = True
     await scenario.open()
@@ -74,7 +74,7 @@ async def test_they_are_logged(scenario: Scenario, planted: str) -> None:
     assert scanned(scenario).count("[redacted]") == 5 * ALL
 
 
-async def test_they_are_the_reason_why_the_bot_cannot_start(planted: str, machine: Machine) -> None:
+async def test_secrets_in_the_reason_why_the_bot_cannot_start_are_redacted(planted: str, machine: Machine) -> None:
     """In the last line of the log."""
     process = machine.process(HOST=f"{planted}..invalid")  # so faulty that no name server is asked
 

@@ -28,15 +28,6 @@ async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
     assert sorted(bot.ready()) == ["flux", "midjourney", "sdxl"]
 
 
-async def test_one_invalid_id_starts_none(bot: Scenario) -> None:
-    """The answer says which one it is."""
-    ack = await bot.ask("sdxl _flux midjourney")
-
-    assert ack.text.startswith("`_flux` isn't a valid model ID.")
-    assert ack.text.endswith("Nothing was started.")
-    assert bot.reloads == []
-
-
 async def test_started_joined_and_refused(bot: Scenario) -> None:
     """What a limit refuses does not stop the others; each line says what became of its model."""
     await bot.reopen(MAX_IN_FLIGHT="2", RELOAD_SECONDS="60")

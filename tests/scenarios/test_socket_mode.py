@@ -55,8 +55,12 @@ NONSENSE: tuple[JsonObject, ...] = (
 )
 
 
-async def test_an_envelope_without_sense(bot: Scenario) -> None:
-    """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped."""
+async def test_an_envelope_without_sense_is_dropped(bot: Scenario) -> None:
+    """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped.
+
+    At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in, or how the bot connects.
+    """
+    await bot.ask(f"{MARK} _{MARK}")
     for number, envelope in enumerate(NONSENSE, start=1):
         async with asyncio.timeout(30.0):
             ack = await bot.slack.socket_mode.deliver({"envelope_id": f"e-{number}", **envelope})
@@ -69,6 +73,7 @@ async def test_an_envelope_without_sense(bot: Scenario) -> None:
         assert shape["envelope_id"] == "str"
         assert set(shape.values()) <= {"str", "dict", "list"}
     assert MARK not in bot.log.text
+    assert "ticket" not in bot.log.text
     assert "Reloading" in (await bot.ask("afterwards")).text
     assert bot.sql("SELECT model_id FROM reload_model_reloads") == [("afterwards",)]
 
@@ -86,7 +91,7 @@ NO_ENVELOPE: tuple[str, ...] = (
 )
 
 
-async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
+async def test_a_text_that_is_no_envelope_is_dropped(bot: Scenario) -> None:
     """What cannot be acknowledged is dropped, and harms nothing that follows."""
     for number, text in enumerate(NO_ENVELOPE):
         await bot.slack.socket_mode.send(text)
@@ -96,7 +101,7 @@ async def test_a_text_that_is_no_envelope(bot: Scenario) -> None:
     assert len(bot.reloads) == len(NO_ENVELOPE)
 
 
-async def test_a_message_that_is_too_long(bot: Scenario) -> None:
+async def test_a_message_that_is_too_long_ends_the_connection(bot: Scenario) -> None:
     """Five megabytes end the connection; the bot makes it anew."""
     with suppress(ConnectionError):
         await bot.slack.socket_mode.send(MARK * 250_000)
@@ -106,20 +111,10 @@ async def test_a_message_that_is_too_long(bot: Scenario) -> None:
     assert MARK not in bot.log.text
 
 
-async def test_nothing_secret_in_debug_logs(bot: Scenario) -> None:
-    """At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in."""
-    await bot.ask(f"{MARK} _{MARK}")
-    await bot.ask("sdxl")
-    await bot.wait_said(READY)
-
-    assert MARK not in bot.log.text
-    assert "ticket" not in bot.log.text
-
-
 # The connection
 
 
-async def test_a_refresh(scenario: Scenario) -> None:
+async def test_a_refresh_loses_no_command(scenario: Scenario) -> None:
     """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered."""
     scenario.set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
     await scenario.open()
@@ -138,7 +133,7 @@ async def test_a_refresh(scenario: Scenario) -> None:
     assert scenario.slack.connections == 1
 
 
-async def test_a_broken_connection(bot: Scenario) -> None:
+async def test_a_broken_connection_is_made_anew(bot: Scenario) -> None:
     """A connection that breaks is made anew, and /readyz tells the truth meanwhile."""
     bot.slack.fail("apps.connections.open", Raw(500, b""))
     await bot.slack.socket_mode.cut()
@@ -152,7 +147,7 @@ async def test_a_broken_connection(bot: Scenario) -> None:
     assert "Reloading" in (await bot.ask("sdxl")).text
 
 
-async def test_a_silent_connection(scenario: Scenario) -> None:
+async def test_a_silent_connection_is_made_anew(scenario: Scenario) -> None:
     """A connection on which nothing comes any more, not even a pong, is given up and made anew."""
     scenario.set_timing(socket_ping=0.5)
     await scenario.open()
@@ -160,21 +155,6 @@ async def test_a_silent_connection(scenario: Scenario) -> None:
     await scenario.log.wait_for("socket_mode_connected", 2)
 
     assert "Reloading" in (await scenario.ask("sdxl")).text
-
-
-async def test_slack_goes_away(slow: Scenario) -> None:
-    """While Slack is unavailable the bot keeps trying. Follow-ups that fall due meanwhile come when it is back."""
-    await slow.ask("sdxl")
-    await slow.wait_said("is reloading")
-    await slow.slack.stop()
-    await slow.wait_ready(503)
-    await slow.pass_reloads()
-    await slow.log.wait_for("job_failed")
-    await slow.slack.start()
-    await slow.wait_ready()
-    await slow.wait_said(READY)
-
-    assert "Reloading" in (await slow.ask("other")).text
 
 
 HELLO: JsonObject = {"type": "hello"}
@@ -213,7 +193,7 @@ async def websockets(scenario: Scenario, *messages: JsonObject) -> AsyncIterator
     [((TOO_MANY,), "too_many_websockets"), ((HELLO, TOO_MANY), "too_many_websockets"), ((), "no_hello")],
     ids=["greeting", "after hello", "no greeting"],
 )
-async def test_a_connection_that_slack_does_not_want(
+async def test_a_connection_that_slack_does_not_want_is_tried_again(
     scenario: Scenario, messages: Sequence[JsonObject], reason: str
 ) -> None:
     """The bot tries again after growing pauses, and the log has the reason."""
@@ -292,7 +272,9 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
         ("auth.test", "token_revoked", r"SLACK_BOT_TOKEN: Slack rejects it \(token_revoked\)"),
     ],
 )
-async def test_a_token_that_slack_refuses(scenario: Scenario, method: str, code: str, words: str) -> None:
+async def test_a_token_that_slack_refuses_ends_the_start(
+    scenario: Scenario, method: str, code: str, words: str
+) -> None:
     """It ends the start, with the setting named and its value not."""
     scenario.slack.fail(method, code)
     with pytest.raises(CannotStart, match=words) as refused:
@@ -302,7 +284,7 @@ async def test_a_token_that_slack_refuses(scenario: Scenario, method: str, code:
 
 
 @both_modes
-async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
+async def test_a_slack_that_is_away_at_the_start_is_waited_for(scenario: Scenario) -> None:
     """A Slack that is away at the start is waited for; the log says so, and /readyz too."""
     await scenario.slack.stop()
     starting = scenario.begin()
@@ -317,7 +299,7 @@ async def test_slack_is_away_at_the_start(scenario: Scenario) -> None:
     assert scenario.log.of("slack_unavailable")[0]["host"] == scenario.slack.api_url.split("/")[2]
 
 
-async def test_socket_mode_is_away_at_the_start(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_fails_is_tried_again(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is a Slack that gives no connection for now."""
     monkeypatch.setattr("bot.slack.client.CALL_SECONDS", 1.0)
     monkeypatch.setattr("bot.app.CALL_SECONDS", 1.0)
@@ -339,7 +321,7 @@ async def test_socket_mode_is_away_at_the_start(scenario: Scenario, monkeypatch:
     assert "Reloading" in (await scenario.ask("sdxl")).text
 
 
-async def test_slack_asks_for_a_pause_at_the_start(scenario: Scenario) -> None:
+async def test_a_pause_that_slack_asks_for_is_kept(scenario: Scenario) -> None:
     """It gets it."""
     methods = ("auth.test", "apps.connections.open")
     for method in methods:
@@ -353,7 +335,7 @@ async def test_slack_asks_for_a_pause_at_the_start(scenario: Scenario) -> None:
 
 
 @http_mode
-async def test_a_command_before_slack_has_said_who_we_are(scenario: Scenario) -> None:
+async def test_a_command_before_the_bot_knows_its_workspace_is_refused(scenario: Scenario) -> None:
     """It is refused honestly. The bot asks Slack again while the answer names no workspace: it would know nobody."""
     for fields in ({}, {"team_id": ""}, {"team_id": 7}, {"team_id": "T0SANDBOX", "enterprise_id": ["E"]}):
         scenario.slack.fail("auth.test", Json(200, {"ok": True, **fields}), times=1)
@@ -372,7 +354,7 @@ async def test_a_command_before_slack_has_said_who_we_are(scenario: Scenario) ->
 
 
 @http_mode
-async def test_where_the_bot_cannot_listen(scenario: Scenario) -> None:
+async def test_an_address_where_the_bot_cannot_listen_ends_the_start(scenario: Scenario) -> None:
     """The start ends. If another program has the port, the error names PORT, and else HOST."""
     taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
@@ -386,7 +368,7 @@ async def test_where_the_bot_cannot_listen(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("when", ["auth.test", "apps.connections.open"])
-async def test_stopped_while_it_starts(scenario: Scenario, when: str) -> None:
+async def test_a_bot_that_is_starting_can_be_stopped(scenario: Scenario, when: str) -> None:
     """A bot that is stopped while it is starting stops at once."""
     scenario.slack.fail(when, Raw(500, b""))
     scenario.begin()

@@ -34,26 +34,7 @@ async def test_a_call_that_hangs(bot: Scenario) -> None:
     assert Timing().stop < Timing().exit < 10.0  # Docker kills 10 seconds after its signal
 
 
-async def test_a_call_that_ends_in_time(bot: Scenario) -> None:
-    """A call that ends while the bot stops is recorded, and not made again."""
-    bot.set_timing(stop=30.0)
-    await bot.reopen()
-    held = asyncio.Event()
-    bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
-    await bot.ask("sdxl")
-    await bot.modelslab.wait_for_calls(1)
-    stopping = asyncio.create_task(bot.shut())
-    await bot.log.wait_for("stopping", 2)
-    held.set()
-    await stopping
-    await bot.open()
-    await bot.wait_done()
-
-    assert len(bot.modelslab.calls) == 1
-    assert len(bot.said(READY)) == 1
-
-
-async def test_a_post_that_hangs(slow: Scenario) -> None:
+async def test_a_follow_up_that_hangs_comes_at_the_next_start(slow: Scenario) -> None:
     """A running follow-up is broken off, and comes at the next start."""
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")
@@ -67,7 +48,7 @@ async def test_a_post_that_hangs(slow: Scenario) -> None:
     assert len(slow.said(READY)) == 1
 
 
-async def test_a_follow_up_due_while_the_bot_was_down(slow: Scenario) -> None:
+async def test_a_follow_up_due_while_the_bot_was_down_comes_late(slow: Scenario) -> None:
     """A follow-up that fell due while nobody was there goes out at once, and says that it is late."""
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")
@@ -80,7 +61,7 @@ async def test_a_follow_up_due_while_the_bot_was_down(slow: Scenario) -> None:
     assert "`sdxl` should be ready now. Sorry, this is late: it was due at <!date^" in told.text
 
 
-async def test_a_follow_up_not_yet_due(slow: Scenario) -> None:
+async def test_a_follow_up_not_yet_due_comes_in_time(slow: Scenario) -> None:
     """A follow-up that is not yet due at the next start comes in its time, and is not late."""
     await slow.ask("sdxl")
     await slow.wait_sql("SELECT count(*) = 1 FROM reload_model_jobs WHERE status_ts <> '' AND lease_owner IS NULL")
@@ -96,8 +77,11 @@ async def test_a_follow_up_not_yet_due(slow: Scenario) -> None:
 
 
 @both_modes
-async def test_a_command_while_the_bot_stops(bot: Scenario) -> None:
-    """A command that comes while the last call ends is recorded, and begun by the next start. /readyz says 503."""
+async def test_a_command_while_the_bot_stops_is_carried_out_later(bot: Scenario) -> None:
+    """A command that comes while the last call ends is recorded, and begun by the next start. /readyz says 503.
+
+    The call that ended is recorded, too, and not made again.
+    """
     bot.set_timing(stop=30.0)
     await bot.reopen()
     held = asyncio.Event()
@@ -118,9 +102,10 @@ async def test_a_command_while_the_bot_stops(bot: Scenario) -> None:
     await bot.wait_done(2)
 
     assert [mentioned(message.text) for message in bot.said(READY, "`sdxl`")] == [[BEN]]
+    assert [call.model_id for call in bot.modelslab.calls] == ["slow", "sdxl"]
 
 
-async def test_the_database_is_away_at_the_stop(bot: Scenario) -> None:
+async def test_a_database_that_is_away_does_not_keep_the_bot_from_stopping(bot: Scenario) -> None:
     """A database that is away keeps the bot from stopping in time no more than anything else."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     await bot.ask("sdxl")
@@ -133,7 +118,7 @@ async def test_the_database_is_away_at_the_stop(bot: Scenario) -> None:
     assert len(bot.said(READY)) == 1
 
 
-async def test_stopped_in_the_middle_of_a_crowd(bot: Scenario) -> None:
+async def test_restarts_in_the_middle_of_a_crowd_lose_nobody(bot: Scenario) -> None:
     """Stopped again and again while thirty people ask, the bot tells each of them once."""
     bot.set_timing(stop=30.0)
     await bot.reopen()

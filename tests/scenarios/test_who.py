@@ -19,7 +19,7 @@ REMIND = "Remind me before it's unloaded"
 
 
 @both_modes
-async def test_people_who_are_not_listed(bot: Scenario) -> None:
+async def test_people_who_are_not_listed_are_refused(bot: Scenario) -> None:
     """They read their own ID and what to ask for, whatever they type. Lists and hints are for others, help for all."""
     await bot.ask("secret-model")
     for text in ("sdxl", "status", "history", "statsu", "sdxl xl", "-f", "<!channel>"):
@@ -34,7 +34,7 @@ async def test_people_who_are_not_listed(bot: Scenario) -> None:
     assert [reload[0] for reload in bot.reloads] == ["secret-model"]
 
 
-async def test_everyone(bot: Scenario) -> None:
+async def test_everyone_is_everyone_of_the_workspace(bot: Scenario) -> None:
     """With * everyone of the workspace can ask. Through Slack Connect nobody else can, whatever their ID."""
     await bot.reopen(ALLOWED_USERS=f"* {ADA}")
     ack = await bot.ask("sdxl", EVE)
@@ -48,7 +48,7 @@ async def test_everyone(bot: Scenario) -> None:
     assert [reload[0] for reload in bot.reloads] == ["sdxl"]
 
 
-async def test_a_user_group(bot: Scenario) -> None:
+async def test_a_user_group_is_its_members(bot: Scenario) -> None:
     """Its members have access, but nobody else, and nobody of another workspace."""
     bot.slack.fail("usergroups.users.list", FakeUserGroups({"S0CREW": [EVE]}))
     await bot.reopen(ALLOWED_USERS="S0CREW")
@@ -65,7 +65,7 @@ async def test_a_user_group(bot: Scenario) -> None:
     assert "Only members of this bot's workspace" in stranger.text
 
 
-async def test_a_user_group_that_slack_does_not_tell_of(bot: Scenario) -> None:
+async def test_a_user_group_that_cannot_be_read_keeps_nobody_waiting(bot: Scenario) -> None:
     """The start doesn't wait for it, its members read why, and people who are listed by ID don't notice."""
     bot.slack.fail("usergroups.users.list", Hang(), times=1)
     await bot.reopen(ALLOWED_USERS=f"S0CREW {ADA}")
@@ -87,7 +87,7 @@ async def test_without_user_groups_none_is_read(bot: Scenario) -> None:
     assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
 
 
-async def test_a_command_of_another_name(bot: Scenario) -> None:
+async def test_a_command_of_another_name_is_answered(bot: Scenario) -> None:
     """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
     for name in ("/RELOAD-MODEL", "/<!channel>"):
         ack = await bot.ask("sdxl", command=name)
@@ -126,7 +126,7 @@ async def every_surface(bot: Scenario, message: Message, user: str) -> list[str]
 
 
 @pytest.mark.parametrize("team", ["T0SANDBOX", "T0SISTER", "E0GRID"])
-async def test_every_surface_on_enterprise_grid(grid: Scenario, team: str) -> None:
+async def test_people_of_the_organisation_can_use_every_surface(grid: Scenario, team: str) -> None:
     """People of the organisation are known wherever Slack says that they belong, once they have used the command."""
     ack = await grid.ask("sdxl", CEM, team_id="T0SISTER")
     follow_up = await grid.wait_said(READY)
@@ -144,7 +144,7 @@ async def test_every_surface_on_enterprise_grid(grid: Scenario, team: str) -> No
     assert grid.log.of("command")[-1]["outcome"] != "other_workspace"
 
 
-async def test_a_stranger_of_a_shared_channel(grid: Scenario) -> None:
+async def test_a_stranger_of_a_shared_channel_is_refused(grid: Scenario) -> None:
     """They press and are refused, whatever their ID. They read what people of the organisation can do about it."""
     await grid.ask("sdxl", ADA)
     follow_up = await grid.wait_said(READY)
@@ -163,15 +163,7 @@ async def test_a_stranger_of_a_shared_channel(grid: Scenario) -> None:
     assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
 
 
-async def test_a_home_tab_that_is_opened_from_a_shared_channel(grid: Scenario) -> None:
-    """The event's team is not its author's."""
-    event = {"type": "app_home_opened", "user": CEM, "tab": "home", "user_team": "T0OTHER"}
-    await grid.slack.send_event(event)
-
-    await grid.wait_home(CEM, "Only members of this bot's workspace")
-
-
-async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
+async def test_an_app_of_a_whole_organisation_knows_its_people(scenario: Scenario) -> None:
     """It names no workspace: the organisation's people are known by their command."""
     scenario.slack.enterprise_id = "E0GRID"
     whose = {"team_id": None, "enterprise_id": "E0GRID", "is_enterprise_install": True, "user_id": "U0BOT"}
@@ -193,7 +185,7 @@ async def test_an_app_of_a_whole_organisation(scenario: Scenario) -> None:
 # --- channels -------------------------------------------------------------------------------------------
 
 
-async def test_only_some_channels(bot: Scenario) -> None:
+async def test_other_channels_are_refused(bot: Scenario) -> None:
     """People in others are pointed to those, and nothing is started."""
     await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
     elsewhere = await bot.ask("sdxl", ADA, MODELS)
@@ -242,7 +234,7 @@ async def test_what_began_in_private(bot: Scenario) -> None:
     assert re.fullmatch(r"• ✓ `sdxl` · should be ready since <!date[^>]*>", other)
 
 
-async def test_a_long_status(slow: Scenario) -> None:
+async def test_a_long_list_is_cut(slow: Scenario) -> None:
     """A list shows twenty, and says how many more there are."""
     for number in range(0, 25, 5):
         await slow.ask(" ".join(f"model-{number + n}" for n in range(5)))
@@ -254,22 +246,12 @@ async def test_a_long_status(slow: Scenario) -> None:
 # --- words ----------------------------------------------------------------------------------------------
 
 
-async def test_a_typo(bot: Scenario) -> None:
+async def test_a_typo_is_not_a_model(bot: Scenario) -> None:
     """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
     for text, meant in {"statsu": "status", "--help": "help"}.items():
         assert f"Did you mean `/reload-model {meant}`?" in (await bot.ask(text)).text
     assert {record["outcome"] for record in bot.log.of("command")} == {"not_a_command"}
     assert bot.reloads == []
-
-
-async def test_what_is_an_id(bot: Scenario) -> None:
-    """A quoted word is a model ID. Quotes and spaces around an ID aren't part of it, and its case is kept."""
-    meant = {'"status"': "status", "\u00a0 'sd-xl/v1.0:latest+a@b'": "sd-xl/v1.0:latest+a@b", "A" * 128: "A" * 128}
-    for text in meant:
-        await bot.ask(text)
-    await bot.wait_done(len(meant))
-
-    assert {call.model_id for call in bot.modelslab.calls} == set(meant.values())
 
 
 NO_ID: tuple[tuple[str, str], ...] = (
@@ -288,7 +270,7 @@ NO_ID: tuple[tuple[str, str], ...] = (
 )
 
 
-async def test_what_is_no_id(bot: Scenario) -> None:
+async def test_what_is_no_id_is_shown_harmlessly(bot: Scenario) -> None:
     """What isn't an ID is shown harmlessly to the person who typed it, starts nothing, and isn't logged."""
     for text, shown in NO_ID:
         ack = await bot.ask(text)
