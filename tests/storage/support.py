@@ -126,7 +126,7 @@ class Bot:
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome) -> None:
-        """Record one outcome. Raises LeaseLost if the job was claimed anew since."""
+        """Record one outcome. Raises LeaseLost if the job was claimed again since."""
         if await self.run(steps.record, self.owner, [(claim.job, outcome)]):
             raise LeaseLost
 

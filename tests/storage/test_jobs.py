@@ -119,7 +119,7 @@ OUTCOMES: list[Outcome] = [
 ]
 
 
-@pytest.mark.parametrize("since", ["claimed anew", "claimed by another", "recorded"])
+@pytest.mark.parametrize("since", ["claimed again", "claimed by another", "recorded"])
 async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) -> None:
     """Nor can it be renewed. What was recorded without an answer is not recorded twice."""
     call = await bot.called(request())
@@ -127,7 +127,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
         await bot.record(call, Accepted(READY_IN))
     else:
         await bot.elapse(LEASE)
-        await (bot if since == "claimed anew" else other).claim_one(CALL)
+        await (bot if since == "claimed again" else other).claim_one(CALL)
     before = await bot.everything()
 
     for outcome in OUTCOMES:

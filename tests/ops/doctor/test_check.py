@@ -203,7 +203,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     ),
     # All of a short list of models is counted, and only the beginning of a long one is read.
     "lists of models": (long_list, ["✓ account's models: listed", "✓ public models: 1 listed"]),
-    # What Slack leaves out is not held against anybody, and the bot works without the optional scopes.
+    # Slack may leave things out, and the bot works without the optional scopes.
     "no optional scopes": (
         fewer_scopes,
         [
@@ -271,7 +271,7 @@ async def test_what_is_no_problem(how: Change, lines: list[str], setup: Setup) -
 
 
 async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
-    """It is nobody's business who reads the output of a check."""
+    """Not everybody who reads the output of a check should see it."""
     silent, shown = await setup.run(), await setup.run(balance=True)
     setup.modelslab.wallet = Json(200, {"status": "success"})
     unknown = await setup.run(balance=True)
@@ -371,7 +371,7 @@ async def test_a_file_that_another_program_writes_to_is_left_alone(setup: Setup)
     ],
 )
 def test_clocks_that_differ_are_compared_in_readable_units(ahead: float, text: str) -> None:
-    """Nobody counts in millions of seconds."""
+    """Not in millions of seconds."""
     assert clock("clock", ahead).text == text
     assert clock("clock", 29.0) == ok("clock", "in sync")
 
