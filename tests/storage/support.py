@@ -1,4 +1,4 @@
-"""What the storage tests share: requests, a process of the bot, and transactions that stop where a test wants."""
+"""What the storage tests share: requests, a process of the bot, and transactions that can be stopped anywhere."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ LEASE = 600.0
 READY_IN = 120.0
 
 PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
-"""For a machine that is busy: nothing runs out by itself."""
+"""Nothing times out by itself, even on a busy machine."""
 
 _invocations = count(1)
 
@@ -61,7 +61,7 @@ class Clock:
 
 
 def stop_clock(postgres_url: str, options: str = "") -> str:
-    """Have the time of a PostgreSQL database stand still, as Clock's does; returns the URL under which it does.
+    """Stop the clock of a PostgreSQL database, and return the URL for connections that use it.
 
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
     """
@@ -73,7 +73,7 @@ def stop_clock(postgres_url: str, options: str = "") -> str:
 
 
 class Bot:
-    """One process of the bot on a database: what it does, each in one transaction, and the rows as they stand."""
+    """One process of the bot on a database: what it does, each in one transaction, and the rows."""
 
     def __init__(self, database: Database, clock: Clock, owner: str = "one") -> None:
         self.database = database
@@ -84,15 +84,12 @@ class Bot:
         """Let time pass."""
         self.clock.now += seconds
         if not self.database.is_sqlite:
-            await self.say("UPDATE test_clock SET now = :now", now=self.clock.now)
+            moved = text("UPDATE test_clock SET now = :now").bindparams(now=self.clock.now)
+            await self.run(lambda connection: connection.execute(moved).close())
 
     async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run something in a transaction."""
         return await self.database.run(work, *args)
-
-    async def say(self, statement: str, **values: object) -> None:
-        """Run one statement in a transaction."""
-        await self.run(lambda connection: connection.execute(text(statement), values).close())
 
     async def ask(self, request: Request, limits: Limits = Limits()) -> Requested:
         """See requests.ask."""
@@ -162,7 +159,7 @@ class Bot:
         return await self.reload(ready.id)
 
     async def reload(self, reload_id: str) -> Reload:
-        """A reload as it stands."""
+        """A reload as it is now."""
         found = await self.run(history.reload, reload_id)
         assert found is not None
         return found
@@ -199,7 +196,7 @@ def pass_time(seconds: float) -> None:
 
 
 class Gate:
-    """A place in a database thread where it waits until it is let through."""
+    """A place where a database thread waits until it may go on."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
