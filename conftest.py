@@ -1,4 +1,4 @@
-"""What every suite may ask for: see tests/postgres.py. What holds for all of them: see tests/secrecy.py."""
+"""Plugins for all suites: a PostgreSQL (tests/postgres.py), and a search for secrets (tests/secrecy.py)."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What holds for every test, and what several suites ask for."""
+"""What every test gets, and the fixtures of several suites."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator

@@ -18,11 +18,11 @@ from psycopg.rows import TupleRow
 # Reads a line when all is well; the end of its input instead says that pytest died, however: then PostgreSQL goes too.
 _WATCHDOG = 'read -r _ || { kill -QUIT "$1"; rm -rf "$2"; }'
 
-_NOTHING_IS_PRECIOUS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
+_NOT_DURABLE = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
 
 
 class Postgres:
-    """A server that runs; its databases go with it."""
+    """A running server."""
 
     def __init__(self, url: str) -> None:
         """url leads to the server's own database, postgres."""
@@ -45,7 +45,7 @@ class Postgres:
         return self._url.replace("/postgres?", f"/{name}?")
 
     def drop(self, url: str) -> None:
-        """End a database, even one in use: it is emptied, which is quicker than to drop it and make it anew."""
+        """Empty a database, even one in use, for the next test: that is quicker than to drop it and create another."""
         self.terminate(url)
         self.execute(
             f"ALTER DATABASE {_name(url)} RESET ALL; DROP SCHEMA public CASCADE; CREATE SCHEMA public",
@@ -65,7 +65,7 @@ def _name(url: str) -> str:
 
 @contextmanager
 def server(settings: Sequence[str] = ()) -> Iterator[Postgres]:
-    """A server with these settings changed; it starts in about a second, and ends with the context or the process."""
+    """A server with these settings changed. It starts in about a second, and ends with the context or the process."""
     folder = Path(tempfile.mkdtemp(prefix="reload-model-postgres-"))
     (folder / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -89,14 +89,14 @@ def server(settings: Sequence[str] = ()) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The server of a session, where nothing is precious."""
-    with server(_NOTHING_IS_PRECIOUS) as running:
+    """The server of a session, which is fast and not durable."""
+    with server(_NOT_DURABLE) as running:
         yield running
 
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """The URL of an empty database, which ends with the test, even while somebody is connected."""
+    """The URL of an empty database. It is emptied after the test, even while somebody is connected."""
     url = postgres.create()
     yield url
     postgres.drop(url)

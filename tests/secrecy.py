@@ -1,7 +1,7 @@
-"""A pytest plugin: what the bot wrote in a test, wherever that was, holds no secret of any scenario.
+"""A pytest plugin: nothing that the bot writes in a test contains a secret of any scenario.
 
-Scenarios name their secrets, and pass what was written in them. What goes to stdout and stderr is looked at here. Logs
-that pytest itself captures are not: those are the records before the bot's own redaction.
+Scenarios name their secrets, and scan their own logs and files. What goes to stdout and stderr is scanned here, but not
+the logs that pytest itself captures: those are the records before the bot's own redaction.
 """
 
 import re
@@ -16,14 +16,14 @@ _RESPONSE_URL = re.compile(r"/commands/T\w+/\d+/(?!\[)[\w-]{10}")
 
 
 def remember(secrets: Iterable[str]) -> None:
-    """From now on these must stand nowhere."""
+    """From now on no text may contain these."""
     _KNOWN.update(secret for secret in secrets if secret)
 
 
 def scan(place: str, text: str) -> None:
     """Look for secrets, and for response_urls, which are as good as secrets for half an hour."""
-    assert not [secret for secret in _KNOWN if secret in text], f"a secret stands in {place}"
-    assert not _RESPONSE_URL.search(text), f"a response_url stands in {place}"
+    assert not [secret for secret in _KNOWN if secret in text], f"a secret is in {place}"
+    assert not _RESPONSE_URL.search(text), f"a response_url is in {place}"
 
 
 def scan_folder(folder: Path) -> None:
@@ -31,7 +31,7 @@ def scan_folder(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             held = path.read_bytes()
-            assert not [secret for secret in _KNOWN if secret.encode() in held], f"a secret stands in {path.name}"
+            assert not [secret for secret in _KNOWN if secret.encode() in held], f"a secret is in {path.name}"
 
 
 @pytest.hookimpl(wrapper=True)

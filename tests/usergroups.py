@@ -1,4 +1,4 @@
-"""Slack's usergroups.users.list, as an answer to be given to the Slack of the tests."""
+"""Slack's usergroups.users.list, as an answer for the sandbox's Slack to give."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ class FakeUserGroups:
 
     async def send(self, exchange: Exchange) -> web.StreamResponse:
         """Answer for the group that the query names."""
-        asked = exchange.request.query
-        told = {**self.members, **(self.disabled if asked.get("include_disabled") == "true" else {})}
-        found = told.get(asked["usergroup"])
+        query = exchange.request.query
+        groups = {**self.members, **(self.disabled if query.get("include_disabled") == "true" else {})}
+        found = groups.get(query["usergroup"])
         body = {"ok": False, "error": "no_such_subteam"} if found is None else {"ok": True, "users": list(found)}
         return await Json(200, body).send(exchange)
 

@@ -39,7 +39,7 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
 
 
 async def _serve_orders(pipe: "Connection[Any, Any]") -> None:
-    """Say how to reach the services, then obey, until told None."""
+    """Send the settings with which a bot finds the services, then carry out orders until None comes."""
     async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         for n in range(CHANNELS):
             slack.add_channel(channel(n), f"room-{n}")
@@ -114,7 +114,7 @@ class Started:
 
 @asynccontextmanager
 async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Started]:
-    """Start the bot on the database of that URL, or default Bolt where there is none, and wait until it is ready."""
+    """Start the bot on the database of that URL, or default Bolt if the URL is empty, and wait until it is ready."""
     port = free_port()
     arguments = ["-m", "bot"] if url else ["-m", "tests.bench.yardstick", str(port)]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **around.env, "PORT": str(port), "DATABASE_URL": url}

@@ -84,20 +84,6 @@ def test_a_stranger_stays_out(home: Home, team_id: str, enterprise_id: str) -> N
     assert decision("* U0ADA S0ADA", stranger, home) is Refusal.OTHER_WORKSPACE
 
 
-def test_the_author_of_an_interaction_who_has_used_the_command_is_known() -> None:
-    """Their payload may name another team of the organisation. The list decides all the same."""
-    made = Allowlist({"U0ADA"}, ())
-    made.home = HOME
-
-    assert made.who(AWAY, known=True) == "U0ADA"
-    with pytest.raises(Refused) as stranger:
-        made.who(AWAY, known=False)
-    assert (stranger.value.reason, stranger.value.data) == (Refusal.OTHER_WORKSPACE, {"interaction": True})
-    with pytest.raises(Refused) as named:
-        made.who(replace(AWAY, user_id="W0BEN"), known=True)
-    assert named.value.reason is Refusal.NOT_ALLOWED
-
-
 @pytest.mark.parametrize(
     ("users", "person", "reason", "rule", "data"),
     [

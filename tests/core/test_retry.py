@@ -34,7 +34,7 @@ def test_pauses_grow_up_to_a_limit() -> None:
 
 @given(st.floats(0, 1))
 def test_some_of_a_pause_is_left_to_chance(chance: float) -> None:
-    """Replicas that were cut off together don't come back together, and none of them before it was told to."""
+    """Replicas that were cut off together don't come back together, nor any of them too early."""
     assert Backoff(8.0, 8.0, chance=lambda: chance).pause(10.0) == 10.0 * (1.0 + chance / 2.0)
     assert wait(JobKind.DM, 0, 10.0, TIMING, lambda: chance) == 10.0 * (1.0 + chance / 2.0)
 

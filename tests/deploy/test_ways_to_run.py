@@ -59,7 +59,7 @@ def values(thing: object, *keys: str) -> Iterator[object]:
     ids=["compose", "replicas", "kubernetes", "systemd"],
 )
 def test_the_bot_has_the_time_it_takes_to_stop(seconds: str) -> None:
-    """What is still there then is killed."""
+    """Otherwise it is killed."""
     assert float(seconds) > Timing().exit
 
 
@@ -68,7 +68,7 @@ def test_the_bot_has_the_time_it_takes_to_stop(seconds: str) -> None:
 
 @pytest.mark.parametrize("bot", [ONE, REPLICAS], ids=["one", "replicas"])
 def test_the_bot_can_do_only_what_it_must(bot: dict[str, object]) -> None:
-    """Nothing is written outside its volumes, and no rights are gained. Its health check is that of the image."""
+    """It writes nothing outside its volumes, and gains no rights. The health check is that of the image."""
     assert (bot["read_only"], bot["cap_drop"], bot["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
     assert "healthcheck" not in bot
     assert 'CMD ["reload-model-bot", "health"]' in DOCKERFILE

@@ -91,17 +91,6 @@ def test_the_console_format_is_for_people(*, colours: bool) -> None:
     assert ("\x1b[" in stream.getvalue()) == colours
 
 
-def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Or elsewhere if they are told so. Configured again, no event is written twice."""
-    elsewhere = configured()
-    configure("INFO", "json", ())
-    structlog.get_logger().info("ready")
-    out, err = capsys.readouterr()
-
-    assert (out, elsewhere.getvalue()) == ("", "")
-    assert json.loads(err)["event"] == "ready"
-
-
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
 def test_what_is_below_the_level_is_not_written(level: str) -> None:
     """The level is for the bot and for libraries alike. Chatty libraries are heard from WARNING on."""

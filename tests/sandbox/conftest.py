@@ -21,7 +21,7 @@ class Clock:
     passed = 0.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """The time now."""
         return time.time() + self.passed
 
 

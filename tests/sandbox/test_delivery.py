@@ -1,4 +1,4 @@
-"""Slack reaches the app, waits three seconds for its answer, and tells people when there is none."""
+"""Slack waits three seconds for the app, and sends events again."""
 
 import aiohttp
 import pytest

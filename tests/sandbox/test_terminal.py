@@ -208,7 +208,7 @@ async def test_the_end_waits_for_the_reloads_that_are_running(scenario: Scenario
 
 
 class Paper:
-    """What stands on a terminal on which some of it is written anew."""
+    """What a terminal shows on which some lines are drawn again."""
 
     def __init__(self, slack: SandboxSlack) -> None:
         self.lines: list[str] = []

@@ -51,7 +51,7 @@ class AccessStory(Story):
         note("a request: Allow")
 
     async def _reload(self) -> None:
-        """Eve is told, and begins the reload that she wanted."""
+        """Eve reads that, and starts the reload that she wanted."""
         await self._act_as("Eve")
         await self.page.click(_PLACE, "Eve")
         await self.page.see(_MESSAGE, _ANSWER)

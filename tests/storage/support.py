@@ -1,4 +1,4 @@
-"""What the storage tests share: requests, a process of the bot, and transactions that stop where a test wants."""
+"""What the storage tests share: requests, a process of the bot, and transactions that can be stopped anywhere."""
 
 import asyncio
 import threading
@@ -35,7 +35,7 @@ LEASE = 600.0
 READY_IN = 120.0
 
 PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
-"""For a machine that is busy: nothing runs out by itself."""
+"""Nothing times out by itself, even on a busy machine."""
 
 _invocations = count(1)
 
@@ -62,7 +62,7 @@ class Clock:
 
 
 def stop_clock(postgres_url: str, options: str = "") -> str:
-    """Have the time of a PostgreSQL database stand still, as Clock's does; returns the URL under which it does.
+    """Stop the clock of a PostgreSQL database, and return the URL for connections that use it.
 
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
     """
@@ -74,7 +74,7 @@ def stop_clock(postgres_url: str, options: str = "") -> str:
 
 
 class Bot:
-    """One process of the bot on a database: what it does, each in one transaction, and the rows as they stand."""
+    """One process of the bot on a database: what it does, each in one transaction, and the rows."""
 
     def __init__(self, database: Database, clock: Clock, owner: str = "one") -> None:
         self.database = database
@@ -85,15 +85,12 @@ class Bot:
         """Let time pass."""
         self.clock.now += seconds
         if not self.database.is_sqlite:
-            await self.say("UPDATE test_clock SET now = :now", now=self.clock.now)
+            moved = text("UPDATE test_clock SET now = :now").bindparams(now=self.clock.now)
+            await self.run(lambda connection: connection.execute(moved).close())
 
     async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run something in a transaction."""
         return await self.database.run(work, *args)
-
-    async def say(self, statement: str, **values: object) -> None:
-        """Run one statement in a transaction."""
-        await self.run(lambda connection: connection.execute(text(statement), values).close())
 
     async def ask(self, request: Request, limits: Limits = Limits()) -> Requested:
         """See requests.ask."""
@@ -127,7 +124,7 @@ class Bot:
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome) -> None:
-        """Record one outcome. Raises LeaseLost if the job was claimed anew since."""
+        """Record one outcome. Raises LeaseLost if the job was claimed again since."""
         if await self.run(record, self.owner, [(claim.job, outcome)]):
             raise LeaseLost
 
@@ -163,7 +160,7 @@ class Bot:
         return await self.reload(ready.id)
 
     async def reload(self, reload_id: str) -> Reload:
-        """A reload as it stands."""
+        """A reload as it is now."""
         found = await self.run(history.reload, reload_id)
         assert found is not None
         return found
@@ -200,7 +197,7 @@ def pass_time(seconds: float) -> None:
 
 
 class Gate:
-    """A place in a database thread where it waits until it is let through."""
+    """A place where a database thread waits until it may go on."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()

@@ -128,7 +128,7 @@ async def test_a_late_error_is_not_logged(database: Database, caplog: pytest.Log
         await running
     gate.open()
     await database.stop()
-    gc.collect()  # asyncio complains when an error that nobody looked at is collected
+    gc.collect()  # asyncio logs an error that nobody has looked at when it is collected
 
     assert caplog.records == []
 

@@ -42,9 +42,9 @@ async def refusal(bot: Bot, id_: str) -> Refused:
 
 
 async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
-    """Then nobody decides on it, nor in its last moment; its messages and its answer are due; the person can ask again.
+    """Then it can't be decided any more, its messages and its answer are due, and the person can ask again.
 
-    A decision in the last moment might be committed when the person has been told that nobody decided.
+    Nor in its last minute: the decision might be committed after the person has read that nobody decided.
     """
     first = await ask(bot)
     for claim in await bot.claim_access():
@@ -79,7 +79,7 @@ async def test_a_message_that_is_being_posted_during_the_decision_is_due_right_a
 
 
 async def test_people_are_added_once(bot: Bot) -> None:
-    """Whether they have asked, been denied or not. Who has asked has been answered by that, and is told once."""
+    """Whether they have asked, been denied or neither. That answers a request, and each person reads of it once."""
     asked = await ask(bot, FAY)
     await decide(bot, await ask(bot, "U0DAN"), DENIED)
     assert await bot.run(grants.add_people, note(CHIEF), [FAY, EVE, EVE, "U0DAN"]) == ["U0DAN", EVE, FAY]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.core.models import REMIND_AFTER, Claim, Job, JobKind, Stage, State
+from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
 from bot.errors import Failure, LeaseLost
 from bot.storage import jobs as steps
@@ -67,29 +67,6 @@ async def test_a_claim_says_when_the_next_job_is_due(bot: Bot) -> None:
     assert await bot.due_in(STATUS) == LEASE
 
 
-async def test_a_claim_comes_with_all_that_it_takes_to_run_it(bot: Bot) -> None:
-    """The reload, everyone who asked, the status message of its channel, and whether that has been notified."""
-    ready = await bot.ready(request(user="U0ADA", channel=HERE), request(user="U0BEN", channel=THERE))
-    statuses = await by_channel(bot, STATUS)
-    for status in statuses.values():
-        assert (status.stage, status.status_ts, status.reload.state) == (Stage.WAITING, "", State.ACCEPTED)
-    await bot.record(statuses[THERE], Reschedule(0.0, status_ts="1700.1"))
-
-    notify = await by_channel(bot, NOTIFY)
-
-    claim = notify[THERE]
-    assert claim.reload == await bot.reload(ready.id)
-    assert claim.reload.state is State.NOTIFYING
-    assert [one.user_id for one in claim.subscribers] == ["U0ADA", "U0BEN"]
-    assert [one.user_id for one in claim.recipients] == ["U0BEN"]
-    assert (claim.status_ts, notify[HERE].status_ts) == ("1700.1", "")
-    assert claim.job == Job(claim.job.id, ready.id, NOTIFY, THERE, None, "", claim.now, 1, 0, 0)
-    assert claim.now == bot.clock.now
-    await bot.record(claim, notified(claim))
-    status = await bot.claim_one(STATUS)
-    assert (status.stage, status.job.status_ts) == (Stage.NOTIFIED, "1700.1")
-
-
 async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
     """Unless that is renewed. It counts as a crash, and the first try is remembered."""
     began = bot.clock.now
@@ -119,7 +96,7 @@ OUTCOMES: list[Outcome] = [
 ]
 
 
-@pytest.mark.parametrize("since", ["claimed anew", "claimed by another", "recorded"])
+@pytest.mark.parametrize("since", ["claimed again", "claimed by another", "recorded"])
 async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) -> None:
     """Nor can it be renewed. What was recorded without an answer is not recorded twice."""
     call = await bot.called(request())
@@ -127,7 +104,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
         await bot.record(call, Accepted(READY_IN))
     else:
         await bot.elapse(LEASE)
-        await (bot if since == "claimed anew" else other).claim_one(CALL)
+        await (bot if since == "claimed again" else other).claim_one(CALL)
     before = await bot.everything()
 
     for outcome in OUTCOMES:
@@ -173,21 +150,6 @@ async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn | Postpone, counts:
     job = (await bot.claim_one(CALL)).job
     assert (job.attempts, job.crashes) == counts
     assert (job.fence, job.first_tried_at) == (2, bot.clock.now - 30.0)
-
-
-async def test_a_job_that_is_rescheduled_starts_afresh_and_one_that_is_done_is_gone(bot: Bot) -> None:
-    """Its tries, its crashes and when it was first tried are forgotten, but not its status message."""
-    accepted = await bot.accepted(request())
-    for outcome in (RetryIn(0.0), RetryIn(0.0, crashed=True), Reschedule(30.0, status_ts="1700.1")):
-        await bot.record(await bot.claim_one(STATUS), outcome)
-    await bot.elapse(30.0)
-
-    status = await bot.claim_one(STATUS)
-
-    job = status.job
-    assert (job.attempts, job.crashes, job.first_tried_at, job.status_ts) == (0, 0, bot.clock.now, "1700.1")
-    await bot.record(status, Done())
-    assert (await bot.kinds(), await bot.reload(accepted.id)) == (["notify"], accepted)
 
 
 @pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True), Notified([1], 1)])

@@ -75,7 +75,7 @@ async def test_the_time_is_the_servers_and_that_of_the_transaction(url: str) -> 
 
 
 async def test_a_connection_that_died_while_idle_is_replaced(url: str, postgres: Postgres) -> None:
-    """Nobody notices that the server was restarted in the night."""
+    """As after a restart of the server."""
     async with started(url) as database:
         await database.run(say, PID)
         assert postgres.terminate(url) == 1
@@ -141,7 +141,7 @@ async def test_a_connection_that_brings_no_answer_is_given_up(url: str) -> None:
 async def test_a_statement_that_takes_too_long_is_not_repeated(
     url: str, notes: Notes, statement: str, timing: Timing, why: str
 ) -> None:
-    """The server breaks it off, and there is no time for another try."""
+    """The server cancels it, and there is no time for another try."""
     runs: list[int] = []
 
     def work(connection: Connection) -> None:

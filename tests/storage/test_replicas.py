@@ -18,7 +18,6 @@ from bot.storage.history import Note
 from bot.storage.jobs import open_database
 from bot.storage.requests import Request, Requested
 from bot.storage.schema import access_requests
-from bot.storage.schema import grants as grants_table
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -134,14 +133,6 @@ async def ask_access(bot: Bot) -> str:
     return asked.id
 
 
-async def decide_access(bot: Bot, id_: str, admin: str, state: RequestState) -> str:
-    """Decide on a request, and return whose decision counts."""
-    try:
-        return (await bot.run(grants.decide, access_note(admin), id_, state)).decided_by
-    except Refused as refused:
-        return str(refused.data["decided_by"])
-
-
 @pytest.mark.parametrize(
     "words", ["UPDATE reload_model_access_requests", "INSERT INTO reload_model_access_requests", COMMIT]
 )
@@ -154,18 +145,6 @@ async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas:
     assert len(await one.rows(access_requests.c.id)) == 1
 
 
-@pytest.mark.parametrize("words", ["INSERT INTO reload_model_grants", COMMIT])
-async def test_the_first_decision_counts_on_whichever_replica(replicas: Replicas, words: str) -> None:
-    """The other waits for it, and is told."""
-    one, two, _ = replicas
-    asked = await ask_access(one)
-    allowed = decide_access(one, asked, "U0BOSS", RequestState.ALLOWED)
-    denied = decide_access(two, asked, "W0CHIEF", RequestState.DENIED)
-
-    assert await replicas.race(words, allowed, denied) == ("U0BOSS", "U0BOSS")
-    assert await one.rows(grants_table.c.user_id, grants_table.c.granted_by) == [("U0EVE", "U0BOSS")]
-
-
 @pytest.mark.parametrize("decides_first", [True, False])
 async def test_a_message_that_is_recorded_during_the_decision_is_edited(
     replicas: Replicas,
@@ -175,7 +154,7 @@ async def test_a_message_that_is_recorded_during_the_decision_is_edited(
     one, two, _ = replicas
     asked = await ask_access(one)
     (claim,) = await one.claim_access(JobKind.ACCESS_REQUEST)
-    decided = decide_access(two, asked, "U0BOSS", RequestState.DENIED)
+    decided = two.run(grants.decide, access_note("U0BOSS"), asked, RequestState.DENIED)
     posted = one.record(claim, Reschedule(claim.request.expires_at - claim.now, "1.2"))
     await (replicas.race(COMMIT, decided, posted) if decides_first else replicas.race(COMMIT, posted, decided))
 

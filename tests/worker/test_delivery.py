@@ -47,8 +47,10 @@ async def delivery(slack: SandboxSlack, pacer: Pacer, monkeypatch: pytest.Monkey
         yield Delivery(SlackClient(session, slack.bot_token, slack.api_url), pacer)
 
 
-async def asker(slack: SandboxSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60) -> Subscriber:
-    """Somebody who asked in a channel so many seconds ago, with the response_url that Slack made for that."""
+async def requester(
+    slack: SandboxSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60
+) -> Subscriber:
+    """A request in a channel so many seconds ago, with the response_url that Slack made for it."""
     ack = await slack.command("sdxl", user=user, channel=channel)
     return subscriber(id_, user, channel, requested_at=NOON - age, response_url=ack.response_url)
 
@@ -92,7 +94,7 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
     slack: SandboxSlack, delivery: Delivery, answer: Answer | str
 ) -> None:
     """Only a plain success counts, and no redirect is followed."""
-    older, newer = await asker(slack, 1, age=600), await asker(slack, 2, BEN)
+    older, newer = await requester(slack, 1, age=600), await requester(slack, 2, BEN)
     slack.fail(RESPONSE_URL, answer, times=1)
 
     assert (await delivery.to_channel(in_ops(older, newer), HELLO)).response_url_of == 1
@@ -115,9 +117,9 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     slack: SandboxSlack, delivery: Delivery, answer: Answer, codes: list[str], wait: float | None
 ) -> None:
     """Slack's outages and limits hold for all response_urls. If an answer is lost, the message may have been taken."""
-    asked = await asker(slack)
+    asked = await requester(slack)
     slack.fail(RESPONSE_URL, answer)
-    failed = await refusal(delivery, in_ops(asked, await asker(slack, 2, BEN)))
+    failed = await refusal(delivery, in_ops(asked, await requester(slack, 2, BEN)))
 
     assert isinstance(failed, SlackRetryableError)
     assert failed.code.removeprefix("response_url_") in codes
