@@ -91,11 +91,11 @@ def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
     remember(["a-secret-of-this-test"])
     (tmp_path / "x.db").write_bytes(b"\0a-secret-of-this-test\0")
 
-    with pytest.raises(AssertionError, match="a secret stands in the log"):
+    with pytest.raises(AssertionError, match="a secret is in the log"):
         scan("the log", "key=a-secret-of-this-test")
-    with pytest.raises(AssertionError, match="a response_url stands in a message"):
+    with pytest.raises(AssertionError, match="a response_url is in a message"):
         scan("a message", f"went to {URL}")
-    with pytest.raises(AssertionError, match=r"a secret stands in x\.db"):
+    with pytest.raises(AssertionError, match=r"a secret is in x\.db"):
         scan_folder(tmp_path)
     scan("the log", "https://hooks.slack.com/commands/T0SANDBOX/17/[redacted] and [redacted]")
 
