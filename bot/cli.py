@@ -142,7 +142,7 @@ def _run(_options: argparse.Namespace) -> int:
 
 
 def _try(options: argparse.Namespace) -> int:
-    from bot.sandbox.terminal import sandbox  # noqa: PLC0415 - the other commands don't need it
+    from bot.sandbox.terminal.program import sandbox  # noqa: PLC0415 - the other commands don't need it
 
     logs.configure("CRITICAL", "console", ())  # errors there are part of the game, and show in the conversation
     return asyncio.run(sandbox(seconds=options.seconds, stdin=sys.stdin or io.StringIO(), stdout=sys.stdout))

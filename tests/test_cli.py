@@ -58,7 +58,7 @@ def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload takes ten seconds. The parent process may have closed stdin. Ctrl-C ends it without a traceback."""
     for name in REQUIRED:
         monkeypatch.delenv(name)
-    monkeypatch.setattr("bot.sandbox.terminal.sandbox", sandbox := AsyncMock(return_value=1))
+    monkeypatch.setattr("bot.sandbox.terminal.program.sandbox", sandbox := AsyncMock(return_value=1))
 
     assert main(["try"]) == 1
     assert sandbox.call_args.kwargs == {"seconds": 10.0, "stdin": sys.stdin, "stdout": sys.stdout}

@@ -6,7 +6,7 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 
 from bot.core.command import SHORTCUT
-from bot.sandbox.delivery import Ack, Kind
+from bot.sandbox.slack.delivery import Ack, Kind
 from bot.sandbox.wire import JsonObject
 from tests.scenarios.scenario import ADA, OPS, READY, Scenario
 

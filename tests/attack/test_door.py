@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from hypothesis import strategies as st
 
-from bot.sandbox.delivery import Kind
+from bot.sandbox.slack.delivery import Kind
 from tests.attack.conftest import Attack, all_harmless, unharmed, without_secrets
 from tests.attack.junk import Json, Payloads, broken_of, deep_json, json_values, texts
 from tests.scenarios.scenario import Scenario

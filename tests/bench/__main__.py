@@ -36,6 +36,8 @@ from tests.bench.load import channel, closed_loop, open_loop
 from tests.bench.processes import ROOT, Services, Started, services, started
 from tests.postgres import Postgres, server
 
+WARM_UP = 300
+"""Commands that are not measured, of each subject: what is imported, compiled or first collected as garbage there."""
 CONNECTIONS = 32
 RATE = 50
 PEOPLE = 200
@@ -121,14 +123,14 @@ class Bench:
         await asyncio.sleep(self.plan.settle)
         self.note("idle memory", subject, ready.mebibytes)
         make, port = ready.commands.make, ready.commands.port
-        await closed_loop(port, 1, make(50), 30)  # what is imported or compiled once
+        await closed_loop(port, 1, make(WARM_UP), 60)
         paced = await open_loop(port, CONNECTIONS, make(round(self.plan.open * RATE)), RATE)
         self.note("ack at 50 a second, p50", subject, 1000 * percentile(paced, 0.5))
         self.note("ack at 50 a second, p99", subject, 1000 * percentile(paced, 0.99))
         took, total = await closed_loop(port, 1, make(round(self.plan.closed * 2000)), self.plan.closed)
         self.note("acks a second, one caller", subject, len(took) / total)
         if subject != BOLT:
-            await around.messages(50 + len(paced) + len(took), forget=True)
+            await around.messages(WARM_UP + len(paced) + len(took), forget=True)
             took, _ = await closed_loop(port, CONNECTIONS, make(PEOPLE), 60)
             self.note("200 people at once, ack p99", subject, 1000 * percentile(took, 0.99))
             posted = Counter(where for where, _, _ in await around.messages(PEOPLE))

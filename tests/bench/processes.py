@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from tests.bench.load import CHANNELS, Commands, channel
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _SETTINGS = {
     "HOST": "127.0.0.1",
     "LOG_FORMAT": "json",
 }
+
+_RUN = "import sys; sys.modules['rich'] = None; from bot.cli import main; sys.exit(main())"
+"""The bot as it is deployed: structlog would import rich, which is here only because linters need it."""
 
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
@@ -116,7 +119,7 @@ class Started:
 async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Started]:
     """Start the bot on the database of that URL, or default Bolt if the URL is empty, and wait until it is ready."""
     port = free_port()
-    arguments = ["-m", "bot"] if url else ["-m", "tests.bench.yardstick", str(port)]
+    arguments = ["-c", _RUN] if url else ["-m", "tests.bench.yardstick", str(port)]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **around.env, "PORT": str(port), "DATABASE_URL": url}
     began = time.perf_counter()
     with (folder / "log").open("ab") as log:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.slack import Ack, SandboxSlack
+from bot.sandbox.slack.service import Ack, SandboxSlack
 from tests.scenarios.process import Process
 from tests.scenarios.scenario import eventually_answered
 

@@ -20,8 +20,8 @@ from bot.core.outcomes import REST
 from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
-from bot.sandbox.screen import ended
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
+from bot.sandbox.terminal.screen import ended
 from bot.slack.client import SlackClient
 from bot.storage import jobs, reminders, requests, schema
 from bot.storage.database import Database

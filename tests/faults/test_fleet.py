@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.slack import Ack
+from bot.sandbox.slack.service import Ack
 from tests.faults.fleet import Fleet, fleet
 from tests.postgres import Postgres
 from tests.scenarios.scenario import eventually

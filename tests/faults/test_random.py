@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
-from bot.sandbox.slack import Ack
+from bot.sandbox.slack.service import Ack
 from tests.answers import AcceptThenReset, Answer, Hang, Json, RateLimited, Raw, Reset
 from tests.faults.fleet import Fleet, Wire, fleet
 from tests.postgres import Postgres

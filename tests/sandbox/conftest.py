@@ -11,7 +11,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from bot.sandbox.answers import Json
 from bot.sandbox.server import Server
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.wire import JsonObject
 
 

@@ -7,7 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.answers import Json
 from bot.sandbox.server import break_connection
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from tests.sandbox.conftest import App
 
 

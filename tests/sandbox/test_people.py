@@ -3,9 +3,9 @@
 import pytest
 
 from bot.sandbox.answers import Json
-from bot.sandbox.blocks import Option
-from bot.sandbox.slack import SandboxSlack
-from bot.sandbox.surfaces import Modal
+from bot.sandbox.slack.blocks import Option
+from bot.sandbox.slack.service import SandboxSlack
+from bot.sandbox.slack.surfaces import Modal
 from bot.sandbox.wire import ApiError, JsonObject
 from tests.sandbox.conftest import App
 from tests.sandbox.test_web_api import MODAL, SECTION, button, plain

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.sandbox.display import Display
 from bot.sandbox.modelslab import ReloadCall
-from bot.sandbox.screen import Screen, plain
-from bot.sandbox.session import SHORTCUT, Session
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
+from bot.sandbox.terminal.display import Display
+from bot.sandbox.terminal.screen import Screen, plain
+from bot.sandbox.terminal.session import SHORTCUT, Session
 from bot.slack import manifest
 from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from tests.scenarios.process import Machine
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario
 

@@ -21,10 +21,10 @@ from bot.core.timing import Timing
 from bot.handlers.requests import Requests
 from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.screen import ended
-from bot.sandbox.slack import Ack, SandboxSlack
-from bot.sandbox.surfaces import Home
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.service import Ack, SandboxSlack
+from bot.sandbox.slack.surfaces import Home
+from bot.sandbox.slack.workspace import Message
+from bot.sandbox.terminal.screen import ended
 from bot.worker.loop import Worker
 from tests.answers import Answer, Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.core.command import SHORTCUT
-from bot.sandbox.slack import Ack
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.service import Ack
+from bot.sandbox.slack.workspace import Message
 from tests.answers import Hang
 from tests.faults.fleet import fleet
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes, eventually, labels

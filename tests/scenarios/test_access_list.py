@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.sandbox.surfaces import Home
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.surfaces import Home
+from bot.sandbox.slack.workspace import Message
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario, labels
 from tests.usergroups import FakeUserGroups
 

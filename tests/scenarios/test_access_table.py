@@ -7,7 +7,7 @@ import pytest
 from bot.core.command import SHORTCUT
 from bot.core.models import Place
 from bot.errors import Refusal
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.workspace import Message
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.ui import messages, views

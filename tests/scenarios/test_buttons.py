@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from bot.sandbox.modelslab import error
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.workspace import Message
 from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import (
     ADA,

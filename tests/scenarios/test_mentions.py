@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.workspace import Message
 from tests.answers import Answer, Json, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes
 

@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.command import MAX_ID
 from bot.sandbox.modelslab import error
-from bot.sandbox.surfaces import Modal
+from bot.sandbox.slack.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
 from tests.scenarios.scenario import (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox import terminal
+from bot.sandbox.terminal import program as terminal
 from tests.scenarios.process import PASSED_ON, Process
 from tests.scenarios.scenario import eventually
 

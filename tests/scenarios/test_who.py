@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bot.core.command import SHORTCUT
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.workspace import Message
 from bot.ui import messages
 from tests.answers import Hang, Json
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient
 from tests.answers import AcceptThenReset, Answer, Big, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 

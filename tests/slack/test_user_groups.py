@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from bot.core.timing import Timing
 from bot.errors import SlackPermanentError, SlackRetryableError
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
 from bot.slack.user_groups import UserGroups, reading
 from tests.answers import Answer, Json

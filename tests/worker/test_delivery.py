@@ -7,7 +7,7 @@ import pytest
 
 from bot.core.models import Claim, Subscriber
 from bot.errors import SlackError, SlackRetryableError
-from bot.sandbox.slack import RESPONSE_URL, SandboxSlack
+from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivery, Pacer

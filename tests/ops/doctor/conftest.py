@@ -14,7 +14,7 @@ from yarl import URL
 
 from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
 from bot.settings import NAMES, read
 from bot.slack.client import GROUP_METHOD
 from bot.storage.database import Database

@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from bot.sandbox import web_api
 from bot.sandbox.answers import Answer, Exchange, Json
-from bot.sandbox.delivery import Ack, ResponseUrl
-from bot.sandbox.people import People
 from bot.sandbox.server import Server
+from bot.sandbox.slack import web_api
+from bot.sandbox.slack.delivery import Ack, ResponseUrl
+from bot.sandbox.slack.people import People
 from bot.sandbox.wire import ApiError, JsonObject, read_object
 
 __all__ = ["RESPONSE_URL", "Ack", "ApiCall", "SandboxSlack"]

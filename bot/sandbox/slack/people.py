@@ -6,11 +6,11 @@ The payloads are those of https://docs.slack.dev/reference/interaction-payloads.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.sandbox.blocks import Button, Field, Option, checked_options, identified
-from bot.sandbox.delivery import Ack, Delivery
-from bot.sandbox.surfaces import Modal, View
+from bot.sandbox.slack.blocks import Button, Field, Option, checked_options, identified
+from bot.sandbox.slack.delivery import Ack, Delivery
+from bot.sandbox.slack.surfaces import Modal, View
+from bot.sandbox.slack.workspace import Message
 from bot.sandbox.wire import ApiError, JsonObject
-from bot.sandbox.workspace import Message
 
 _DOMAIN = "sandbox"
 

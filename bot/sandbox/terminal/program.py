@@ -17,9 +17,9 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from bot import settings
 from bot.app import App
 from bot.sandbox.modelslab import MISBEHAVING, OWN_MODELS, SandboxModelsLab
-from bot.sandbox.screen import Screen
-from bot.sandbox.session import COMMAND, EXAMPLE, MENTION, Session
-from bot.sandbox.slack import SandboxSlack
+from bot.sandbox.slack.service import SandboxSlack
+from bot.sandbox.terminal.screen import Screen
+from bot.sandbox.terminal.session import COMMAND, EXAMPLE, MENTION, Session
 
 _PEOPLE = {"U0ADA": "ada", "U0BEN": "ben", "U0EVE": "eve"}
 _USUAL = {"ada": "models", "ben": "ops", "eve": "models"}

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from bot.sandbox.socket_mode import SocketMode
-from bot.sandbox.surfaces import Surfaces
+from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.surfaces import Surfaces
+from bot.sandbox.slack.workspace import Message
 from bot.sandbox.wire import JsonObject, read_object
-from bot.sandbox.workspace import Message
 
 _ANSWERED = ("view_submission", "block_suggestion")
 """The interactions to which Slack takes an answer: https://docs.slack.dev/apis/events-api/using-socket-mode."""

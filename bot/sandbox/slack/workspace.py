@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.sandbox.blocks import Button, checked_blocks, rows
 from bot.sandbox.changes import Changes
+from bot.sandbox.slack.blocks import Button, checked_blocks, rows
 from bot.sandbox.wire import ApiError, JsonObject
 
 _MESSAGE_TEXT = 40_000

@@ -5,9 +5,9 @@ https://docs.slack.dev/reference/methods
 
 from collections.abc import Callable
 
-from bot.sandbox.surfaces import Surfaces
+from bot.sandbox.slack.surfaces import Surfaces
+from bot.sandbox.slack.workspace import Message, Via
 from bot.sandbox.wire import ApiError, JsonObject
-from bot.sandbox.workspace import Message, Via
 
 
 def call(slack: Surfaces, method: str, args: JsonObject) -> JsonObject:

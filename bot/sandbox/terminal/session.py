@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from html import escape
 
-from bot.sandbox.display import Choice, Display, listed
 from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.screen import Screen, ended
-from bot.sandbox.slack import Ack, SandboxSlack
+from bot.sandbox.slack.service import Ack, SandboxSlack
+from bot.sandbox.terminal.display import Choice, Display, listed
+from bot.sandbox.terminal.screen import Screen, ended
 from bot.sandbox.wire import ApiError
 
 COMMAND = "/reload-model"

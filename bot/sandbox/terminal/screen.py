@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 
 from bot.core.text import harmless
-from bot.sandbox.workspace import Workspace
+from bot.sandbox.slack.workspace import Workspace
 
 GLUE = "\N{NO-BREAK SPACE}"
 """A space at which no line is broken."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from bot.sandbox.blocks import Button, Field, Row, rows
-from bot.sandbox.screen import GLUE, Screen, place, plain
-from bot.sandbox.slack import Ack, SandboxSlack
-from bot.sandbox.surfaces import Home, Modal, View
-from bot.sandbox.workspace import Message
+from bot.sandbox.slack.blocks import Button, Field, Row, rows
+from bot.sandbox.slack.service import Ack, SandboxSlack
+from bot.sandbox.slack.surfaces import Home, Modal, View
+from bot.sandbox.slack.workspace import Message
+from bot.sandbox.terminal.screen import GLUE, Screen, place, plain
 
 _CODE = re.compile(r"`([^`]+)`")
 _SUBMIT = "submit"
@@ -128,7 +128,7 @@ class Display:
             label = f"{button.text}: {model[1]}" if model else button.text
             found[button.action_id, button.value] = Choice(label, partial(self._press, source, button), source.user)
         for field in row.fields:
-            assert isinstance(source, Modal)  # noqa: S101 - nothing else can have any: see bot.sandbox.blocks
+            assert isinstance(source, Modal)  # noqa: S101 - nothing else can have any: see bot.sandbox.slack.blocks
             value, error = source.value(field), source.errors.get(field.label, "")
             shown = place(value, self._slack) or "-"
             if field.kind == "multi_users_select":

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot.sandbox.blocks import Button, Field, Row, checked_view, identified, rows
+from bot.sandbox.slack.blocks import Button, Field, Row, checked_view, identified, rows
+from bot.sandbox.slack.workspace import Workspace
 from bot.sandbox.wire import ApiError, JsonObject
-from bot.sandbox.workspace import Workspace
 
 _TRIGGER_SECONDS = 3.0
 """https://docs.slack.dev/interactivity/handling-user-interaction#modal_responses"""

@@ -1,0 +1,1 @@
+"""The terminal of `make try`. Start with program.py."""
