@@ -121,9 +121,9 @@ async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytes
     assert len(bot.log.of("job_crashed")) == 8
 
 
-async def test_a_follow_up_that_cannot_be_worded_is_reported(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follow_up_that_cannot_be_worded_is_reported(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the message fails every time, the requester reads so once, and another reload isn't affected."""
-    bot.internal_errors = True
+    slow.internal_errors = True
     wording = messages.follow_up
 
     def poisoned(reloads: Sequence[Reload], *rest: object, **more: bool) -> messages.Message:
@@ -132,17 +132,18 @@ async def test_a_follow_up_that_cannot_be_worded_is_reported(bot: Scenario, monk
         return wording(reloads, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bot.ui.messages.follow_up", poisoned)
-    await bot.ask("poison", ADA)
-    await bot.ask("sdxl", BEN, OPS)
-    await bot.wait_said(READY, channel=OPS)
-    told = await bot.wait_said("I don't know whether `poison` was reloaded")
-    await bot.wait_done(2)
+    await slow.ask("poison", ADA)
+    await slow.ask("sdxl", BEN, OPS)
+    await slow.pass_reloads()
+    await slow.wait_said(READY, channel=OPS)
+    told = await slow.wait_said("I don't know whether `poison` was reloaded")
+    await slow.wait_done(2)
 
     assert told.text.startswith(f"<@{ADA}>")
-    assert len(bot.log.of("job_crashed")) == 7
-    assert [record["level"] for record in bot.log.of("message_broken")] == ["error"]
-    assert bot.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
-    assert bot.said("✗ `poison`", "couldn't notify everyone")
+    assert len(slow.log.of("job_crashed")) == 7
+    assert [record["level"] for record in slow.log.of("message_broken")] == ["error"]
+    assert slow.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
+    assert slow.said("✗ `poison`", "couldn't notify everyone")
 
 
 async def test_a_message_that_cannot_be_posted(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

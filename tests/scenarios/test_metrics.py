@@ -149,17 +149,19 @@ async def test_modelslabs_errors_are_counted(operator: Operator) -> None:
 async def test_slacks_errors_are_counted(operator: Operator) -> None:
     """Slack's errors are counted by method and code. An unknown code is "other", whatever it says."""
     scenario = operator.scenario
-    scenario.slack.fail("chat.postMessage", RateLimited(1), times=2, channel=MODELS)  # the status, and the follow-up
+    await scenario.reopen(RELOAD_SECONDS="60")
+    scenario.slack.fail("chat.postMessage", RateLimited(1), times=2)
     scenario.slack.fail("chat.update", "x" * 80, times=1)
-    await scenario.ask("sdxl", channel=MODELS)
-    await scenario.ask("flux", channel=OPS)
-    await scenario.wait_done(2)
+    await scenario.ask("sdxl")
+    await scenario.wait_said("is reloading")
+    await scenario.pass_reloads()
+    await scenario.wait_done()
     found = await operator.scrape()
 
     assert found['reload_model_slack_errors_total{code="ratelimited",method="chat.postMessage"}'] == 2
     assert found['reload_model_rate_limit_wait_seconds_sum{service="slack"}'] == 2
     assert found['reload_model_slack_errors_total{code="other",method="chat.update"}'] == 1
-    assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 2
+    assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 3
 
 
 async def test_the_way_of_a_follow_up_is_counted(operator: Operator) -> None:
