@@ -30,6 +30,8 @@ async def test_a_silent_connection_carries_nothing(slack: SandboxSlack) -> None:
     opened = await AsyncWebClient(base_url=slack.api_url).apps_connections_open(app_token=slack.app_token)
     async with aiohttp.ClientSession() as http, http.ws_connect(opened["url"], autoping=False) as link:
         assert (await link.receive_json())["connection_info"] == {"app_id": "A0SANDBOX"}
+        await link.ping()
+        assert (await link.receive()).type is aiohttp.WSMsgType.PONG
         slack.socket_mode.silence()
         assert slack.ack_seconds == 3.0
         slack.ack_seconds = 0.05

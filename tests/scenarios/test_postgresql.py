@@ -50,6 +50,7 @@ async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path
     url = urlsplit(postgres_url)
     (tmp_path / ".env").write_text(f"PGDATABASE='{url.path[1:]}' # why\nPGPASSWORD='p@:/#% \"'\nPGUSER=nobody\n")
 
+    machine.measured = True
     bot = await machine.boot(DATABASE_URL=f"postgresql:///?{url.query}", PGUSER="postgres")
 
     assert await machine.end(bot, signal.SIGTERM) == 0

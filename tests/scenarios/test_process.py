@@ -99,3 +99,13 @@ async def test_a_refused_token_ends_the_bot(machine: Machine) -> None:
     assert line["reason"] == (
         "SLACK_BOT_TOKEN: Slack rejects it (invalid_auth): copy it again from OAuth & Permissions on your app's page"
     )
+
+
+async def test_wrong_settings_end_the_bot(machine: Machine) -> None:
+    """With 2, and all of them on stderr, each with its fix."""
+    machine.measured = True
+    bot = machine.process(PORT="x", RELOAD_SECONDS="soon")
+
+    assert await bot.run() == 2
+    assert bot.stderr.startswith("Can't start. ")
+    assert [name in bot.stderr for name in ("PORT", "RELOAD_SECONDS")] == [True, True]

@@ -1,5 +1,6 @@
 """What people ask for becomes rows, once: a reload, to be notified too, a reminder."""
 
+from dataclasses import replace
 from itertools import chain, repeat
 
 import pytest
@@ -167,3 +168,14 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
     await bot.elapse(REMIND_AFTER)
     again = await bot.claim_one(REMINDER)
     assert (again.job.first_tried_at, again.job.crashes) == (bot.clock.now, 0)
+
+
+async def test_who_is_subscribed_in_a_channel_stays_so(bot: Bot) -> None:
+    """A press adds nothing then, whatever the limits are."""
+    asked = await bot.ask(request())
+    before = await bot.everything()
+
+    again = await bot.join(press(), asked.reload.id, Limits(per_person=1))
+
+    assert again == replace(asked, joined=True, again=True)
+    assert await bot.everything() == before

@@ -1,6 +1,7 @@
 """The ways in which a message can go, where no scenario gets: tests/scenarios/test_places.py shows each of them."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -95,9 +96,10 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
 ) -> None:
     """Only a plain success counts, and no redirect is followed."""
     older, newer = await requester(slack, 1, age=600), await requester(slack, 2, BEN)
+    used_up = replace(newer, id=3, requested_at=NOON, response_url_uses=5)
     slack.fail(RESPONSE_URL, answer, times=1)
 
-    assert (await delivery.to_channel(in_ops(older, newer), HELLO)).response_url_of == 1
+    assert (await delivery.to_channel(in_ops(older, newer, used_up), HELLO)).response_url_of == 1
     assert len(slack.messages) == 1
 
 
