@@ -104,8 +104,9 @@ async def test_a_person_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:
     await decide(bot, await ask(bot))
     assert await bot.run(grants.ask, note(EVE), "sdxl", (BOSS,), "") is None
 
-    assert await bot.run(grants.revoke, note(CHIEF), [EVE, "U0ADA"]) == [EVE]
+    assert await bot.run(grants.revoke, note(CHIEF, "access_revoked"), [EVE, "U0ADA"]) == [EVE]
     await ask(bot)
+    assert ("access_revoked", CHIEF, EVE) in await bot.rows(audit.c.outcome, audit.c.user_id, audit.c.text)
 
 
 async def test_old_requests_are_deleted(bot: Bot, url: str) -> None:
