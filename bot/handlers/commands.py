@@ -85,7 +85,7 @@ class Typed:
     async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
         """Request several models. The answer has a line for each."""
         lines = []
-        asked = [request_for(context, model_id, number) for number, model_id in enumerate(model_ids)]
+        asked = [request_for(context, model_id) for model_id in model_ids]
         for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
             if isinstance(answer, Refused):
                 self._audit.record(context, answer.reason, rule=answer.rule)

@@ -127,15 +127,15 @@ class Requests:
             log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(refused.__cause__))
 
 
-def request_for(context: AsyncBoltContext, model_id: str, number: int = 0) -> Request:
-    """A request for a reload of a model, by the context's person, in their channel. number is for several models.
+def request_for(context: AsyncBoltContext, model_id: str) -> Request:
+    """A request for a reload of a model, by the context's person, in their channel.
 
     The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
     and where, in case a proxy or an emulator sends the same trigger_id each time. place is unique to a button, so a
     double click counts once.
     """
     person, place = context["person"], context.get("place", "")
-    parts = (place, context["invocation_id"], str(number), person.user_id, *person.place, model_id)
+    parts = (place, context["invocation_id"], person.user_id, *person.place, model_id)
     return Request(
         "/".join(parts),
         person.user_id,

@@ -228,7 +228,7 @@ async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
         return all_of_it.partial
 
 
-async def translated(call: Awaitable[AsyncSlackResponse], host: str = "") -> Mapping[str, object]:
+async def translated(call: Awaitable[AsyncSlackResponse], host: str) -> Mapping[str, object]:
     """The fields of host's answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
     try:
         response = await call

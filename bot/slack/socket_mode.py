@@ -113,7 +113,8 @@ class SocketMode:
 
     async def _connect(self) -> None:
         """Make a connection, and use it from now on. Raises SlackError."""
-        answer = await translated(self._slack.apps_connections_open(app_token=self._app_token))
+        host = urlsplit(self._slack.base_url).netloc
+        answer = await translated(self._slack.apps_connections_open(app_token=self._app_token), host)
         socket = await self._open(str(answer.get("url", "")))
         if refusal := await self._refusal(socket):
             await socket.close()
