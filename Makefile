@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
   --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help try run check audit health manifest test lint soak bench screenshots lock clean
+.PHONY: help try run check audit access health manifest test lint soak bench screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ check: $(RUNTIME) ## what is set up wrong, and how to fix it; ARGS=--verbose lis
 
 audit: $(RUNTIME) ## who asked for what in the last week; ARGS="--since 30d" for longer
 	@$(BIN)/python -m bot audit $(ARGS)
+
+access: $(RUNTIME) ## who can reload models because an admin said so
+	@$(BIN)/python -m bot access $(ARGS)
 
 health: $(RUNTIME) ## whether the bot on this machine is alive; ARGS=--ready: whether it takes commands
 	@$(BIN)/python -m bot health $(ARGS)

@@ -1,4 +1,4 @@
-"""The outcomes of jobs. A job function returns one of them, and bot.storage.jobs records it."""
+"""The outcomes of jobs. A job function returns one of them, and bot.storage.outcomes records it."""
 
 import math
 from collections.abc import Collection, Sequence

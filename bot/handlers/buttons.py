@@ -45,7 +45,7 @@ class Presses:
         person = payloads.interaction_author(body, *button.place)
         modal_id = payloads.modal_id(body)
         context["button"] = button
-        context["place"] = f"{payloads.pressed_place(body)}/{action_id}"
+        context["pressed"] = f"{payloads.pressed_place(body)}/{action_id}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
         answer_url = context["answer_url"] = payloads.response_url(body)
 

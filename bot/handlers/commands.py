@@ -55,7 +55,7 @@ def wanted_model(context: AsyncBoltContext) -> str:
 
 
 class Typed:
-    """Carries out what somebody typed. The surface also puts show into the context, which answers with a Message."""
+    """Carries out what somebody typed. The surface also puts `show` into the context: it answers with a Message."""
 
     def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""

@@ -61,9 +61,7 @@ class Requests:
 
     async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
         """The same for several models. The result has a Refused for each model that a limit refuses."""
-        requested = await self.write(requests.ask_each, asked, self._limits)
-        self._on_change()
-        return requested
+        return await self.change(requests.ask_each, asked, self._limits)
 
     async def join(self, request: Request, reload_id: str) -> Requested | None:
         """Join this very reload; None if it is over or unknown."""
@@ -131,11 +129,11 @@ def request_for(context: AsyncBoltContext, model_id: str) -> Request:
     """A request for a reload of a model, by the context's person, in their channel.
 
     The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
-    and where, in case a proxy or an emulator sends the same trigger_id each time. place is unique to a button, so a
+    and where, in case a proxy or an emulator sends the same trigger_id each time. pressed is unique to a button, so a
     double click counts once.
     """
-    person, place = context["person"], context.get("place", "")
-    parts = (place, context["invocation_id"], person.user_id, *person.place, model_id)
+    person, pressed = context["person"], context.get("pressed", "")
+    parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id)
     return Request(
         "/".join(parts),
         person.user_id,
@@ -144,7 +142,7 @@ def request_for(context: AsyncBoltContext, model_id: str) -> Request:
         context["answer_url"],
         team_id=person.team_id,
         rule=context["rule"],
-        button=place,
+        button=pressed,
         private=person.private,
         thread_ts=person.thread_ts,
     )

@@ -77,7 +77,7 @@ _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatu
 
 
 class ModelsLab:
-    """Requests reloads, one POST each."""
+    """Requests reloads, and reads the balance and the lists of models. Each is one POST."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
         """url is the service's base without a trailing slash; redact removes secrets from what the service says."""

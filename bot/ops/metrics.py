@@ -41,7 +41,7 @@ FOLLOW_UP_LATE = Histogram(
     "From when a model should have been ready to when its follow-up was claimed for posting.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
 )
-UNDELIVERABLE = Counter("reload_model_undeliverable", "Follow-ups that reached nobody within 25 minutes.")
+UNDELIVERABLE = Counter("reload_model_undeliverable", "Follow-ups, failures and reminders that were given up.")
 IN_FLIGHT = Gauge(
     "reload_model_reloads_in_flight", "Reloads that haven't ended, in the whole database; NaN while it is unavailable."
 )

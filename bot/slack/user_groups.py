@@ -1,4 +1,4 @@
-"""The members of Slack's user groups, as read in the last minutes.
+"""The members of Slack's user groups, as read within the last hour.
 
 https://docs.slack.dev/reference/methods/usergroups.users.list
 """

@@ -210,7 +210,7 @@ class Database:
 def _run(connection: Connection, work: Callable[[Connection], T]) -> T:
     """Run work. A connection that can't do it is given up in the middle of its transaction.
 
-    A pooler then gives up its own one to the server, too, which after a failover may be a standby.
+    A pooler then also drops its connection to the server, which may be a standby after a failover.
     """
     try:
         return work(connection)

@@ -10,9 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, select, update
 
 from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, Claim, Job, JobKind, Place, Stage, State
-from bot.core.outcomes import (
-    REST,
-)
+from bot.core.outcomes import REST
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import jobs, reloads, to_job, to_reload
@@ -85,8 +83,8 @@ def claim(
     """Claim due jobs, at most as many of each group of kinds as it has free slots, for lease seconds.
 
     running are the owner's own jobs: their leases may have run out while the database was away.
-    Returns them, the most important first, and when the first job of these kinds was due before the claim, in seconds
-    from now: 0 or less if there was one to claim, None if all of them rest.
+    Returns the claimed jobs, the most important first, and in how many seconds the first job of these kinds was due,
+    as it was before the claim: 0 or less if there was one to claim, None if all of them rest.
     """
     at = now(connection)
     row = connection.execute(_FIRST_DUE).one()._asdict()

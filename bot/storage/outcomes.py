@@ -218,7 +218,7 @@ def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: R
 
 
 def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
-    """Lock what a job is for, and return whether that has gone on since the job was claimed, at this stage."""
+    """Lock what a job is for, and return whether it has left this stage since the job was claimed."""
     if job.access_id:
         return not grants.lock(connection, job.access_id)
     state = _lock_reload(connection, job)

@@ -141,7 +141,7 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> 
     """The status message of a reload that ModelsLab hasn't accepted yet; until is when the bot gives up."""
     here = subscribers[0]
     return Message(
-        f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab hasn't accepted it yet. "
+        f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab hasn't accepted the request yet. "
         f"I'll keep trying until {when(until)}.",
         buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )

@@ -26,7 +26,7 @@ _THREAD_FAULTS = frozenset(
 _TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format"})
 
 _PATIENT_TRIES = 4
-"""How often a channel is tried again (within 15 s) if Slack refuses the message for a reason that can pass."""
+"""How often a channel is tried again (for about 20 s) if Slack refuses the message for a reason that can pass."""
 
 _REMEMBERED = 5000
 """How many channels are remembered."""
@@ -56,8 +56,8 @@ class Delivery:
     async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
         """Post in a job's place in the first way that works there. thread: as a reply to its status message.
 
-        If the place is a thread, the message stays in it. Raises SlackPermanentError if no way works in the channel,
-        SlackRetryableError if one may work later.
+        If the place is a thread, the message stays in it, unless Slack takes no reply there. Raises SlackPermanentError
+        if no way works in the channel, SlackRetryableError if one may work later.
         """
         channel = claim.job.channel_id
         try:
@@ -139,7 +139,7 @@ class Pacer:
     """Spaces the messages of each channel. Channels don't wait for each other.
 
     No time is reserved: a message that has to wait asks again later, so that more of them can become one meanwhile. A
-    best-effort message lets those go first that wait and are guaranteed.
+    best-effort message lets waiting guaranteed ones go first.
     """
 
     def __init__(self, clock: Callable[[], float], gap: float) -> None:

@@ -1,6 +1,6 @@
 """The worker: claims due jobs under a lease, runs each, and records its outcome.
 
-A retry is the same row with a later due time. All outcomes are recorded here, by one call.
+A retry is the same row with a later due time. All outcomes are recorded here, by one function.
 """
 
 import asyncio
@@ -183,7 +183,7 @@ class Worker:
             is_call = batch[0].job.kind is JobKind.CALL
             released = [Postpone(self._timing.call_retry if is_call else 0.0, unknown=is_call) for _ in batch]
             results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
-            with suppress(DatabaseUnavailable):  # what is queued to be recorded may come first
+            with suppress(DatabaseUnavailable):  # an earlier record of the same job may still be queued
                 await self._database.run(record, self._owner, results, within=1.0)
             raise
         except Exception:  # its lease will run out, which counts as a crash

@@ -42,7 +42,8 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over
 
     for model in answers:
         (status,) = bot.said(f"✓ `{model}`")
-        assert status.edits[0].startswith(f"<@{ADA}> is waiting for `{model}`. ModelsLab hasn't accepted it yet")
+        waiting = f"<@{ADA}> is waiting for `{model}`. ModelsLab hasn't accepted the request yet"
+        assert status.edits[0].startswith(waiting)
         assert any(f"is reloading `{model}`" in edit for edit in status.edits)
     assert sorted(bot.ready()) == sorted(answers)
 

@@ -103,8 +103,8 @@ class Story:
         async with self._told("Reloading dreamshaper. I'll ping you here around"):
             await self._say("/reload-model dreamshaper")
         await self._picture("ack", _MESSAGE, "I'll ping you here", lines=2)
-        await self.page.see(_MESSAGE, "ModelsLab hasn't accepted it yet. I'll keep trying until", within=30.0)
-        await self._picture("trouble", _MESSAGE, "ModelsLab hasn't accepted it yet")
+        await self.page.see(_MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
+        await self._picture("trouble", _MESSAGE, "ModelsLab hasn't accepted the request yet")
         note("trouble: said once the first try has failed")
 
     async def _failure(self) -> None:
