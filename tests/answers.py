@@ -21,41 +21,29 @@ async def begin(exchange: Exchange, length: int) -> web.StreamResponse:
     return response
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimited:
+class RateLimited(Json):
     """Slack's 429, with Retry-After in seconds, or None to leave that header out.
 
     https://docs.slack.dev/apis/web-api/rate-limits/
     """
 
-    seconds: int | None
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Answer with 429."""
-        headers = {} if self.seconds is None else {"Retry-After": str(self.seconds)}
-        return await Json(429, {"ok": False, "error": "ratelimited"}, headers).send(exchange)
+    def __init__(self, seconds: int | None) -> None:
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
+        super().__init__(429, {"ok": False, "error": "ratelimited"}, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Raw):
     """A 307, which asks the client to send the same POST, key and all, elsewhere."""
 
-    location: str
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Answer with 307."""
-        return await Raw(307, b"", "text/plain", {"Location": self.location}).send(exchange)
+    def __init__(self, location: str) -> None:
+        super().__init__(307, b"", "text/plain", {"Location": location})
 
 
-@dataclass(frozen=True, slots=True)
-class DeepJson:
+class DeepJson(Raw):
     """JSON lists inside each other, this deep: past a thousand, Python's parser gives up."""
 
-    depth: int
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Answer with 200."""
-        return await Raw(200, b"[" * self.depth + b"]" * self.depth, "application/json").send(exchange)
+    def __init__(self, depth: int) -> None:
+        super().__init__(200, b"[" * depth + b"]" * depth, "application/json")
 
 
 @dataclass(frozen=True, slots=True)

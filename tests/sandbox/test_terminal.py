@@ -150,14 +150,9 @@ modal    (only ada sees) Reload a model
          [3] Post updates in: #models
          [4] Reload
          1 sdxl fills in [1]; 4 alone presses [4].
-> 3 #ops
-#models  ada: [3] Post updates in: #ops
-modal    (only ada sees) Reload a model
-         [1] Model: sd-turbo
-         [2] Or type a model ID: -
-         [3] Post updates in: #ops
-         [4] Reload
-         1 sdxl fills in [1]; 4 alone presses [4].
+> 3 nowhere
+#models  ada: [3] Post updates in: nowhere
+There is no channel #nowhere here. Try #models or #ops.
 """
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -15,40 +15,22 @@ from bot.slack.server import WebServer
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: bot.example.com\r\n\r\n"
 LAST = ALIVE.replace(b"Host", b"Connection: close\r\nHost")
 
-Start = Callable[..., Awaitable[WebServer]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-@pytest.fixture
-def reading() -> asyncio.Event:
-    """Whether /slow waits for a body."""
-    return asyncio.Event()
+async def alive(_request: web.Request) -> web.Response:
+    """Answer at once."""
+    return web.Response(text="yes")
 
 
-@pytest.fixture
-async def start(reading: asyncio.Event) -> AsyncIterator[Start]:
-    """Starts a server with the paths /alive, /slow and /broken."""
-
-    async def alive(_request: web.Request) -> web.Response:
-        return web.Response(text="yes")
-
-    async def slow(request: web.Request) -> web.Response:
-        reading.set()
-        return web.Response(body=await request.read())
-
-    async def broken(_request: web.Request) -> web.Response:
-        raise ArithmeticError("of our own")
-
-    async with AsyncExitStack() as stack:
-
-        async def started(host: str = "127.0.0.1", **times: float) -> WebServer:
-            timing = Timing(**{"http_linger": 0.1, **times})
-            server = WebServer(host, 0, timing)
-            server.app.router.add_routes([web.get("/alive", alive), web.get("/slow", slow), web.get("/broken", broken)])
-            await server.start()
-            stack.push_async_callback(server.stop)
-            return server
-
-        yield started
+@asynccontextmanager
+async def serving(handler: Handler = alive, host: str = "127.0.0.1", **times: float) -> AsyncIterator[WebServer]:
+    """A server with the path /alive."""
+    server = WebServer(host, 0, Timing(**{"http_linger": 0.1, **times}))
+    server.app.router.add_get("/alive", handler)
+    await server.start()
+    yield server
+    await server.stop()
 
 
 async def answer(server: WebServer, request: bytes) -> bytes:
@@ -61,53 +43,60 @@ async def answer(server: WebServer, request: bytes) -> bytes:
         writer.close()
 
 
-async def test_a_connection_is_kept_for_the_next_request_but_not_for_ever(start: Start) -> None:
+async def test_a_connection_is_kept_for_the_next_request_but_not_for_ever() -> None:
     """For as long as the proxy in front keeps it. A port that is about to close keeps none."""
-    server = await start(http_keepalive=0.3)
+    async with serving(http_keepalive=0.3) as server:
+        assert (await answer(server, ALIVE + ALIVE)).count(b"HTTP/1.1 200 ") == 2
+        server.closing = True
+        assert b"Connection: close" in await answer(server, ALIVE)
 
-    assert (await answer(server, ALIVE + ALIVE)).count(b"HTTP/1.1 200 ") == 2
-    server.closing = True
-    assert b"Connection: close" in await answer(server, ALIVE)
 
-
-async def test_the_rest_of_a_body_is_not_taken_for_the_next_request(start: Start) -> None:
+async def test_the_rest_of_a_body_is_not_taken_for_the_next_request() -> None:
     """The connection ends instead."""
     unread = ALIVE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1000000\r\n\r\n")
 
-    assert (await answer(await start(), unread + ALIVE)).count(b"HTTP/1.1 ") == 1
+    async with serving() as server:
+        assert (await answer(server, unread + ALIVE)).count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("more", [b"X: y\r\n", b"x"], ids=["by headers", "within one"])
-async def test_a_head_without_an_end_is_cut_off(start: Start, more: bytes) -> None:
+async def test_a_head_without_an_end_is_cut_off(more: bytes) -> None:
     """While it is still small."""
-    server = await start()
-    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: bot.example.com\r\nX: ")
 
-    async def send(size: int) -> None:
+    async def send(writer: asyncio.StreamWriter, size: int) -> None:
         for _ in range(size // len(more) // 1000):
             writer.write(more * 1000)
             await writer.drain()
 
-    with pytest.raises(ConnectionError):
-        await send(10_000_000)
-
-
-async def test_only_a_bug_is_logged(start: Start, reading: asyncio.Event) -> None:
-    """It gets a 500. A client that hangs up in the middle of its body is no bug."""
-    server = await start()
-    with capture_logs() as logged:
-        assert b" 500 " in await answer(server, LAST.replace(b"/alive", b"/broken"))
+    async with serving() as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(ALIVE.replace(b"/alive", b"/slow").replace(b"Host", b"Content-Length: 9\r\nHost"))
-        await reading.wait()
-        writer.transport.abort()
-        await server.stop()
+        writer.write(b"GET / HTTP/1.1\r\nHost: bot.example.com\r\nX: ")
+        with pytest.raises(ConnectionError):
+            await send(writer, 10_000_000)
+
+
+async def test_only_a_bug_is_logged() -> None:
+    """It gets a 500. A client that hangs up in the middle of its body is no bug."""
+    reading = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        reading.set()
+        await request.read()
+        raise ArithmeticError("of our own")
+
+    with capture_logs() as logged:
+        async with serving(handler) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(ALIVE.replace(b"Host", b"Content-Length: 9\r\nHost"))
+            await reading.wait()
+            writer.transport.abort()
+            assert b" 500 " in await answer(server, LAST)
 
     assert [line["event"] for line in logged] == ["internal_error"]
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
-async def test_ipv6_addresses_include_those_of_ipv4(start: Start) -> None:
+async def test_ipv6_addresses_include_those_of_ipv4() -> None:
     """HOST=:: is reached by probes that know IPv4 only, too."""
-    assert b"yes" in await answer(await start("::"), LAST)
+    async with serving(host="::") as server:
+        assert b"yes" in await answer(server, LAST)

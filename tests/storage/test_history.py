@@ -3,12 +3,33 @@
 import pytest
 
 from bot.core.models import DAY, JobKind
-from bot.core.outcomes import Done
+from bot.core.outcomes import Done, Failed
+from bot.errors import Failure
 from bot.storage import history, reminders
 from bot.storage.history import Note
 from tests.storage.support import Bot, outside, request
 
 REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
+
+
+async def test_reloads_are_listed(bot: Bot) -> None:
+    """What runs, the oldest first, until everyone is notified; what has ended, the last first; no more than wanted."""
+    for model in ("sdxl", "flux", "sdxl", "anything"):
+        await bot.done(request(model), request(model, user="U0BEN"))
+    await bot.accepted(*(request("accepted", user=user) for user in ("U0ADA", "U0BEN", "U0ADA")))
+    await bot.elapse(1.0)
+    await bot.record(await bot.called(request("failed")), Failed(Failure.UNKNOWN_MODEL))
+    await bot.elapse(1.0)
+    await bot.ask(request("requested"))
+
+    listed, count = await bot.run(history.running, 10)
+    recent = await bot.run(history.recent, 3)
+
+    assert [(one.reload.model_id, one.people) for one in listed] == [("accepted", 2), ("failed", 1), ("requested", 1)]
+    assert (count, listed[0].now) == (3, bot.clock.now)
+    assert await bot.run(history.running, 1) == (listed[:1], 3)
+    assert [(one.reload.model_id, one.people) for one in recent] == [("anything", 2), ("sdxl", 2), ("flux", 2)]
+    assert await bot.run(history.known_models, 3) == ["accepted", "anything", "sdxl"]
 
 
 async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

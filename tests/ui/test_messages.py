@@ -69,6 +69,14 @@ def test_every_failure_has_its_sentences(failure: Failure) -> None:
     assert FAILURES[Failure.INTERNAL].why in unknown
 
 
+def test_a_status_message_offers_to_try_a_failure_again() -> None:
+    """With the models that may have been meant. Nothing else is left to do, and the last resort has no button."""
+    closed = messages.closed(replace(UNKNOWN, similar=["sd-xl"]), [ADA_ASKED])
+
+    assert [button.label for button in closed.buttons] == ["sd-xl", "Try again"]
+    assert [*messages.closed(ACCEPTED, [ADA_ASKED]).buttons, *messages.uncertain(ACCEPTED, [ADA_ASKED]).buttons] == []
+
+
 def test_a_button_says_its_model_to_screen_readers() -> None:
     """Its short label only makes sense beside the text."""
     ended, failed = messages.closed(ACCEPTED, [ADA_ASKED], again=True), messages.failure(FAILED, [ADA_ASKED])
