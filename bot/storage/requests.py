@@ -11,7 +11,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from bot.core.models import PRIORITY, JobKind, Place, Reload, State, Subscriber
+from bot.core.models import NOWHERE, PRIORITY, JobKind, Place, Reload, State, Subscriber
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
 from bot.storage.schema import (
@@ -186,8 +186,9 @@ def _start(connection: Connection, request: Request, limits: Limits) -> Requeste
     row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
-    add_job(connection, reload.id, JobKind.CALL, at)
-    add_job(connection, reload.id, JobKind.STATUS, at + limits.trouble_after, **request.place._asdict())
+    call = _job(reload.id, JobKind.CALL, at, NOWHERE)
+    status = _job(reload.id, JobKind.STATUS, at + limits.trouble_after, request.place)
+    connection.execute(insert(jobs), [call, status])
     _add_audit(connection, request, reload, at, "requested")
     return Requested(reload, subscriber, at, joined=False)
 
@@ -272,8 +273,12 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
 
 def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
     """Add a job; columns are those that this kind needs besides. reload_id is None for a request for access."""
-    row = {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **columns}
-    connection.execute(insert(jobs), row)
+    connection.execute(insert(jobs), _job(reload_id, kind, due_at, NOWHERE) | columns)
+
+
+def _job(reload_id: str | None, kind: JobKind, due_at: float, place: Place) -> dict[str, object]:
+    """The row of a new job."""
+    return {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **place._asdict()}
 
 
 def open_places(connection: Connection, reload: Reload, places: Sequence[Place], status_at: float) -> None:
