@@ -22,8 +22,8 @@ def remember(secrets: Iterable[str]) -> None:
 
 def scan(place: str, text: str) -> None:
     """Look for secrets, and for response_urls, which are as good as secrets for half an hour."""
-    assert not [secret for secret in _KNOWN if secret in text], f"a secret stands in {place}"
-    assert not _RESPONSE_URL.search(text), f"a response_url stands in {place}"
+    assert not [secret for secret in _KNOWN if secret in text], f"a secret is in {place}"
+    assert not _RESPONSE_URL.search(text), f"a response_url is in {place}"
 
 
 def scan_folder(folder: Path) -> None:
@@ -31,7 +31,7 @@ def scan_folder(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             held = path.read_bytes()
-            assert not [secret for secret in _KNOWN if secret.encode() in held], f"a secret stands in {path.name}"
+            assert not [secret for secret in _KNOWN if secret.encode() in held], f"a secret is in {path.name}"
 
 
 @pytest.hookimpl(wrapper=True)
