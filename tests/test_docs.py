@@ -66,6 +66,15 @@ def test_every_make_target_that_is_named_exists(document: str) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[document], re.MULTILINE)) <= targets
 
 
+def test_every_command_has_a_make_target() -> None:
+    """As docs/operating.md says."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    rows = re.findall(r"^\| `reload-model-bot(?: ([a-z]+))?", DOCUMENTS["docs/operating.md"], re.MULTILINE)
+
+    assert set(rows) - {""} >= {"check", "audit", "access"}
+    assert set(rows) - {""} <= targets
+
+
 def test_the_folders_are_drawn_as_they_are() -> None:
     """Each folder is in the picture, and each module of the picture is there."""
     picture = DOCUMENTS["docs/architecture.md"].partition("```\nbot/")[2].partition("```")[0]

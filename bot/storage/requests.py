@@ -12,6 +12,7 @@ from zlib import crc32
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
 from bot.core.models import NOWHERE, PRIORITY, JobKind, Place, Reload, State, Subscriber
+from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
 from bot.storage.schema import (
@@ -80,7 +81,7 @@ class Limits:
 
     per_person: int = 0
     in_flight: int = 0
-    trouble_after: float = 20.0
+    trouble_after: float = Timing().trouble_after
 
 
 @dataclass(frozen=True, slots=True)

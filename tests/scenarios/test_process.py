@@ -35,15 +35,17 @@ async def test_a_kill_in_the_middle_of_everything_loses_nothing(scenario: Scenar
         for name in names:
             await scenario.ask(rooms[name], channel=_room(name))
 
-    await ask("failing", "posting", "posted", "waiting")
+    await ask("posting", "posted", "waiting")
     await eventually(lambda: len(bot.of("status_posted")) == 3)
+    await ask("failing")
+    await scenario.modelslab.wait_for_calls(4)
+    await ask("calling", "called", "queued")
+    await scenario.modelslab.wait_for_calls(6)
     scenario.slack.fail("chat.postMessage", Hang(), times=1, channel=_room("posting"))
     scenario.slack.fail("chat.postMessage", AcceptThenHang(posted), times=1, channel=_room("posted"))
     due = "UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify' AND lease_owner IS NULL AND channel_id <> ?"
     scenario.sql(due, _room("waiting"))
     await posted.wait()
-    await ask("calling", "called", "queued")
-    await scenario.modelslab.wait_for_calls(6)
     await scenario.wait_sql("SELECT count(*) = 5 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
     running = scenario.sql("SELECT kind FROM reload_model_jobs WHERE lease_owner IS NOT NULL ORDER BY kind")
     assert [row[0] for row in running] == ["call"] * 2 + ["notify"] * 3
