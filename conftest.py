@@ -2,7 +2,12 @@
 
 import os
 
+from xdist.workermanage import NodeManager
+
 pytest_plugins = ["tests.postgres", "tests.secrecy"]
+
+NodeManager.EXIT_TIMEOUT = 60
+"""Seconds that a process of tests has to end. One that is killed earlier loses its coverage."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
