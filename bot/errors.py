@@ -4,7 +4,6 @@ ReloadModelError
 ├── CannotStart                   something outside has to be fixed first: exit code 1
 ├── DatabaseUnavailable           the database didn't answer, or not in time
 │   └── CommitUncertain           ... and the commit may have happened
-├── LeaseLost                     another process has taken over the job: record nothing
 ├── Malformed                     a request without the shape that Slack sends
 ├── Refused                       a request that starts nothing, as far as is known
 ├── ModelsLabError                ModelsLab didn't accept a reload
@@ -82,10 +81,6 @@ class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names the state of 
 
 class CommitUncertain(DatabaseUnavailable):
     """The commit had begun, and nobody knows whether it happened."""
-
-
-class LeaseLost(ReloadModelError):  # noqa: N818 - names what happened
-    """The job's lease went to another process: its result must not be recorded."""
 
 
 class Malformed(ReloadModelError):  # noqa: N818 - describes the request

@@ -1,7 +1,7 @@
 """How the outcomes of jobs are recorded.
 
-Each function runs inside one transaction of Database.run. A transaction that changes more than its own job locks the
-reload first, so that the jobs of one reload are recorded one after another, even on several replicas.
+Each function runs inside one transaction of Database.run. It locks the job, and if it changes more than that, the
+reload, so that the jobs of one reload are recorded one after another, even on several replicas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ from bot.core.outcomes import (
     Reschedule,
     RetryIn,
 )
-from bot.errors import LeaseLost
 from bot.storage import grants
 from bot.storage.database import now
 from bot.storage.jobs import HELD, held, stage_of
@@ -35,8 +34,9 @@ TOGETHER_SECONDS = 2.0
 TOGETHER_PART = 1 / 60
 """How long a follow-up waits for another one in its place: at most so many seconds, and this part of a reload."""
 
-_END = delete(jobs).where(HELD)
-_CHANGE = update(jobs).where(HELD)
+_LOCK_JOB = select(jobs.c.id).where(HELD).with_for_update()
+_END = delete(jobs).where(jobs.c.id == bindparam("ended"))
+_CHANGE = update(jobs).where(jobs.c.id == bindparam("changed"))
 _LOCK_RELOAD = select(reloads.c.state).where(reloads.c.id == bindparam("of")).with_for_update(key_share=True)
 _CHANGE_RELOAD = update(reloads).where(reloads.c.id == bindparam("of"))
 _CHANGE_RETURNING = _CHANGE_RELOAD.returning(reloads)
@@ -81,31 +81,31 @@ def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outc
     """Record outcomes of jobs. Returns the jobs that were claimed again meanwhile: nothing of them is recorded."""
     lost = []
     for job, outcome in results:
-        try:
-            with connection.begin_nested():
-                _record(connection, owner, job, outcome)
-        except LeaseLost:
+        if connection.execute(_LOCK_JOB, held(job, owner)).first() is None:
             lost.append(job)
+        else:
+            _record(connection, job, outcome)
     return lost
 
 
-def _record(connection: Connection, owner: str, job: Job, outcome: Outcome) -> None:
+def _record(connection: Connection, job: Job, outcome: Outcome) -> None:
+    """Record the outcome of a job, which must be locked."""
     match outcome:
         case Accepted():
-            _record_accepted(connection, owner, job, outcome)
+            _record_accepted(connection, job, outcome)
         case Failed():
-            _record_failed(connection, owner, job, outcome)
+            _record_failed(connection, job, outcome)
         case Notified():
-            _record_notified(connection, owner, job, outcome)
+            _record_notified(connection, job, outcome)
         case GiveUp():
-            _record_given_up(connection, owner, job)
+            _record_given_up(connection, job)
         case Reschedule():
-            _record_rescheduled(connection, owner, job, outcome)
+            _record_rescheduled(connection, job, outcome)
         case Done():
-            _end(connection, owner, job)
+            _end(connection, job)
             _count_response(connection, outcome.response_url_of)
         case _:
-            _put_back(connection, owner, job, outcome)
+            _put_back(connection, job, outcome)
 
 
 def _of_place(job: Job) -> dict[str, object]:
@@ -124,24 +124,22 @@ def _change_reload(connection: Connection, job: Job, **columns: object) -> None:
     connection.execute(_CHANGE_RELOAD, {"of": job.reload_id, **columns})
 
 
-def _end(connection: Connection, owner: str, job: Job) -> None:
-    if connection.execute(_END, held(job, owner)).rowcount == 0:
-        raise LeaseLost
+def _end(connection: Connection, job: Job) -> None:
+    connection.execute(_END, {"ended": job.id})
 
 
-def _change(connection: Connection, owner: str, job: Job, **columns: object) -> None:
+def _change(connection: Connection, job: Job, **columns: object) -> None:
     """Release a job, with these columns changed."""
-    if connection.execute(_CHANGE, {**held(job, owner), "lease_owner": None, **columns}).rowcount == 0:
-        raise LeaseLost
+    connection.execute(_CHANGE, {"changed": job.id, "lease_owner": None, **columns})
 
 
-def _record_accepted(connection: Connection, owner: str, job: Job, outcome: Accepted) -> None:
+def _record_accepted(connection: Connection, job: Job, outcome: Accepted) -> None:
     """Each place gets a status message now and its follow-up later; reminders count from this reload."""
     at = now(connection)
     ready_at = at + outcome.ready_in
     values = {"of": job.reload_id, "state": State.ACCEPTED, "accepted_at": at, "ready_at": ready_at}
     reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
-    _end(connection, owner, job)
+    _end(connection, job)
     places = _places(connection, job)
     open_places(connection, reload, places, at)
     _gather(connection, places, ready_at, outcome.ready_in)
@@ -159,13 +157,13 @@ def _gather(connection: Connection, places: Sequence[Place], ready_at: float, re
         connection.execute(_GATHER, {**where, "ready_at": ready_at, "due_at": ready_at})
 
 
-def _record_failed(connection: Connection, owner: str, job: Job, outcome: Failed) -> None:
+def _record_failed(connection: Connection, job: Job, outcome: Failed) -> None:
     """Everyone is notified at once. A call that crashed may have had its effect."""
     values: dict[str, object] = {"failure": outcome.failure, "said": outcome.said, "similar": " ".join(outcome.similar)}
     if outcome.unknown or job.crashes:
         values["outcome_unknown"] = True
     _change_reload(connection, job, state=State.NOTIFYING, **values)
-    _end(connection, owner, job)
+    _end(connection, job)
     for place in _places(connection, job):
         add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), **place._asdict())
 
@@ -175,10 +173,10 @@ def _places(connection: Connection, job: Job) -> Sequence[Place]:
     return [Place(*row) for row in connection.execute(_PLACES_ASKED_IN, {"of": job.reload_id})]
 
 
-def _record_notified(connection: Connection, owner: str, job: Job, outcome: Notified) -> None:
+def _record_notified(connection: Connection, job: Job, outcome: Notified) -> None:
     """People in the place who weren't notified get a DM."""
     _lock_reload(connection, job)
-    _end(connection, owner, job)
+    _end(connection, job)
     at = now(connection)
     connection.execute(_NOTIFIED, {"ids": list(outcome.subscriber_ids), "notified_at": at})
     _count_response(connection, outcome.response_url_of)
@@ -190,12 +188,12 @@ def _record_notified(connection: Connection, owner: str, job: Job, outcome: Noti
     _finish(connection, job)
 
 
-def _record_given_up(connection: Connection, owner: str, job: Job) -> None:
+def _record_given_up(connection: Connection, job: Job) -> None:
     if job.kind is JobKind.REMINDER:
-        _change(connection, owner, job, due_at=REST, **_AFRESH)
+        _change(connection, job, due_at=REST, **_AFRESH)
         return
     _change_reload(connection, job, undeliverable=True)
-    _end(connection, owner, job)
+    _end(connection, job)
     _finish(connection, job)
 
 
@@ -210,10 +208,10 @@ def _finish(connection: Connection, job: Job) -> None:
     connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
 
 
-def _record_rescheduled(connection: Connection, owner: str, job: Job, outcome: Reschedule) -> None:
+def _record_rescheduled(connection: Connection, job: Job, outcome: Reschedule) -> None:
     wait = 0.0 if _has_changed(connection, job, outcome.stage) else outcome.wait
     ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
-    _change(connection, owner, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
+    _change(connection, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
     _count_response(connection, outcome.response_url_of)
 
 
@@ -226,14 +224,14 @@ def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
     return stage not in (None, stage_of(state, waiting=follow_up is not None))
 
 
-def _put_back(connection: Connection, owner: str, job: Job, outcome: RetryIn | Postpone) -> None:
+def _put_back(connection: Connection, job: Job, outcome: RetryIn | Postpone) -> None:
     if outcome.unknown:
         _change_reload(connection, job, outcome_unknown=True)
     failed = isinstance(outcome, RetryIn)
     crashed = isinstance(outcome, RetryIn) and outcome.crashed
     at = now(connection)
     attempts, crashes = job.attempts + int(failed and not crashed), job.crashes + int(crashed)
-    _change(connection, owner, job, due_at=at + outcome.wait, attempts=attempts, crashes=crashes)
+    _change(connection, job, due_at=at + outcome.wait, attempts=attempts, crashes=crashes)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from bot.core.models import NOWHERE, PRIORITY, JobKind, Place, Reload, State, Subscriber
+from bot.core.models import PRIORITY, JobKind, Place, Reload, State, Subscriber
 from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
@@ -41,7 +41,6 @@ _ID_LENGTH = 6
 _LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=True)
 _LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
 _LOCK_BY_ID = _LOCK_IN_FLIGHT.where(reloads.c.id == bindparam("of"))
-_IN_FLIGHT = select(func.count()).select_from(reloads).where(in_flight)
 _RELOAD = select(reloads).where(reloads.c.id == bindparam("of"))
 _EARLIER = select(subscribers).where(subscribers.c.invocation_id == bindparam("invocation"))
 _CLICKED = (
@@ -54,10 +53,13 @@ _CLICKED = (
     .order_by(subscribers.c.id.desc())
     .limit(1)
 )
-_REQUESTED_BY = (
+_COUNTS = select(
     select(func.count())
     .select_from(subscribers)
     .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
+    .scalar_subquery()
+    .label("of_person"),
+    select(func.count()).select_from(reloads).where(in_flight).scalar_subquery().label("in_flight"),
 )
 _PLACES_OF_PERSON = select(subscribers.c.channel_id, subscribers.c.thread_ts).where(
     subscribers.c.reload_id == bindparam("of"), subscribers.c.user_id == bindparam("user")
@@ -139,12 +141,8 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
     if earlier := _double_click(connection, request):
         return earlier
-    _check_person(connection, request.user_id, limits)
-    if reload is not None:
-        return _join(connection, request, reload, limits)
-    if limits.in_flight and connection.execute(_IN_FLIGHT).scalar_one() >= limits.in_flight:
-        raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
-    return _start(connection, request, limits)
+    _check_limits(connection, request.user_id, limits, starts=reload is None)
+    return _start(connection, request, limits) if reload is None else _join(connection, request, reload, limits)
 
 
 def ask_each(
@@ -173,7 +171,7 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     if request.place in _places_of_person(connection, request, reload_id):
         first = _first_subscriber(connection, reload_id)
         return Requested(reload, first, now(connection), joined=True, again=True)
-    _check_person(connection, request.user_id, limits)
+    _check_limits(connection, request.user_id, limits, starts=False)
     return _join(connection, request, reload, limits)
 
 
@@ -187,9 +185,8 @@ def _start(connection: Connection, request: Request, limits: Limits) -> Requeste
     row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
-    call = _job(reload.id, JobKind.CALL, at, NOWHERE)
-    status = _job(reload.id, JobKind.STATUS, at + limits.trouble_after, request.place)
-    connection.execute(insert(jobs), [call, status])
+    add_job(connection, reload.id, JobKind.CALL, at)
+    add_job(connection, reload.id, JobKind.STATUS, at + limits.trouble_after, **request.place._asdict())
     _add_audit(connection, request, reload, at, "requested")
     return Requested(reload, subscriber, at, joined=False)
 
@@ -247,14 +244,16 @@ def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
     return to_subscriber(connection.execute(_FIRST_SUBSCRIBER, {"of": reload_id}).one())
 
 
-def _check_person(connection: Connection, user_id: str, limits: Limits) -> None:
-    if not limits.per_person:
-        return
+def _check_limits(connection: Connection, user_id: str, limits: Limits, *, starts: bool) -> None:
+    """Raises Refused if the person, or the bot with one more reload, is over its limit."""
     lately = {"user": user_id, "since": now(connection) - LIMIT_SECONDS}
-    if connection.execute(_REQUESTED_BY, lately).scalar_one() >= limits.per_person:
+    found = connection.execute(_COUNTS, lately).one()
+    if limits.per_person and found.of_person >= limits.per_person:
         raise Refused(
             Refusal.TOO_MANY_COMMANDS, rule="COMMANDS_PER_PERSON", limit=limits.per_person, seconds=LIMIT_SECONDS
         )
+    if starts and limits.in_flight and found.in_flight >= limits.in_flight:
+        raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
 
 
 def _subscribe(connection: Connection, request: Request, reload: Reload, at: float) -> Subscriber:
@@ -274,12 +273,8 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
 
 def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
     """Add a job; columns are those that this kind needs besides. reload_id is None for a request for access."""
-    connection.execute(insert(jobs), _job(reload_id, kind, due_at, NOWHERE) | columns)
-
-
-def _job(reload_id: str | None, kind: JobKind, due_at: float, place: Place) -> dict[str, object]:
-    """The row of a new job."""
-    return {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at, **place._asdict()}
+    row = {"reload_id": reload_id, "kind": kind, "priority": PRIORITY[kind], "due_at": due_at}
+    connection.execute(insert(jobs), row | columns)
 
 
 def open_places(connection: Connection, reload: Reload, places: Sequence[Place], status_at: float) -> None:

@@ -15,7 +15,6 @@ from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
-from bot.errors import LeaseLost
 from bot.storage import history, reminders, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database, reading_engine
@@ -48,6 +47,10 @@ def request(model: str = "sdxl", *, user: str = "U0ADA", channel: str = HERE, in
 def press(model: str = "sdxl", *, button: str = "1.2/again", user: str = "U0ADA", channel: str = HERE) -> Request:
     """A press of a button, unlike any other invocation."""
     return replace(request(model, user=user, channel=channel), button=button)
+
+
+class LeaseLostError(Exception):
+    """The job was claimed again since, so nothing was recorded."""
 
 
 @dataclass
@@ -124,9 +127,9 @@ class Bot:
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome) -> None:
-        """Record one outcome. Raises LeaseLost if the job was claimed again since."""
+        """Record one outcome. Raises LeaseLostError if the job was claimed again since."""
         if await self.run(record, self.owner, [(claim.job, outcome)]):
-            raise LeaseLost
+            raise LeaseLostError
 
     async def called(self, *asked: Request) -> Claim:
         """Ask, and claim the call."""

@@ -5,11 +5,11 @@ import pytest
 from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessRequest, RequestState
 from bot.core.models import DAY, JobKind
 from bot.core.outcomes import Done, Reschedule, RetryIn
-from bot.errors import LeaseLost, Refusal, Refused
+from bot.errors import Refusal, Refused
 from bot.storage import grants, history
 from bot.storage.history import Note
 from bot.storage.schema import audit
-from tests.storage.support import HERE, Bot, outside
+from tests.storage.support import HERE, Bot, LeaseLostError, outside
 
 EVE, FAY, BOSS, CHIEF = "U0EVE", "U0FAY", "U0BOSS", "W0CHIEF"
 ASKED, ANSWER = JobKind.ACCESS_REQUEST, JobKind.ACCESS_ANSWER
@@ -74,7 +74,7 @@ async def test_a_message_that_is_being_posted_during_the_decision_is_due_right_a
 
     (again,) = await bot.claim_access(ASKED)
     assert (again.job.status_ts, again.request.state) == ("1.2", ALLOWED)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         await bot.record(claim, Done())
 
 

@@ -4,10 +4,10 @@ import pytest
 
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
-from bot.errors import Failure, LeaseLost
+from bot.errors import Failure
 from bot.storage import jobs as steps
 from bot.storage.schema import jobs, subscribers
-from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
+from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, LeaseLostError, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
@@ -108,7 +108,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
     before = await bot.everything()
 
     for outcome in OUTCOMES:
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await bot.record(call, outcome)
     await bot.run(steps.renew, bot.owner, [call.job], LEASE)
 

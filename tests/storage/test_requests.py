@@ -8,11 +8,11 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.core.models import REMIND_AFTER, JobKind, Reminder
 from bot.core.outcomes import Failed, Reschedule
-from bot.errors import Failure, LeaseLost, Refused
+from bot.errors import Failure, Refused
 from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
 from bot.storage.schema import jobs
-from tests.storage.support import HERE, THERE, Bot, press, request
+from tests.storage.support import HERE, THERE, Bot, LeaseLostError, press, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
@@ -161,7 +161,7 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
     new = await bot.done(request())
 
     for claim in claims:
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await bot.record(claim, Reschedule())
     assert [each.reload_id for each in await reminders_of(bot)] == [new.id]
     assert await bot.due_in(REMINDER) == REMIND_AFTER
