@@ -5,11 +5,13 @@ begins with reload_model, so that the tables can share a database with another p
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    event,
     false,
     func,
     insert,
@@ -44,6 +47,20 @@ def _reload_id(*, nullable: bool = False) -> Column[str]:
     return Column("reload_id", Text, reference, nullable=nullable, index=True)
 
 
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
+    """Have an index of some rows created with their table, by the same statement on both databases.
+
+    SQLAlchemy's own parameters for it would load the code of both at each start.
+    """
+    table = columns[0].table
+    condition = str(where.compile(compile_kwargs={"literal_binds": True})).replace(f"{table.name}.", "")
+    kind, of = "UNIQUE INDEX" if unique else "INDEX", ", ".join(column.name for column in columns)
+
+    @event.listens_for(table, "after_create")
+    def create(_table: Table, connection: Connection, **_more: object) -> None:
+        connection.exec_driver_sql(f"CREATE {kind} {name} ON {table.name} ({of}) WHERE {condition}")
+
+
 version = Table("reload_model_schema", metadata, Column("version", Integer, nullable=False))
 
 reloads = Table(
@@ -64,15 +81,9 @@ reloads = Table(
 )
 in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
 """One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition."""
-Index("reload_model_one_in_flight", reloads.c.model_id, unique=True, sqlite_where=in_flight, postgresql_where=in_flight)
+_partial_index("reload_model_one_in_flight", reloads.c.model_id, where=in_flight, unique=True)
 was_accepted = reloads.c.accepted_at.is_not(None)
-Index(
-    "reload_model_accepted",
-    reloads.c.model_id,
-    reloads.c.accepted_at,
-    sqlite_where=was_accepted,
-    postgresql_where=was_accepted,
-)
+_partial_index("reload_model_accepted", reloads.c.model_id, reloads.c.accepted_at, where=was_accepted)
 
 subscribers = Table(
     "reload_model_subscribers",
@@ -118,13 +129,7 @@ access_requests = Table(
 )
 is_open = access_requests.c.state == literal(RequestState.OPEN.value, literal_execute=True)
 """A person has one request at a time."""
-Index(
-    "reload_model_one_open_request",
-    access_requests.c.user_id,
-    unique=True,
-    sqlite_where=is_open,
-    postgresql_where=is_open,
-)
+_partial_index("reload_model_one_open_request", access_requests.c.user_id, where=is_open, unique=True)
 
 jobs = Table(
     "reload_model_jobs",
@@ -153,26 +158,18 @@ of_a_place = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
 """Each place of a reload has one status message and one follow-up."""
-Index(
+_partial_index(
     "reload_model_one_per_place",
     jobs.c.reload_id,
     jobs.c.channel_id,
     jobs.c.thread_ts,
     jobs.c.kind,
+    where=of_a_place,
     unique=True,
-    sqlite_where=of_a_place,
-    postgresql_where=of_a_place,
 )
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
 """Each person has one reminder for a model."""
-Index(
-    "reload_model_one_reminder",
-    jobs.c.user_id,
-    jobs.c.model_id,
-    unique=True,
-    sqlite_where=is_reminder,
-    postgresql_where=is_reminder,
-)
+_partial_index("reload_model_one_reminder", jobs.c.user_id, jobs.c.model_id, where=is_reminder, unique=True)
 
 people = Table(
     "reload_model_people",
