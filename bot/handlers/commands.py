@@ -7,7 +7,7 @@ https://docs.slack.dev/reference/events/app_mention
 import html
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -20,7 +20,7 @@ from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, p
 from bot.core.models import Viewer
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, AuditTrail, Next, identify
+from bot.handlers.access import Access, AuditTrail, Next, Reply, identify
 from bot.handlers.picker import Picker
 from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, acknowledgement, request_for
 from bot.slack import payloads
@@ -40,22 +40,29 @@ EVENTS_REMEMBERED = 1000
 log = structlog.get_logger(__name__)
 
 
-def read_typed(context: AsyncBoltContext, text: str) -> None:
-    """Put into the context what was typed. A slip is only explained to people with access, so it is raised later."""
+def identify_typed(
+    context: AsyncBoltContext,
+    person: Person,
+    text: str,
+    show: Callable[[Message], Awaitable[BoltResponse]],
+    reply: Reply,
+) -> None:
+    """Put into the context who typed what, and how to answer: show takes a whole Message.
+
+    A slip is only explained to people with access, so it is raised later.
+    """
+    wanted: Command | Refused
     try:
-        context["wanted"] = parse(text)
+        wanted = parse(text)
     except Refused as slip:
-        context["wanted"] = slip
-
-
-def wanted_model(context: AsyncBoltContext) -> str:
-    """The model that somebody wants, or the first of them; "" for another word."""
-    wanted = context["wanted"]
-    return wanted.model_ids[0] if isinstance(wanted, ReloadModels) else ""
+        wanted = slip
+    context["wanted"] = wanted
+    context["show"] = show
+    identify(context, person, text, reply, wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "")
 
 
 class Typed:
-    """Carries out what somebody typed. The surface also puts `show` into the context: it answers with a Message."""
+    """Carries out what somebody typed."""
 
     def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""
@@ -114,7 +121,6 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     person = payloads.command_author(command)
     context["invocation_id"] = payloads.token(command["trigger_id"])
     context["answer_url"] = payloads.token(command["response_url"])
-    read_typed(context, typed)
 
     async def show(message: Message) -> BoltResponse:
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
@@ -124,8 +130,7 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
         shown = f"{messages.help_text(command['command'])}\n{text}" if helped else text
         return await show(Message(shown, buttons=buttons))
 
-    context["show"] = show
-    identify(context, person, typed, reply, wanted_model(context))
+    identify_typed(context, person, typed, show, reply)
     await next_()
 
 
@@ -156,7 +161,6 @@ class Mentions:
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["answer_url"] = ""
-        read_typed(context, text)
 
         async def show(message: Message) -> BoltResponse:
             self._answered.append(event_id)
@@ -166,8 +170,7 @@ class Mentions:
         async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
             return await show(Message(text, buttons=buttons))
 
-        context["show"] = show
-        identify(context, person, text, reply, wanted_model(context))
+        identify_typed(context, person, text, show, reply)
         await next_()
         return None
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -45,7 +46,8 @@ _BEGIN = text(
 )
 
 _Queued = tuple[float, int, Callable[[], None] | None]
-"""A transaction, with its deadline (monotonic, in seconds) and its number in the order of arrival."""
+"""A transaction, with its deadline (monotonic, in seconds) and its number in the order of arrival: one with an earlier
+deadline goes first. None ends a thread."""
 
 _BEGAN_AT = "reload_model_began_at"
 
@@ -89,7 +91,7 @@ class Database:
         """Give queued transactions a short while to finish, and release the file."""
         self._closed = True
         for _ in self._threads:
-            self._enqueue(None)
+            self._queue.put((math.inf, next(self._counter), None))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.database_stop):
                 while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110 - a thread sets no event
@@ -109,7 +111,8 @@ class Database:
             raise DatabaseUnavailable("closed")
         attempt: Future[T] = Future()
         deadline = math.inf if within is None else monotonic() + within
-        self._enqueue(lambda: self._attempt(attempt, lambda connection: work(connection, *args)), deadline)
+        transaction = partial(self._attempt, attempt, lambda connection: work(connection, *args))
+        self._queue.put((deadline, next(self._counter), transaction))
         answer = asyncio.wrap_future(attempt)
         answer.add_done_callback(_retrieve)
         done, _ = await asyncio.wait([answer], timeout=within)
@@ -119,10 +122,6 @@ class Database:
         if attempt.cancel():  # it has not begun, and never will
             raise DatabaseUnavailable(self.fault)
         raise CommitUncertain(self.fault)
-
-    def _enqueue(self, transaction: Callable[[], None] | None, deadline: float = math.inf) -> None:
-        """Queue a transaction. One with an earlier deadline goes first. None ends a thread."""
-        self._queue.put((deadline, next(self._counter), transaction))
 
     def _serve(self) -> None:
         """In a database thread: run one transaction after another."""

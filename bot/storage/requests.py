@@ -139,7 +139,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     if earlier := _earlier(connection, request):
         return earlier
     reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
-    if earlier := _double_click(connection, request):
+    if request.button and (earlier := _double_click(connection, request)):
         return earlier
     _check_limits(connection, request.user_id, limits, starts=reload is None)
     return _start(connection, request, limits) if reload is None else _join(connection, request, reload, limits)
@@ -222,8 +222,6 @@ def _earlier(connection: Connection, request: Request) -> Requested | None:
 
 def _double_click(connection: Connection, request: Request) -> Requested | None:
     """The result of the first click, if this is the second click of a double click."""
-    if not request.button:
-        return None
     if connection.dialect.name == "postgresql":
         # If two clicks reach two replicas, the second one waits until the first one is committed.
         click = crc32(f"{request.user_id} {request.button}".encode())
