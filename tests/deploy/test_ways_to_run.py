@@ -138,14 +138,6 @@ def test_the_probes_and_metrics_are_at_the_admin_port() -> None:
     assert POD["spec"]["enableServiceLinks"] is False  # a Service of this name would set it
 
 
-def test_the_rules_are_built_as_the_operator_expects() -> None:
-    """https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.Rule."""
-    [group] = OBJECTS["monitoring/prometheusrule.yaml"]["spec"]["groups"]
-
-    assert set(group) == {"name", "rules"}
-    assert {key for rule in group["rules"] for key in rule} == {"alert", "expr", "for", "labels", "annotations"}
-
-
 # Systemd
 
 

@@ -10,7 +10,6 @@ from tests.samples import ADA, BEN, MODELS, NOON
 
 EVE = "U0EVE"
 OPEN = AccessRequest("r4x7", EVE, MODELS, "sdxl", RequestState.OPEN, NOON + 100)
-ALLOWED = replace(OPEN, state=RequestState.ALLOWED, decided_by=BEN, decided_at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +42,4 @@ def test_the_list_leaves_out_what_there_is_not() -> None:
     assert access.access_lines(everyone)[1].text == (
         "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
         "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
-    )
-
-
-def test_an_admin_who_gave_up_the_grant_is_still_an_admin() -> None:
-    """The answer to *Revoke* says by what somebody can still reload models."""
-    assert access.revoked([EVE, BEN], {BEN: "ADMIN_USERS"}) == (
-        "<@U0EVE> can't reload models any more. <@U0BEN> can still reload models, by `ADMIN_USERS`."
     )

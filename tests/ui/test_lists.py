@@ -61,10 +61,8 @@ def test_history_lists_what_has_ended() -> None:
 @pytest.mark.parametrize(
     ("viewer", "private", "who"),
     [
-        (Viewer("U0CEM", Place(MODELS)), False, " · requested by <@U0ADA> and 1 more"),
-        (Viewer("U0CEM", Place(MODELS)), True, " · requested by <@U0ADA> and 1 more"),
-        (Viewer(ADA, Place(OPS)), True, " · requested by you and 1 more"),
-        (Viewer(BEN, Place(OPS)), True, " · requested by you and 1 more"),
+        *((CEM_HERE, private, " · requested by <@U0ADA> and 1 more") for private in (False, True)),
+        *((Viewer(user, Place(OPS)), True, " · requested by you and 1 more") for user in (ADA, BEN)),
         (Viewer("U0CEM", Place(OPS)), False, " · requested by a colleague and 1 more"),
         (Viewer("U0CEM"), False, " · requested by a colleague and 1 more"),
         (Viewer("U0CEM", Place(OPS)), True, ""),

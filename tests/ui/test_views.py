@@ -3,32 +3,25 @@
 import json
 from dataclasses import replace
 
-import pytest
-
 from bot.core.models import HomeData, ListedReload, ModelGroup, State
 from bot.errors import Failure
 from bot.ui import views
 from tests.samples import ACCEPTED, NOON, subscriber
 
 
-@pytest.mark.parametrize(
-    ("typed", "many", "shown"),
-    [
+def test_suggestions_keep_within_slacks_limit_in_all() -> None:
+    """An earlier group leaves some room to those after it."""
+    for typed, many, shown in (
         (None, (200, 200, 200), [40, 30, 30]),
         ("m", (200, 200, 200), [1, 39, 30, 30]),
         ("m", (5, 200, 200), [1, 5, 64, 30]),
         (None, (200, 0, 200), [70, 30]),
         (None, (200, 3, 2), [95, 3, 2]),
         (None, (0, 0, 200), [100]),
-    ],
-)
-def test_suggestions_keep_within_slacks_limit_in_all(
-    typed: str | None, many: tuple[int, int, int], shown: list[int]
-) -> None:
-    """An earlier group leaves some room to those after it."""
-    found = {group: [f"{group}-{n}" for n in range(count)] for group, count in zip(ModelGroup, many, strict=True)}
+    ):
+        found = {group: [f"{group}-{n}" for n in range(count)] for group, count in zip(ModelGroup, many, strict=True)}
 
-    assert [len(group.to_dict()["options"]) for group in views.suggestions(typed, found)] == shown
+        assert [len(group.to_dict()["options"]) for group in views.suggestions(typed, found)] == shown
 
 
 def test_the_home_tab_offers_to_reload_what_ended_a_while_ago_and_to_try_a_failure_again() -> None:

@@ -140,6 +140,16 @@ def slack_tells(**whose: object) -> Change:
     return slack_says("auth.test", Json(200, {"ok": True, **whose}))
 
 
+def group(answer: Answer | str) -> Change:
+    """Allow a user group, of which Slack says this."""
+
+    def allow(setup: Setup) -> None:
+        setup.env["ALLOWED_USERS"] = CREW
+        setup.slack.fail(GROUP_METHOD, answer)
+
+    return allow
+
+
 def wallet(answer: Answer) -> Change:
     """Have ModelsLab answer a request for the balance so."""
     return lambda setup: setattr(setup.modelslab, "wallet", answer)

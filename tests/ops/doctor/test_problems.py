@@ -8,14 +8,14 @@ import time
 from contextlib import closing
 from email.utils import formatdate
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from bot.ops.doctor.results import Status
 from bot.sandbox.modelslab import error
-from bot.slack.client import GROUP_METHOD
 from bot.storage import schema
-from tests.answers import Answer, Json, Raw
+from tests.answers import Json, Raw
 from tests.ops.doctor.conftest import (
     ADA,
     BEN,
@@ -24,6 +24,7 @@ from tests.ops.doctor.conftest import (
     Change,
     Setup,
     given,
+    group,
     slack_knows,
     slack_says,
     slack_tells,
@@ -32,21 +33,7 @@ from tests.ops.doctor.conftest import (
 from tests.postgres import Postgres
 
 LOG_IN = Raw(200, b"<h1>Log in to the guest network</h1>")
-
-
-def named(value: object) -> str:
-    """A row by its texts."""
-    return value[:40] if isinstance(value, str) else ""
-
-
-def group(answer: Answer | str) -> Change:
-    """Allow a user group, of which Slack says this."""
-
-    def allow(setup: Setup) -> None:
-        setup.env["ALLOWED_USERS"] = CREW
-        setup.slack.fail(GROUP_METHOD, answer)
-
-    return allow
+TOMORROW = Json(200, {"ok": True, "team_id": "T0"}, {"Date": formatdate(time.time() + 86_400, usegmt=True)})
 
 
 def only_ada(**user: object) -> Change:
@@ -57,21 +44,6 @@ def only_ada(**user: object) -> Change:
         slack_knows(**user)(setup)
 
     return allow
-
-
-def slow_clock(setup: Setup) -> None:
-    """Have Slack's clock be ahead of this machine's."""
-    date = formatdate(time.time() + 3600, usegmt=True)
-    setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0"}, {"Date": date}))
-
-
-def no_locks(setup: Setup) -> None:
-    """Have the folder be on a network file system that can't lock."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    setup.patch.setattr("fcntl.flock", refuse)
 
 
 def with_versions(*versions: int) -> Change:
@@ -115,7 +87,7 @@ BROKEN: list[tuple[Change, str, str]] = [
     (slack_says("auth.test", LOG_IN), "Slack: 127.0.0.1", "fix SLACK_API_URL"),
     (slack_says("auth.test", Raw(200, b"[]")), "Slack: 127.0.0.1", "fix SLACK_API_URL"),
     (lambda setup: setup.distrust(setup.slack.api_url), "Slack: the certificate of 127.0.0.1", "SSL_CERT_FILE"),
-    (slow_clock, "clock vs Slack: this machine is ", "turn on time sync (NTP)"),
+    (slack_says("auth.test", TOMORROW), "clock vs Slack: this machine is ", "turn on time sync (NTP)"),
     (
         slack_says("apps.connections.open", Json(200, {"ok": True, "url": "wss://127.0.0.1:9/link/?ticket=secret"})),
         "Socket Mode: no answer from 127.0.0.1:9 (",
@@ -179,7 +151,11 @@ BROKEN: list[tuple[Change, str, str]] = [
         "database: can't write and lock files in not (No such file or directory)",
         "make the folder and the file writable for uid ",
     ),
-    (no_locks, "database: can't write and lock files in /", "on a local disk"),
+    (
+        lambda setup: setup.patch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))),
+        "database: can't write and lock files in /",
+        "on a local disk",
+    ),
     (
         lambda setup: setup.file.write_text("Dear diary, " * 500),
         "database: can't use /",
@@ -195,9 +171,12 @@ BROKEN: list[tuple[Change, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("how", "found", "fix"), BROKEN, ids=lambda value: value[:40] if isinstance(value, str) else ""
-)
+def by_texts(value: object) -> str:
+    """A row's name."""
+    return value[:40] if isinstance(value, str) else ""
+
+
+@pytest.mark.parametrize(("how", "found", "fix"), BROKEN, ids=by_texts)
 async def test_a_problem_is_found_and_its_fix_is_named(how: Change, found: str, fix: str, setup: Setup) -> None:
     """One line with ✗ per problem, the fix in it, exit code 1, and no trace of the secrets."""
     how(setup)
@@ -246,15 +225,11 @@ async def test_what_needs_a_wrong_setting_is_not_checked(setup: Setup) -> None:
 
 
 def mistyped(old: str, new: str) -> Change:
-    """Mistype the URL."""
+    """Mistype the URL of the database."""
     return lambda setup: setup.env.update({"DATABASE_URL": re.sub(old, new, setup.env["DATABASE_URL"])})
 
 
-def another_time(setup: Setup) -> None:
-    """Have the machine's clock be fast."""
-    setup.patch.setattr("bot.ops.doctor.database.time", SimpleNamespace(time=lambda: time.time() + 5400))
-
-
+FAST = SimpleNamespace(time=lambda: time.time() + 5400)
 CANNOT = "database: can't use PostgreSQL: "
 
 POSTGRES: list[tuple[Change, str, str]] = [
@@ -269,11 +244,15 @@ POSTGRES: list[tuple[Change, str, str]] = [
         "database: psycopg, the driver for PostgreSQL, isn't installed",
         "reload-model-bot[postgres]",
     ),
-    (another_time, "clock vs database: this machine is 1.5 hours ahead", "(NTP)"),
+    (
+        lambda setup: setup.patch.setattr("bot.ops.doctor.database.time", FAST),
+        "clock vs database: this machine is 1.5 hours ahead",
+        "(NTP)",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("how", "found", "fix"), POSTGRES, ids=named)
+@pytest.mark.parametrize(("how", "found", "fix"), POSTGRES, ids=by_texts)
 async def test_a_server_that_cannot_be_used_is_found(
     how: Change, found: str, fix: str, setup: Setup, postgres: Postgres, postgres_url: str
 ) -> None:

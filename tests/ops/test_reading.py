@@ -1,4 +1,4 @@
-"""The audit says who asked for what, and what came of it."""
+"""The audit says who asked for what, and what came of it. The access that admins gave is listed as well."""
 
 import asyncio
 import csv
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert
 
 from bot.errors import CannotStart
-from bot.ops import audit
+from bot.ops import access, audit
 from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
@@ -127,6 +127,24 @@ async def test_a_spreadsheet_calculates_nothing(lines: Audit) -> None:
     (row,) = csv.DictReader(io.StringIO(await lines.written("csv")))
     assert list(row) == list(audit.COLUMNS)
     assert (row["what"], row["outcome"]) == ("'=1+1,2", "not_a_command")
+
+
+async def test_the_access_that_admins_gave_is_listed(lines: Audit) -> None:
+    """The last first, as a table for people, and as JSON for programs."""
+    given = [
+        {"user_id": who, "granted_by": "U0BOSS", "granted_at": at}
+        for who, at in (("U0EVE", NOON), ("U0FAY", NOON + 60))
+    ]
+    await lines.database.run(lambda tx: tx.execute(insert(schema.grants).values(given)))
+    table, in_json = io.StringIO(), io.StringIO()
+    for form, out in (("table", table), ("json", in_json)):
+        await asyncio.to_thread(access.write, out, settings_of(lines.database.url), form=form)
+
+    assert table.getvalue() == (
+        "who    by      at\nU0FAY  U0BOSS  2023-11-15 12:01:00\nU0EVE  U0BOSS  2023-11-15 12:00:00\n"
+    )
+    first, _ = map(json.loads, in_json.getvalue().splitlines())
+    assert first == {"who": "U0FAY", "by": "U0BOSS", "at": "2023-11-15T12:01:00Z"}
 
 
 @pytest.mark.parametrize(
