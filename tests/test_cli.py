@@ -27,14 +27,13 @@ REQUIRED = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Only a test's own settings are set, in a folder without a .env."""
     monkeypatch.chdir(tmp_path)
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
-    return monkeypatch
 
 
 @pytest.mark.parametrize(
@@ -69,21 +68,19 @@ def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["try"]) == 130
 
 
-@pytest.mark.parametrize(
-    ("arguments", "url"),
-    [
-        ([], None),
-        (["--url", "https://bot.example.com/"], "https://bot.example.com"),
-        (["--url", "https://bot.example.com/slack/events"], "https://bot.example.com"),
-        (["--url", "https://bot.example.com:8443/bots/slack/events/"], "https://bot.example.com:8443/bots"),
-    ],
-)
-def test_the_manifest_is_printed(arguments: list[str], url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the file holds it, or for HTTP mode at an address; on any stream, with the arguments of the program."""
-    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
-    monkeypatch.setattr(sys, "argv", ["reload-model-bot", "manifest", *arguments])
+    addresses = {
+        "": None,
+        "--url https://bot.example.com/": "https://bot.example.com",
+        "--url https://bot.example.com/slack/events": "https://bot.example.com",
+        "--url https://bot.example.com:8443/bots/slack/events/": "https://bot.example.com:8443/bots",
+    }
+    for arguments, url in addresses.items():
+        monkeypatch.setattr(sys, "stdout", out := io.StringIO())
+        monkeypatch.setattr(sys, "argv", ["reload-model-bot", "manifest", *arguments.split()])
 
-    assert (main(), out.getvalue()) == (0, manifest.text(url))
+        assert (main(), out.getvalue()) == (0, manifest.text(url))
 
 
 def test_the_manifest_has_the_slash_command_of_the_settings(
