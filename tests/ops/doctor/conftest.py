@@ -25,6 +25,8 @@ from tests.usergroups import FakeUserGroups
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
 
+LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
+
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Optional scopes that let the checks look up IDs."""
 

@@ -26,6 +26,7 @@ from tests.ops.doctor.conftest import (
     BEN,
     CAN_LOOK_UP,
     CREW,
+    LOOK_LIKE,
     MODELS,
     Change,
     Setup,
@@ -39,7 +40,6 @@ from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 NO_TABLES = "✓ schema: no tables yet; the bot creates them when it starts"
 SIGNING_SECRET = "– signing secret: not checked: the first command from Slack shows whether it is right"
-LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
 NEITHER = "ALLOWED_USERS has neither this ID nor a user group of theirs"
 NO_GROUP = "✗ ALLOWED_USERS S0NONE: there is no such user group → fix it in ALLOWED_USERS"
 ALLOWED = f"✓ {ADA}: can reload models in any channel, because"
