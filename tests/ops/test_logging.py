@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from io import StringIO
 from types import SimpleNamespace
-from typing import TypedDict
+from typing import Any
 
 import pytest
 import structlog
@@ -21,18 +21,6 @@ SECRETS = (SECRET, BACKSLASHED, "p@ss/word", "")
 formats = pytest.mark.parametrize("fmt", ["json", "console"])
 
 
-class Event(TypedDict, total=False):
-    """A line of the log, as far as the tests look at it."""
-
-    event: str
-    level: str
-    logger: str
-    timestamp: str
-    exception: str
-    reload: str
-    value: object
-
-
 def configured(fmt: str = "json", level: str = "INFO") -> StringIO:
     """Set up logging, and return where it goes."""
     stream = StringIO()
@@ -40,7 +28,7 @@ def configured(fmt: str = "json", level: str = "INFO") -> StringIO:
     return stream
 
 
-def events(stream: StringIO) -> list[Event]:
+def events(stream: StringIO) -> list[dict[str, Any]]:
     """The lines, each of which must be an object of its own."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
@@ -61,7 +49,7 @@ def test_an_event_is_one_line_of_json() -> None:
     [event] = events(stream)
 
     assert list(event)[:3] == ["timestamp", "level", "event"]
-    assert event.pop("timestamp", "").endswith("Z")
+    assert event.pop("timestamp").endswith("Z")
     assert event == {
         "event": "job_failed",
         "level": "warning",
