@@ -22,9 +22,7 @@ PRESS: Fields = {
     "user": {"id": "U0ADA", "team_id": "T0HOME"},
     "team": {"id": "T0OTHER"},
     "enterprise": {"id": "E0OTHER"},
-    "container": {"message_ts": "1.2", "channel_id": "C0MODELS"},
     "channel": {"id": "C0MODELS"},
-    "response_url": URL,
 }
 OPENED: Fields = {"type": "event_callback", "team_id": "T0HOME", "event": {"type": "app_home_opened", "user": "U0ADA"}}
 
