@@ -426,26 +426,22 @@ PROXY = "http://proxy.example.com:3128"
 
 
 @pytest.mark.parametrize(
-    ("env", "url", "proxy"),
+    ("name", "by_proxy", "directly"),
     [
-        ({}, "https://slack.com/api/", None),
-        ({"HTTPS_PROXY": PROXY}, "https://slack.com/api/", PROXY),
-        ({"https_proxy": PROXY}, "wss://wss-primary.slack.com/link/?ticket=1", PROXY),
-        ({"HTTPS_PROXY": PROXY}, "http://example.com/", None),
-        ({"HTTP_PROXY": PROXY}, "ws://example.com/", PROXY),
-        ({"http_proxy": PROXY}, "http://example.com/", PROXY),
-        ({"HTTP_PROXY": PROXY}, "https://slack.com/api/", None),
-        ({"HTTP_PROXY": PROXY}, "http://127.0.0.1:4000/api/", None),
-        ({"HTTP_PROXY": PROXY}, "ws://[::1]:4000/", None),
-        ({"HTTPS_PROXY": PROXY}, "wss://[::1", None),
-        ({"HTTPS_PROXY": PROXY}, "wss://slack.com:99999/", None),
-        ({"HTTPS_PROXY": "proxy:3128"}, "https://slack.com/", "http://proxy:3128"),
-        ({"HTTPS_PROXY": "user:p%2Fw@proxy:3128"}, "https://slack.com/", "http://user:p%2Fw@proxy:3128"),
+        ("HTTPS_PROXY", "https://slack.com/api/ wss://wss-primary.slack.com/link/?ticket=1", "http://example.com/"),
+        ("HTTPS_PROXY", "", "wss://[::1 wss://slack.com:99999/"),
+        ("HTTP_PROXY", "ws://example.com/ http://example.com/", "https://slack.com/api/"),
+        ("HTTP_PROXY", "", "http://127.0.0.1:4000/api/ ws://[::1]:4000/ http://localhost/"),
     ],
 )
-def test_one_rule_says_which_proxy_is_for_a_url(env: dict[str, str], url: str, proxy: str | None) -> None:
+def test_one_rule_says_which_proxy_is_for_a_url(name: str, by_proxy: str, directly: str) -> None:
     """HTTPS_PROXY is for https and wss, HTTP_PROXY for the rest. This machine itself needs none."""
-    assert loaded(**env).proxy_for(url) == proxy
+    for given_name in (name, name.lower()):
+        settings = loaded(**{given_name: PROXY})
+        assert {settings.proxy_for(url) for url in by_proxy.split()} <= {PROXY}
+        assert {settings.proxy_for(url) for url in directly.split()} == {None}
+    for proxy in ("proxy:3128", "user:p%2Fw@proxy:3128"):
+        assert loaded(HTTPS_PROXY=proxy).proxy_for("https://slack.com/") == f"http://{proxy}"
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ NO_SCOPES = "– bot scopes: not checked (Slack didn't list them)"
 NOT_NOW = "bot token, scopes, people and channels: not checked"
 
 NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
-    # On Enterprise Grid, people of a sister workspace are at home, too.
     "HTTP mode": (Setup.use_http_mode, [SIGNING_SECRET]),
+    # On Enterprise Grid, people of a sister workspace are at home, too.
     "a person of the organisation": (sister_workspace, [f"✓ ALLOWED_USERS {ADA}: ada, active"]),
     "an app of an organisation": (
         slack_tells(team_id=None, team="Acme", enterprise_id="E0ORG", user="bot", user_id="U0BOT"),
