@@ -33,19 +33,6 @@ async def modal(slack: SandboxSlack) -> Modal:
     return slack.open_modal(slack.new_trigger("U0ADA", "C0MODELS"), FORM)
 
 
-async def test_a_command_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
-    """https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling."""
-    slack.enterprise_id = "E0GRID"
-    ack, *_ = [await slack.command("a b", channel=channel) for channel in ("C0MODELS", "DU0ADA", "G0")]
-    command = app.payloads[0]
-
-    assert (command["team_id"], command["enterprise_id"]) == ("T0SANDBOX", "E0GRID")
-    assert (command["user_id"], command["user_name"], command["text"]) == ("U0ADA", "ada", "a b")
-    assert (command["response_url"], command["trigger_id"]) == (ack.response_url, ack.trigger_id)
-    # Names of places that the app doesn't see are kept back.
-    assert [payload["channel_name"] for payload in app.payloads] == ["models", "directmessage", "privategroup"]
-
-
 async def test_an_ack_is_shown_if_it_is_valid(slack: SandboxSlack, app: App) -> None:
     """To the person, or to everybody. An empty one shows nothing."""
     app.answers = [
