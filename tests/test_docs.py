@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
 DOCUMENTS |= {f"docs/{path.name}": path.read_text(encoding="utf-8") for path in ROOT.glob("docs/*.md")}
 OPERATING = DOCUMENTS["docs/operating.md"]
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS)
@@ -61,18 +62,14 @@ def test_what_is_promised_is_shown_by_tests(document: str, count: int) -> None:
 @each_document
 def test_every_make_target_that_is_named_exists(document: str) -> None:
     """Every command can be pasted as it stands."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[document], re.MULTILINE)) <= targets
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[document], re.MULTILINE)) <= TARGETS
 
 
 def test_every_command_has_a_make_target() -> None:
     """As docs/operating.md says."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    rows = re.findall(r"^\| `reload-model-bot(?: ([a-z]+))?", DOCUMENTS["docs/operating.md"], re.MULTILINE)
+    rows = set(re.findall(r"^\| `reload-model-bot(?: ([a-z]+))?", OPERATING, re.MULTILINE))
 
-    assert set(rows) - {""} >= {"check", "audit", "access"}
-    assert set(rows) - {""} <= targets
+    assert {"check", "audit", "access"} <= rows - {""} <= TARGETS
 
 
 def test_the_folders_are_drawn_as_they_are() -> None:
@@ -85,15 +82,21 @@ def test_the_folders_are_drawn_as_they_are() -> None:
     assert set(re.findall(r"\w+\.py", picture)) <= modules
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_setting_is_documented(name: str) -> None:
-    """In a row of the table, and in the example."""
-    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", OPERATING, re.MULTILINE)
-    assert re.search(rf"\b{name}\b", EXAMPLE)
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        *(("docs/operating.md", name) for name in NAMES),
+        *(("SECURITY.md", field.name.upper()) for field in fields(Settings) if not field.repr),
+        *(("README.md", f"/reload-model {word}") for word in Word),
+    ],
+)
+def test_every_setting_secret_and_word_has_a_row(document: str, name: str) -> None:
+    """Each setting, how to change each that is kept out of a repr, and each word of the command."""
+    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", DOCUMENTS[document], re.MULTILINE)
 
 
-def test_no_setting_is_documented_that_is_not_read() -> None:
-    """A setting in the example that nothing reads would do nothing."""
+def test_the_example_has_every_setting() -> None:
+    """And no other, which would do nothing."""
     assert sorted(re.findall(r"^#? ?([A-Z][A-Z_]+)=", EXAMPLE, re.MULTILINE)) == sorted(NAMES)
 
 
@@ -103,18 +106,6 @@ def test_the_example_is_a_valid_file_once_it_is_filled_in(tmp_path: Path) -> Non
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", EXAMPLE, flags=re.MULTILINE))
 
     assert read(values, tmp_path / ".env") == (read(values)[0], [])
-
-
-@pytest.mark.parametrize("name", [*(field.name.upper() for field in fields(Settings) if not field.repr)])
-def test_how_to_change_every_secret_is_documented(name: str) -> None:
-    """Every field that is kept out of a repr is in a row of the table."""
-    assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", DOCUMENTS["SECURITY.md"], re.MULTILINE)
-
-
-@pytest.mark.parametrize("word", Word)
-def test_every_word_of_the_command_is_documented(word: str) -> None:
-    """In a row of the table in README."""
-    assert f"| `/reload-model {word}` |" in DOCUMENTS["README.md"]
 
 
 def test_every_subcommand_and_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,8 +68,8 @@ def notes(folder: Path, tag: str, changelog: str) -> subprocess.CompletedProcess
     )
 
 
-def test_the_changelog_has_notes_for_this_version(tmp_path: Path) -> None:
-    """They are its section, without the heading and the links at the end; a tag without notes is not released."""
+def test_the_notes_are_the_section_of_this_version(tmp_path: Path) -> None:
+    """Without the heading, other sections and the links at the end; a tag without notes is not released."""
     done = notes(tmp_path, f"v{__version__}", text("CHANGELOG.md"))
     written = (tmp_path / "notes.md").read_text(encoding="utf-8")
 
@@ -77,13 +77,11 @@ def test_the_changelog_has_notes_for_this_version(tmp_path: Path) -> None:
     assert "/reload-model" in written
     assert not re.search(r"^(## |\[.*\]: )", written, re.MULTILINE)
     assert notes(tmp_path, "v9.9.9", text("CHANGELOG.md")).returncode != 0
-
-
-def test_the_notes_are_of_one_version(tmp_path: Path) -> None:
-    """The sections before and after it belong to others."""
-    log = "# Changelog\n\n## [1.2.0] - 2027-01-01\n\nnew\n\n## [1.1.0] - 2026-12-01\n\nold\n\n## [1.0.0]\n\noldest\n"
-    notes(tmp_path, "v1.1.0", log)
-
+    notes(
+        tmp_path,
+        "v1.1.0",
+        "# Changelog\n\n## [1.2.0]\n\nnew\n\n## [1.1.0] - 2026-12-01\n\nold\n\n## [1.0.0]\n\noldest\n",
+    )
     assert (tmp_path / "notes.md").read_text(encoding="utf-8").split() == ["old"]
 
 

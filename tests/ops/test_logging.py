@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from io import StringIO
 from types import SimpleNamespace
-from typing import TypedDict
+from typing import Any
 
 import pytest
 import structlog
@@ -21,18 +21,6 @@ SECRETS = (SECRET, BACKSLASHED, "p@ss/word", "")
 formats = pytest.mark.parametrize("fmt", ["json", "console"])
 
 
-class Event(TypedDict, total=False):
-    """A line of the log, as far as the tests look at it."""
-
-    event: str
-    level: str
-    logger: str
-    timestamp: str
-    exception: str
-    reload: str
-    value: object
-
-
 def configured(fmt: str = "json", level: str = "INFO") -> StringIO:
     """Set up logging, and return where it goes."""
     stream = StringIO()
@@ -40,14 +28,9 @@ def configured(fmt: str = "json", level: str = "INFO") -> StringIO:
     return stream
 
 
-def events(stream: StringIO) -> list[Event]:
+def events(stream: StringIO) -> list[dict[str, Any]]:
     """The lines, each of which must be an object of its own."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
-
-
-def crash(secret: str) -> None:
-    """Fail with a secret in the error, and in its cause."""
-    raise KeyError(f"outer {secret}") from ValueError(f"inner {secret}")
 
 
 def test_an_event_is_one_line_of_json() -> None:
@@ -66,7 +49,7 @@ def test_an_event_is_one_line_of_json() -> None:
     [event] = events(stream)
 
     assert list(event)[:3] == ["timestamp", "level", "event"]
-    assert event.pop("timestamp", "").endswith("Z")
+    assert event.pop("timestamp").endswith("Z")
     assert event == {
         "event": "job_failed",
         "level": "warning",
@@ -112,14 +95,13 @@ def test_what_is_below_the_level_is_not_written(level: str) -> None:
 def test_a_librarys_record_is_an_event_too(fmt: str) -> None:
     """On one line, without its traceback, which is about the library. The bot's own events have one."""
     stream = configured(fmt)
-    try:
-        crash("x")
-    except KeyError:
-        logging.getLogger("slack_sdk").exception("lost %s of %d", "connection", 7)
-        assert len(stream.getvalue().splitlines()) == 1
-        assert "lost connection of 7" in stream.getvalue()
-        assert "Traceback" not in stream.getvalue()
-        structlog.get_logger().exception("job_crashed")
+    error = KeyError("outer x")
+    error.__cause__ = ValueError("inner x")
+    logging.getLogger("slack_sdk").error("lost %s of %d", "connection", 7, exc_info=error)
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "lost connection of 7" in stream.getvalue()
+    assert "outer x" not in stream.getvalue()
+    structlog.get_logger().error("job_crashed", exc_info=error)
 
     assert "ValueError: inner x" in stream.getvalue()
     assert "KeyError: 'outer x'" in stream.getvalue()
@@ -157,30 +139,14 @@ def test_logging_to_a_stream_that_is_gone_does_no_harm() -> None:
     ids=repr,
 )
 def test_a_secret_is_redacted_in_any_value(fmt: str, value: object) -> None:
-    """By its value: in keys, in bytes, in the repr of any object, and as a URL writes it."""
+    """In keys, bytes and reprs, and as a URL writes it. tests/scenarios/test_secrecy.py shows errors and libraries."""
     stream = configured(fmt)
-    structlog.get_logger().info("said", value=value)
+    with structlog.contextvars.bound_contextvars(reload=SECRET):
+        structlog.get_logger().info(f"said {BACKSLASHED}", value=value)
     written = stream.getvalue()
 
-    assert REDACTED in written
+    assert written.count(REDACTED) >= 3
     assert not [part for part in (SECRET, "HUNTER2", "slash", "p%40ss") if part in written]
-
-
-@formats
-@pytest.mark.parametrize("secret", [SECRET, BACKSLASHED])
-def test_a_secret_is_redacted_in_any_part_of_an_event(fmt: str, secret: str) -> None:
-    """In an event's own words, in what is bound around it, in a traceback, and in a library's record."""
-    stream = configured(fmt)
-    with structlog.contextvars.bound_contextvars(reload=secret):
-        structlog.get_logger().info(f"said {secret}")
-    try:
-        crash(secret)
-    except KeyError as error:
-        structlog.get_logger().error("crashed", exc_info=error)
-    logging.getLogger("some.library").error("asked %s with %r", secret, {"token": secret})
-
-    assert stream.getvalue().count(REDACTED) == 6
-    assert not [part for part in ("hunter2", "slash") if part in stream.getvalue()]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +171,7 @@ def test_a_secret_is_redacted_in_any_part_of_an_event(fmt: str, secret: str) -> 
         # A short secret is part of many words: only one that stands by itself is redacted.
         (["ab"], "postgresql://reload:ab@db/reload", "postgresql://reload:[redacted]@db/reload"),
         (["ab"], "Invalid API key ab.", "Invalid API key [redacted]."),
+        (["ab"], 'key="ab" ab', 'key="[redacted]" [redacted]'),
         *((["ab"], text, text) for text in ("a tab about abandoned cabs", "ab-1.ab.example.com", "AB")),
     ],
 )
@@ -225,16 +192,6 @@ def test_any_secret_is_found(secret: str, case: Callable[[str], str]) -> None:
     assert redact(f"0{secret!r}0").strip("0'\"") == REDACTED
     if secret.isascii():
         assert redact(f"0{case(secret)}0") == f"0{REDACTED}0"
-
-
-@given(st.text(min_size=1, max_size=7).filter(lambda secret: not set(secret) & set("[redacted]0'\" ")))
-def test_a_short_secret_is_found_by_itself(secret: str) -> None:
-    """As a whole value, between quotes, after a sign or a space."""
-    redact = Redactor([secret])
-
-    assert redact(secret) == REDACTED
-    assert redact(f'key="{secret}"') == f'key="{REDACTED}"'
-    assert redact(f"0 {secret} 0") == f"0 {REDACTED} 0"
 
 
 @formats

@@ -17,7 +17,8 @@ from bot.slack.client import TOKEN_FAULTS
 ROOT = Path(__file__).parent.parent.parent
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 ALERTS = (ROOT / "deploy" / "kubernetes" / "monitoring" / "prometheusrule.yaml").read_text(encoding="utf-8")
-RULES = [rule for group in YAML(typ="safe").load(ALERTS)["spec"]["groups"] for rule in group["rules"]]
+[GROUP] = YAML(typ="safe").load(ALERTS)["spec"]["groups"]
+RULES = GROUP["rules"]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "reload-model.json").read_text(encoding="utf-8"))
 QUERIES = [(panel["title"], target) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 
@@ -112,9 +113,14 @@ def test_the_advice_of_an_alert_names_events_and_metrics_that_exist() -> None:
 
 
 def test_each_alert_is_complete() -> None:
-    """It has a name of its own, a severity, what it means, and what to do."""
+    """It has a name of its own, a severity, what it means, and what to do, where the operator looks for them.
+
+    https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.Rule
+    """
+    assert set(GROUP) == {"name", "rules"}
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
+        assert set(rule) | {"for"} == {"alert", "expr", "for", "labels", "annotations"}
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert set(rule["annotations"]) == {"summary", "action"}
 

@@ -1,8 +1,12 @@
-"""What people do reaches an app as Slack sends it, and its answer is carried out."""
+"""What people do reaches an app as Slack sends it, within three seconds, and its answer is carried out."""
 
+import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.answers import Json
+from bot.sandbox.server import break_connection
 from bot.sandbox.slack.blocks import Option
 from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.slack.surfaces import Modal
@@ -27,19 +31,6 @@ FORM: JsonObject = {**MODAL, "callback_id": "form", "submit": plain("Go"), "bloc
 async def modal(slack: SandboxSlack) -> Modal:
     """A form that ada has opened."""
     return slack.open_modal(slack.new_trigger("U0ADA", "C0MODELS"), FORM)
-
-
-async def test_a_command_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
-    """https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling."""
-    slack.enterprise_id = "E0GRID"
-    ack, *_ = [await slack.command("a b", channel=channel) for channel in ("C0MODELS", "DU0ADA", "G0")]
-    command = app.payloads[0]
-
-    assert (command["team_id"], command["enterprise_id"]) == ("T0SANDBOX", "E0GRID")
-    assert (command["user_id"], command["user_name"], command["text"]) == ("U0ADA", "ada", "a b")
-    assert (command["response_url"], command["trigger_id"]) == (ack.response_url, ack.trigger_id)
-    # Names of places that the app doesn't see are kept back.
-    assert [payload["channel_name"] for payload in app.payloads] == ["models", "directmessage", "privategroup"]
 
 
 async def test_an_ack_is_shown_if_it_is_valid(slack: SandboxSlack, app: App) -> None:
@@ -139,3 +130,46 @@ async def test_a_submission_is_answered(
 
     assert ack.error.startswith(error)
     assert (bool(ack.error), modal.errors, modal.title, modal.open) == (bool(error), errors, title, True)
+
+
+async def test_an_event_that_the_app_does_not_take_comes_again(slack: SandboxSlack, app: App) -> None:
+    """The same event, and why: https://docs.slack.dev/apis/events-api#retries."""
+    app.answers = [Json(500, {})]
+    ack = await slack.open_home("U0ADA")
+    first, second = app.payloads
+
+    assert ack.error == ""
+    assert first["event_id"] == second["event_id"]
+    assert [headers.get("X-Slack-Retry-Reason") for headers in app.headers] == [None, "http_error"]
+
+
+async def test_a_silent_connection_carries_nothing(slack: SandboxSlack) -> None:
+    """It stays open, does not answer a ping, and after three seconds people read an error.
+
+    https://docs.slack.dev/interactivity/implementing-slash-commands#responding
+    """
+    opened = await AsyncWebClient(base_url=slack.api_url).apps_connections_open(app_token=slack.app_token)
+    async with aiohttp.ClientSession() as http, http.ws_connect(opened["url"], autoping=False) as link:
+        assert (await link.receive_json())["connection_info"] == {"app_id": "A0SANDBOX"}
+        await link.ping()
+        assert (await link.receive()).type is aiohttp.WSMsgType.PONG
+        slack.socket_mode.silence()
+        assert slack.ack_seconds == 3.0
+        slack.ack_seconds = 0.05
+        await link.ping()
+        assert ((await slack.command("sdxl")).error, slack.connections) == ("operation_timeout", 1)
+        with pytest.raises(TimeoutError):
+            await link.receive(timeout=0.05)
+
+
+async def test_the_address_stays(slack: SandboxSlack) -> None:
+    """A Slack that was away comes back where it was, on loopback."""
+    before = slack.api_url
+    await slack.stop()
+    await slack.start()
+
+    assert slack.api_url == before
+    assert slack.host.startswith("127.0.0.1:")
+    of_a_client_that_left = make_mocked_request("GET", "/")
+    of_a_client_that_left.protocol.transport = None
+    break_connection(of_a_client_that_left)

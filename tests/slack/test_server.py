@@ -1,16 +1,19 @@
-"""Connections that a port keeps or ends, where tests/scenarios/test_http_door.py does not get."""
+"""Connections and requests that a port takes or ends, where tests/scenarios/test_http_door.py does not get."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
 from bot.core.timing import Timing
+from bot.slack.http import SlackEndpoint
 from bot.slack.server import WebServer
+from tests.scenarios.scenario import eventually_answered
 
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: bot.example.com\r\n\r\n"
 LAST = ALIVE.replace(b"Host", b"Connection: close\r\nHost")
@@ -27,7 +30,7 @@ async def alive(_request: web.Request) -> web.Response:
 async def serving(handler: Handler = alive, host: str = "127.0.0.1", **times: float) -> AsyncIterator[WebServer]:
     """A server with the path /alive."""
     server = WebServer(host, 0, Timing(**{"http_linger": 0.1, **times}))
-    server.app.router.add_get("/alive", handler)
+    server.app.router.add_route("*", "/alive", handler)
     await server.start()
     yield server
     await server.stop()
@@ -73,6 +76,25 @@ async def test_a_head_without_an_end_is_cut_off(more: bytes) -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: bot.example.com\r\nX: ")
         with pytest.raises(ConnectionError):
             await send(writer, 10_000_000)
+
+
+async def test_requests_beyond_the_limit_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a second. Requests are taken again when others have ended."""
+    monkeypatch.setattr("bot.slack.http.REQUESTS_LIMIT", 1)
+    probe = LAST.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 11\r\n\r\nssl_check=1")
+
+    async with serving(SlackEndpoint("secret", AsyncMock()).handle) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(probe[:-1])
+
+        async def refused() -> bytes:
+            return found if b" 503 " in (found := await answer(server, probe)) else b""
+
+        assert b"Retry-After: 1\r\n" in await eventually_answered(refused)
+        writer.write(probe[-1:])
+        assert b" 200 " in await reader.readline()
+        writer.close()
+        assert b" 200 " in await answer(server, probe)
 
 
 async def test_only_a_bug_is_logged() -> None:

@@ -23,6 +23,9 @@ from tests.usergroups import FakeOrganisation, FakeUserGroups
 BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
 
 
+ONE_WORKSPACE = FakeOrganisation({"T0ART": FakeUserGroups({})})
+
+
 class Groups:
     """User groups, a Slack that answers as it is told, and a clock that is moved by hand."""
 
@@ -64,20 +67,13 @@ class Groups:
 
 
 async def test_many_groups_take_turns_a_pause_apart() -> None:
-    """Slack's limit is kept, however many there are."""
+    """Slack's limit is kept, however many there are. It is for the method: a pause that Slack asks for is for all."""
     groups = Groups("S1", "S2", "S3", timing=replace(BRISK, groups_apart=0.03))
     async with groups.running(7):
         assert [group for group, _ in groups.readings[:6]] == ["S1", "S2", "S3"] * 2
         assert all(later - earlier >= 0.03 for (_, earlier), (_, later) in pairwise(groups.readings))
-
-
-async def test_a_pause_that_slack_asks_for_is_kept_for_all_groups() -> None:
-    """The limit is for the method."""
-    groups = Groups("S1", "S2")
-    groups.answer = SlackRetryableError("ratelimited", 0.1)
-    async with groups.running(2):
-        (_, first), (_, second) = groups.readings[:2]
-
+        await groups.answers(SlackRetryableError("ratelimited", 0.1))
+        (_, first), (_, second) = groups.readings[-2:]
         assert second - first >= 0.1
 
 
@@ -99,7 +95,7 @@ async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
 
 
 async def test_the_last_answer_counts_for_an_hour() -> None:
-    """Slack may be unavailable for a while, but after an hour nobody knows who has left the group."""
+    """Slack may be unavailable for a while. Then nobody knows who has left; a group that is gone counts no longer."""
     groups = Groups()
     async with groups.running(2):
         await groups.answers(SlackRetryableError("TimeoutError"))
@@ -107,12 +103,7 @@ async def test_the_last_answer_counts_for_an_hour() -> None:
         assert groups.members() == {"U0ADA"}
         groups.now += 1
         assert groups.members() is None
-
-
-async def test_a_group_that_is_gone_counts_no_longer() -> None:
-    """Unlike one that can't be read."""
-    groups = Groups()
-    async with groups.running(2):
+        await groups.answers({"U0ADA"})
         await groups.answers(SlackPermanentError("no_such_subteam"))
         assert groups.members() is None
 
@@ -145,15 +136,6 @@ async def test_a_group_is_read_by_the_bots_token() -> None:
             await read("S0NONE")
 
 
-@pytest.mark.parametrize("answer", [{}, {"users": "U0ADA"}, {"users": {"U0ADA": 1}}, {"users": ["U0ADA", 7]}])
-async def test_an_answer_that_makes_no_sense_is_no_empty_group(answer: Mapping[str, object]) -> None:
-    """It counts as a failure."""
-    async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
-        slack.fail(GROUP_METHOD, Json(200, {"ok": True, **answer}))
-        with pytest.raises(SlackRetryableError, match="no_sense"):
-            await reading(SlackClient(session, slack.bot_token, slack.api_url))("S0CREW")
-
-
 async def test_in_an_organisation_the_workspaces_are_asked_in_turn() -> None:
     """Slack wants a workspace for each group. The first that has the group counts, with a pause between two."""
     art, ops = FakeUserGroups({"S0ART": ["U0ADA"]}), FakeUserGroups({"S0CREW": ["U0ADA", "U0BEN"]})
@@ -176,21 +158,27 @@ async def test_in_an_organisation_the_workspaces_are_asked_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "answer", "reason"),
+    ("answers", "reason"),
     [
-        ("auth.teams.list", Json(200, {"ok": True}), "no_sense"),
-        ("auth.teams.list", Json(200, {"ok": True, "teams": ["T0ART"]}), "no_sense"),
-        ("auth.teams.list", "internal_error", "internal_error"),
-        (GROUP_METHOD, "missing_scope", "missing_scope"),
+        *(
+            ({GROUP_METHOD: Json(200, {"ok": True, **answer})}, "no_sense")
+            for answer in ({}, {"users": "U0ADA"}, {"users": {"U0ADA": 1}}, {"users": ["U0ADA", 7]})
+        ),
+        # In an organisation, after it has asked for a workspace.
+        ({"auth.teams.list": Json(200, {"ok": True})}, "no_sense"),
+        ({"auth.teams.list": Json(200, {"ok": True, "teams": ["T0ART"]})}, "no_sense"),
+        ({"auth.teams.list": "internal_error"}, "internal_error"),
+        ({"auth.teams.list": ONE_WORKSPACE.listed, GROUP_METHOD: "missing_scope"}, "missing_scope"),
     ],
 )
-async def test_an_organisation_that_cannot_be_read_is_no_missing_group(
-    method: str, answer: Answer | str, reason: str
+async def test_what_cannot_be_read_is_no_empty_or_missing_group(
+    answers: Mapping[str, Answer | str], reason: str
 ) -> None:
-    """The last answer counts on."""
+    """It counts as a failure, and the last answer counts on."""
     async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
-        slack.fail(GROUP_METHOD, "missing_argument", times=1)
-        slack.fail(method, answer)
-        slack.fail("auth.teams.list", FakeOrganisation({"T0ART": FakeUserGroups({})}).listed)
+        if "auth.teams.list" in answers:
+            slack.fail(GROUP_METHOD, "missing_argument", times=1)
+        for method, answer in answers.items():
+            slack.fail(method, answer)
         with pytest.raises(SlackRetryableError, match=reason):
             await reading(SlackClient(session, slack.bot_token, slack.api_url), BRISK)("S0CREW")

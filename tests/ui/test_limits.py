@@ -12,6 +12,7 @@ from slack_sdk.models.blocks import Block, SectionBlock
 from slack_sdk.models.views import View
 
 from bot.core.command import MODEL_ID
+from bot.core.models import ModelGroup
 from bot.core.text import SAID_LIMIT
 from bot.ui import access, lists, messages, views
 from bot.ui.messages import MENTIONS_LIMIT, Message
@@ -66,6 +67,21 @@ def test_a_view_keeps_slacks_limits(view: View) -> None:
 
     assert len(written["blocks"]) <= 100
     assert len(urlencode({"payload": json.dumps(written)})) < 48 * 1024
+
+
+def test_suggestions_keep_within_slacks_limit_in_all() -> None:
+    """An earlier group leaves some room to those after it."""
+    for typed, many, shown in (
+        (None, (200, 200, 200), [40, 30, 30]),
+        ("m", (200, 200, 200), [1, 39, 30, 30]),
+        ("m", (5, 200, 200), [1, 5, 64, 30]),
+        (None, (200, 0, 200), [70, 30]),
+        (None, (200, 3, 2), [95, 3, 2]),
+        (None, (0, 0, 200), [100]),
+    ):
+        found = {group: [f"{group}-{n}" for n in range(count)] for group, count in zip(ModelGroup, many, strict=True)}
+
+        assert [len(group.to_dict()["options"]) for group in views.suggestions(typed, found)] == shown
 
 
 @given(said=words, ids=st.lists(st.from_regex(r"U[A-Z0-9]{1,63}", fullmatch=True), min_size=1, max_size=90))

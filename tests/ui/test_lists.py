@@ -1,12 +1,13 @@
 """The answers to `status` and `history`, and the lines of the Home tab."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from bot.core.models import ListedReload, Place, Reload, Reminder, State, Viewer
+from bot.core.models import HomeData, ListedReload, Place, Reload, Reminder, State, Viewer
 from bot.errors import Failure
-from bot.ui import lists
+from bot.ui import lists, views
 from bot.ui.buttons import Action
 from bot.ui.messages import Message
 from tests.samples import ACCEPTED, ADA, BEN, MODELS, NOON, OPS, RELOAD, subscriber
@@ -61,10 +62,8 @@ def test_history_lists_what_has_ended() -> None:
 @pytest.mark.parametrize(
     ("viewer", "private", "who"),
     [
-        (Viewer("U0CEM", Place(MODELS)), False, " · requested by <@U0ADA> and 1 more"),
-        (Viewer("U0CEM", Place(MODELS)), True, " · requested by <@U0ADA> and 1 more"),
-        (Viewer(ADA, Place(OPS)), True, " · requested by you and 1 more"),
-        (Viewer(BEN, Place(OPS)), True, " · requested by you and 1 more"),
+        *((CEM_HERE, private, " · requested by <@U0ADA> and 1 more") for private in (False, True)),
+        *((Viewer(user, Place(OPS)), True, " · requested by you and 1 more") for user in (ADA, BEN)),
         (Viewer("U0CEM", Place(OPS)), False, " · requested by a colleague and 1 more"),
         (Viewer("U0CEM"), False, " · requested by a colleague and 1 more"),
         (Viewer("U0CEM", Place(OPS)), True, ""),
@@ -101,6 +100,16 @@ def test_a_line_offers_what_can_be_done() -> None:
     ]
     assert offered(lists.running(running, 3, 120, Viewer(BEN))) == []
     assert offered(lists.history(ended, 120, Viewer(BEN))) == []
+
+
+def test_the_home_tab_offers_to_reload_what_ended_a_while_ago_and_to_try_a_failure_again() -> None:
+    """At once, with the models that may have been meant. What has just been reloaded needs no other reload."""
+    lately, old = replace(DONE, model_id="new", ended_at=NOON + 900), replace(DONE, model_id="old")
+    recent = [listed(reload, now=NOON + 1000) for reload in (lately, old, replace(FAILED, ended_at=NOON + 900))]
+    text = json.dumps(views.home(HomeData([], 0, recent, [], NOON + 1000), 120.0, BEN).to_dict())
+
+    labels = ("Reload new again", "Reload old again", "Try sdxl again", "Reload sd-xl")
+    assert [f'"{label}"' in text for label in labels] == [False, True, True, True]
 
 
 def test_a_reminder_in_a_list_says_when() -> None:

@@ -1,18 +1,21 @@
-"""What the bot says about one reload, where no scenario gets."""
+"""What the bot says about a reload and about access, where no scenario gets."""
 
 from dataclasses import replace
 
 import pytest
 
+from bot.core.grants import AccessRequest, RequestState
 from bot.core.models import DAY, Reminder, State
 from bot.errors import Failure
-from bot.ui import messages
+from bot.ui import access, messages
 from bot.ui.reasons import FAILURES
-from tests.samples import ACCEPTED, BEN, MODELS, NOON, OPS, RELOAD, subscriber
+from tests.samples import ACCEPTED, ADA, BEN, MODELS, NOON, OPS, RELOAD, subscriber
 
 ADA_ASKED, BEN_ASKED = subscriber(), subscriber(2, BEN)
 FAILED = replace(RELOAD, state=State.NOTIFYING, failure=Failure.REFUSED, said="no & never")
 UNKNOWN = replace(FAILED, failure=Failure.UNKNOWN_MODEL)
+
+INTERNAL = FAILURES[Failure.INTERNAL]
 
 AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
 NOT_RELOADED = "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused the request."
@@ -48,6 +51,11 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
                 f"in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
+        # A row without a cause blames nobody else.
+        (
+            messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).headline,
+            f"<@U0ADA> `sdxl` was not reloaded: {INTERNAL.why}. {INTERNAL.fix}",
+        ),
         (
             messages.failure(replace(UNKNOWN, similar=["sd-xl", "sdxl2", "org/sdxl"]), [ADA_ASKED]).text,
             "<@U0ADA> `sdxl` was not reloaded: no such model. Did you mean `sd-xl`, `sdxl2` or `org/sdxl`?",
@@ -57,16 +65,6 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
 def test_a_message_says(said: str, text: str) -> None:
     """As people read it. Times are in each reader's own zone, and everybody is mentioned once."""
     assert said == text
-
-
-@pytest.mark.parametrize("failure", Failure)
-def test_every_failure_has_its_sentences(failure: Failure) -> None:
-    """A row without a cause blames nobody else."""
-    told = messages.failure(replace(FAILED, failure=failure), [ADA_ASKED]).headline
-    unknown = messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).headline
-
-    assert told == f"<@U0ADA> `sdxl` was not reloaded: {FAILURES[failure].why}. {FAILURES[failure].fix}"
-    assert FAILURES[Failure.INTERNAL].why in unknown
 
 
 def test_a_status_message_offers_to_try_a_failure_again() -> None:
@@ -90,53 +88,44 @@ def test_a_button_says_its_model_to_screen_readers() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "left"),
-    [
-        (-1, "a few seconds left"),
-        (4.9, "a few seconds left"),
-        (5, "5 s left"),
-        (33, "35 s left"),
-        (59.9, "1 min left"),
-        (64, "1 min left"),
-        (100, "1 min 40 s left"),
-        (596, "10 min left"),
-        (3629, "60 min left"),
-    ],
-)
-def test_the_time_left_is_rounded(seconds: float, left: str) -> None:
+def test_the_time_left_is_rounded() -> None:
     """Nobody knows it to the second."""
-    assert messages.left(seconds) == left
+    left = {
+        -1: "a few seconds left",
+        4.9: "a few seconds left",
+        5: "5 s left",
+        33: "35 s left",
+        59.9: "1 min left",
+        64: "1 min left",
+        100: "1 min 40 s left",
+        596: "10 min left",
+        3629: "60 min left",
+    }
+
+    assert {seconds: messages.left(seconds) for seconds in left} == left
 
 
-@pytest.mark.parametrize(
-    ("passed", "bar"),
-    [
-        (-3, "░░░░░░░░░░ 0 %"),
-        (0, "░░░░░░░░░░ 0 %"),
-        (49.2, "▓▓▓▓░░░░░░ 41 %"),
-        (119.9, "▓▓▓▓▓▓▓▓▓░ 99 %"),
-        (500, "▓▓▓▓▓▓▓▓▓▓ 100 %"),
-    ],
-)
-def test_the_bar_draws_the_time_that_has_passed(passed: float, bar: str) -> None:
+def test_the_bar_draws_the_time_that_has_passed() -> None:
     """From the acceptance to when the model should be ready; it is full only when that has come."""
-    assert messages.bar(ACCEPTED, NOON + 1 + passed) == bar
+    bars = {
+        -3: "░░░░░░░░░░ 0 %",
+        0: "░░░░░░░░░░ 0 %",
+        49.2: "▓▓▓▓░░░░░░ 41 %",
+        119.9: "▓▓▓▓▓▓▓▓▓░ 99 %",
+        500: "▓▓▓▓▓▓▓▓▓▓ 100 %",
+    }
+
+    assert {passed: messages.bar(ACCEPTED, NOON + 1 + passed) for passed in bars} == bars
     assert messages.bar(replace(ACCEPTED, ready_at=NOON + 1), NOON + 1).endswith(" 100 %")
 
 
-@pytest.mark.parametrize(
-    ("days", "text"),
-    [
-        (6.01, "reloaded 6 days ago. If nobody has used it since, ModelsLab will unload it tomorrow."),
-        (6.99, "reloaded 6 days ago. If nobody has used it since, ModelsLab will unload it tomorrow."),
-        (7.0, "reloaded 7 days ago. If nobody has used it since, it may have been unloaded by now."),
-        (30.5, "reloaded 30 days ago. If nobody has used it since, it may have been unloaded by now."),
-    ],
-)
-def test_a_reminder_promises_nothing_that_may_be_over(days: float, text: str) -> None:
+def test_a_reminder_promises_nothing_that_may_be_over() -> None:
     """It may come late, as after the bot was down."""
-    assert messages.reminder(ACCEPTED, OPS, NOON + 121 + days * DAY).text == f"`sdxl` was {text}"
+    tomorrow, by_now = "ModelsLab will unload it tomorrow.", "it may have been unloaded by now."
+
+    for days, shown, unloaded in ((6.01, 6, tomorrow), (6.99, 6, tomorrow), (7.0, 7, by_now), (30.5, 30, by_now)):
+        text = messages.reminder(ACCEPTED, OPS, NOON + 121 + days * DAY).text
+        assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
 
 
 def test_help_names_every_way_to_ask() -> None:
@@ -145,3 +134,37 @@ def test_help_names_every_way_to_ask() -> None:
 
     assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
     assert "`@reload-model sdxl` does the same in a thread" in text
+
+
+@pytest.mark.parametrize(
+    ("channel", "model", "what"),
+    [
+        (MODELS, "sdxl", "to reload `sdxl` in <#C0MODELS>"),
+        ("D0ADA", "sdxl", "to reload `sdxl` in a direct message"),
+        ("", "sdxl", "to reload `sdxl`"),
+        (MODELS, "", "to reload models in <#C0MODELS>"),
+        ("", "", "to reload models"),
+    ],
+)
+def test_a_request_says_who_wants_what_and_where(channel: str, model: str, what: str) -> None:
+    """As far as that is known."""
+    asked = AccessRequest("r4x7", "U0EVE", channel, model, RequestState.OPEN, NOON)
+    message = access.request(asked, is_open=True)
+
+    assert message.text == f"<@U0EVE> asks for access {what}."
+    assert [(button.label, button.of) for button in message.buttons] == [("Allow", "r4x7"), ("Deny", "r4x7")]
+
+
+def test_the_list_leaves_out_what_there_is_not() -> None:
+    """Without ALLOWED_USERS there are only admins; a group that can't be read is named."""
+    nobody = access.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
+    everyone = replace(nobody, everyone=True, people=[ADA], groups={"S0CREW": None, "S0TEAM": 2})
+
+    assert [line.text for line in access.access_lines(nobody)] == [
+        "• Admins (`ADMIN_USERS`): <@U0BEN>",
+        "People named in the settings can only be removed there.",
+    ]
+    assert access.access_lines(everyone)[1].text == (
+        "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
+        "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
+    )

@@ -25,6 +25,8 @@ from tests.usergroups import FakeUserGroups
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
 
+LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
+
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Optional scopes that let the checks look up IDs."""
 
@@ -138,6 +140,16 @@ def slack_knows(**user: object) -> Change:
 def slack_tells(**whose: object) -> Change:
     """Have Slack say this of the bot's token."""
     return slack_says("auth.test", Json(200, {"ok": True, **whose}))
+
+
+def group(answer: Answer | str) -> Change:
+    """Allow a user group, of which Slack says this."""
+
+    def allow(setup: Setup) -> None:
+        setup.env["ALLOWED_USERS"] = CREW
+        setup.slack.fail(GROUP_METHOD, answer)
+
+    return allow
 
 
 def wallet(answer: Answer) -> Change:

@@ -8,22 +8,23 @@ import time
 from contextlib import closing
 from email.utils import formatdate
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from bot.ops.doctor.results import Status
 from bot.sandbox.modelslab import error
-from bot.slack.client import GROUP_METHOD
 from bot.storage import schema
-from tests.answers import Answer, Json, Raw
+from tests.answers import Json, Raw
 from tests.ops.doctor.conftest import (
     ADA,
     BEN,
     CREW,
-    MODELS,
+    LOOK_LIKE,
     Change,
     Setup,
     given,
+    group,
     slack_knows,
     slack_says,
     slack_tells,
@@ -32,21 +33,12 @@ from tests.ops.doctor.conftest import (
 from tests.postgres import Postgres
 
 LOG_IN = Raw(200, b"<h1>Log in to the guest network</h1>")
-
-
-def named(value: object) -> str:
-    """A row by its texts."""
-    return value[:40] if isinstance(value, str) else ""
-
-
-def group(answer: Answer | str) -> Change:
-    """Allow a user group, of which Slack says this."""
-
-    def allow(setup: Setup) -> None:
-        setup.env["ALLOWED_USERS"] = CREW
-        setup.slack.fail(GROUP_METHOD, answer)
-
-    return allow
+ON_THE_PAGE = "on your app's page, OAuth & Permissions"
+APP_TOKEN_FIX = "create one with the scope connections:write (Basic Information), and turn Socket Mode on"
+CANNOT_SEE, INVITE = "the bot can't see this channel", "/invite the bot if it is private"
+KEY_FIX = "copy the key from ModelsLab's dashboard to MODELSLAB_API_KEY again"
+OTHER_FILE = "set DATABASE_URL to the bot's own database, or to a new file"
+TOMORROW = Json(200, {"ok": True, "team_id": "T0"}, {"Date": formatdate(time.time() + 86_400, usegmt=True)})
 
 
 def only_ada(**user: object) -> Change:
@@ -57,21 +49,6 @@ def only_ada(**user: object) -> Change:
         slack_knows(**user)(setup)
 
     return allow
-
-
-def slow_clock(setup: Setup) -> None:
-    """Have Slack's clock be ahead of this machine's."""
-    date = formatdate(time.time() + 3600, usegmt=True)
-    setup.slack.fail("auth.test", Json(200, {"ok": True, "team_id": "T0"}, {"Date": date}))
-
-
-def no_locks(setup: Setup) -> None:
-    """Have the folder be on a network file system that can't lock."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    setup.patch.setattr("fcntl.flock", refuse)
 
 
 def with_versions(*versions: int) -> Change:
@@ -101,11 +78,9 @@ BROKEN: list[tuple[Change, str, str]] = [
     (
         slack_says("auth.test", "not_allowed_token_type"),
         "bot token: Slack rejects it (not_allowed_token_type)",
-        "on your app's page, OAuth & Permissions",
+        ON_THE_PAGE,
     ),
     (slack_tells(team_id=None), "bot token: Slack names neither a workspace nor an organisation for it", "reinstall"),
-    (lambda setup: setup.slack.scopes.discard("im:write"), "bot scopes: missing: im:write (", "and reinstall the app"),
-    (given(SLACK_APP_TOKEN="xapp-other"), "app token: Slack rejects it (invalid_auth)", "the scope connections:write"),
     (
         slack_says("apps.connections.open", "not_allowed_token_type"),
         "app token: Slack rejects it (not_allowed_token_type)",
@@ -115,43 +90,18 @@ BROKEN: list[tuple[Change, str, str]] = [
     (slack_says("auth.test", LOG_IN), "Slack: 127.0.0.1", "fix SLACK_API_URL"),
     (slack_says("auth.test", Raw(200, b"[]")), "Slack: 127.0.0.1", "fix SLACK_API_URL"),
     (lambda setup: setup.distrust(setup.slack.api_url), "Slack: the certificate of 127.0.0.1", "SSL_CERT_FILE"),
-    (slow_clock, "clock vs Slack: this machine is ", "turn on time sync (NTP)"),
+    (slack_says("auth.test", TOMORROW), "clock vs Slack: this machine is ", "turn on time sync (NTP)"),
     (
         slack_says("apps.connections.open", Json(200, {"ok": True, "url": "wss://127.0.0.1:9/link/?ticket=secret"})),
         "Socket Mode: no answer from 127.0.0.1:9 (",
         "network (DNS, firewall, HTTPS_PROXY)",
     ),
-    # Who, and where
-    (given(ALLOWED_USERS=f"{ADA} U0NOBODY"), "ALLOWED_USERS U0NOBODY: there is no such person", "fix it in"),
-    (given(ADMIN_USERS="U0NOBODY"), "ADMIN_USERS U0NOBODY: there is no such person", "fix it in ADMIN_USERS"),
-    (lambda setup: setup.slack.deactivated.add(BEN), f"ALLOWED_USERS {BEN}: ben is deactivated", "remove it from"),
+    # Who
     (only_ada(is_bot=True), f"ALLOWED_USERS {ADA}: ada is a bot", "remove it from ALLOWED_USERS"),
     (
         only_ada(team_id="T0OTHER", enterprise_user={"enterprise_id": "E0OTHER"}),
         f"ALLOWED_USERS {ADA}: ada belongs to another workspace",
         "remove it",
-    ),
-    (
-        given(ALLOWED_CHANNELS=f"{MODELS} C0GONE"),
-        "ALLOWED_CHANNELS C0GONE: the bot can't see this channel",
-        "/invite the bot",
-    ),
-    (
-        given(ADMIN_USERS=ADA, ADMIN_CHANNEL="C0GONE"),
-        "ADMIN_CHANNEL C0GONE: the bot can't see this channel",
-        "fix it in ADMIN_CHANNEL, or /invite the bot",
-    ),
-    (
-        lambda setup: setup.slack.add_channel(MODELS, "models", archived=True),
-        f"ALLOWED_CHANNELS {MODELS}: #models is archived",
-        "unarchive the channel",
-    ),
-    (group("no_such_subteam"), f"ALLOWED_USERS {CREW}: there is no such user group", "fix it in"),
-    (lambda setup: setup.use_groups({CREW: []}), f"ALLOWED_USERS {CREW}: this user group is empty", "add people to it"),
-    (
-        lambda setup: setup.use_groups({}, S0CREW=[ADA]),
-        f"ALLOWED_USERS {CREW}: this user group is disabled",
-        "enable it in Slack, or remove it",
     ),
     (
         group("plan_upgrade_required"),
@@ -160,11 +110,6 @@ BROKEN: list[tuple[Change, str, str]] = [
     ),
     (group("missing_scope"), f"ALLOWED_USERS {CREW}: needs the scope usergroups:read", "and reinstall"),
     # ModelsLab
-    (
-        given(MODELSLAB_API_KEY="another"),
-        "ModelsLab key: ModelsLab rejects it: Invalid API key",
-        "copy the key from ModelsLab's dashboard to MODELSLAB_API_KEY again",
-    ),
     (wallet(error(402, "No.")), "ModelsLab account: the ModelsLab account is out of credits", "Add credits"),
     (
         given(MODELSLAB_URL="http://127.0.0.1:9"),
@@ -179,11 +124,15 @@ BROKEN: list[tuple[Change, str, str]] = [
         "database: can't write and lock files in not (No such file or directory)",
         "make the folder and the file writable for uid ",
     ),
-    (no_locks, "database: can't write and lock files in /", "on a local disk"),
+    (
+        lambda setup: setup.patch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))),
+        "database: can't write and lock files in /",
+        "on a local disk",
+    ),
     (
         lambda setup: setup.file.write_text("Dear diary, " * 500),
         "database: can't use /",
-        "set DATABASE_URL to the bot's own database, or to a new file",
+        OTHER_FILE,
     ),
     (
         with_versions(99),
@@ -195,9 +144,12 @@ BROKEN: list[tuple[Change, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("how", "found", "fix"), BROKEN, ids=lambda value: value[:40] if isinstance(value, str) else ""
-)
+def by_texts(value: object) -> str:
+    """A row's name."""
+    return value[:40] if isinstance(value, str) else ""
+
+
+@pytest.mark.parametrize(("how", "found", "fix"), BROKEN, ids=by_texts)
 async def test_a_problem_is_found_and_its_fix_is_named(how: Change, found: str, fix: str, setup: Setup) -> None:
     """One line with ✗ per problem, the fix in it, exit code 1, and no trace of the secrets."""
     how(setup)
@@ -213,19 +165,33 @@ async def test_a_problem_is_found_and_its_fix_is_named(how: Change, found: str, 
 async def test_all_problems_are_found_at_once(setup: Setup) -> None:
     """Nobody has to run the checks once per problem; some editors save .env in another encoding."""
     (setup.folder / ".env").write_bytes("PORT=3000".encode("utf-16"))
-    setup.env |= {"PORT": "http", "MODELSLAB_API_KEY": "another", "ALLOWED_USERS": f"ada {ADA} U0NOBODY"}
+    setup.use_groups({"S0EMPTY": []}, S0OFF=[ADA])
+    setup.env |= {"PORT": "http", "MODELSLAB_API_KEY": "another", "SLACK_APP_TOKEN": "xapp-other"}
+    setup.env |= {"ALLOWED_USERS": f"ada {ADA} {BEN} U0NOBODY S0EMPTY S0OFF S0NONE", "ALLOWED_CHANNELS": "C0OLD C0GONE"}
+    setup.env |= {"ADMIN_USERS": "U0NOBODY", "ADMIN_CHANNEL": "C0GONE"}
+    setup.slack.add_channel("C0OLD", "old", archived=True)
+    setup.slack.deactivated.add(BEN)
     setup.slack.scopes.discard("im:write")
     setup.file.mkdir()
     report = await setup.run()
 
-    assert [line.split(":")[0][2:] for line in report.marked("✗")] == [
-        f"{setup.folder}/.env",
-        "ALLOWED_USERS",
-        "PORT",
-        "database",
-        "bot scopes",
-        "ALLOWED_USERS U0NOBODY",
-        "ModelsLab key",
+    assert report.marked("✗") == [
+        f"✗ {setup.folder}/.env: can't be read (it isn't UTF-8) → make it a readable text file in UTF-8",
+        f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}",
+        "✗ PORT: 'http' → use a whole number from 0 to 65535",
+        f"✗ database: can't use {setup.file}: unable to open database file → {OTHER_FILE}",
+        f"✗ bot scopes: missing: im:write (send direct messages) → add them {ON_THE_PAGE}, and reinstall the app",
+        "✗ ALLOWED_USERS U0NOBODY: there is no such person → fix it in ALLOWED_USERS",
+        f"✗ ALLOWED_USERS {BEN}: ben is deactivated → remove it from ALLOWED_USERS",
+        "✗ ADMIN_USERS U0NOBODY: there is no such person → fix it in ADMIN_USERS",
+        "✗ ALLOWED_USERS S0EMPTY: this user group is empty → add people to it, or remove it from ALLOWED_USERS",
+        "✗ ALLOWED_USERS S0NONE: there is no such user group → fix it in ALLOWED_USERS",
+        "✗ ALLOWED_USERS S0OFF: this user group is disabled → enable it in Slack, or remove it from ALLOWED_USERS",
+        "✗ ALLOWED_CHANNELS C0OLD: #old is archived → remove it from ALLOWED_CHANNELS, or unarchive the channel",
+        f"✗ ALLOWED_CHANNELS C0GONE: {CANNOT_SEE} → fix it in ALLOWED_CHANNELS, or {INVITE}",
+        f"✗ ADMIN_CHANNEL C0GONE: {CANNOT_SEE} → fix it in ADMIN_CHANNEL, or {INVITE}",
+        f"✗ app token: Slack rejects it (invalid_auth) → {APP_TOKEN_FIX}",
+        f"✗ ModelsLab key: ModelsLab rejects it: Invalid API key → {KEY_FIX}",
     ]
 
 
@@ -246,15 +212,11 @@ async def test_what_needs_a_wrong_setting_is_not_checked(setup: Setup) -> None:
 
 
 def mistyped(old: str, new: str) -> Change:
-    """Mistype the URL."""
+    """Mistype the URL of the database."""
     return lambda setup: setup.env.update({"DATABASE_URL": re.sub(old, new, setup.env["DATABASE_URL"])})
 
 
-def another_time(setup: Setup) -> None:
-    """Have the machine's clock be fast."""
-    setup.patch.setattr("bot.ops.doctor.database.time", SimpleNamespace(time=lambda: time.time() + 5400))
-
-
+FAST = SimpleNamespace(time=lambda: time.time() + 5400)
 CANNOT = "database: can't use PostgreSQL: "
 
 POSTGRES: list[tuple[Change, str, str]] = [
@@ -269,11 +231,15 @@ POSTGRES: list[tuple[Change, str, str]] = [
         "database: psycopg, the driver for PostgreSQL, isn't installed",
         "reload-model-bot[postgres]",
     ),
-    (another_time, "clock vs database: this machine is 1.5 hours ahead", "(NTP)"),
+    (
+        lambda setup: setup.patch.setattr("bot.ops.doctor.database.time", FAST),
+        "clock vs database: this machine is 1.5 hours ahead",
+        "(NTP)",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("how", "found", "fix"), POSTGRES, ids=named)
+@pytest.mark.parametrize(("how", "found", "fix"), POSTGRES, ids=by_texts)
 async def test_a_server_that_cannot_be_used_is_found(
     how: Change, found: str, fix: str, setup: Setup, postgres: Postgres, postgres_url: str
 ) -> None:

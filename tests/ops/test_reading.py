@@ -1,4 +1,4 @@
-"""The audit says who asked for what, and what came of it."""
+"""The audit says who asked for what, and what came of it. The access that admins gave is listed as well."""
 
 import asyncio
 import csv
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert
 
 from bot.errors import CannotStart
-from bot.ops import audit
+from bot.ops import access, audit
 from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
@@ -129,6 +129,24 @@ async def test_a_spreadsheet_calculates_nothing(lines: Audit) -> None:
     assert (row["what"], row["outcome"]) == ("'=1+1,2", "not_a_command")
 
 
+async def test_the_access_that_admins_gave_is_listed(lines: Audit) -> None:
+    """The last first, as a table for people, and as JSON for programs."""
+    given = [
+        {"user_id": who, "granted_by": "U0BOSS", "granted_at": at}
+        for who, at in (("U0EVE", NOON), ("U0FAY", NOON + 60))
+    ]
+    await lines.database.run(lambda tx: tx.execute(insert(schema.grants).values(given)))
+    table, in_json = io.StringIO(), io.StringIO()
+    for form, out in (("table", table), ("json", in_json)):
+        await asyncio.to_thread(access.write, out, settings_of(lines.database.url), form=form)
+
+    assert table.getvalue() == (
+        "who    by      at\nU0FAY  U0BOSS  2023-11-15 12:01:00\nU0EVE  U0BOSS  2023-11-15 12:00:00\n"
+    )
+    first, _ = map(json.loads, in_json.getvalue().splitlines())
+    assert first == {"who": "U0FAY", "by": "U0BOSS", "at": "2023-11-15T12:01:00Z"}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -145,26 +163,27 @@ async def test_a_database_of_another_version_is_not_read(lines: Audit, change: s
         await lines.written("json")
 
 
+def why_not(url: str) -> str:
+    """Why a database can't be read."""
+    with pytest.raises(CannotStart) as raised:
+        audit.write(io.StringIO(), settings_of(url), since=1.0, form="json")
+    return str(raised.value)
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """One that isn't there isn't created. For another, SQLite's reason is printed."""
-    settings = settings_of(f"sqlite:///{tmp_path}/x.db")
-    with pytest.raises(CannotStart, match="there is no file"):
-        audit.write(io.StringIO(), settings, since=1.0, form="json")
+    assert "there is no file" in why_not(f"sqlite:///{tmp_path}/x.db")
     assert list(tmp_path.iterdir()) == []
-
     (tmp_path / "x.db").write_text("no database, but longer than what one begins with" * 9)
-    with pytest.raises(CannotStart, match="can't be read: file is not a database"):
-        audit.write(io.StringIO(), settings, since=1.0, form="json")
+    assert "can't be read: file is not a database" in why_not(f"sqlite:///{tmp_path}/x.db")
 
 
 def test_a_server_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """libpq's reason is printed, without the password. If the driver is missing, the extra is named."""
-    settings = settings_of("postgresql://bot:hunter2secret@/db?host=/nowhere/hunter2secret")
-
-    with pytest.raises(CannotStart, match="can't be read") as raised:
-        audit.write(io.StringIO(), settings, since=1.0, form="json")
-    assert "hunter2secret" not in str(raised.value)
+    url = "postgresql://bot:hunter2secret@/db?host=/nowhere/hunter2secret"
+    reason = why_not(url)
+    assert "can't be read" in reason
+    assert "hunter2secret" not in reason
 
     monkeypatch.setattr("bot.ops.reading.reading_engine", Mock(side_effect=ImportError))
-    with pytest.raises(CannotStart, match=r"install reload-model-bot\[postgres\]"):
-        audit.write(io.StringIO(), settings, since=1.0, form="json")
+    assert "install reload-model-bot[postgres]" in why_not(url)
