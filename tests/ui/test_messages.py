@@ -35,6 +35,10 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         ),
         (messages.closed(UNKNOWN, [ADA_ASKED]).text, "✗ `sdxl` · no such model · requested by <@U0ADA>"),
         (
+            access.revoked(["U0EVE", BEN], {BEN: "ADMIN_USERS"}),
+            "<@U0EVE> can't reload models any more. <@U0BEN> can still reload models, by `ADMIN_USERS`.",
+        ),
+        (
             messages.follow_up([ACCEPTED], [ADA_ASKED, BEN_ASKED, subscriber(3)], late=True).text,
             f"<@U0ADA> <@U0BEN> `sdxl` should be ready now. Sorry, this is late: it was due at {AT_1202_01}.",
         ),
@@ -47,8 +51,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
             messages.failure(replace(FAILED, said="", outcome_unknown=True), [ADA_ASKED, BEN_ASKED]).text,
             (
                 f"{NOT_RELOADED} At least one request got no clear answer, so the model may already be reloading: "
-                "try it "
-                f"in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
+                f"try it in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
         # A row without a cause blames nobody else.
