@@ -44,15 +44,20 @@ class Presses:
             return await ack()
         person = payloads.interaction_author(body, *button.place)
         modal_id = payloads.modal_id(body)
+        place = context["pressed_in"] = payloads.pressed_in(body)
         context["button"] = button
-        context["pressed"] = f"{payloads.pressed_place(body)}/{action_id}"
+        context["pressed"] = f"{payloads.pressed_message(body)}/{button.action}/{button.of}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
         answer_url = context["answer_url"] = payloads.response_url(body)
+        # It posts where the button is, which need not be where the updates go.
+        context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""
 
         async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
             """Privately, below the message, or in place of the modal. The Home tab is shown anew, without the text."""
             if answer_url:
-                more = {"blocks": Message(text, buttons=buttons).blocks} if buttons else {}
+                more: dict[str, object] = {"blocks": Message(text, buttons=buttons).blocks} if buttons else {}
+                if place.thread_ts:
+                    more["thread_ts"] = place.thread_ts
                 self._background.start(self._slack.reply(answer_url, text, **more))
             elif modal_id:
                 self._background.start(self._change_modal(modal_id, views.notice(text, buttons)))
@@ -101,8 +106,9 @@ def register(
         audit.record(context, Action.REMIND)
         await context["reply"](messages.will_remind(reminder))
 
-    @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.anywhere])
+    @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.colleague])
     async def stop_reminding(context: AsyncBoltContext) -> None:
+        """Also for somebody who has lost access: the reminders are theirs."""
         model_id = context["button"].of
         await requests.write(reminders.stop, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
@@ -112,5 +118,6 @@ def register(
     async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
         """There is nothing to say: the picker opens. The Home tab is shown anew, as after each press in it."""
         audit.record(context, "picker")  # one word, however it was opened
-        picker.open(context["invocation_id"], context["button"].place.channel_id, model_id=context["button"].of)
-        await (ack() if context["answer_url"] else context["reply"](""))
+        button, answer_url = context["button"], context["answer_url"]
+        picker.open(context["invocation_id"], button.place.channel_id, model_id=button.of, answer_url=answer_url)
+        await (ack() if answer_url else context["reply"](""))

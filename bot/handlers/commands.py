@@ -37,6 +37,10 @@ _ANY = re.compile(r"/.+")
 
 EVENTS_REMEMBERED = 1000
 
+# A reply in a thread can also be shown in the channel: https://docs.slack.dev/reference/events/message/thread_broadcast
+# In a DM, that may be the bot's own follow-up, which Slack doesn't always mark as a bot's.
+_NEW_MESSAGES = {"app_mention": (None, "file_share", "thread_broadcast"), "message": (None, "file_share")}
+
 log = structlog.get_logger(__name__)
 
 
@@ -120,7 +124,7 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     typed = payloads.text(command.get("text", ""))
     person = payloads.command_author(command)
     context["invocation_id"] = payloads.token(command["trigger_id"])
-    context["answer_url"] = payloads.token(command["response_url"])
+    context["response_url"] = payloads.token(command["response_url"])
 
     async def show(message: Message) -> BoltResponse:
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
@@ -152,7 +156,7 @@ class Mentions:
         """Middleware: who wrote what, and where. Only new messages of people count: no bots, no edits."""
         in_dm = event.get("channel_type") == "im"
         is_for_us = event["type"] == "app_mention" or in_dm
-        is_new = not event.get("edited") and event.get("subtype") in (None, "file_share")
+        is_new = not event.get("edited") and event.get("subtype") in _NEW_MESSAGES[event["type"]]
         if not is_for_us or not is_new or event.get("bot_id"):
             return await ack()
         event_id = context["invocation_id"] = payloads.token(body["event_id"])
@@ -160,7 +164,7 @@ class Mentions:
             return await ack()
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
-        context["answer_url"] = ""
+        context["response_url"] = ""
 
         async def show(message: Message) -> BoltResponse:
             self._answered.append(event_id)
@@ -214,7 +218,7 @@ def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTr
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
         if isinstance(context["wanted"], Pick):
             audit.record(context, "picker")
-            picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["answer_url"])
+            picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
             await ack()
         else:
             await typed.carry_out(context)

@@ -82,7 +82,7 @@ def register_list(
     async def choose_people(context: AsyncBoltContext, ack: AsyncAck) -> None:
         """There is nothing to say: a modal opens."""
         audit.record(context, "access")
-        picker.show(context["invocation_id"], ui.people_modal(context["button"].action))
+        picker.show(context["invocation_id"], ui.people_modal(context["button"].action), context["answer_url"])
         await ack()
 
     @app.view(ui.ADD_PEOPLE, middleware=[read_people, access.admin])

@@ -45,24 +45,27 @@ class Picker:
         """Open it, with the channel and the model filled in. If it doesn't open, help is sent to answer_url."""
         self._catalog.look()
         view = views.picker(channel_id or self._allowlist.first_channel, model_id)
-        self.show(trigger_id, view, answer_url)
+        self.show(trigger_id, view, answer_url, messages.help_text(self._command))
 
-    def show(self, trigger_id: str, view: View, answer_url: str = "") -> None:
-        """Open a modal. A trigger_id works for 3 seconds only, so this can't be a job of the worker."""
-        self._background.start(self._show(trigger_id, view, answer_url))
+    def show(self, trigger_id: str, view: View, answer_url: str = "", otherwise: str = messages.NOT_OPENED) -> None:
+        """Open a modal. If it doesn't open, say otherwise to answer_url.
+
+        A trigger_id works for 3 seconds only, so this can't be a job of the worker.
+        """
+        self._background.start(self._show(trigger_id, view, answer_url, otherwise))
 
     async def suggest(self, query: str) -> list[OptionGroup]:
         """Models that match what has been typed so far. The text itself comes first, if it could be a model ID."""
         typed = read_id(query)
         return views.suggestions(typed, await self._catalog.matching(typed or query, views.OPTIONS_LIMIT))
 
-    async def _show(self, trigger_id: str, view: View, answer_url: str) -> None:
+    async def _show(self, trigger_id: str, view: View, answer_url: str, otherwise: str) -> None:
         try:
             await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
         except SlackError as failed:
             log.warning("picker_not_opened", reason=failed.code)
             if answer_url:
-                await self._slack.reply(answer_url, messages.help_text(self._command))
+                await self._slack.reply(answer_url, otherwise)
 
     async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
         """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""
@@ -99,7 +102,7 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     wrong = views.NOT_AN_ID if chosen else views.NOTHING_CHOSEN
     context["errors"] = {views.TYPED if typed else views.MODEL: wrong}
     context["invocation_id"] = payloads.token(view["id"])
-    context["answer_url"] = payloads.response_url_for(body, channel_id)
+    context["response_url"] = payloads.response_url_for(body, channel_id)
 
     async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
         return await ack(response_action="update", view=views.notice(text, buttons))

@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
-from bot.core.models import Viewer
+from bot.core.models import Place, Viewer
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history, requests
@@ -139,7 +139,7 @@ def request_for(context: AsyncBoltContext, model_id: str) -> Request:
         person.user_id,
         person.channel_id,
         model_id,
-        context["answer_url"],
+        context["response_url"],
         team_id=person.team_id,
         rule=context["rule"],
         button=pressed,
@@ -160,6 +160,8 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
 
 
 def there(context: AsyncBoltContext) -> str:
-    """The channel's name for somebody who made the request elsewhere. A DM has no useful name."""
-    person = context["person"]
-    return "there" if person.channel_id.startswith("D") else f"in <#{person.channel_id}>"
+    """The name of the place for somebody who may have made the request elsewhere. A DM has no useful name."""
+    place: Place = context["person"].place
+    if place.channel_id.startswith("D"):
+        return "here" if context.get("pressed_in") == place else "there"
+    return f"in {'the thread in ' if place.thread_ts else ''}<#{place.channel_id}>"

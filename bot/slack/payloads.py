@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bot.core.access import Person
+from bot.core.models import Place
 from bot.core.text import SLACK_ID, TIMESTAMP, bounded
 from bot.errors import Malformed
 
@@ -144,10 +145,23 @@ def bot_user_id(body: Fields) -> str:
     return slack_id(own) if own else ""
 
 
-def pressed_place(body: Fields) -> str:
+def pressed_message(body: Fields) -> str:
     """Identifies the message or the view in which a button was pressed."""
     container = body.get("container") or {}
     return "/".join(token(container[name]) for name in ("channel_id", "message_ts", "view_id") if container.get(name))
+
+
+def pressed_in(body: Fields) -> Place:
+    """Where the message is in which a button was pressed; NOWHERE for a view.
+
+    The first message of a thread isn't in the thread: its thread_ts is its own ts.
+    """
+    container, message = body.get("container") or {}, body.get("message") or {}
+    channel_id = (body.get("channel") or {}).get("id")
+    thread_ts = container.get("thread_ts") or message.get("thread_ts") or ""
+    if not channel_id or thread_ts in ("", container.get("message_ts")):
+        return Place(slack_id(channel_id) if channel_id else "")
+    return Place(slack_id(channel_id), timestamp(thread_ts))
 
 
 def modal_id(body: Fields) -> str:

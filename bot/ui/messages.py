@@ -25,6 +25,8 @@ REMIND_ME = "Remind me before it's unloaded"
 RELOAD_AGAIN = "Reload again"
 TRY_AGAIN = "Try again"
 
+NOT_OPENED = "Slack didn't open the form. Please try again."
+
 ON_DATE = "{date_short} at {time}"
 
 _FEW_SECONDS = 5.0

@@ -41,7 +41,7 @@ BUTTONS = {
     Action.JOIN: RELOADS,
     Action.AGAIN: RELOADS,
     Action.REMIND: RELOADS,
-    Action.STOP_REMINDING: RELOADS,
+    Action.STOP_REMINDING: dict.fromkeys(RELOADS, "stop_reminding") | {STRANGER: "other_workspace"},
     Action.PICK: RELOADS,
     Action.ASK_ACCESS: REQUESTS_ACCESS,
     Action.ALLOW: ADMINISTRATION,
