@@ -33,7 +33,7 @@ from bot.storage.outcomes import record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, STATUSES
 from tests.bench.load import channel, closed_loop, open_loop
-from tests.bench.processes import ROOT, Services, Started, services, started
+from tests.bench.processes import ROOT, Services, Started, mebibytes, services, started
 from tests.postgres import Postgres, server
 
 WARM_UP = 300
@@ -121,7 +121,7 @@ class Bench:
         """One round of one subject: start, idle, and the loops; of the bot also everybody at once."""
         self.note("start to ready", subject, ready.seconds)
         await asyncio.sleep(self.plan.settle)
-        self.note("idle memory", subject, ready.mebibytes)
+        self.note("idle memory", subject, mebibytes(ready.pid))
         make, port = ready.commands.make, ready.commands.port
         await closed_loop(port, 1, make(WARM_UP), 60)
         await around.messages(WARM_UP if subject != BOLT else 0)  # the work for these commands is done

@@ -13,25 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import SandboxSlack
 from tests.bench.load import CHANNELS, Commands, channel
+from tests.faults.fleet import settings_of, status_of
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 ROOT = Path(__file__).parents[2]
-
-_SETTINGS = {
-    "ALLOWED_USERS": "*",
-    "COMMANDS_PER_PERSON": "0",
-    "MAX_IN_FLIGHT": "0",
-    "RELOAD_SECONDS": "3600",
-    "HOST": "127.0.0.1",
-    "LOG_FORMAT": "json",
-}
 
 _RUN = "import sys; sys.modules['rich'] = None; from bot.cli import main; sys.exit(main())"
 """The bot as it is deployed: structlog would import rich, which is here only because linters need it."""
@@ -46,15 +36,7 @@ async def _serve_orders(pipe: "Connection[Any, Any]") -> None:
     async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         for n in range(CHANNELS):
             slack.add_channel(channel(n), f"room-{n}")
-        pipe.send(
-            {
-                "SLACK_BOT_TOKEN": slack.bot_token,
-                "SLACK_SIGNING_SECRET": slack.signing_secret,
-                "SLACK_API_URL": slack.api_url,
-                "MODELSLAB_API_KEY": modelslab.key,
-                "MODELSLAB_URL": modelslab.url,
-            }
-        )
+        pipe.send(settings_of(slack, modelslab) | {"RELOAD_SECONDS": "3600"})
         while (order := await asyncio.to_thread(pipe.recv)) is not None:
             pipe.send(await _obey(slack, *order))
 
@@ -74,7 +56,7 @@ class Services:
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         self._pipe = pipe
-        self.env: dict[str, str] = _SETTINGS | pipe.recv()
+        self.env: dict[str, str] = pipe.recv()
 
     async def say(self, number: int) -> list[str]:
         """Post a status message in each of so many channels, and return their ts."""
@@ -109,11 +91,6 @@ class Started:
     pid: int
     seconds: float
 
-    @property
-    def mebibytes(self) -> float:
-        """The resident memory of the process."""
-        return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.pid)])) / 1024  # noqa: S603, S607
-
 
 @asynccontextmanager
 async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Started]:
@@ -127,8 +104,9 @@ async def started(around: Services, folder: Path, url: str) -> AsyncIterator[Sta
             sys.executable, *arguments, cwd=folder, env=env, stdout=log, stderr=log
         )
     try:
+        ready = 200 if url else 404  # Bolt has no such path
         async with asyncio.timeout(30):
-            while not await _ready(port, url):  # noqa: ASYNC110 - a port sets no event
+            while await status_of(f"http://127.0.0.1:{port}/readyz") != ready:  # noqa: ASYNC110 - a port sets no event
                 await asyncio.sleep(0.01)
         seconds = time.perf_counter() - began
         yield Started(Commands(port, env["SLACK_SIGNING_SECRET"], env["SLACK_API_URL"]), process.pid, seconds)
@@ -144,10 +122,6 @@ def free_port() -> int:
         return port
 
 
-async def _ready(port: int, url: str) -> bool:
-    """Whether a command would be taken: of Bolt, that it answers at all."""
-    try:
-        async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as answer:
-            return not url or answer.status == 200
-    except aiohttp.ClientError:
-        return False
+def mebibytes(pid: int) -> float:
+    """The resident memory of a process."""
+    return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(pid)])) / 1024  # noqa: S603, S607

@@ -74,16 +74,7 @@ def refused(text: str) -> Refused:
         # A word, in any case; nothing at all asks for the picker.
         *((text, Word.STATUS) for text in ("status", "Status", "STATUS ")),
         *((text, Pick()) for text in ("", " \u00a0")),
-    ],
-)
-def test_a_text_is_read_as(text: str, command: Command) -> None:
-    """Model IDs, a word, or the picker."""
-    assert parse(text) == command
-
-
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
+        # People write sentences: punctuation at the end of a word is no part of it, unless it is in quotes.
         ("sdxl.", ReloadModels(("sdxl",))),
         ("sdxl, flux!", ReloadModels(("sdxl", "flux"))),
         (": sdxl: flux ...", ReloadModels(("sdxl", "flux"))),
@@ -96,8 +87,8 @@ def test_a_text_is_read_as(text: str, command: Command) -> None:
         ("?!", Pick()),
     ],
 )
-def test_punctuation_at_the_end_of_a_word_is_no_part_of_it(text: str, command: Command) -> None:
-    """People write sentences. Quotes keep it."""
+def test_a_text_is_read_as(text: str, command: Command) -> None:
+    """Model IDs, a word, or the picker."""
     assert parse(text) == command
 
 
@@ -124,25 +115,36 @@ def test_every_id_can_be_asked_for(model_id: str, quoted: str) -> None:
     assert parse(quoted.format(model_id)) == ReloadModels((model_id,))
 
 
+PAGES = [
+    "https://modelslab.com/models/flux-dev",
+    "https://modelslab.com/models/black-forest/flux-dev",
+    "http://www.modelslab.com/models/black-forest/flux-dev/",
+    "modelslab.com/models/flux-dev?tab=api#try",
+    "HTTPS://ModelsLab.com/models/black-forest/flux-dev",
+    "https://modelslab.com/models/black-forest/flux%2Ddev",
+    "<https://modelslab.com/models/black-forest/flux-dev>",
+    "<https://modelslab.com/models/black-forest/flux-dev|modelslab.com/models/black-forest/flux-dev>",
+    "`https://modelslab.com/models/flux-dev`",
+]
+
+
 @pytest.mark.parametrize(
-    "page",
+    ("text", "model_id"),
     [
-        "https://modelslab.com/models/flux-dev",
-        "https://modelslab.com/models/black-forest/flux-dev",
-        "http://www.modelslab.com/models/black-forest/flux-dev/",
-        "modelslab.com/models/flux-dev?tab=api#try",
-        "HTTPS://ModelsLab.com/models/black-forest/flux-dev",
-        "https://modelslab.com/models/black-forest/flux%2Ddev",
-        "<https://modelslab.com/models/black-forest/flux-dev>",
-        "<https://modelslab.com/models/black-forest/flux-dev|modelslab.com/models/black-forest/flux-dev>",
-        "`https://modelslab.com/models/flux-dev`",
+        *((page, "flux-dev") for page in PAGES),
+        # What Slack makes of an ID that looks like an address: its label is what was typed.
+        ("<http://flux.dev|flux.dev>", "flux.dev"),
+        ("<mailto:model@v1.co|model@v1.co>", "model@v1.co"),
+        ("<http://hub.ai/flux-1.0|hub.ai/flux-1.0>", "hub.ai/flux-1.0"),
+        ("org:<http://flux.dev|flux.dev>", "org:flux.dev"),
+        ("`<http://flux.dev|flux.dev>`", "flux.dev"),
     ],
 )
-def test_the_address_of_a_page_is_its_model(page: str) -> None:
+def test_the_address_of_a_page_and_an_id_with_a_link_are_read_as_the_id(text: str, model_id: str) -> None:
     """However it was pasted, alone or beside others, and in the picker."""
-    assert parse(page) == ReloadModels(("flux-dev",))
-    assert parse(f"sdxl {page}, midjourney") == ReloadModels(("sdxl", "flux-dev", "midjourney"))
-    assert read_id(page) == "flux-dev"
+    assert parse(text) == ReloadModels((model_id,))
+    assert parse(f"sdxl,{text}, midjourney") == ReloadModels(("sdxl", model_id, "midjourney"))
+    assert read_id(text) == model_id
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,10 @@ def test_the_address_of_a_page_is_its_model(page: str) -> None:
         *(
             (text, Slip.NOT_A_PAGE, None)
             for text in ("https://example.com/models/sdxl", "<https://modelslab.com/pricing|pricing>", "modelslab.com")
+        ),
+        *(  # links that somebody made, or whose scheme was typed
+            (text, Slip.NOT_A_PAGE, None)
+            for text in ("<http://flux.dev>", "<http://flux.dev|flux.io>", "<https://x.co/flux|flux>")
         ),
         *((text, Slip.CANCEL, None) for text in ("cancel", "Stop")),
     ],
@@ -242,14 +248,6 @@ def test_in_the_pickers_fields_only_ids_are_read(text: str, model_id: str | None
     assert read_id(text) == model_id
 
 
-READERS: dict[str, Callable[[str], object]] = {
-    "parse": parse,
-    "read_id": read_id,
-    "after_mention": lambda text: after_mention(text, "U0BOT"),
-    "pressed": lambda text: pressed(Action.AGAIN, text),
-}
-
-
 def processor_time(read: Callable[[str], object], text: str) -> float:
     """Seconds that reading a text takes, without what others do meanwhile: the best of three."""
     times = []
@@ -261,7 +259,11 @@ def processor_time(read: Callable[[str], object], text: str) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "read",
+    [parse, read_id, lambda text: after_mention(text, "U0BOT"), lambda text: pressed(Action.AGAIN, text)],
+    ids=["parse", "read_id", "after_mention", "pressed"],
+)
 @pytest.mark.parametrize(
     "part",
     [
@@ -270,31 +272,8 @@ def processor_time(read: Callable[[str], object], text: str) -> float:
         "modelslab.com/models/",
     ],
 )
-def test_reading_takes_no_longer_than_the_text_is(reader: str, part: str) -> None:
+def test_reading_takes_no_longer_than_the_text_is(read: Callable[[str], object], part: str) -> None:
     """32 times the text takes about 32 times as long. It would be 1024 times if a pattern went back and forth."""
-    read = READERS[reader]
     short, long = (part * (length // len(part)) for length in (1_000, 32_000))
 
     assert processor_time(read, long) < 100 * max(processor_time(read, short), 0.0002)
-
-
-@pytest.mark.parametrize(
-    ("linked", "model_id"),
-    [
-        ("<http://flux.dev|flux.dev>", "flux.dev"),
-        ("<mailto:model@v1.co|model@v1.co>", "model@v1.co"),
-        ("<http://hub.ai/flux-1.0|hub.ai/flux-1.0>", "hub.ai/flux-1.0"),
-        ("org:<http://flux.dev|flux.dev>", "org:flux.dev"),
-        ("`<http://flux.dev|flux.dev>`", "flux.dev"),
-    ],
-)
-def test_an_id_that_slack_made_a_link_of_is_read_as_it_was_typed(linked: str, model_id: str) -> None:
-    """Its label is what was typed."""
-    assert parse(linked) == ReloadModels((model_id,))
-    assert parse(f"sdxl,{linked}") == ReloadModels(("sdxl", model_id))
-
-
-@pytest.mark.parametrize("link", ["<http://flux.dev>", "<http://flux.dev|flux.io>", "<https://x.co/flux|flux>"])
-def test_another_link_is_no_id(link: str) -> None:
-    """One that somebody made, or whose scheme was typed."""
-    assert refused(link).data["slip"] in (Slip.NOT_A_PAGE, Slip.NOT_AN_ID)

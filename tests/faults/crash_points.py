@@ -10,6 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from structlog.contextvars import get_contextvars
@@ -85,32 +86,31 @@ class _Around:
         value = getattr(self._part, name)
         if name.startswith("_") or not inspect.iscoroutinefunction(value):
             return value
-        return _passing(value, f"{type(self._part).__name__}.{name}", self._crash)
+        return partial(_pass_by, value, f"{type(self._part).__name__}.{name}", self._crash)
 
 
-def _passing(call: Callable[..., Awaitable[object]], name: str, crash: Crash) -> Callable[..., Awaitable[object]]:
-    async def passing(*args: object, **kwargs: object) -> object:
-        crash.check()
-        label = _label(name, args)
-        if label in _UNEVENTFUL:
-            return await call(*args, **kwargs)
-        crash.counts[label] += 1
-        nth = crash.counts[label]
-        if label != _CLAIM:  # a crash before a claim is one after what came before it
-            crash.pass_(Point(label, nth, "before"))
-        found: object = None
-        try:
-            found = await call(*args, **kwargs)
-        finally:
-            # Of claims only one that got something is an event; the others come as often as the clock has it.
-            if label == _CLAIM and not (isinstance(found, tuple) and found[0]):
-                crash.counts[label] -= 1
-                crash.check()
-            else:
-                crash.pass_(Point(label, nth, "after"))
-        return found
-
-    return passing
+async def _pass_by(
+    call: Callable[..., Awaitable[object]], name: str, crash: Crash, *args: object, **kwargs: object
+) -> object:
+    crash.check()
+    label = _label(name, args)
+    if label in _UNEVENTFUL:
+        return await call(*args, **kwargs)
+    crash.counts[label] += 1
+    nth = crash.counts[label]
+    if label != _CLAIM:  # a crash before a claim is one after what came before it
+        crash.pass_(Point(label, nth, "before"))
+    found: object = None
+    try:
+        found = await call(*args, **kwargs)
+    finally:
+        # Of claims only one that got something is an event; the others come as often as the clock has it.
+        if label == _CLAIM and not (isinstance(found, tuple) and found[0]):
+            crash.counts[label] -= 1
+            crash.check()
+        else:
+            crash.pass_(Point(label, nth, "after"))
+    return found
 
 
 def _label(name: str, args: tuple[object, ...]) -> str:

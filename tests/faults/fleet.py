@@ -114,10 +114,7 @@ class Fleet:
         url = f"http://127.0.0.1:{self.ready[name]}/readyz"
 
         async def look() -> bool:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with aiohttp.request("GET", url) as response:
-                    return wanted(response.status)
-            return wanted(0)
+            return wanted(await status_of(url))
 
         await eventually_answered(look)
 
@@ -156,6 +153,31 @@ class Fleet:
         assert len(self.notified()) == channels
 
 
+def settings_of(slack: SandboxSlack, modelslab: SandboxModelsLab) -> dict[str, str]:
+    """The settings of a bot that uses these two, in HTTP mode and without limits."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_SIGNING_SECRET": slack.signing_secret,
+        "SLACK_API_URL": slack.api_url,
+        "MODELSLAB_API_KEY": modelslab.key,
+        "MODELSLAB_URL": modelslab.url,
+        "ALLOWED_USERS": "*",
+        "COMMANDS_PER_PERSON": "0",
+        "MAX_IN_FLIGHT": "0",
+        "RELOAD_SECONDS": "2",
+        "HOST": "127.0.0.1",
+        "LOG_FORMAT": "json",
+    }
+
+
+async def status_of(url: str) -> int:
+    """The status with which a URL is answered; 0 if nobody answers."""
+    with contextlib.suppress(aiohttp.ClientError):
+        async with aiohttp.request("GET", url) as answer:
+            return answer.status
+    return 0
+
+
 @contextlib.asynccontextmanager
 async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator[Fleet]:
     """A Slack with so many channels, where people are patient, a ModelsLab, and no replica yet."""
@@ -163,22 +185,7 @@ async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator
         slack.ack_seconds = 30.0
         for n in range(rooms):
             slack.add_channel(f"C{n:05d}", f"room-{n}")
-        usual = {
-            "SLACK_BOT_TOKEN": slack.bot_token,
-            "SLACK_SIGNING_SECRET": slack.signing_secret,
-            "SLACK_API_URL": slack.api_url,
-            "MODELSLAB_API_KEY": modelslab.key,
-            "MODELSLAB_URL": modelslab.url,
-            "ALLOWED_USERS": "*",
-            "COMMANDS_PER_PERSON": "0",
-            "MAX_IN_FLIGHT": "0",
-            "RELOAD_SECONDS": "2",
-            "DATABASE_URL": url,
-            "HOST": "127.0.0.1",
-            "PORT": "0",
-            "LOG_FORMAT": "json",
-        }
-        made = Fleet(slack, modelslab, folder, usual | env)
+        made = Fleet(slack, modelslab, folder, settings_of(slack, modelslab) | {"PORT": "0", "DATABASE_URL": url} | env)
         try:
             yield made
         finally:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
@@ -33,9 +33,6 @@ from tests.answers import Answer
 from tests.faults.crash_points import Crash, Crashed, Point
 from tests.storage.support import outside
 
-if TYPE_CHECKING:
-    from tests.postgres import Postgres
-
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS, PRIVATE, SPENT = Place("C0MODELS"), Place("C0OPS"), Place("G0PRIVATE"), Place("G0SPENT")
 THREAD = Place("C0MODELS", "1700.1")
@@ -54,11 +51,6 @@ TIMING = Timing(
     bar_last=0.01,
     database_retry=0.05,
 )
-RUNS_AT_ONCE = 8
-WITHIN = 240.0
-"""Seconds that one run may take on a machine that is busy."""
-
-REMINDER = "`sdxl` was reloaded 0 days ago"
 
 
 @dataclass(frozen=True)
@@ -99,10 +91,13 @@ class Run:
         real = Database(self.url, SteadyClock(), TIMING)
         await real.start()
         database = crash.around(real)
-        async with aiohttp.ClientSession() as session, asyncio.timeout(WITHIN):
+        # The time is for a machine that is busy.
+        async with aiohttp.ClientSession() as session, asyncio.timeout(240.0):
             slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
-            run = Jobs(modelslab, Delivery(slack, Pacer(monotonic, 0.0)), _none_similar, RELOAD_SECONDS, TIMING)
+            run = Jobs(
+                modelslab, Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=()), RELOAD_SECONDS, TIMING
+            )
             worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
             living = asyncio.create_task(self._live(real, database, worker, asks=asks))
             dying = asyncio.create_task(crash.happened.wait())
@@ -167,7 +162,7 @@ class Run:
                 for message in messages
             )
         ]
-        reminded = {message.user for message in messages if REMINDER in message.text}
+        reminded = {message.user for message in messages if "`sdxl` was reloaded 0 days ago" in message.text}
         faults += [f"{person} was not reminded" for person in self.reminding if person not in reminded]
         effects = Counter(name.partition(".")[0] for name in unrecorded)
         calls = len(self.modelslab.calls) - max(len(self.story.answers), len(self.story.models))
@@ -179,10 +174,6 @@ class Run:
             faults += twice
         left = outside(self.url, "SELECT model_id FROM reload_model_reloads WHERE state <> 'done'")
         return faults + [f"{reload} left over" for reload in left]
-
-
-async def _none_similar(_model_id: str) -> Sequence[str]:
-    return ()
 
 
 def is_due(connection: Connection) -> bool:
@@ -203,7 +194,7 @@ Fresh = Callable[[], contextlib.AbstractAsyncContextManager[str]]
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Fresh:
     """Makes a fresh database, for as long as its URL is in use."""
     numbers = itertools.count()
-    server: Postgres | None = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
 
     @contextlib.asynccontextmanager
     async def database() -> AsyncIterator[str]:
@@ -254,22 +245,16 @@ async def points(name: str, fresh: Fresh) -> list[tuple[str, Point]]:
     return [(name, point) for point in crash.passed]
 
 
-async def faults_after(name: str, point: Point, fresh: Fresh) -> list[str]:
-    """Crash there, start again, run to the end, and return what is wrong then."""
-    crash = Crash(at=point)
-    async with a_run(name, fresh) as run:
-        await run.process(crash, asks=True)
-        await run.process(Crash(), asks=False)
-        return [f"{name}, a crash {point}: {fault}" for fault in run.faults(crash.unrecorded.values())]
-
-
 async def all_faults(crashes: Iterable[tuple[str, Point]], fresh: Fresh) -> list[str]:
-    """What is wrong after each of these crashes, some of them at a time."""
-    at_once = asyncio.Semaphore(RUNS_AT_ONCE)
+    """Crash at each of these points, start again, run to the end, and return what is wrong then."""
+    at_once = asyncio.Semaphore(8)
 
     async def one(name: str, point: Point) -> list[str]:
-        async with at_once:
-            return await faults_after(name, point, fresh)
+        crash = Crash(at=point)
+        async with at_once, a_run(name, fresh) as run:
+            await run.process(crash, asks=True)
+            await run.process(Crash(), asks=False)
+            return [f"{name}, a crash {point}: {fault}" for fault in run.faults(crash.unrecorded.values())]
 
     return [fault for found in await asyncio.gather(*(one(*crash) for crash in crashes)) for fault in found]
 

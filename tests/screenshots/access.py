@@ -19,9 +19,7 @@ class AccessStory(Story):
 
     async def play(self) -> None:
         """Half a minute, and five pictures."""
-        await self.page.size(1100, 900)
-        await self.page.show(self.sandbox.url)
-        await self.page.see(".status.ok", "connected")
+        await self._open()
         await self._ask()
         await self._decide()
         await self._reload()

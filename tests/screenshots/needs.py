@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,6 @@ PACKAGES = ("local-slack-linux-x64@0.1.8", "@slack/types@3.2.0", "typescript@7.0
 """With the versions that the pictures and the types were tried with."""
 
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_INSTALL_SECONDS = 300
-
-
-class Missing(Exception):  # noqa: N818 - it says what is missing
-    """Something is missing: says what, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +26,21 @@ class Needs:
 
 
 def found() -> Needs:
-    """Look for everything, and install the packages that are not there yet. Raises Missing."""
+    """Look for everything, and install the packages that are not there yet. Exits with what is missing, and the fix."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else _CHROMIUMS
     chromium = next(filter(None, map(shutil.which, names)), None)
     if chromium is None:
-        raise Missing("Chromium: not found → install chromium, or name one that is there: CHROMIUM=/path/to/it")
+        sys.exit("Chromium: not found → install chromium, or name one that is there: CHROMIUM=/path/to/it")
     if shutil.which("npm") is None:
-        raise Missing("npm: not found → install Node.js 20 or newer, which brings it")
+        sys.exit("npm: not found → install Node.js 20 or newer, which brings it")
     options = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER))
     npm = subprocess.run(  # noqa: S603 - words of ours
         ["npm", "install", *options, *PACKAGES],  # noqa: S607 - as the shell finds it
         capture_output=True,
         text=True,
-        timeout=_INSTALL_SECONDS,
+        timeout=300,
         check=False,
     )
     if npm.returncode:
-        raise Missing(f"{', '.join(PACKAGES)}: npm could not install them → fix what it says:\n{npm.stderr.strip()}")
+        sys.exit(f"{', '.join(PACKAGES)}: npm could not install them → fix what it says:\n{npm.stderr.strip()}")
     return Needs(MODULES / "local-slack-linux-x64" / "bin" / "local-slack", MODULES / ".bin" / "tsc", Path(chromium))

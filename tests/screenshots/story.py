@@ -15,11 +15,10 @@ from pathlib import Path
 from bot.core.models import REPEAT_AFTER
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.ui import messages, views
-from tests.screenshots.browser import Page, counted, found
+from tests.screenshots.browser import Page, found
 from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
-PICTURE_LIMIT = 200_000
-"""Bytes."""
+PICTURE_BYTES = 200_000
 
 _MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
@@ -64,10 +63,10 @@ _TOO_WIDE = """
   .map((element) => `${element.className}: ${element.textContent.slice(0, 60)}`).join('; ')
 """
 
-# How many lines a message's text takes.
+# Whether a message's text takes no more than so many lines.
 _LINES = """
 const message = {element}, shown = message.querySelector('.bk-text') ?? message.querySelector('.msg-text');
-Math.round(shown.getBoundingClientRect().height / parseFloat(getComputedStyle(shown).lineHeight))
+Math.round(shown.getBoundingClientRect().height / parseFloat(getComputedStyle(shown).lineHeight)) <= {lines}
 """
 
 
@@ -81,9 +80,7 @@ class Story:
 
     async def play(self) -> None:
         """From the first command to the last button: about three minutes."""
-        await self.page.size(*DESKTOP)
-        await self.page.show(self.sandbox.url)
-        await self.page.see(".status.ok", "connected")
+        await self._open()
         await self._trouble()
         await self._failure()
         await self._picker()
@@ -187,9 +184,9 @@ class Story:
         closed = "✓ sdxl · should be ready since"
         again = f"{_MESSAGE}:has(button.bk-button)"
         await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
-        async with self._told("Recent reloads"):
-            await self._say("/reload-model history")
-        await self.page.see(f"{_MESSAGE} button", "Reload sdxl again")
+        while not await self.page.run(found(f"{_MESSAGE} button", "Reload sdxl again")):  # a moment after the status
+            async with self._told("Recent reloads"):
+                await self._say("/reload-model history")
         await self._picture("history", _MESSAGE, "Recent reloads")
         async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
             await self.page.press(messages.RELOAD_AGAIN, f"{again}:not(:has(.badge-eph))", closed)
@@ -234,6 +231,11 @@ class Story:
 
     # --- what they are made of ------------------------------------------------------------------------
 
+    async def _open(self) -> None:
+        await self.page.size(*DESKTOP)
+        await self.page.call("Page.navigate", url=self.sandbox.url)
+        await self.page.see(".status.ok", "connected")
+
     async def _say(self, text: str) -> None:
         """Type into the channel, and send it."""
         await self.page.type(".main textarea", text, enter=True)
@@ -244,9 +246,10 @@ class Story:
     @asynccontextmanager
     async def _seen(self, selector: str, text: str) -> AsyncIterator[None]:
         """See one more that holds a text than before."""
-        before = await self.page.count(selector, text)
+        count = f"all({json.dumps(selector)}, {json.dumps(text)}).length"
+        before = await self.page.run(count)
         yield
-        await self.page.until(f"{counted(selector, text)} > {before}", f"one more {selector} with {text!r}")
+        await self.page.until(f"{count} > {before}")
 
     def _told(self, text: str) -> AbstractAsyncContextManager[None]:
         """See one more private answer that holds a text."""
@@ -255,8 +258,7 @@ class Story:
     async def _bar(self, selector: str, text: str = "", *, but: str = "") -> str:
         """The bar in the last such element, once it is not what it was."""
         script = f"{found(selector, text)}?.textContent.match(/[▓░]{{10}} \\d+ %/)?.[0] ?? ''"
-        what = f"a bar in {selector} with {text!r}, other than {but!r}"
-        return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar", what))
+        return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar"))
 
     async def _picture(self, name: str, selector: str, text: str = "", *, lines: int = 0) -> None:
         """Keep what the last such element looks like on a phone, where nothing may scroll sideways.
@@ -267,11 +269,10 @@ class Story:
         await self.page.run(_DRAWN)
         wide = await self.page.run(_TOO_WIDE)
         assert not wide, f"{name} scrolls sideways: {wide}"
-        taken_lines = await self.page.run(_LINES.format(element=found(selector, text))) if lines else 0
-        assert isinstance(taken_lines, int)
-        assert taken_lines <= lines, f"{name} takes {taken_lines} lines"
+        short = not lines or await self.page.run(_LINES.format(element=found(selector, text), lines=lines))
+        assert short, f"{name} takes more than {lines} lines"
         taken = await self.page.picture(selector, text)
-        assert len(taken) <= PICTURE_LIMIT, f"{name} has {len(taken)} bytes"
+        assert len(taken) <= PICTURE_BYTES, f"{name} has {len(taken)} bytes"
         (self.pictures / f"{name}.png").write_bytes(taken)
         await self.page.size(*DESKTOP)
 

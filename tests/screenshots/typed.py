@@ -11,8 +11,6 @@ from pathlib import Path
 from tests.screenshots.needs import MODULES
 from tests.ui.every import every_message, every_view
 
-CHECK_SECONDS = 120
-
 _TYPES = {"modal": "ModalView", "home": "HomeView"}
 
 
@@ -30,7 +28,7 @@ def check(tsc: Path) -> int:
     written.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
     options = ("--noEmit", "--strict", "--module", "nodenext", "--types", "", "--pretty", "false")
     compiled = subprocess.run(  # noqa: S603 - words of ours
-        [tsc, *options, written], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+        [tsc, *options, written], capture_output=True, text=True, timeout=120, check=False
     )
     assert compiled.returncode == 0, compiled.stdout + compiled.stderr
     return len(lines)

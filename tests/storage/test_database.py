@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -63,14 +64,9 @@ def threads() -> list[threading.Thread]:
 
 async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
     """Work that raises is undone. Its error is the caller's, and no fault of the database."""
-
-    def fail(connection: Connection) -> None:
-        write(connection, 8)
-        raise ValueError("on purpose")
-
     assert await database.run(write, 7) == 7
     with pytest.raises(ValueError, match="on purpose"):
-        await database.run(fail)
+        await database.run(fail, 8)
 
     assert (written(url), database.fault) == ([7], "")
 
@@ -99,38 +95,36 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
     assert (written(url), database.fault) == ([3], "")
 
 
-@pytest.mark.parametrize("words", ["INSERT INTO notes", COMMIT])
-async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Database, url: str, words: str) -> None:
-    """It is never withdrawn: it may be committed later."""
+def fail(connection: Connection, number: int) -> None:
+    """Write a note, and raise."""
+    write(connection, number)
+    raise ValueError("on purpose")
+
+
+@pytest.mark.parametrize(
+    ("words", "work", "left"),
+    [("INSERT INTO notes", write, [1]), (COMMIT, write, [1]), ("INSERT INTO notes", fail, [])],
+    ids=["running", "committing", "failing"],
+)
+async def test_work_that_is_not_confirmed_in_time_is_uncertain(
+    database: Database,
+    url: str,
+    caplog: pytest.LogCaptureFixture,
+    words: str,
+    work: Callable[[Connection, int], object],
+    left: list[int],
+) -> None:
+    """It is never withdrawn: it may be committed later. If it fails later, nothing is logged: its caller is answered."""
     with stopped_at(words) as gate:
-        running = asyncio.create_task(database.run(write, 1, within=60.0))
+        running = asyncio.create_task(database.run(work, 1, within=60.0))
         await gate.reached()
         pass_time(60.0)
         with pytest.raises(CommitUncertain):
             await running
 
     await database.stop()
-    assert written(url) == [1]
-
-
-async def test_a_late_error_is_not_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """Its caller has been answered."""
-    gate = Gate()
-
-    def fail(_: Connection) -> None:
-        gate.wait()
-        raise ValueError
-
-    running = asyncio.create_task(database.run(fail, within=60.0))
-    await gate.reached()
-    pass_time(60.0)
-    with pytest.raises(CommitUncertain):
-        await running
-    gate.open()
-    await database.stop()
     gc.collect()  # asyncio logs an error that nobody has looked at when it is collected
-
-    assert caplog.records == []
+    assert (written(url), caplog.records) == (left, [])
 
 
 async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
@@ -151,11 +145,19 @@ async def test_work_that_a_constraint_refuses_is_run_again(database: Database, u
     assert (written(url), database.fault) == ([1, 2], "")
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.fixture
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_garbage_collection")
 async def test_results_and_errors_keep_no_cursor(bot: Bot) -> None:
     """The garbage collector would close it in another thread, and wait there for the connection."""
 
-    def fail(connection: Connection, statement: str, *, last: bool) -> None:
+    def fail_with(connection: Connection, statement: str, *, last: bool) -> None:
         unread = connection.execute(select(notes))
         try:
             connection.exec_driver_sql(statement)
@@ -169,7 +171,7 @@ async def test_results_and_errors_keep_no_cursor(bot: Bot) -> None:
     for statement in ("INSERT INTO notes VALUES (1), (1)", "SELECT * FROM nowhere"):
         for last in (True, False):
             with pytest.raises((ValueError, IntegrityError, DatabaseUnavailable)) as raised:
-                await bot.run(partial(fail, statement=statement, last=last))
+                await bot.run(partial(fail_with, statement=statement, last=last))
             kept.append(raised.value)
 
     assert [type(error) for error in kept] == [ValueError, IntegrityError, ValueError, DatabaseUnavailable]
