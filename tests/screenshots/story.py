@@ -184,7 +184,8 @@ class Story:
         closed = "✓ sdxl · should be ready since"
         again = f"{_MESSAGE}:has(button.bk-button)"
         await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
-        while not await self.page.run(found(f"{_MESSAGE} button", "Reload sdxl again")):  # a moment after the status
+        offered = f"{found(f'{_MESSAGE} button', 'Reload sdxl again')}?.textContent"
+        while not await self.page.run(offered):  # a moment after the status message
             async with self._told("Recent reloads"):
                 await self._say("/reload-model history")
         await self._picture("history", _MESSAGE, "Recent reloads")

@@ -30,6 +30,8 @@ from tests.storage.support import (
     stopped_at,
 )
 
+Work = Callable[[Connection, int], object]
+
 notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True))
 
 
@@ -107,14 +109,9 @@ def fail(connection: Connection, number: int) -> None:
     ids=["running", "committing", "failing"],
 )
 async def test_work_that_is_not_confirmed_in_time_is_uncertain(
-    database: Database,
-    url: str,
-    caplog: pytest.LogCaptureFixture,
-    words: str,
-    work: Callable[[Connection, int], object],
-    left: list[int],
+    database: Database, url: str, caplog: pytest.LogCaptureFixture, words: str, work: Work, left: list[int]
 ) -> None:
-    """It is never withdrawn: it may be committed later. If it fails later, nothing is logged: its caller is answered."""
+    """It is never withdrawn: it may be committed later. A late error is not logged: its caller has been answered."""
     with stopped_at(words) as gate:
         running = asyncio.create_task(database.run(work, 1, within=60.0))
         await gate.reached()

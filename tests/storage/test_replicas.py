@@ -1,8 +1,7 @@
 """Two replicas on one PostgreSQL: what one does while the other is in the middle of something."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
@@ -12,20 +11,15 @@ from bot.core.grants import RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure, Refused
-from bot.storage import grants, history, requests
-from bot.storage.database import Database
-from bot.storage.history import Note
-from bot.storage.jobs import open_database
+from bot.storage import history, requests
 from bot.storage.requests import Request, Requested
 from bot.storage.schema import access_requests
 from tests.storage.support import (
     COMMIT,
     HERE,
-    PATIENT,
     THERE,
     WAIT,
     Bot,
-    Clock,
     at_first,
     outside,
     press,
@@ -66,16 +60,6 @@ class Replicas(NamedTuple):
         return await one, await two
 
 
-@asynccontextmanager
-async def replica(url: str, clock: Clock, owner: str) -> AsyncIterator[Bot]:
-    """A process of the bot."""
-    database = Database(url, clock, PATIENT)
-    await database.start()
-    await database.run(open_database)
-    yield Bot(database, clock, owner)
-    await database.stop()
-
-
 @pytest.fixture
 def url(postgres_url: str) -> str:
     """A database whose time stands still, and which notices early that two transactions block each other."""
@@ -83,10 +67,9 @@ def url(postgres_url: str) -> str:
 
 
 @pytest.fixture
-async def replicas(url: str, clock: Clock) -> AsyncIterator[Replicas]:
-    """The two of them."""
-    async with replica(url, clock, "one") as one, replica(url, clock, "two") as two:
-        yield Replicas(one, two, url)
+def replicas(bot: Bot, other: Bot, url: str) -> Replicas:
+    """The two of them, each on a connection of its own."""
+    return Replicas(bot, other, url)
 
 
 async def test_several_models_that_both_replicas_are_asked_for_are_requested_once(replicas: Replicas) -> None:
@@ -118,19 +101,12 @@ async def test_a_request_that_comes_twice_is_one(
     assert await one.counts() == (1, 1, 2)
 
 
-def access_note(user: str = "U0EVE") -> Note:
-    """A line of the audit, whose text storage fills in."""
-    return Note(user, "T0", HERE, "", "", "ADMIN_USERS")
-
-
 async def ask_access(bot: Bot) -> str:
     """Ask for access, and return the request's ID, or how the request stands that there is."""
     try:
-        asked = await bot.run(grants.ask, access_note(), "sdxl", ["U0BOSS"], "")
+        return await bot.ask_access("U0EVE", "U0BOSS")
     except Refused as refused:
         return str(refused.data["asked"])
-    assert asked is not None
-    return asked.id
 
 
 @pytest.mark.parametrize(
@@ -147,14 +123,13 @@ async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(replicas:
 
 @pytest.mark.parametrize("decides_first", [True, False])
 async def test_a_message_that_is_recorded_during_the_decision_is_edited(
-    replicas: Replicas,
-    decides_first: bool,  # noqa: FBT001 - as pytest passes it
+    replicas: Replicas, *, decides_first: bool
 ) -> None:
     """Whichever comes first: no message keeps its buttons."""
     one, two, _ = replicas
     asked = await ask_access(one)
     (claim,) = await one.claim_access(JobKind.ACCESS_REQUEST)
-    decided = two.run(grants.decide, access_note("U0BOSS"), asked, RequestState.DENIED)
+    decided = two.decide(asked, RequestState.DENIED, "U0BOSS")
     posted = one.record(claim, Reschedule(claim.request.expires_at - claim.now, "1.2"))
     await (replicas.race(COMMIT, decided, posted) if decides_first else replicas.race(COMMIT, posted, decided))
 
@@ -341,10 +316,7 @@ async def test_a_reload_that_is_deleted_while_it_is_listed_is_left_out(replicas:
     await one.done(request("new"))
 
     listed, deleted = await replicas.race(
-        "FROM reload_model_subscribers",
-        one.run(history.recent, 10),
-        two.run(history.prune, 1.0),
-        waits=False,
+        "FROM reload_model_subscribers", one.run(history.recent, 10), two.run(history.prune, 1.0), waits=False
     )
 
     assert deleted[0] == 1
