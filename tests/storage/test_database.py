@@ -42,12 +42,6 @@ async def database(database: Database) -> Database:
     return database
 
 
-@pytest.fixture
-def begin(database: Database) -> str:
-    """Words of the statement that begins each transaction."""
-    return "BEGIN IMMEDIATE" if database.is_sqlite else "set_config"
-
-
 def write(connection: Connection, number: int) -> int:
     """Write a note."""
     connection.execute(insert(notes).values(id=number))
@@ -59,8 +53,7 @@ def written(url: str) -> list[int]:
     return [row[0] for row in outside(url, "SELECT id FROM notes ORDER BY id")]
 
 
-def threads() -> list[threading.Thread]:
-    """The threads of databases."""
+def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
 
 
@@ -73,9 +66,9 @@ async def test_a_result_is_returned_once_it_is_committed(database: Database, url
     assert (written(url), database.fault) == ([7], "")
 
 
-async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str, begin: str) -> None:
+async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str) -> None:
     """Whether it waits for a thread, for a lock, or for a server that does not answer the first statement."""
-    with stopped_at(begin) as gate:
+    with stopped_at("BEGIN IMMEDIATE" if database.is_sqlite else "set_config") as gate:
         first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
         others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
@@ -190,7 +183,7 @@ async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Da
 
     assert sorted(await waiting) == [0, 1, 2]
     await asyncio.gather(running, stopping)
-    assert (written(url), threads()) == ([0, 1, 2], [])
+    assert (written(url), _threads()) == ([0, 1, 2], [])
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
@@ -205,10 +198,10 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
     await database.stop()
 
     assert not hanging.done()
-    assert all(thread.daemon for thread in threads())
+    assert all(thread.daemon for thread in _threads())
     gate.open()
     await hanging
-    for thread in threads():
+    for thread in _threads():
         await asyncio.to_thread(thread.join)
     await database.stop()
 

@@ -4,8 +4,7 @@ import asyncio
 import errno
 import fcntl
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -34,14 +33,6 @@ def file(url: str) -> Path:
     return sqlite_file(url)
 
 
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Lock the file for writing, as another program may."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-
-
 def pragma(connection: Connection, words: str) -> object:
     """Run a pragma, and return its value if it has one."""
     result = connection.exec_driver_sql(f"PRAGMA {words}")
@@ -67,7 +58,8 @@ async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url
 async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
     """Nothing is written, then or later. It works again by itself."""
     await bot.run(pragma, "busy_timeout=50")
-    with locked(file):
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailable, match="database is locked"):
             await bot.ask(request())
         assert bot.database.fault == "database is locked"
