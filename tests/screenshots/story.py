@@ -226,6 +226,7 @@ class Story:
         await self.page.type(".thread-pane textarea", "@reload-model zephyr", enter=True)
         await self.page.see(_IN_THREAD, "Reloading zephyr. I'll ping you here")
         await self.page.see(_IN_THREAD, "should be ready now", within=4.0 * RELOAD_SECONDS)
+        await self.page.see(_IN_THREAD, "✓ zephyr")
         await self._picture("thread", ".thread-body")
         await self.page.press("✕", ".thread-pane")
         note("two models at once, and a mention in a thread")
