@@ -3,13 +3,19 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
-from typing import NamedTuple
+from multiprocessing import get_context
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 from urllib.parse import urlencode
 
 from slack_sdk.signature import SignatureVerifier
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 CHANNELS = 30_000
 """So many that the bot never waits for its turn in one of them."""
@@ -76,6 +82,18 @@ async def send(connection: Connection, command: Command) -> float:
     assert head.startswith(b"HTTP/1.1 200 "), head
     assert command.proof in body, body
     return took
+
+
+_APART = ProcessPoolExecutor(1, get_context("spawn"))
+
+
+async def apart(load: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
+    """Run one of the loops in a process of its own, since this one has Slack and ModelsLab to serve."""
+    return await asyncio.get_running_loop().run_in_executor(_APART, partial(_run, load, *args))
+
+
+def _run(load: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T:
+    return asyncio.run(load(*args))
 
 
 @asynccontextmanager

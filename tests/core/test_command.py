@@ -195,15 +195,9 @@ def test_one_slip_among_several_ids_starts_none_of_them(text: str, wrong: str | 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("statsu", "status"),
-        ("histroy", "history"),
-        ("Helpp", "help"),
-        ("list", "status"),
-        ("LS", "status"),
-        ("logs", "history"),
-        ("help me", "help"),
-        ("status all", "status"),
-        ("list sdxl", "status"),
+        *((text, "status") for text in ("statsu", "list", "LS", "status all", "list sdxl")),
+        *((text, "history") for text in ("histroy", "logs")),
+        *((text, "help") for text in ("Helpp", "help me")),
         ("reload", MODEL_HERE),
         ("reload sdxl", "sdxl"),
         ("please reload sdxl and flux", "sdxl flux"),
@@ -233,14 +227,9 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "model_id"),
     [
-        ("sdxl", "sdxl"),
+        *((text, text) for text in ("sdxl", "helpp", "sdxl.")),
         (" `status` ", "status"),
-        ("helpp", "helpp"),
-        ("sdxl.", "sdxl."),
-        ("", None),
-        ('""', None),
-        ("two words", None),
-        ("https://example.com/x", None),
+        *((text, None) for text in ("", '""', "two words", "https://example.com/x")),
     ],
 )
 def test_in_the_pickers_fields_only_ids_are_read(text: str, model_id: str | None) -> None:

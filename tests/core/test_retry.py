@@ -109,7 +109,10 @@ def test_retry_after_is_read(value: object, seconds: float | None, monkeypatch: 
 
 
 @given(
-    st.from_type(str | int | float | bytes)
+    st.text()
+    | st.integers()
+    | st.floats()
+    | st.binary()
     | st.text("0123456789:+-., GMTWedNov").map(lambda text: f"Wed, 15 {text}")
     | st.datetimes().map(format_datetime)
 )

@@ -6,7 +6,6 @@ asks the bot or lists channels, shortcuts, and a reply that is shown in the chan
 
 import json
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -86,9 +85,7 @@ class Story:
         await self._picker()
         await self._status()
         await self._follow_up()
-        began = time.monotonic()
-        await self._lists()
-        await self._again(REPEAT_AFTER * RELOAD_SECONDS - (time.monotonic() - began))
+        await self._again()
         await self._home()
         await self._thread()
 
@@ -166,24 +163,11 @@ class Story:
         await self.page.press("✕", ".thread-pane")
         note(f"the follow-up: in the thread, for both; {messages.REMIND_ME}")
 
-    async def _lists(self) -> None:
-        """What is reloading, with a button to join it: by now that is one model."""
-        await self.page.see(_MESSAGE, "✓ dreamshaper · should be ready since", within=4.0 * RELOAD_SECONDS)
-        await self._say("/reload-model flux")
-        await self.page.see(_MESSAGE, "is reloading flux")
-        async with self._told("1 model reloading"):
-            await self._say("/reload-model status")
-        async with self._told("@Ada is already reloading flux"):
-            await self._act_as("Ben")
-            await self.page.press("Notify me about flux", _MESSAGE, "1 model reloading")
-        await self._act_as("Ada")
-        note("status: lists what is reloading; Notify me")
-
-    async def _again(self, seconds: float) -> None:
+    async def _again(self) -> None:
         """A while later the status message offers another reload, and so does the history."""
         closed = "✓ sdxl · should be ready since"
         again = f"{_MESSAGE}:has(button.bk-button)"
-        await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
+        await self.page.see(again, closed, within=REPEAT_AFTER * RELOAD_SECONDS + 30.0)
         offered = f"{found(f'{_MESSAGE} button', 'Reload sdxl again')}?.textContent"
         while not await self.page.run(offered):  # a moment after the status message
             async with self._told("Recent reloads"):

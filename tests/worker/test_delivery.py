@@ -6,8 +6,8 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from bot.core.models import Claim, Subscriber
-from bot.errors import SlackRetryableError
+from bot.core.models import RESPONSE_URL_SECONDS, Claim, Subscriber
+from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
 from bot.ui.messages import Message
@@ -85,13 +85,19 @@ async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxS
 async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
     slack: SandboxSlack, delivery: Delivery, answer: Answer | str
 ) -> None:
-    """Only a plain success counts, and no redirect is followed."""
-    older, newer = await requester(slack, 1, age=600), await requester(slack, 2, BEN)
-    used_up = replace(newer, id=3, requested_at=NOON, response_url_uses=5)
+    """Only a plain success counts, and no redirect is followed. Each works five times in half an hour.
+
+    https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+    """
+    older, newer = await requester(slack, 1, age=RESPONSE_URL_SECONDS - 1), await requester(slack, 2, BEN)
+    fifth, used_up = replace(older, response_url_uses=4), replace(newer, id=3, requested_at=NOON, response_url_uses=5)
+    too_old = replace(newer, id=4, requested_at=NOON - RESPONSE_URL_SECONDS)
     slack.fail(RESPONSE_URL, answer, times=1)
 
-    assert (await delivery.to_channel(in_ops(older, newer, used_up), HELLO)).response_url_of == 1
+    assert (await delivery.to_channel(in_ops(fifth, newer, used_up), HELLO)).response_url_of == 1
     assert len(slack.messages) == 1
+    with pytest.raises(SlackPermanentError):
+        await delivery.to_channel(in_ops(too_old), HELLO)
 
 
 @pytest.mark.parametrize(
