@@ -13,17 +13,16 @@ from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, text
 
 from bot.core.models import Place
-from bot.core.outcomes import REST
 from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.terminal.screen import ended
 from bot.slack.client import SlackClient
-from bot.storage import jobs, reminders, requests, schema
+from bot.storage import jobs, reminders, requests
 from bot.storage.database import Database
 from bot.storage.requests import Request, Requested
 from bot.worker.delivery import Delivery, Pacer
@@ -178,13 +177,12 @@ class Run:
 
 def is_due(connection: Connection) -> bool:
     """Whether any job does not rest."""
-    return connection.execute(select(func.min(schema.jobs.c.due_at))).scalar_one() not in (None, REST)
+    return bool(connection.execute(text("SELECT count(*) FROM reload_model_jobs WHERE due_at < 1e300")).scalar())
 
 
 def expire(connection: Connection) -> None:
     """End the leases of the process that crashed; on PostgreSQL time would."""
-    leased = update(schema.jobs).where(schema.jobs.c.lease_owner.is_not(None))
-    connection.execute(leased.values(due_at=0.0))
+    connection.execute(text("UPDATE reload_model_jobs SET due_at = 0 WHERE lease_owner IS NOT NULL")).close()
 
 
 Fresh = Callable[[], contextlib.AbstractAsyncContextManager[str]]

@@ -137,14 +137,6 @@ class Page:
                     "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
                 )
 
-    async def choose(self, selector: str, label: str) -> None:
-        """Choose from a list: the system draws it, so the choice is made in the page."""
-        await self.run(
-            f"const list = document.querySelector({json.dumps(selector)});"
-            f"list.value = [...list.options].find((option) => option.text === {json.dumps(label)}).value;"
-            "list.dispatchEvent(new Event('change', {bubbles: true}))"
-        )
-
     async def _click(self, element: str) -> None:
         left, top, width, height = await self._place(element)
         middle = {"x": left + width / 2, "y": top + height / 2}

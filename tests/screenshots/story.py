@@ -227,7 +227,12 @@ class Story:
         await self.page.type(".main textarea", text, enter=True)
 
     async def _act_as(self, name: str) -> None:
-        await self.page.choose(".actas select", name)
+        """Choose a person from the list. The system draws that, so the choice is made in the page."""
+        await self.page.run(
+            "const list = document.querySelector('.actas select');"
+            f"list.value = [...list.options].find((option) => option.text === {json.dumps(name)}).value;"
+            "list.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
 
     @asynccontextmanager
     async def _seen(self, selector: str, text: str) -> AsyncIterator[None]:

@@ -5,7 +5,6 @@ import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 
 import psycopg
@@ -15,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
-from bot.storage.database import POSTGRES_CONNECTIONS, TRIES, Database
+from bot.storage.database import POSTGRES_CONNECTIONS, Database
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -117,24 +116,6 @@ async def test_work_that_is_not_confirmed_in_time_is_uncertain(
     assert (written(url), caplog.records) == (left, [])
 
 
-async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
-    """Another transaction was quicker, so it looks again. What is refused each time raises."""
-    await database.run(write, 1)
-    runs: list[int] = []
-
-    def write_next(connection: Connection, step: int) -> int:
-        runs.append(len(runs) * step + 1)
-        return write(connection, runs[-1])
-
-    assert await database.run(write_next, 1) == 2
-    runs.clear()
-    with pytest.raises(IntegrityError):
-        await database.run(write_next, 0)
-
-    assert len(runs) == TRIES
-    assert (written(url), database.fault) == ([1, 2], "")
-
-
 @pytest.fixture
 def _no_garbage_collection() -> Iterator[None]:
     gc.collect()
@@ -208,24 +189,18 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
 
 def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
     """What was done has to be recorded, even if the event loop is gone."""
-    gate = Gate()
     database = Database(sqlite_url, Clock(), PATIENT)
-
-    def write_slowly(connection: Connection) -> None:
-        gate.wait()
-        write(connection, 1)
 
     async def leave() -> None:
         await database.start()
         await database.run(notes.create)
-        caller = asyncio.create_task(database.run(write_slowly))
+        caller = asyncio.create_task(database.run(write, 1))
         await gate.reached()
         caller.cancel()
-        with suppress(asyncio.CancelledError):
-            await caller
+        await asyncio.wait([caller])
 
-    asyncio.run(leave())
-    gate.open()
+    with stopped_at("INSERT INTO notes") as gate:
+        asyncio.run(leave())
     asyncio.run(database.stop())
 
     assert written(sqlite_url) == [1]

@@ -15,19 +15,6 @@ from tests.storage.support import PATIENT, READY_IN, Bot, Clock, outside, reques
 VERSION = "SELECT version FROM reload_model_schema"
 
 
-async def test_tables_are_created_in_an_empty_database_and_kept_after_that(database: Database, clock: Clock) -> None:
-    """In this program's version. Opening returns the time."""
-    bot = Bot(database, clock)
-    assert await bot.run(open_database) == clock.now
-    assert outside(database.url, VERSION) == [(schema.VERSION,)]
-    await bot.ask(request())
-    before = await bot.everything()
-
-    await bot.run(open_database)
-
-    assert await bot.everything() == before
-
-
 async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) -> None:
     """Only one process uses the file, so their owner is dead. Replicas keep theirs, and nothing else is due early."""
     await bot.accepted(request("accepted"))
@@ -42,7 +29,7 @@ async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) 
 
 
 async def test_replicas_that_start_together_create_the_tables_once(stopped_postgres_url: str) -> None:
-    """The others wait, and find them there."""
+    """In this program's version. The others wait, and find them there."""
     databases = [Database(stopped_postgres_url, Clock(), PATIENT) for _ in range(4)]
     for database in databases:
         await database.start()

@@ -1,6 +1,5 @@
 """What holds for SQLite only: durability, locks, and the one process that owns the file."""
 
-import asyncio
 import errno
 import fcntl
 import sqlite3
@@ -16,15 +15,12 @@ from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import Bot, Clock, Gate, outside, request
+from tests.storage.support import Bot, Clock, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
 
-@pytest.fixture
-def url(sqlite_url: str) -> str:
-    """What follows is about SQLite."""
-    return sqlite_url
+pytestmark = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
 
 
 @pytest.fixture
@@ -67,17 +63,6 @@ async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url
     assert outside(url, RELOADS) == [(0,)]
     await bot.ask(request())
     assert bot.database.fault == ""
-
-
-async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path) -> None:
-    """Its lock is taken before it looks."""
-    gate = Gate()
-    writing = asyncio.create_task(bot.run(gate.wait))
-    await gate.reached()
-    with closing(sqlite3.connect(file, timeout=0.0)) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
-        other.execute("UPDATE reload_model_schema SET version = 8")
-    gate.open()
-    await writing
 
 
 async def test_a_full_disk_records_nothing(bot: Bot) -> None:
