@@ -43,7 +43,6 @@ CONNECTIONS = 32
 RATE = 50
 PEOPLE = 200
 FOLLOW_UPS = 1000
-DUE_SECONDS = 3.0
 START_SECONDS = 8.0
 """From the seeding of follow-ups to the first that is due: what the bot gets to start in."""
 
@@ -61,9 +60,6 @@ MEASURES = {
     "installed distributions": ("", 0),
 }
 """What is measured, with its unit and digits."""
-
-Rounds = Mapping[str, Mapping[str, Sequence[float]]]
-"""Measure → subject → a number for each round."""
 
 
 class Plan(NamedTuple):
@@ -152,7 +148,7 @@ class Bench:
         channels = [channel(n) for n in range(FOLLOW_UPS)]
         statuses = {where: slack.say(where, {"text": "is being reloaded"}, "api").ts for where in channels}
         begin = time.time() + START_SECONDS
-        due = {where: begin + n * DUE_SECONDS / FOLLOW_UPS for n, where in enumerate(channels)}
+        due = {where: begin + n * 3.0 / FOLLOW_UPS for n, where in enumerate(channels)}
         await seed(url, due, statuses)
         async with started(settings, folder, url):
             assert time.time() < begin, "the bot took too long to start"
@@ -203,8 +199,8 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(int(len(values) * part), len(values) - 1)]
 
 
-def table(rounds: Rounds) -> str:
-    """A row of Markdown for each subject of each measure: the median, the range, and the ratio to default Bolt."""
+def table(rounds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """A row of Markdown for each subject of each measure: the median of its rounds, the range, and the ratio to default Bolt."""
     rows = ["| | subject | median | min to max | of default Bolt |", "|---|---|---|---|---|"]
     for measure, (unit, digits) in MEASURES.items():
         for subject, values in rounds[measure].items():

@@ -3,9 +3,11 @@
 What local-slack itself cannot do is left out: choosing people.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from bot.ui import access
 from tests.screenshots.sandbox import RELOAD_SECONDS
-from tests.screenshots.story import Story, note
+from tests.screenshots.story import Story
 
 SETTINGS = {"ALLOWED_USERS": "U0ADA0001", "ADMIN_USERS": "U0BEN0001"}
 
@@ -17,13 +19,9 @@ _REFUSAL, _REQUEST, _ANSWER = "An admin can give it to you", "for access to relo
 class AccessStory(Story):
     """One run of it."""
 
-    async def play(self) -> None:
+    def steps(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """Half a minute, and five pictures."""
-        await self._open()
-        await self._ask()
-        await self._decide()
-        await self._reload()
-        await self._manage()
+        return (self._ask, self._decide, self._reload, self._manage)
 
     async def _ask(self) -> None:
         """Eve is refused, and asks for access."""
@@ -33,7 +31,6 @@ class AccessStory(Story):
         await self._picture("access-refusal", _MESSAGE, _REFUSAL)
         async with self._told(access.asked()):
             await self.page.press("Ask for access", _MESSAGE, _REFUSAL)
-        note("a refusal: Ask for access")
 
     async def _decide(self) -> None:
         """Ben reads who wants what where, and allows it."""
@@ -46,7 +43,6 @@ class AccessStory(Story):
         await self.page.see(_MESSAGE, "✓ Allowed by @Ben on")
         await self.page.see_no(f"{_MESSAGE} button", "Allow")
         await self._picture("access-decided", _MESSAGE, _REQUEST)
-        note("a request: Allow")
 
     async def _reload(self) -> None:
         """Eve reads that, and starts the reload that she wanted."""
@@ -59,7 +55,6 @@ class AccessStory(Story):
         await self.page.click(_PLACE, "art")
         await self.page.see(_MESSAGE, "@Eve is reloading sdxl")
         await self.page.see(_MESSAGE, "✓ sdxl", within=2.0 * RELOAD_SECONDS)
-        note("the answer: Reload sdxl, to its end")
 
     async def _manage(self) -> None:
         """Ben sees who can reload models, and revokes what he gave."""
@@ -69,4 +64,3 @@ class AccessStory(Story):
         await self._picture("access-list", ".home-inner")
         await self.page.press("Revoke", ".home")
         await self.page.see_no(".home", "@Eve · granted by")
-        note("the Home tab: Revoke")

@@ -6,7 +6,7 @@ asks the bot or lists channels, shortcuts, and a reply that is shown in the chan
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +78,20 @@ class Story:
     pictures: Path
 
     async def play(self) -> None:
-        """From the first command to the last button: about three minutes."""
-        await self._open()
-        await self._trouble()
-        await self._failure()
-        await self._picker()
-        await self._status()
-        await self._follow_up()
-        await self._again()
-        await self._home()
-        await self._thread()
+        """One step after the other, from the first command to the last button."""
+        await self.page.size(*DESKTOP)
+        await self.page.call("Page.navigate", url=self.sandbox.url)
+        await self.page.see(".status.ok", "connected")
+        for step in self.steps():
+            await step()
+            note(str(step.__doc__))
+
+    def steps(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What is done, in order: about three minutes."""
+        return (
+            *(self._trouble, self._failure, self._picker, self._status),
+            *(self._follow_up, self._again, self._home, self._thread),
+        )
 
     # --- the steps ------------------------------------------------------------------------------------
 
@@ -99,22 +103,18 @@ class Story:
         await self._picture("ack", _MESSAGE, "I'll ping you here", lines=2)
         await self.page.see(_MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
         await self._picture("trouble", _MESSAGE, "ModelsLab hasn't accepted the request yet")
-        note("trouble: said once the first try has failed")
 
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
-        unknown = error(200, "Model not found: midjorney")
-        self.sandbox.modelslab.answer("midjorney", unknown)
-        calls = len(self.sandbox.modelslab.calls)
+        self.sandbox.modelslab.answer("midjorney", error(200, "Model not found: midjorney"))
         async with self._seen(_MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
         await self._picture("failure", _MESSAGE, "was not reloaded", lines=2)
         async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
             await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
-        assert [call.model_id for call in self.sandbox.modelslab.calls[calls:]].count("midjorney") == 2
+        assert [call.model_id for call in self.sandbox.modelslab.calls].count("midjorney") == 2
         async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
             await self.page.press("midjourney", _MESSAGE, "Did you mean")
-        note("a failure: Try again, and the ID that was meant")
 
     async def _picker(self) -> None:
         """The modal: an omission is marked, an ID begins a reload."""
@@ -132,12 +132,11 @@ class Story:
         assert "I'll ping you in" in said, said
         await self.page.press("Close", ".modal")
         await self.page.see_no(".modal")
-        note("the picker: opens, marks an omission, begins a reload, closes")
 
     async def _status(self) -> None:
         """The bar moves, a second person joins, a stranger can't."""
         message = "is reloading sdxl"
-        first = await self._bar(_MESSAGE, message)
+        bar = await self._bar(_MESSAGE, message)
         async with self._told("@Ada is already reloading sdxl. I'll ping you"):
             await self._act_as("Ben")
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
@@ -146,10 +145,9 @@ class Story:
             await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
         await self._picture("refusal", _MESSAGE, "You don't have permission")
         await self._act_as("Ada")
-        second = await self._bar(_MESSAGE, message, but=first)
-        third = await self._bar(_MESSAGE, message, but=second)
+        for _ in range(2):
+            bar = await self._bar(_MESSAGE, message, but=bar)
         await self._picture("status", _MESSAGE, message)
-        note(f"the status message: {first} → {second} → {third}, {messages.NOTIFY_ME}")
 
     async def _follow_up(self) -> None:
         """It comes in the thread, for both, and takes a reminder."""
@@ -161,7 +159,6 @@ class Story:
         async with self._told("I'll remind you about sdxl"):
             await self.page.press(messages.REMIND_ME, _IN_THREAD, "should be ready now")
         await self.page.press("✕", ".thread-pane")
-        note(f"the follow-up: in the thread, for both; {messages.REMIND_ME}")
 
     async def _again(self) -> None:
         """A while later the status message offers another reload, and so does the history."""
@@ -175,7 +172,6 @@ class Story:
         await self._picture("history", _MESSAGE, "Recent reloads")
         async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
             await self.page.press(messages.RELOAD_AGAIN, f"{again}:not(:has(.badge-eph))", closed)
-        note(f"a while later: {messages.RELOAD_AGAIN}, and the history")
 
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
@@ -195,7 +191,6 @@ class Story:
             await self.page.see_no(".modal")
         await self.page.press("Stop reminding me about sdxl", home)
         await self.page.see_no(".home button", "Stop reminding")
-        note("the Home tab: shows the reload, its bar moves, opens the picker, stops reminding")
 
     async def _thread(self) -> None:
         """Two models at once, one by its page's address; and a mention in a thread, where commands can't be used."""
@@ -213,14 +208,8 @@ class Story:
         await self.page.see(_IN_THREAD, "✓ zephyr")
         await self._picture("thread", ".thread-body")
         await self.page.press("✕", ".thread-pane")
-        note("two models at once, and a mention in a thread")
 
     # --- what they are made of ------------------------------------------------------------------------
-
-    async def _open(self) -> None:
-        await self.page.size(*DESKTOP)
-        await self.page.call("Page.navigate", url=self.sandbox.url)
-        await self.page.see(".status.ok", "connected")
 
     async def _say(self, text: str) -> None:
         """Type into the channel, and send it."""
