@@ -200,7 +200,7 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def table(rounds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """A row of Markdown for each subject of each measure: the median of its rounds, the range, and the ratio to default Bolt."""
+    """A row of Markdown for each subject of each measure: the median, the range, and the ratio to default Bolt."""
     rows = ["| | subject | median | min to max | of default Bolt |", "|---|---|---|---|---|"]
     for measure, (unit, digits) in MEASURES.items():
         for subject, values in rounds[measure].items():

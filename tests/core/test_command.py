@@ -1,6 +1,7 @@
 """The text after /reload-model is read as people type it."""
 
 import time
+import timeit
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -239,13 +240,12 @@ def test_in_the_pickers_fields_only_ids_are_read(text: str, model_id: str | None
 
 def processor_time(read: Callable[[str], object], text: str) -> float:
     """Seconds that reading a text takes, without what others do meanwhile: the best of three."""
-    times = []
-    for _ in range(3):
-        began = time.thread_time()
+
+    def once() -> None:
         with suppress(Refused):
             read(text)
-        times.append(time.thread_time() - began)
-    return min(times)
+
+    return min(timeit.repeat(once, timer=time.thread_time, repeat=3, number=1))
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,6 @@ class Point:
     nth: int
     moment: str
 
-    @property
-    def kind(self) -> tuple[str, str]:
-        """What it has in common with others of its run."""
-        return self.call, self.moment
-
     def __str__(self) -> str:
         return f"{self.moment} {self.call} {self.nth}"
 

@@ -263,7 +263,7 @@ async def test_a_crash_at_each_kind_of_point_loses_nothing(fresh: Fresh, request
     Every second kind is for either database; make soak crashes at each point on both.
     """
     found = itertools.chain(*await asyncio.gather(*(points(name, fresh) for name in STORIES)))
-    first_of_kind = {point.kind: (name, point) for name, point in reversed([*found])}
+    first_of_kind = {(point.call, point.moment): (name, point) for name, point in reversed([*found])}
     assert len(first_of_kind) > 30
     first = 0 if request.node.callspec.params["fresh"] == "sqlite" else 1
     crashes = [first_of_kind[kind] for kind in sorted(first_of_kind)][first::2]

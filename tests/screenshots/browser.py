@@ -145,7 +145,7 @@ class Page:
 
 
 @asynccontextmanager
-async def opened(chromium: Path, folder: Path) -> AsyncIterator[Page]:
+async def opened(chromium: str, folder: Path) -> AsyncIterator[Page]:
     """A page, for as long as the context lasts; folder is for what Chromium keeps."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/json"

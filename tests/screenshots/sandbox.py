@@ -13,6 +13,7 @@ from tests.bench.processes import free_port
 from tests.faults.fleet import status_of
 from tests.scenarios.process import Process
 from tests.scenarios.scenario import eventually_answered
+from tests.screenshots.needs import LOCAL_SLACK
 
 RELOAD_SECONDS = 18
 """The least in which a bar moves often enough to be seen, and "a while" after it is still short."""
@@ -44,10 +45,10 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def sandbox(local_slack: Path, folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
+async def sandbox(folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
     """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't, unless settings say so."""
     url = f"http://localhost:{free_port()}"
-    async with SandboxModelsLab() as modelslab, _slack(local_slack, folder, url):
+    async with SandboxModelsLab() as modelslab, _slack(folder, url):
         bot = Process(folder, _settings(modelslab, url) | settings)
         try:
             await bot.start()
@@ -62,11 +63,11 @@ async def sandbox(local_slack: Path, folder: Path, **settings: str) -> AsyncIter
 
 
 @asynccontextmanager
-async def _slack(local_slack: Path, folder: Path, url: str) -> AsyncIterator[None]:
+async def _slack(folder: Path, url: str) -> AsyncIterator[None]:
     config = folder / "workspace.json"
     config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
-        local_slack,
+        LOCAL_SLACK,
         *("--config", config, "--port", url.rpartition(":")[2], "--files-dir", folder),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

@@ -234,16 +234,13 @@ COMMIT = "COMMIT"
 _hooks: list[Callable[[str], object]] = []
 
 
-@event.listens_for(Engine, "before_cursor_execute")
-def _before_statement(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+def _before(statement: str) -> None:
     for hook in tuple(_hooks):
         hook(" ".join(statement.split()))
 
 
-@event.listens_for(Engine, "commit")
-def _before_commit(_connection: Connection) -> None:
-    for hook in tuple(_hooks):
-        hook(COMMIT)
+event.listen(Engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: _before(statement))
+event.listen(Engine, "commit", lambda _connection: _before(COMMIT))
 
 
 @contextmanager

@@ -147,61 +147,40 @@ async def test_an_acknowledged_request_is_never_undone(bot: Bot, other: Bot, *, 
 
 
 @pytest.mark.parametrize("joins", [False, True])
-async def test_a_person_who_joins_before_notification_begins_is_notified(bot: Bot, other: Bot, *, joins: bool) -> None:
-    """The claim of the notification waits for them."""
+@pytest.mark.parametrize("late", [False, True])
+async def test_people_can_join_until_notification_begins(bot: Bot, other: Bot, *, joins: bool, late: bool) -> None:
+    """One waits for the other. Who comes too late can't join any more, and starts another reload."""
     ready = await bot.ready(request(user="U0ADA"))
-    late = press(user="U0BEN")
+    ben = press(user="U0BEN")
+    comes = other.join(ben, ready.id) if joins else other.ask(ben)
+    if late:
+        (claim,), asked = await race(bot, "FROM reload_model_subscribers", bot.claim(NOTIFY), comes)
+    else:
+        asked, (claim,) = await race(bot, SUBSCRIBE, comes, bot.claim(NOTIFY))
 
-    asked, (claim,) = await race(
-        bot, SUBSCRIBE, other.join(late, ready.id) if joins else other.ask(late), bot.claim(NOTIFY)
-    )
-
-    assert asked is not None
-    assert asked.joined
-    assert [each.user_id for each in claim.recipients] == ["U0ADA", "U0BEN"]
-
-
-@pytest.mark.parametrize("joins", [False, True])
-async def test_a_person_who_comes_while_notification_begins_is_too_late(bot: Bot, other: Bot, *, joins: bool) -> None:
-    """They wait for that. Then a command starts another reload."""
-    ready = await bot.ready(request())
-    late = press(user="U0BEN")
-
-    claims, asked = await race(
-        bot,
-        "FROM reload_model_subscribers",
-        bot.claim(NOTIFY),
-        other.join(late, ready.id) if joins else other.ask(late),
-    )
-
-    assert len(claims) == 1
-    assert asked is None if joins else asked is not None and not asked.joined
+    assert [each.user_id for each in claim.recipients] == (["U0ADA"] if late else ["U0ADA", "U0BEN"])
+    assert (asked is not None and asked.joined) is not late
+    assert (asked is None) is (late and joins)
 
 
-@pytest.mark.parametrize("outcome", [Accepted(120.0), Failed(Failure.DOWN)])
-async def test_a_channel_that_joins_before_an_outcome_is_recorded_learns_it(
-    bot: Bot, other: Bot, outcome: Accepted | Failed
+@pytest.mark.parametrize(
+    ("outcome", "recorded_first"), [(Accepted(120.0), False), (Failed(Failure.DOWN), False), (Accepted(120.0), True)]
+)
+async def test_a_channel_that_joins_while_an_outcome_is_recorded_learns_it(
+    bot: Bot, other: Bot, outcome: Accepted | Failed, *, recorded_first: bool
 ) -> None:
-    """Recording the outcome waits for it."""
+    """Once: one waits for the other."""
     call = await bot.called(request(channel=HERE))
-
-    asked, _ = await race(bot, SUBSCRIBE, other.ask(request(channel=THERE)), bot.record(call, outcome))
+    asks, records = other.ask(request(channel=THERE)), bot.record(call, outcome)
+    if recorded_first:
+        _, asked = await race(bot, "INSERT INTO reload_model_jobs", records, asks)
+    else:
+        asked, _ = await race(bot, SUBSCRIBE, asks, records)
 
     assert asked.joined
+    assert (asked.reload.state is State.ACCEPTED) is recorded_first
     assert await bot.kinds(HERE) == await bot.kinds(THERE)
     assert "notify" in await bot.kinds(THERE)
-
-
-async def test_a_channel_that_joins_while_an_acceptance_is_recorded_is_opened_once(bot: Bot, other: Bot) -> None:
-    """By the request, which waits for the record."""
-    call = await bot.called(request(channel=HERE))
-
-    _, asked = await race(
-        bot, "INSERT INTO reload_model_jobs", bot.record(call, Accepted(120.0)), other.ask(request(channel=THERE))
-    )
-
-    assert asked.reload.state is State.ACCEPTED
-    assert await bot.kinds(THERE) == ["notify", "status"]
 
 
 async def test_a_job_is_claimed_by_one_replica(bot: Bot, other: Bot) -> None:
