@@ -46,7 +46,6 @@ class Trial:
     """What was acknowledged, and when which fault happened."""
 
     bots: Fleet
-    names: list[str]
     chance: random.Random
     ends_at: float
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
@@ -59,15 +58,11 @@ class Trial:
     repeatable: set[str] = field(default_factory=set)
     """Models of which some call gets no clear answer, or one that asks for another try."""
 
-    def more(self) -> bool:
-        """Whether it goes on."""
-        return time.monotonic() < self.ends_at
-
     async def ask(self, person: int) -> None:
         """Keep requesting reloads, sometimes through every replica at once."""
         for n in itertools.count(1):
             await asyncio.sleep(self.chance.uniform(0.2, 1.5))  # a pace, not a wait
-            if not self.more():
+            if time.monotonic() > self.ends_at:
                 return
             model = f"model-{person}-{n // 2}"  # every second request joins, or comes when all is over
             self.prepare(model)
@@ -110,7 +105,7 @@ class Trial:
     async def disturb(self, *of_the_database: "Fault") -> None:
         """One fault after another."""
         faults = [Trial.kill, Trial.slack_fails, *of_the_database]
-        while self.more():
+        while time.monotonic() < self.ends_at:
             await asyncio.sleep(self.chance.uniform(0.5, 4.0))  # as above
             began = time.monotonic()
             self.disturbances.append((began, math.inf))
@@ -119,13 +114,13 @@ class Trial:
 
     async def kill(self) -> None:
         """SIGKILL, and a new process."""
-        name = self.chance.choice(self.names)
+        name = self.chance.choice(list(self.bots.replicas))
         await self.bots.kill(name)
         await self.bots.launch(name)
 
     async def stop(self) -> None:
         """SIGSTOP for longer than a lease."""
-        name = self.chance.choice(self.names)
+        name = self.chance.choice(list(self.bots.replicas))
         port = self.bots.ready.pop(name)
         self.bots.replicas[name].signal(signal.SIGSTOP)
         await asyncio.sleep(12.0)  # what the fault is
@@ -179,7 +174,7 @@ async def _run(folder: Path, url: str, names: list[str], *faults: Fault) -> None
         bots.slack.ack_seconds = 3.0
         await bots.launch(*names)
         chance = random.Random(SEED)  # noqa: S311 - the same faults in every run
-        trial = Trial(bots, names, chance, time.monotonic() + SECONDS)
+        trial = Trial(bots, chance, time.monotonic() + SECONDS)
         await asyncio.gather(trial.disturb(*faults), *(trial.ask(n) for n in range(5)))
         bots.slack.heal()
         # Retries wait half a minute, twice over.

@@ -19,7 +19,7 @@ from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
 PICTURE_BYTES = 200_000
 
-_MESSAGE = ".messages .msg"
+MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
 _FIELD = ".modal input.bk-plain-input"
 
@@ -100,21 +100,21 @@ class Story:
         self.sandbox.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
         async with self._told("Reloading dreamshaper. I'll ping you here around"):
             await self._say("/reload-model dreamshaper")
-        await self._picture("ack", _MESSAGE, "I'll ping you here", lines=2)
-        await self.page.see(_MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
-        await self._picture("trouble", _MESSAGE, "ModelsLab hasn't accepted the request yet")
+        await self._picture("ack", MESSAGE, "I'll ping you here", lines=2)
+        await self.page.see(MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
+        await self._picture("trouble", MESSAGE, "ModelsLab hasn't accepted the request yet")
 
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
         self.sandbox.modelslab.answer("midjorney", error(200, "Model not found: midjorney"))
-        async with self._seen(_MESSAGE, "was not reloaded"):
+        async with self._seen(MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
-        await self._picture("failure", _MESSAGE, "was not reloaded", lines=2)
-        async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
-            await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
+        await self._picture("failure", MESSAGE, "was not reloaded", lines=2)
+        async with self._told("Reloading midjorney"), self._seen(MESSAGE, "was not reloaded"):
+            await self.page.press(messages.TRY_AGAIN, MESSAGE, "was not reloaded")
         assert [call.model_id for call in self.sandbox.modelslab.calls].count("midjorney") == 2
-        async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
-            await self.page.press("midjourney", _MESSAGE, "Did you mean")
+        async with self._told("Reloading midjourney"), self._seen(MESSAGE, "is reloading midjourney"):
+            await self.page.press("midjourney", MESSAGE, "Did you mean")
 
     async def _picker(self) -> None:
         """The modal: an omission is marked, an ID begins a reload."""
@@ -136,22 +136,22 @@ class Story:
     async def _status(self) -> None:
         """The bar moves, a second person joins, a stranger can't."""
         message = "is reloading sdxl"
-        bar = await self._bar(_MESSAGE, message)
+        bar = await self._bar(MESSAGE, message)
         async with self._told("@Ada is already reloading sdxl. I'll ping you"):
             await self._act_as("Ben")
-            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
+            await self.page.press(messages.NOTIFY_ME, MESSAGE, message)
         async with self._told("You don't have permission to reload models"):
             await self._act_as("Eve")
-            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
-        await self._picture("refusal", _MESSAGE, "You don't have permission")
+            await self.page.press(messages.NOTIFY_ME, MESSAGE, message)
+        await self._picture("refusal", MESSAGE, "You don't have permission")
         await self._act_as("Ada")
         for _ in range(2):
-            bar = await self._bar(_MESSAGE, message, but=bar)
-        await self._picture("status", _MESSAGE, message)
+            bar = await self._bar(MESSAGE, message, but=bar)
+        await self._picture("status", MESSAGE, message)
 
     async def _follow_up(self) -> None:
         """It comes in the thread, for both, and takes a reminder."""
-        await self.page.see(_MESSAGE, "✓ sdxl · should be ready since", within=2.0 * RELOAD_SECONDS)
+        await self.page.see(MESSAGE, "✓ sdxl · should be ready since", within=2.0 * RELOAD_SECONDS)
         await self.page.click(".messages .thread-summary")
         said = await self.page.see(_IN_THREAD, "should be ready now")
         assert "@Ada @Ben sdxl should be ready now." in said, said
@@ -163,14 +163,14 @@ class Story:
     async def _again(self) -> None:
         """A while later the status message offers another reload, and so does the history."""
         closed = "✓ sdxl · should be ready since"
-        again = f"{_MESSAGE}:has(button.bk-button)"
+        again = f"{MESSAGE}:has(button.bk-button)"
         await self.page.see(again, closed, within=REPEAT_AFTER * RELOAD_SECONDS + 30.0)
-        offered = f"{found(f'{_MESSAGE} button', 'Reload sdxl again')}?.textContent"
+        offered = f"{found(f'{MESSAGE} button', 'Reload sdxl again')}?.textContent"
         while not await self.page.run(offered):  # a moment after the status message
             async with self._told("Recent reloads"):
                 await self._say("/reload-model history")
-        await self._picture("history", _MESSAGE, "Recent reloads")
-        async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
+        await self._picture("history", MESSAGE, "Recent reloads")
+        async with self._told("Reloading sdxl"), self._seen(MESSAGE, "is reloading sdxl"):
             await self.page.press(messages.RELOAD_AGAIN, f"{again}:not(:has(.badge-eph))", closed)
 
     async def _home(self) -> None:
@@ -198,9 +198,9 @@ class Story:
         async with self._told("Reloading aurora"):
             await self._say("/reload-model orca, https://modelslab.com/models/acme/aurora")
         await self._say("Is zephyr gone again?")
-        await self.page.see(_MESSAGE, "Is zephyr gone again?")
+        await self.page.see(MESSAGE, "Is zephyr gone again?")
         await self.page.run(
-            f"{found(_MESSAGE, 'Is zephyr gone again?')}.querySelector('[title=\"Reply in thread\"]').click()"
+            f"{found(MESSAGE, 'Is zephyr gone again?')}.querySelector('[title=\"Reply in thread\"]').click()"
         )
         await self.page.type(".thread-pane textarea", "@reload-model zephyr", enter=True)
         await self.page.see(_IN_THREAD, "Reloading zephyr. I'll ping you here")
@@ -233,7 +233,7 @@ class Story:
 
     def _told(self, text: str) -> AbstractAsyncContextManager[None]:
         """See one more private answer that holds a text."""
-        return self._seen(f"{_MESSAGE}:has(.badge-eph)", text)
+        return self._seen(f"{MESSAGE}:has(.badge-eph)", text)
 
     async def _bar(self, selector: str, text: str = "", *, but: str = "") -> str:
         """The bar in the last such element, once it is not what it was."""

@@ -56,15 +56,6 @@ def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
 
 
-async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
-    """Work that raises is undone. Its error is the caller's, and no fault of the database."""
-    assert await database.run(write, 7) == 7
-    with pytest.raises(ValueError, match="on purpose"):
-        await database.run(fail, 8)
-
-    assert (written(url), database.fault) == ([7], "")
-
-
 async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str) -> None:
     """Whether it waits for a thread, for a lock, or for a server that does not answer the first statement."""
     with stopped_at("BEGIN IMMEDIATE" if database.is_sqlite else "set_config") as gate:
