@@ -11,9 +11,21 @@ from bot.core.outcomes import Failed, Reschedule
 from bot.errors import Failure, Refused
 from bot.storage import reminders, requests
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
+from bot.storage.schema import jobs
 from tests.storage.support import HERE, THERE, Bot, press, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
+
+
+@pytest.mark.parametrize(("joins_after", "told_after"), [(5.0, 20.0), (25.0, 25.0)])
+async def test_places_are_told_if_modelslab_does_not_accept(bot: Bot, joins_after: float, told_after: float) -> None:
+    """At the same time; one that joins later is told at once."""
+    await bot.ask(request(channel=HERE))
+    await bot.elapse(joins_after)
+    at = (await bot.ask(request(channel=THERE))).reload.requested_at
+
+    due = await bot.rows(jobs.c.kind, jobs.c.channel_id, jobs.c.due_at)
+    assert due == [("call", "", at), ("status", HERE, at + 20.0), ("status", THERE, at + told_after)]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -126,6 +126,16 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     assert asked.response_url not in str(raised.value)
 
 
+@pytest.mark.parametrize("channel", [None, [], "D0BEN", {}, {"id": 7}])
+async def test_a_direct_message_that_cannot_be_opened_is_tried_again(
+    slack: SandboxSlack, delivery: Delivery, channel: object
+) -> None:
+    """An answer that names no channel makes no sense."""
+    slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}))
+    with pytest.raises(SlackRetryableError, match="no_channel_opened"):
+        await delivery.to_person(BEN, HELLO)
+
+
 def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:
     """A message that has to wait reserves nothing, and no channel waits for another."""
     assert [pacer.wait(where, best_effort=False) for where in (MODELS, MODELS, MODELS, OPS)] == [0, 1, 1, 0]
