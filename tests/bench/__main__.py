@@ -27,13 +27,14 @@ from sqlalchemy import Connection
 from bot.core.models import Claim
 from bot.core.outcomes import Accepted, Reschedule
 from bot.core.timing import SteadyClock
+from bot.sandbox.slack.service import SandboxSlack
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
 from bot.storage.outcomes import record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, STATUSES
-from tests.bench.load import channel, closed_loop, open_loop
-from tests.bench.processes import ROOT, Services, Started, services, started
+from tests.bench.load import apart, channel, closed_loop, open_loop
+from tests.bench.processes import ROOT, Started, mebibytes, services, started
 from tests.postgres import Postgres, server
 
 WARM_UP = 300
@@ -42,7 +43,6 @@ CONNECTIONS = 32
 RATE = 50
 PEOPLE = 200
 FOLLOW_UPS = 1000
-DUE_SECONDS = 3.0
 START_SECONDS = 8.0
 """From the seeding of follow-ups to the first that is due: what the bot gets to start in."""
 
@@ -60,9 +60,6 @@ MEASURES = {
     "installed distributions": ("", 0),
 }
 """What is measured, with its unit and digits."""
-
-Rounds = Mapping[str, Mapping[str, Sequence[float]]]
-"""Measure → subject → a number for each round."""
 
 
 class Plan(NamedTuple):
@@ -96,14 +93,14 @@ class Bench:
             for subject in (BOLT, SQLITE, POSTGRESQL):
                 sys.stderr.write(f"{time.strftime('%H:%M:%S')} round {n + 1} of {self.plan.rounds}: {subject}\n")
                 async with (
-                    services() as around,
+                    services() as (slack, settings),
                     self._place(subject) as (folder, url),
-                    started(around, folder, url) as ready,
+                    started(settings, folder, url) as ready,
                 ):
-                    await self.acks(around, subject, ready)
+                    await self.acks(slack, subject, ready)
                 if subject != BOLT:
-                    async with services() as around, self._place(subject) as (folder, url):
-                        await self.follow_ups(around, subject, folder, url)
+                    async with services() as (slack, settings), self._place(subject) as (folder, url):
+                        await self.follow_ups(slack, settings, subject, folder, url)
         self.note("installed distributions", "the bot", distributions())
 
     @asynccontextmanager
@@ -117,41 +114,55 @@ class Bench:
             yield Path(name), url
         self.postgres.drop(url)
 
-    async def acks(self, around: Services, subject: str, ready: Started) -> None:
+    async def acks(self, slack: SandboxSlack, subject: str, ready: Started) -> None:
         """One round of one subject: start, idle, and the loops; of the bot also everybody at once."""
         self.note("start to ready", subject, ready.seconds)
         await asyncio.sleep(self.plan.settle)
-        self.note("idle memory", subject, ready.mebibytes)
+        self.note("idle memory", subject, mebibytes(ready.pid))
         make, port = ready.commands.make, ready.commands.port
-        await closed_loop(port, 1, make(WARM_UP), 60)
-        await around.messages(WARM_UP if subject != BOLT else 0)  # the work for these commands is done
-        paced = await open_loop(port, CONNECTIONS, make(round(self.plan.open * RATE)), RATE)
+
+        async def work_is_done(commands: int) -> None:
+            await posted(slack, commands if subject != BOLT else 0)
+
+        await apart(closed_loop, port, 1, make(WARM_UP), 60)
+        await work_is_done(WARM_UP)
+        paced = await apart(open_loop, port, CONNECTIONS, make(round(self.plan.open * RATE)), RATE)
         self.note("ack at 50 a second, p50", subject, 1000 * percentile(paced, 0.5))
         self.note("ack at 50 a second, p99", subject, 1000 * percentile(paced, 0.99))
-        await around.messages(WARM_UP + len(paced) if subject != BOLT else 0)
-        took, total = await closed_loop(port, 1, make(round(self.plan.closed * 2000)), self.plan.closed)
+        await work_is_done(WARM_UP + len(paced))
+        took, total = await apart(closed_loop, port, 1, make(round(self.plan.closed * 2000)), self.plan.closed)
         self.note("acks a second, one caller", subject, len(took) / total)
         if subject != BOLT:
-            await around.messages(WARM_UP + len(paced) + len(took), forget=True)
-            took, _ = await closed_loop(port, CONNECTIONS, make(PEOPLE), 60)
+            await work_is_done(WARM_UP + len(paced) + len(took))
+            slack.messages.clear()
+            took, _ = await apart(closed_loop, port, CONNECTIONS, make(PEOPLE), 60)
             self.note("200 people at once, ack p99", subject, 1000 * percentile(took, 0.99))
-            posted = Counter(where for where, _, _ in await around.messages(PEOPLE))
-            assert Counter(posted.values()) == {1: PEOPLE}, "a status message was lost or doubled"
+            await work_is_done(PEOPLE)
+            channels = Counter(message.channel for message in slack.messages)
+            assert Counter(channels.values()) == {1: PEOPLE}, "a status message was lost or doubled"
 
-    async def follow_ups(self, around: Services, subject: str, folder: Path, url: str) -> None:
+    async def follow_ups(
+        self, slack: SandboxSlack, settings: Mapping[str, str], subject: str, folder: Path, url: str
+    ) -> None:
         """How late follow-ups arrive at Slack, when many are due within seconds."""
-        statuses = await around.say(FOLLOW_UPS)
+        channels = [channel(n) for n in range(FOLLOW_UPS)]
+        statuses = {where: slack.say(where, {"text": "is being reloaded"}, "api").ts for where in channels}
         begin = time.time() + START_SECONDS
-        due = {channel(n): begin + n * DUE_SECONDS / FOLLOW_UPS for n in range(FOLLOW_UPS)}
-        await seed(url, due, dict(zip(due, statuses, strict=True)))
-        async with started(around, folder, url):
+        due = {where: begin + n * 3.0 / FOLLOW_UPS for n, where in enumerate(channels)}
+        await seed(url, due, statuses)
+        async with started(settings, folder, url):
             assert time.time() < begin, "the bot took too long to start"
-            came = await around.messages(2 * FOLLOW_UPS)
-        arrived = [(where, at) for where, text, at in came if "should be ready now" in text]
-        assert sorted(where for where, _ in arrived) == sorted(due), "a follow-up was lost or doubled"
-        late = [1000 * (at - due[where]) for where, at in arrived]
+            await posted(slack, 2 * FOLLOW_UPS)
+        came = [message for message in slack.messages if "should be ready now" in message.text]
+        assert sorted(message.channel for message in came) == sorted(due), "a follow-up was lost or doubled"
+        late = [1000 * (message.at - due[message.channel]) for message in came]
         self.note("1,000 follow-ups in 3 s, p50 late", subject, percentile(late, 0.5))
         self.note("1,000 follow-ups in 3 s, p99 late", subject, percentile(late, 0.99))
+
+
+async def posted(slack: SandboxSlack, number: int) -> None:
+    """Wait until there are so many messages."""
+    await slack.wait_until(lambda: len(slack.messages) >= number, within=60)
 
 
 async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) -> None:
@@ -188,7 +199,7 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(int(len(values) * part), len(values) - 1)]
 
 
-def table(rounds: Rounds) -> str:
+def table(rounds: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """A row of Markdown for each subject of each measure: the median, the range, and the ratio to default Bolt."""
     rows = ["| | subject | median | min to max | of default Bolt |", "|---|---|---|---|---|"]
     for measure, (unit, digits) in MEASURES.items():

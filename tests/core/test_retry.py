@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
@@ -17,14 +16,13 @@ from tests.samples import ACCEPTED, NOON, claim, job
 TIMING = Timing()
 
 
-def no_chance() -> float:
-    """The least pause."""
+def _no_chance() -> float:
     return 0.0
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
     """They are short again once it has worked. A service can ask for a longer one, up to a limit."""
-    pauses = Backoff(1.0, 30.0, chance=no_chance)
+    pauses = Backoff(1.0, 30.0, chance=_no_chance)
     grown = [pauses.pause() for _ in range(7)]
     pauses.reset()
 
@@ -41,17 +39,22 @@ def test_some_of_a_pause_is_left_to_chance(chance: float) -> None:
 
 @pytest.mark.parametrize("attempts", [0, 1, 10**6])
 def test_calls_are_half_a_minute_apart(attempts: int) -> None:
-    """ModelsLab refuses the same request within that time; it may ask for more, up to five minutes."""
-    waits = [wait(JobKind.CALL, attempts, asked, TIMING, no_chance) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
+    """ModelsLab refuses the same request within that time; it may ask for more, up to five minutes.
+
+    So there are at least two tries, as people read who are told that ModelsLab kept rate-limiting us.
+    """
+    waits = [wait(JobKind.CALL, attempts, asked, TIMING, _no_chance) for asked in (None, 0.0, 7.0, 45.0, 3600.0)]
 
     assert waits == [30, 30, 30, 45, PAUSE_LIMIT]
+    longest = wait(JobKind.CALL, attempts, 1e300, TIMING, lambda: 1.0)
+    assert not out_of_time(claim(of=job(JobKind.CALL)), longest, TIMING)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in JobKind if kind is not JobKind.CALL])
 def test_messages_are_spaced_out_to_a_minute(kind: JobKind) -> None:
     """1 s, twice as long each time. Slack can ask for a second up to five minutes, whatever the attempts."""
-    waits = [wait(kind, attempts, None, TIMING, no_chance) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
-    asked = [wait(kind, 6, seconds, TIMING, no_chance) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
+    waits = [wait(kind, attempts, None, TIMING, _no_chance) for attempts in (0, 1, 2, 5, 6, 7, 10**6)]
+    asked = [wait(kind, 6, seconds, TIMING, _no_chance) for seconds in (0.0, 0.2, 7.0, 3600.0, 1e300)]
 
     assert waits == [1, 2, 4, 32, 60, 60, 60]
     assert asked == [1, 1, 7, PAUSE_LIMIT, PAUSE_LIMIT]
@@ -65,8 +68,7 @@ def test_a_job_is_given_up_some_time_after_its_first_try(kind: JobKind, limit: f
     assert [out_of_time(now, pause, TIMING) for pause in (10.0, 10.1, math.inf)] == [False, True, True]
 
 
-def status(*, attempts: int = 0, now: float = NOON, stage: Stage = Stage.WAITING) -> Claim:
-    """A claimed status job."""
+def _status(*, attempts: int = 0, now: float = NOON, stage: Stage = Stage.WAITING) -> Claim:
     return replace(claim(of=job(JobKind.STATUS, attempts=attempts)), now=now, stage=stage)
 
 
@@ -74,11 +76,11 @@ def test_a_status_message_is_tried_a_few_times_and_not_beside_the_follow_up() ->
     """Unless it is to have its last word, which comes after the follow-up."""
     ready_at = ACCEPTED.ready_at or 0.0
 
-    assert not out_of_time(status(attempts=STATUS_TRIES - 2), 1.0, TIMING)
-    assert out_of_time(status(attempts=STATUS_TRIES - 1), 1.0, TIMING)
-    assert not out_of_time(status(now=ready_at - 2.0), 1.0, TIMING)
-    assert out_of_time(status(now=ready_at - 2.0), 2.0, TIMING)
-    assert not out_of_time(status(now=ready_at + 2.0, stage=Stage.NOTIFIED), 2.0, TIMING)
+    assert not out_of_time(_status(attempts=STATUS_TRIES - 2), 1.0, TIMING)
+    assert out_of_time(_status(attempts=STATUS_TRIES - 1), 1.0, TIMING)
+    assert not out_of_time(_status(now=ready_at - 2.0), 1.0, TIMING)
+    assert out_of_time(_status(now=ready_at - 2.0), 2.0, TIMING)
+    assert not out_of_time(_status(now=ready_at + 2.0, stage=Stage.NOTIFIED), 2.0, TIMING)
 
 
 @pytest.mark.parametrize(("reload_seconds", "seconds"), [(6.0, 3.0), (18.0, 3.0), (60.0, 10.0), (9e9, 20.0)])
@@ -95,10 +97,8 @@ def test_a_bar_moves_six_times_in_a_reload(reload_seconds: float, seconds: float
         ("Wed, 99 Foo 2023 12:00:00 GMT", None),
         ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
         ("Mon, 01 Jan 10000 00:00:00 GMT", None),
-        *(
-            (format_datetime(datetime.fromtimestamp(NOON + later, UTC), usegmt=True), max(later, 0))
-            for later in (90, -5)
-        ),
+        ("Wed, 15 Nov 2023 12:01:30 GMT", 90.0),
+        ("Wed, 15 Nov 2023 11:59:55 GMT", 0.0),
     ],
 )
 def test_retry_after_is_read(value: object, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,14 +109,12 @@ def test_retry_after_is_read(value: object, seconds: float | None, monkeypatch: 
 
 
 @given(
-    st.one_of(
-        st.text(),
-        st.integers(),
-        st.floats(),
-        st.binary(),
-        st.text("0123456789:+-., GMTWedNov").map(lambda text: f"Wed, 15 {text}"),
-        st.datetimes().map(format_datetime),
-    )
+    st.text()
+    | st.integers()
+    | st.floats()
+    | st.binary()
+    | st.text("0123456789:+-., GMTWedNov").map(lambda text: f"Wed, 15 {text}")
+    | st.datetimes().map(format_datetime)
 )
 @example("Wed, 15 Nov 2023 12:00:00 +99999999999999")
 @example("0 0 0 0 0 0")
@@ -125,11 +123,3 @@ def test_any_value_gives_seconds_or_nothing(value: object) -> None:
     seconds = retry_after(value)
 
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
-
-
-def test_a_call_is_tried_again_however_long_the_pause_that_was_asked_for() -> None:
-    """Who reads that ModelsLab kept rate-limiting us can rely on at least two tries."""
-    now = replace(claim(of=job(JobKind.CALL)), now=NOON)
-
-    for asked in (3600.0, 1e300):
-        assert not out_of_time(now, wait(JobKind.CALL, 0, asked, TIMING, lambda: 1.0), TIMING)

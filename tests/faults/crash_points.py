@@ -10,15 +10,15 @@ import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from structlog.contextvars import get_contextvars
 
 P = TypeVar("P")
 
-# These change nothing, or repeat by the clock: a crash at one of them is a crash at any time.
-_UNEVENTFUL = ("commit prune", "commit renew", "commit running", "commit touch")
-_CLAIM = "commit claim"
+# These change nothing or repeat by the clock, or the effect follows at once: a crash at one is one at another point.
+_UNEVENTFUL = ("commit claim", "commit prune", "commit renew", "commit running", "commit touch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,6 @@ class Point:
     call: str
     nth: int
     moment: str
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        """What it has in common with others of its run."""
-        return self.call, self.moment
 
     def __str__(self) -> str:
         return f"{self.moment} {self.call} {self.nth}"
@@ -85,32 +80,23 @@ class _Around:
         value = getattr(self._part, name)
         if name.startswith("_") or not inspect.iscoroutinefunction(value):
             return value
-        return _passing(value, f"{type(self._part).__name__}.{name}", self._crash)
+        return partial(_pass_by, value, f"{type(self._part).__name__}.{name}", self._crash)
 
 
-def _passing(call: Callable[..., Awaitable[object]], name: str, crash: Crash) -> Callable[..., Awaitable[object]]:
-    async def passing(*args: object, **kwargs: object) -> object:
-        crash.check()
-        label = _label(name, args)
-        if label in _UNEVENTFUL:
-            return await call(*args, **kwargs)
-        crash.counts[label] += 1
-        nth = crash.counts[label]
-        if label != _CLAIM:  # a crash before a claim is one after what came before it
-            crash.pass_(Point(label, nth, "before"))
-        found: object = None
-        try:
-            found = await call(*args, **kwargs)
-        finally:
-            # Of claims only one that got something is an event; the others come as often as the clock has it.
-            if label == _CLAIM and not (isinstance(found, tuple) and found[0]):
-                crash.counts[label] -= 1
-                crash.check()
-            else:
-                crash.pass_(Point(label, nth, "after"))
-        return found
-
-    return passing
+async def _pass_by(
+    call: Callable[..., Awaitable[object]], name: str, crash: Crash, *args: object, **kwargs: object
+) -> object:
+    crash.check()
+    label = _label(name, args)
+    if label in _UNEVENTFUL:
+        return await call(*args, **kwargs)
+    crash.counts[label] += 1
+    nth = crash.counts[label]
+    crash.pass_(Point(label, nth, "before"))
+    try:
+        return await call(*args, **kwargs)
+    finally:
+        crash.pass_(Point(label, nth, "after"))
 
 
 def _label(name: str, args: tuple[object, ...]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +13,6 @@ import aiohttp
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import Ack, SandboxSlack
 from tests.scenarios.process import Process
-from tests.scenarios.scenario import eventually_answered
 
 
 class Wire:
@@ -103,23 +102,14 @@ class Fleet:
         """End a replica as a deployment does, start it anew, and return its exit code."""
         replica = self.replicas[name]
         replica.signal(signal.SIGTERM)
-        await self.wait_readiness(name, lambda status: status != 200)
+        url = f"http://127.0.0.1:{self.ready[name]}/readyz"
+        async with asyncio.timeout(30.0):
+            while await status_of(url) == 200:  # noqa: ASYNC110 - a balancer asks, too
+                await asyncio.sleep(0.02)
         self.ready.pop(name)
         code = await replica.wait()
         await self.launch(name)
         return code
-
-    async def wait_readiness(self, name: str, wanted: Callable[[int], bool]) -> None:
-        """Wait until a replica's /readyz has such a status; 0 where nobody answers."""
-        url = f"http://127.0.0.1:{self.ready[name]}/readyz"
-
-        async def look() -> bool:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with aiohttp.request("GET", url) as response:
-                    return wanted(response.status)
-            return wanted(0)
-
-        await eventually_answered(look)
 
     def url(self, name: str) -> str:
         """Where Slack reaches a replica."""
@@ -146,14 +136,39 @@ class Fleet:
 
         await asyncio.gather(*map(one, range(count)))
 
-    def notified(self) -> list[str]:
-        """The channel of each follow-up."""
-        return [message.channel for message in self.slack.messages if "should be ready now" in message.text]
-
     async def wait_notified(self, channels: int) -> None:
         """Wait until so many channels have their follow-up, and see that none has two."""
-        await self.slack.wait_until(lambda: len(set(self.notified())) == channels, within=90)
-        assert len(self.notified()) == channels
+
+        def notified() -> list[str]:
+            return [message.channel for message in self.slack.messages if "should be ready now" in message.text]
+
+        await self.slack.wait_until(lambda: len(set(notified())) == channels, within=90)
+        assert len(notified()) == channels
+
+
+def settings_of(slack: SandboxSlack, modelslab: SandboxModelsLab) -> dict[str, str]:
+    """The settings of a bot that uses these two, in HTTP mode and without limits."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_SIGNING_SECRET": slack.signing_secret,
+        "SLACK_API_URL": slack.api_url,
+        "MODELSLAB_API_KEY": modelslab.key,
+        "MODELSLAB_URL": modelslab.url,
+        "ALLOWED_USERS": "*",
+        "COMMANDS_PER_PERSON": "0",
+        "MAX_IN_FLIGHT": "0",
+        "RELOAD_SECONDS": "2",
+        "HOST": "127.0.0.1",
+        "LOG_FORMAT": "json",
+    }
+
+
+async def status_of(url: str) -> int:
+    """The status with which a URL is answered; 0 if nobody answers."""
+    with contextlib.suppress(aiohttp.ClientError):
+        async with aiohttp.request("GET", url) as answer:
+            return answer.status
+    return 0
 
 
 @contextlib.asynccontextmanager
@@ -163,22 +178,7 @@ async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator
         slack.ack_seconds = 30.0
         for n in range(rooms):
             slack.add_channel(f"C{n:05d}", f"room-{n}")
-        usual = {
-            "SLACK_BOT_TOKEN": slack.bot_token,
-            "SLACK_SIGNING_SECRET": slack.signing_secret,
-            "SLACK_API_URL": slack.api_url,
-            "MODELSLAB_API_KEY": modelslab.key,
-            "MODELSLAB_URL": modelslab.url,
-            "ALLOWED_USERS": "*",
-            "COMMANDS_PER_PERSON": "0",
-            "MAX_IN_FLIGHT": "0",
-            "RELOAD_SECONDS": "2",
-            "DATABASE_URL": url,
-            "HOST": "127.0.0.1",
-            "PORT": "0",
-            "LOG_FORMAT": "json",
-        }
-        made = Fleet(slack, modelslab, folder, usual | env)
+        made = Fleet(slack, modelslab, folder, settings_of(slack, modelslab) | {"PORT": "0", "DATABASE_URL": url} | env)
         try:
             yield made
         finally:

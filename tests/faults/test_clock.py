@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.outcomes import Accepted
+from bot.core.models import JobKind
 from bot.core.timing import SteadyClock
-from bot.storage import jobs, requests
 from bot.storage.database import Database
-from bot.storage.outcomes import record
-from bot.storage.requests import Request
-from bot.worker.loop import CALLS, NOTIFICATIONS
+from bot.storage.jobs import open_database
 from tests.faults.fleet import fleet
+from tests.storage.support import Bot, Clock
 
 # Python runs this before all else: time.time() then says what a wrong clock would.
 _WRONG_CLOCK = """
@@ -46,12 +44,11 @@ async def test_a_step_of_the_clock_moves_nothing_on_sqlite(tmp_path: Path, monke
     """On SQLite a step of the system's clock does not move what is pending."""
     database = Database(f"sqlite:///{tmp_path}/x.db", SteadyClock())
     await database.start()
-    await database.run(jobs.open_database)
-    await database.run(requests.ask, Request("t", "U0ADA", "C0MODELS", "sdxl", ""))
-    [call], _ = await database.run(jobs.claim, "one", {CALLS: 1}, 10.0)
-    await database.run(record, "one", [(call.job, Accepted(1000.0))])
+    await database.run(open_database)
+    bot = Bot(database, Clock())
+    await bot.accepted(ready_in=1000.0)
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    _, due_in = await database.run(jobs.claim, "one", {NOTIFICATIONS: 1}, 10.0)
+    due_in = await bot.due_in(JobKind.NOTIFY)
     await database.stop()
 
     assert due_in is not None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.slack.service import Ack
-from tests.faults.fleet import Fleet, fleet
+from tests.bench.processes import mebibytes
+from tests.faults.fleet import fleet
 from tests.postgres import Postgres
 from tests.scenarios.scenario import eventually
 
@@ -44,46 +45,33 @@ async def test_two_hundred_people_who_ask_for_one_model_make_one_call(
         assert len(bots.modelslab.calls) == 1
 
 
-async def _restart(bots: Fleet, rounds: int) -> None:
-    """Restart one replica after the other while people ask some ten times a second, each for another model."""
-    await bots.launch("one", "two")
-    done, answers, codes = asyncio.Event(), list[str](), list[int]()
+@pytest.mark.parametrize(
+    ("rounds", "ack_seconds"), [(2, 30.0), pytest.param(10, 3.0, marks=pytest.mark.soak)], ids=["few", "many"]
+)
+async def test_rolling_restarts_refuse_nobody(
+    tmp_path: Path, postgres_url: str, rounds: int, ack_seconds: float
+) -> None:
+    """While people ask some ten times a second, a deployment loses nothing, as long as one replica is ready."""
+    async with fleet(tmp_path, postgres_url, 200 * rounds) as bots:
+        bots.slack.ack_seconds = ack_seconds
+        await bots.launch("one", "two")
+        done, answers, codes = asyncio.Event(), list[str](), list[int]()
 
-    async def ask() -> None:
-        while not done.is_set():
-            answers.append((await bots.command(len(answers))).text)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), 0.1)
+        async def ask() -> None:
+            while not done.is_set():
+                answers.append((await bots.command(len(answers))).text)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), 0.1)
 
-    requests = asyncio.create_task(ask())
-    for n in range(rounds):
-        codes.append(await bots.restart(("one", "two")[n % 2]))
-    done.set()
-    await requests
-    await bots.wait_notified(len(answers))
+        requests = asyncio.create_task(ask())
+        for n in range(rounds):
+            codes.append(await bots.restart(("one", "two")[n % 2]))
+        done.set()
+        await requests
+        await bots.wait_notified(len(answers))
 
-    assert codes == [0] * rounds
-    assert [answer for answer in answers if not answer.startswith("Reloading")] == []
-
-
-async def test_rolling_restarts_refuse_nobody(tmp_path: Path, postgres_url: str) -> None:
-    """A deployment under load loses nothing and refuses nobody, as long as one replica is ready."""
-    async with fleet(tmp_path, postgres_url, 400) as bots:
-        await _restart(bots, 2)
-
-
-@pytest.mark.soak
-async def test_many_rolling_restarts_refuse_nobody(tmp_path: Path, postgres_url: str) -> None:
-    """As above, ten times over, and in time."""
-    async with fleet(tmp_path, postgres_url, 2000) as bots:
-        bots.slack.ack_seconds = 3.0
-        await _restart(bots, 10)
-
-
-def _mebibytes(pid: int) -> float:
-    """Resident memory: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+        assert codes == [0] * rounds
+        assert [answer for answer in answers if not answer.startswith("Reloading")] == []
 
 
 @pytest.mark.soak
@@ -96,7 +84,7 @@ async def test_a_thousand_commands_are_answered(tmp_path: Path, database: str, r
         loop = asyncio.get_running_loop()
         await bots.launch("one")
         pid = bots.replicas["one"].pid
-        before, began = _mebibytes(pid), loop.time()
+        before, began = mebibytes(pid), loop.time()
 
         async def one(n: int) -> Ack:
             await asyncio.sleep(began + n / 100 - loop.time())
@@ -107,4 +95,4 @@ async def test_a_thousand_commands_are_answered(tmp_path: Path, database: str, r
         await bots.wait_notified(1000)
 
         assert len(bots.modelslab.calls) == 1000
-        assert _mebibytes(pid) - before < 32
+        assert mebibytes(pid) - before < 32

@@ -6,53 +6,39 @@ pictures are written to docs/.
 
 import asyncio
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
-from tests.screenshots import typed
+from tests.screenshots import needs, typed
 from tests.screenshots.access import SETTINGS, AccessStory
 from tests.screenshots.browser import opened
-from tests.screenshots.needs import Missing, Needs, found
 from tests.screenshots.sandbox import sandbox
 from tests.screenshots.story import Story, note
 
 PICTURES = Path(__file__).parents[2] / "docs"
-RUN_SECONDS = 400
 
 
-async def _main(needs: Needs, folder: Path) -> None:
+async def _main(folder: Path) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all that was started ends
-    await _play(Story, needs, folder / "reloads")
-    await _play(AccessStory, needs, folder / "access", **SETTINGS)
+    await _play(Story, folder / "reloads")
+    await _play(AccessStory, folder / "access", **SETTINGS)
 
 
-async def _play(story: type[Story], needs: Needs, folder: Path, **settings: str) -> None:
+async def _play(story: type[Story], folder: Path, **settings: str) -> None:
     for name in ("sandbox", "chromium"):
         (folder / name).mkdir(parents=True)
     async with (
-        asyncio.timeout(RUN_SECONDS),
-        sandbox(needs.local_slack, folder / "sandbox", **settings) as place,
-        opened(needs.chromium, folder / "chromium") as page,
+        asyncio.timeout(400),
+        sandbox(folder / "sandbox", **settings) as place,
+        opened(needs.chromium(), folder / "chromium") as page,
     ):
         await story(page, place, PICTURES).play()
 
 
-def main() -> int:
-    """Check the types, play the story; 2 where something is missing."""
-    try:
-        needs = found()
-    except Missing as missing:
-        sys.stderr.write(f"{missing}\n")
-        return 2
-    note(f"@slack/types: {typed.check(needs.tsc)} messages and views")
-    with tempfile.TemporaryDirectory(prefix="reload-model-screenshots-", ignore_cleanup_errors=True) as folder:
-        asyncio.run(_main(needs, Path(folder)))
-    note(f"the pictures are in {PICTURES.name}/")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+needs.install()
+note(f"@slack/types: {typed.check()} messages and views")
+with tempfile.TemporaryDirectory(prefix="reload-model-screenshots-", ignore_cleanup_errors=True) as name:
+    asyncio.run(_main(Path(name)))
+note(f"the pictures are in {PICTURES.name}/")

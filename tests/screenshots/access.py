@@ -3,13 +3,14 @@
 What local-slack itself cannot do is left out: choosing people.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from bot.ui import access
 from tests.screenshots.sandbox import RELOAD_SECONDS
-from tests.screenshots.story import Story, note
+from tests.screenshots.story import MESSAGE, Story
 
 SETTINGS = {"ALLOWED_USERS": "U0ADA0001", "ADMIN_USERS": "U0BEN0001"}
 
-_MESSAGE = ".messages .msg"
 _PLACE = ".sidebar-item"
 _REFUSAL, _REQUEST, _ANSWER = "An admin can give it to you", "for access to reload sdxl in #art.", "gave you access"
 
@@ -17,51 +18,42 @@ _REFUSAL, _REQUEST, _ANSWER = "An admin can give it to you", "for access to relo
 class AccessStory(Story):
     """One run of it."""
 
-    async def play(self) -> None:
+    def steps(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """Half a minute, and five pictures."""
-        await self.page.size(1100, 900)
-        await self.page.show(self.sandbox.url)
-        await self.page.see(".status.ok", "connected")
-        await self._ask()
-        await self._decide()
-        await self._reload()
-        await self._manage()
+        return (self._ask, self._decide, self._reload, self._manage)
 
     async def _ask(self) -> None:
         """Eve is refused, and asks for access."""
         await self._act_as("Eve")
         await self._say("/reload-model sdxl")
-        await self.page.see(_MESSAGE, _REFUSAL)
-        await self._picture("access-refusal", _MESSAGE, _REFUSAL)
+        await self.page.see(MESSAGE, _REFUSAL)
+        await self._picture("access-refusal", MESSAGE, _REFUSAL)
         async with self._told(access.asked()):
-            await self.page.press("Ask for access", _MESSAGE, _REFUSAL)
-        note("a refusal: Ask for access")
+            await self.page.press("Ask for access", MESSAGE, _REFUSAL)
 
     async def _decide(self) -> None:
         """Ben reads who wants what where, and allows it."""
         await self._act_as("Ben")
         await self.page.click(_PLACE, "Ben")
-        await self.page.see(_MESSAGE, f"@Eve asks {_REQUEST}")
-        await self._picture("access-request", _MESSAGE, _REQUEST)
+        await self.page.see(MESSAGE, f"@Eve asks {_REQUEST}")
+        await self._picture("access-request", MESSAGE, _REQUEST)
         async with self._told("@Eve can reload models now."):
-            await self.page.press("Allow", _MESSAGE, _REQUEST)
-        await self.page.see(_MESSAGE, "✓ Allowed by @Ben on")
-        await self.page.see_no(f"{_MESSAGE} button", "Allow")
-        await self._picture("access-decided", _MESSAGE, _REQUEST)
-        note("a request: Allow")
+            await self.page.press("Allow", MESSAGE, _REQUEST)
+        await self.page.see(MESSAGE, "✓ Allowed by @Ben on")
+        await self.page.see_no(f"{MESSAGE} button", "Allow")
+        await self._picture("access-decided", MESSAGE, _REQUEST)
 
     async def _reload(self) -> None:
         """Eve reads that, and starts the reload that she wanted."""
         await self._act_as("Eve")
         await self.page.click(_PLACE, "Eve")
-        await self.page.see(_MESSAGE, _ANSWER)
-        await self._picture("access-answer", _MESSAGE, _ANSWER)
+        await self.page.see(MESSAGE, _ANSWER)
+        await self._picture("access-answer", MESSAGE, _ANSWER)
         async with self._told("Reloading sdxl"):
-            await self.page.press("Reload sdxl", _MESSAGE, _ANSWER)
+            await self.page.press("Reload sdxl", MESSAGE, _ANSWER)
         await self.page.click(_PLACE, "art")
-        await self.page.see(_MESSAGE, "@Eve is reloading sdxl")
-        await self.page.see(_MESSAGE, "✓ sdxl", within=2.0 * RELOAD_SECONDS)
-        note("the answer: Reload sdxl, to its end")
+        await self.page.see(MESSAGE, "@Eve is reloading sdxl")
+        await self.page.see(MESSAGE, "✓ sdxl", within=2.0 * RELOAD_SECONDS)
 
     async def _manage(self) -> None:
         """Ben sees who can reload models, and revokes what he gave."""
@@ -71,4 +63,3 @@ class AccessStory(Story):
         await self._picture("access-list", ".home-inner")
         await self.page.press("Revoke", ".home")
         await self.page.see_no(".home", "@Eve · granted by")
-        note("the Home tab: Revoke")

@@ -8,7 +8,6 @@ import base64
 import itertools
 import json
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,23 +16,21 @@ from pathlib import Path
 import aiohttp
 
 from bot.sandbox.wire import JsonObject, read_object
+from tests.bench.processes import free_port
+from tests.faults.fleet import status_of
+from tests.scenarios.scenario import eventually_answered
 
 WAIT_SECONDS = 15.0
-LOOK_SECONDS = 0.1
 
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # the page is our own, and a sandbox takes rights that containers do not give
     "--disable-gpu",
-    "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
-    "--disable-sync",
     "--hide-scrollbars",
-    "--remote-debugging-port=0",
 )
-_LISTENING = re.compile(rb"DevTools listening on ws://(127\.0\.0\.1:\d+)/")
 
 # What every script may use.
 _FINDING = """
@@ -46,15 +43,6 @@ const find = (selector, text) => all(selector, text).at(-1);
 def found(selector: str, text: str = "") -> str:
     """A script for the last element that a selector matches and that holds a text."""
     return f"find({json.dumps(selector)}, {json.dumps(text)})"
-
-
-def counted(selector: str, text: str) -> str:
-    """A script for how many such elements there are."""
-    return f"all({json.dumps(selector)}, {json.dumps(text)}).length"
-
-
-class NotSeen(AssertionError):  # noqa: N818 - it says what did not happen
-    """Something did not come to be seen in time."""
 
 
 class Page:
@@ -83,21 +71,13 @@ class Page:
         assert isinstance(result, dict)
         return result.get("value")
 
-    async def until(self, script: str, what: str, *, within: float = WAIT_SECONDS) -> object:
-        """Run a script again and again until its value is true. Raises NotSeen."""
+    async def until(self, script: str, *, within: float = WAIT_SECONDS) -> object:
+        """Run a script again and again until its value is true, and return that. Raises AssertionError."""
         try:
-            async with asyncio.timeout(within):
-                while not (value := await self.run(script)):  # noqa: ASYNC110 - a page rings no bell
-                    await asyncio.sleep(LOOK_SECONDS)
+            return await eventually_answered(lambda: self.run(script), within=within)
         except TimeoutError:
-            raise NotSeen(
-                f"not seen within {within:g} s: {what}\n{await self.run('document.body.innerText')}"
-            ) from None
-        return value
-
-    async def show(self, url: str) -> None:
-        """Go to an address."""
-        await self.call("Page.navigate", url=url)
+            shown = await self.run("document.body.innerText")
+            raise AssertionError(f"not seen within {within:g} s: {script}\n{shown}") from None
 
     async def size(self, width: int, height: int) -> None:
         """Be so large, in CSS pixels; a picture has one and a half points for each."""
@@ -109,18 +89,11 @@ class Page:
 
     async def see(self, selector: str, text: str = "", *, within: float = WAIT_SECONDS) -> str:
         """Wait for an element that holds a text, and return all that it says."""
-        script = f"{found(selector, text)}?.textContent"
-        return str(await self.until(script, f"{selector} with {text!r}", within=within))
+        return str(await self.until(f"{found(selector, text)}?.textContent", within=within))
 
     async def see_no(self, selector: str, text: str = "") -> None:
         """Wait until no element holds a text."""
-        await self.until(f"!{found(selector, text)}", f"{selector} without {text!r}")
-
-    async def count(self, selector: str, text: str) -> int:
-        """How many elements hold a text."""
-        number = await self.run(counted(selector, text))
-        assert isinstance(number, int)
-        return number
+        await self.until(f"!{found(selector, text)}")
 
     async def picture(self, selector: str, text: str = "") -> bytes:
         """What the last such element looks like, as a PNG."""
@@ -136,7 +109,7 @@ class Page:
             f"const element = {element}; element?.scrollIntoView({{block: 'nearest'}});"
             "const box = element?.getBoundingClientRect(); box?.width && [box.x, box.y, box.width, box.height]"
         )
-        box = await self.until(script, element)
+        box = await self.until(script)
         assert isinstance(box, list)
         left, top, width, height = (float(str(side)) for side in box)
         return left, top, width, height
@@ -164,59 +137,34 @@ class Page:
                     "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
                 )
 
-    async def choose(self, selector: str, label: str) -> None:
-        """Choose from a list: the system draws it, so the choice is made in the page."""
-        await self.run(
-            f"const list = document.querySelector({json.dumps(selector)});"
-            f"list.value = [...list.options].find((option) => option.text === {json.dumps(label)}).value;"
-            "list.dispatchEvent(new Event('change', {bubbles: true}))"
-        )
-
     async def _click(self, element: str) -> None:
         left, top, width, height = await self._place(element)
+        middle = {"x": left + width / 2, "y": top + height / 2}
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call(
-                "Input.dispatchMouseEvent",
-                type=kind,
-                x=left + width / 2,
-                y=top + height / 2,
-                button="left",
-                clickCount=1,
-            )
+            await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **middle)
 
 
 @asynccontextmanager
-async def opened(chromium: Path, folder: Path) -> AsyncIterator[Page]:
+async def opened(chromium: str, folder: Path) -> AsyncIterator[Page]:
     """A page, for as long as the context lasts; folder is for what Chromium keeps."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/json"
     process = await asyncio.create_subprocess_exec(
         chromium,
-        *_FLAGS,
-        f"--user-data-dir={folder}",
-        "about:blank",
+        *(*_FLAGS, f"--remote-debugging-port={port}", f"--user-data-dir={folder}"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(WAIT_SECONDS * 2):
-            host = await _listening(process)
+        await eventually_answered(lambda: status_of(f"{url}/version"))
         async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://{host}/json/list") as answer:
-                tabs = await answer.json()
-            url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-            async with session.ws_connect(url, max_msg_size=0) as connection:
+            async with session.put(f"{url}/new") as answer:
+                page = (await answer.json())["webSocketDebuggerUrl"]
+            async with session.ws_connect(page, max_msg_size=0) as connection:
                 yield Page(connection)
     finally:
         with suppress(ProcessLookupError):  # its renderers are processes of their own, of the same group
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-
-
-async def _listening(process: asyncio.subprocess.Process) -> str:
-    """The host and port that Chromium says it listens at."""
-    assert process.stderr is not None
-    while line := await process.stderr.readline():
-        if said := _LISTENING.search(line):
-            return said[1].decode()
-    raise NotSeen("Chromium has ended before it listened")

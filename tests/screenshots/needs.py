@@ -3,48 +3,30 @@
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
-MODULES = FOLDER / "node_modules"
+MODULES = Path(__file__).parent / "node_modules"
+LOCAL_SLACK = MODULES / "local-slack-linux-x64" / "bin" / "local-slack"
+TSC = MODULES / ".bin" / "tsc"
 
-PACKAGES = ("local-slack-linux-x64@0.1.8", "@slack/types@3.2.0", "typescript@7.0.2")
-"""With the versions that the pictures and the types were tried with."""
-
+# With the versions that the pictures and the types were tried with.
+_PACKAGES = ("local-slack-linux-x64@0.1.8", "@slack/types@3.2.0", "typescript@7.0.2")
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_INSTALL_SECONDS = 300
 
 
-class Missing(Exception):  # noqa: N818 - it says what is missing
-    """Something is missing: says what, and the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """Where it all is."""
-
-    local_slack: Path
-    tsc: Path
-    chromium: Path
-
-
-def found() -> Needs:
-    """Look for everything, and install the packages that are not there yet. Raises Missing."""
+def chromium() -> str:
+    """Where it is. Exits if it is nowhere."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else _CHROMIUMS
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    if chromium is None:
-        raise Missing("Chromium: not found → install chromium, or name one that is there: CHROMIUM=/path/to/it")
-    if shutil.which("npm") is None:
-        raise Missing("npm: not found → install Node.js 20 or newer, which brings it")
-    options = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER))
-    npm = subprocess.run(  # noqa: S603 - words of ours
-        ["npm", "install", *options, *PACKAGES],  # noqa: S607 - as the shell finds it
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or sys.exit("Chromium: not found → install it, or name one: CHROMIUM=/path/to/it")
+
+
+def install() -> None:
+    """Install the packages that are not there yet."""
+    options = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
+    subprocess.run(  # noqa: S603 - words of ours
+        ["npm", "install", *options, "--prefix", MODULES.parent, *_PACKAGES],  # noqa: S607 - as the shell finds it
+        timeout=300,
+        check=True,
     )
-    if npm.returncode:
-        raise Missing(f"{', '.join(PACKAGES)}: npm could not install them → fix what it says:\n{npm.stderr.strip()}")
-    return Needs(MODULES / "local-slack-linux-x64" / "bin" / "local-slack", MODULES / ".bin" / "tsc", Path(chromium))

@@ -3,17 +3,17 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
 from bot.sandbox.modelslab import SandboxModelsLab
 from tests.bench.processes import free_port
+from tests.faults.fleet import status_of
 from tests.scenarios.process import Process
 from tests.scenarios.scenario import eventually_answered
+from tests.screenshots.needs import LOCAL_SLACK
 
 RELOAD_SECONDS = 18
 """The least in which a bar moves often enough to be seen, and "a while" after it is still short."""
@@ -45,32 +45,36 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def sandbox(local_slack: Path, folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
+async def sandbox(folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
     """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't, unless settings say so."""
     url = f"http://localhost:{free_port()}"
-    async with (
-        SandboxModelsLab() as modelslab,
-        _slack(local_slack, folder, url),
-        _bot(modelslab, folder, url, settings),
-    ):
-        yield Sandbox(url, modelslab)
+    async with SandboxModelsLab() as modelslab, _slack(folder, url):
+        bot = Process(folder, _settings(modelslab, url) | settings)
+        try:
+            await bot.start()
+            await bot.ready()
+            yield Sandbox(url, modelslab)
+            bot.signal(signal.SIGTERM)
+            code = await bot.wait()
+            assert code == 0, bot.stderr
+            assert "Traceback" not in bot.stderr, bot.stderr
+        finally:
+            await bot.kill()
 
 
 @asynccontextmanager
-async def _slack(local_slack: Path, folder: Path, url: str) -> AsyncIterator[None]:
+async def _slack(folder: Path, url: str) -> AsyncIterator[None]:
     config = folder / "workspace.json"
     config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
-    files = folder / "files"
-    files.mkdir()
     process = await asyncio.create_subprocess_exec(
-        local_slack,
-        *("--config", config, "--port", url.rpartition(":")[2], "--files-dir", files),
+        LOCAL_SLACK,
+        *("--config", config, "--port", url.rpartition(":")[2], "--files-dir", folder),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await eventually_answered(lambda: _answers(url), within=30.0)
+        await eventually_answered(lambda: status_of(url))
         yield
     finally:
         with suppress(ProcessLookupError):
@@ -78,16 +82,8 @@ async def _slack(local_slack: Path, folder: Path, url: str) -> AsyncIterator[Non
         await process.wait()
 
 
-async def _answers(url: str) -> bool:
-    with suppress(aiohttp.ClientError):
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            return answer.status == 200
-    return False
-
-
-@asynccontextmanager
-async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
-    env = {
+def _settings(modelslab: SandboxModelsLab, url: str) -> dict[str, str]:
+    return {
         "SLACK_BOT_TOKEN": "xoxb-local",
         "SLACK_APP_TOKEN": "xapp-local",
         "SLACK_API_URL": f"{url}/api/",
@@ -100,14 +96,3 @@ async def _bot(modelslab: SandboxModelsLab, folder: Path, url: str, settings: Ma
         "LOG_FORMAT": "json",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    bot = Process(folder, env | dict(settings), measured=False)
-    try:
-        await bot.start()
-        await bot.ready()
-        yield
-        bot.signal(signal.SIGTERM)
-        code = await bot.wait()
-        assert code == 0, bot.stderr
-        assert "Traceback" not in bot.stderr, bot.stderr
-    finally:
-        await bot.kill()

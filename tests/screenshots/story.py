@@ -6,8 +6,7 @@ asks the bot or lists channels, shortcuts, and a reply that is shown in the chan
 
 import json
 import sys
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,12 @@ from pathlib import Path
 from bot.core.models import REPEAT_AFTER
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.ui import messages, views
-from tests.screenshots.browser import Page, counted, found
+from tests.screenshots.browser import Page, found
 from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
 
-PICTURE_LIMIT = 200_000
-"""Bytes."""
+PICTURE_BYTES = 200_000
 
-_MESSAGE = ".messages .msg"
+MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
 _FIELD = ".modal input.bk-plain-input"
 
@@ -64,10 +62,10 @@ _TOO_WIDE = """
   .map((element) => `${element.className}: ${element.textContent.slice(0, 60)}`).join('; ')
 """
 
-# How many lines a message's text takes.
+# Whether a message's text takes no more than so many lines.
 _LINES = """
 const message = {element}, shown = message.querySelector('.bk-text') ?? message.querySelector('.msg-text');
-Math.round(shown.getBoundingClientRect().height / parseFloat(getComputedStyle(shown).lineHeight))
+Math.round(shown.getBoundingClientRect().height / parseFloat(getComputedStyle(shown).lineHeight)) <= {lines}
 """
 
 
@@ -80,20 +78,20 @@ class Story:
     pictures: Path
 
     async def play(self) -> None:
-        """From the first command to the last button: about three minutes."""
+        """One step after the other, from the first command to the last button."""
         await self.page.size(*DESKTOP)
-        await self.page.show(self.sandbox.url)
+        await self.page.call("Page.navigate", url=self.sandbox.url)
         await self.page.see(".status.ok", "connected")
-        await self._trouble()
-        await self._failure()
-        await self._picker()
-        await self._status()
-        await self._follow_up()
-        began = time.monotonic()
-        await self._lists()
-        await self._again(REPEAT_AFTER * RELOAD_SECONDS - (time.monotonic() - began))
-        await self._home()
-        await self._thread()
+        for step in self.steps():
+            await step()
+            note(str(step.__doc__))
+
+    def steps(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What is done, in order: about three minutes."""
+        return (
+            *(self._trouble, self._failure, self._picker, self._status),
+            *(self._follow_up, self._again, self._home, self._thread),
+        )
 
     # --- the steps ------------------------------------------------------------------------------------
 
@@ -102,25 +100,21 @@ class Story:
         self.sandbox.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
         async with self._told("Reloading dreamshaper. I'll ping you here around"):
             await self._say("/reload-model dreamshaper")
-        await self._picture("ack", _MESSAGE, "I'll ping you here", lines=2)
-        await self.page.see(_MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
-        await self._picture("trouble", _MESSAGE, "ModelsLab hasn't accepted the request yet")
-        note("trouble: said once the first try has failed")
+        await self._picture("ack", MESSAGE, "I'll ping you here", lines=2)
+        await self.page.see(MESSAGE, "ModelsLab hasn't accepted the request yet. I'll keep trying until", within=30.0)
+        await self._picture("trouble", MESSAGE, "ModelsLab hasn't accepted the request yet")
 
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
-        unknown = error(200, "Model not found: midjorney")
-        self.sandbox.modelslab.answer("midjorney", unknown)
-        calls = len(self.sandbox.modelslab.calls)
-        async with self._seen(_MESSAGE, "was not reloaded"):
+        self.sandbox.modelslab.answer("midjorney", error(200, "Model not found: midjorney"))
+        async with self._seen(MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
-        await self._picture("failure", _MESSAGE, "was not reloaded", lines=2)
-        async with self._told("Reloading midjorney"), self._seen(_MESSAGE, "was not reloaded"):
-            await self.page.press(messages.TRY_AGAIN, _MESSAGE, "was not reloaded")
-        assert [call.model_id for call in self.sandbox.modelslab.calls[calls:]].count("midjorney") == 2
-        async with self._told("Reloading midjourney"), self._seen(_MESSAGE, "is reloading midjourney"):
-            await self.page.press("midjourney", _MESSAGE, "Did you mean")
-        note("a failure: Try again, and the ID that was meant")
+        await self._picture("failure", MESSAGE, "was not reloaded", lines=2)
+        async with self._told("Reloading midjorney"), self._seen(MESSAGE, "was not reloaded"):
+            await self.page.press(messages.TRY_AGAIN, MESSAGE, "was not reloaded")
+        assert [call.model_id for call in self.sandbox.modelslab.calls].count("midjorney") == 2
+        async with self._told("Reloading midjourney"), self._seen(MESSAGE, "is reloading midjourney"):
+            await self.page.press("midjourney", MESSAGE, "Did you mean")
 
     async def _picker(self) -> None:
         """The modal: an omission is marked, an ID begins a reload."""
@@ -138,28 +132,26 @@ class Story:
         assert "I'll ping you in" in said, said
         await self.page.press("Close", ".modal")
         await self.page.see_no(".modal")
-        note("the picker: opens, marks an omission, begins a reload, closes")
 
     async def _status(self) -> None:
         """The bar moves, a second person joins, a stranger can't."""
         message = "is reloading sdxl"
-        first = await self._bar(_MESSAGE, message)
+        bar = await self._bar(MESSAGE, message)
         async with self._told("@Ada is already reloading sdxl. I'll ping you"):
             await self._act_as("Ben")
-            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
+            await self.page.press(messages.NOTIFY_ME, MESSAGE, message)
         async with self._told("You don't have permission to reload models"):
             await self._act_as("Eve")
-            await self.page.press(messages.NOTIFY_ME, _MESSAGE, message)
-        await self._picture("refusal", _MESSAGE, "You don't have permission")
+            await self.page.press(messages.NOTIFY_ME, MESSAGE, message)
+        await self._picture("refusal", MESSAGE, "You don't have permission")
         await self._act_as("Ada")
-        second = await self._bar(_MESSAGE, message, but=first)
-        third = await self._bar(_MESSAGE, message, but=second)
-        await self._picture("status", _MESSAGE, message)
-        note(f"the status message: {first} → {second} → {third}, {messages.NOTIFY_ME}")
+        for _ in range(2):
+            bar = await self._bar(MESSAGE, message, but=bar)
+        await self._picture("status", MESSAGE, message)
 
     async def _follow_up(self) -> None:
         """It comes in the thread, for both, and takes a reminder."""
-        await self.page.see(_MESSAGE, "✓ sdxl · should be ready since", within=2.0 * RELOAD_SECONDS)
+        await self.page.see(MESSAGE, "✓ sdxl · should be ready since", within=2.0 * RELOAD_SECONDS)
         await self.page.click(".messages .thread-summary")
         said = await self.page.see(_IN_THREAD, "should be ready now")
         assert "@Ada @Ben sdxl should be ready now." in said, said
@@ -167,33 +159,19 @@ class Story:
         async with self._told("I'll remind you about sdxl"):
             await self.page.press(messages.REMIND_ME, _IN_THREAD, "should be ready now")
         await self.page.press("✕", ".thread-pane")
-        note(f"the follow-up: in the thread, for both; {messages.REMIND_ME}")
 
-    async def _lists(self) -> None:
-        """What is reloading, with a button to join it: by now that is one model."""
-        await self.page.see(_MESSAGE, "✓ dreamshaper · should be ready since", within=4.0 * RELOAD_SECONDS)
-        await self._say("/reload-model flux")
-        await self.page.see(_MESSAGE, "is reloading flux")
-        async with self._told("1 model reloading"):
-            await self._say("/reload-model status")
-        async with self._told("@Ada is already reloading flux"):
-            await self._act_as("Ben")
-            await self.page.press("Notify me about flux", _MESSAGE, "1 model reloading")
-        await self._act_as("Ada")
-        note("status: lists what is reloading; Notify me")
-
-    async def _again(self, seconds: float) -> None:
+    async def _again(self) -> None:
         """A while later the status message offers another reload, and so does the history."""
         closed = "✓ sdxl · should be ready since"
-        again = f"{_MESSAGE}:has(button.bk-button)"
-        await self.page.see(again, closed, within=max(seconds, 0.0) + 30.0)
-        async with self._told("Recent reloads"):
-            await self._say("/reload-model history")
-        await self.page.see(f"{_MESSAGE} button", "Reload sdxl again")
-        await self._picture("history", _MESSAGE, "Recent reloads")
-        async with self._told("Reloading sdxl"), self._seen(_MESSAGE, "is reloading sdxl"):
+        again = f"{MESSAGE}:has(button.bk-button)"
+        await self.page.see(again, closed, within=REPEAT_AFTER * RELOAD_SECONDS + 30.0)
+        offered = f"{found(f'{MESSAGE} button', 'Reload sdxl again')}?.textContent"
+        while not await self.page.run(offered):  # a moment after the status message
+            async with self._told("Recent reloads"):
+                await self._say("/reload-model history")
+        await self._picture("history", MESSAGE, "Recent reloads")
+        async with self._told("Reloading sdxl"), self._seen(MESSAGE, "is reloading sdxl"):
             await self.page.press(messages.RELOAD_AGAIN, f"{again}:not(:has(.badge-eph))", closed)
-        note(f"a while later: {messages.RELOAD_AGAIN}, and the history")
 
     async def _home(self) -> None:
         """The Home tab shows it all, opens the picker, and drops a reminder."""
@@ -213,7 +191,6 @@ class Story:
             await self.page.see_no(".modal")
         await self.page.press("Stop reminding me about sdxl", home)
         await self.page.see_no(".home button", "Stop reminding")
-        note("the Home tab: shows the reload, its bar moves, opens the picker, stops reminding")
 
     async def _thread(self) -> None:
         """Two models at once, one by its page's address; and a mention in a thread, where commands can't be used."""
@@ -221,16 +198,16 @@ class Story:
         async with self._told("Reloading aurora"):
             await self._say("/reload-model orca, https://modelslab.com/models/acme/aurora")
         await self._say("Is zephyr gone again?")
-        await self.page.see(_MESSAGE, "Is zephyr gone again?")
+        await self.page.see(MESSAGE, "Is zephyr gone again?")
         await self.page.run(
-            f"{found(_MESSAGE, 'Is zephyr gone again?')}.querySelector('[title=\"Reply in thread\"]').click()"
+            f"{found(MESSAGE, 'Is zephyr gone again?')}.querySelector('[title=\"Reply in thread\"]').click()"
         )
         await self.page.type(".thread-pane textarea", "@reload-model zephyr", enter=True)
         await self.page.see(_IN_THREAD, "Reloading zephyr. I'll ping you here")
         await self.page.see(_IN_THREAD, "should be ready now", within=4.0 * RELOAD_SECONDS)
+        await self.page.see(_IN_THREAD, "✓ zephyr")
         await self._picture("thread", ".thread-body")
         await self.page.press("✕", ".thread-pane")
-        note("two models at once, and a mention in a thread")
 
     # --- what they are made of ------------------------------------------------------------------------
 
@@ -239,24 +216,29 @@ class Story:
         await self.page.type(".main textarea", text, enter=True)
 
     async def _act_as(self, name: str) -> None:
-        await self.page.choose(".actas select", name)
+        """Choose a person from the list. The system draws that, so the choice is made in the page."""
+        await self.page.run(
+            "const list = document.querySelector('.actas select');"
+            f"list.value = [...list.options].find((option) => option.text === {json.dumps(name)}).value;"
+            "list.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
 
     @asynccontextmanager
     async def _seen(self, selector: str, text: str) -> AsyncIterator[None]:
         """See one more that holds a text than before."""
-        before = await self.page.count(selector, text)
+        count = f"all({json.dumps(selector)}, {json.dumps(text)}).length"
+        before = await self.page.run(count)
         yield
-        await self.page.until(f"{counted(selector, text)} > {before}", f"one more {selector} with {text!r}")
+        await self.page.until(f"{count} > {before}")
 
     def _told(self, text: str) -> AbstractAsyncContextManager[None]:
         """See one more private answer that holds a text."""
-        return self._seen(f"{_MESSAGE}:has(.badge-eph)", text)
+        return self._seen(f"{MESSAGE}:has(.badge-eph)", text)
 
     async def _bar(self, selector: str, text: str = "", *, but: str = "") -> str:
         """The bar in the last such element, once it is not what it was."""
         script = f"{found(selector, text)}?.textContent.match(/[▓░]{{10}} \\d+ %/)?.[0] ?? ''"
-        what = f"a bar in {selector} with {text!r}, other than {but!r}"
-        return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar", what))
+        return str(await self.page.until(f"const bar = {script}; bar !== {json.dumps(but)} && bar"))
 
     async def _picture(self, name: str, selector: str, text: str = "", *, lines: int = 0) -> None:
         """Keep what the last such element looks like on a phone, where nothing may scroll sideways.
@@ -267,11 +249,10 @@ class Story:
         await self.page.run(_DRAWN)
         wide = await self.page.run(_TOO_WIDE)
         assert not wide, f"{name} scrolls sideways: {wide}"
-        taken_lines = await self.page.run(_LINES.format(element=found(selector, text))) if lines else 0
-        assert isinstance(taken_lines, int)
-        assert taken_lines <= lines, f"{name} takes {taken_lines} lines"
+        short = not lines or await self.page.run(_LINES.format(element=found(selector, text), lines=lines))
+        assert short, f"{name} takes more than {lines} lines"
         taken = await self.page.picture(selector, text)
-        assert len(taken) <= PICTURE_LIMIT, f"{name} has {len(taken)} bytes"
+        assert len(taken) <= PICTURE_BYTES, f"{name} has {len(taken)} bytes"
         (self.pictures / f"{name}.png").write_bytes(taken)
         await self.page.size(*DESKTOP)
 

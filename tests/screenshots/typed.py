@@ -6,22 +6,17 @@ does.
 
 import json
 import subprocess
-from pathlib import Path
 
-from tests.screenshots.needs import MODULES
+from tests.screenshots.needs import MODULES, TSC
 from tests.ui.every import every_message, every_view
 
-CHECK_SECONDS = 120
 
-_TYPES = {"modal": "ModalView", "home": "HomeView"}
-
-
-def check(tsc: Path) -> int:
+def check() -> int:
     """Hold them against the types, and return how many there are. Raises AssertionError with what does not fit."""
     lines = [
         *(f"export const {name}: KnownBlock[] = {json.dumps(said.blocks)};" for name, said in every_message().items()),
         *(
-            f"export const {name}: {_TYPES[str(view.type)]} = {json.dumps(view.to_dict())};"
+            f"export const {name}: {str(view.type).title()}View = {json.dumps(view.to_dict())};"
             for name, view in every_view().items()
         ),
     ]
@@ -30,7 +25,7 @@ def check(tsc: Path) -> int:
     written.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
     options = ("--noEmit", "--strict", "--module", "nodenext", "--types", "", "--pretty", "false")
     compiled = subprocess.run(  # noqa: S603 - words of ours
-        [tsc, *options, written], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+        [TSC, *options, written], capture_output=True, text=True, timeout=120, check=False
     )
     assert compiled.returncode == 0, compiled.stdout + compiled.stderr
     return len(lines)

@@ -1,7 +1,6 @@
 """One storage, on SQLite and on a real PostgreSQL: what holds on one holds on the other."""
 
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -55,12 +54,3 @@ async def bot(database: Database, clock: Clock) -> Bot:
 def other(bot: Bot, clock: Clock) -> Bot:
     """Another process, which claims jobs under another name."""
     return Bot(bot.database, clock, "other")
-
-
-@pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    """Collect the garbage before, and none meanwhile."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()

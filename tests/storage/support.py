@@ -11,13 +11,14 @@ from typing import Any, TypeVar, TypeVarTuple
 import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
-from bot.core.grants import AccessClaim, Claimed
+from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import Claim, JobKind, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
-from bot.storage import history, reminders, requests
+from bot.storage import grants, history, reminders, requests
 from bot.storage import jobs as steps
 from bot.storage.database import Database, reading_engine
+from bot.storage.history import Note
 from bot.storage.outcomes import record
 from bot.storage.requests import Limits, Request, Requested
 from bot.storage.schema import jobs, metadata, reloads, subscribers
@@ -49,8 +50,9 @@ def press(model: str = "sdxl", *, button: str = "1.2/again", user: str = "U0ADA"
     return replace(request(model, user=user, channel=channel), button=button)
 
 
-class LeaseLostError(Exception):
-    """The job was claimed again since, so nothing was recorded."""
+def access_note(user: str, outcome: str = "access_granted") -> Note:
+    """A line of the audit about access, whose text storage fills in."""
+    return Note(user, "T0", HERE, "pressed", outcome, "ADMIN_USERS")
 
 
 @dataclass
@@ -107,6 +109,16 @@ class Bot:
         """See reminders.add."""
         return await self.run(reminders.add, user, reload_id, channel)
 
+    async def ask_access(self, user: str, *admins: str) -> str:
+        """Ask these admins for access, and return the request's ID. Raises Refused."""
+        asked = await self.run(grants.ask, access_note(user, "access_requested"), "sdxl", admins, "")
+        assert asked is not None
+        return asked.id
+
+    async def decide(self, id_: str, state: RequestState, admin: str) -> AccessRequest:
+        """See grants.decide."""
+        return await self.run(grants.decide, access_note(admin, f"access_{state}"), id_, state)
+
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all, for reloads."""
         claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
@@ -126,10 +138,9 @@ class Bot:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
         return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
 
-    async def record(self, claim: Claimed, outcome: Outcome) -> None:
-        """Record one outcome. Raises LeaseLostError if the job was claimed again since."""
-        if await self.run(record, self.owner, [(claim.job, outcome)]):
-            raise LeaseLostError
+    async def record(self, claim: Claimed, outcome: Outcome, *, lost: bool = False) -> None:
+        """Record one outcome, which does nothing if the job's lease was lost."""
+        assert bool(await self.run(record, self.owner, [(claim.job, outcome)])) == lost
 
     async def called(self, *asked: Request) -> Claim:
         """Ask, and claim the call."""
@@ -223,16 +234,13 @@ COMMIT = "COMMIT"
 _hooks: list[Callable[[str], object]] = []
 
 
-@event.listens_for(Engine, "before_cursor_execute")
-def _before_statement(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+def _before(statement: str) -> None:
     for hook in tuple(_hooks):
         hook(" ".join(statement.split()))
 
 
-@event.listens_for(Engine, "commit")
-def _before_commit(_connection: Connection) -> None:
-    for hook in tuple(_hooks):
-        hook(COMMIT)
+event.listen(Engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: _before(statement))
+event.listen(Engine, "commit", lambda _connection: _before(COMMIT))
 
 
 @contextmanager

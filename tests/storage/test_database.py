@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import psycopg
@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
-from bot.storage.database import POSTGRES_CONNECTIONS, TRIES, Database
+from bot.storage.database import POSTGRES_CONNECTIONS, Database
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -29,6 +29,8 @@ from tests.storage.support import (
     stopped_at,
 )
 
+Work = Callable[[Connection, int], object]
+
 notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True))
 
 
@@ -37,12 +39,6 @@ async def database(database: Database) -> Database:
     """A database with one table, of numbers that are unique."""
     await database.run(notes.create)
     return database
-
-
-@pytest.fixture
-def begin(database: Database) -> str:
-    """Words of the statement that begins each transaction."""
-    return "BEGIN IMMEDIATE" if database.is_sqlite else "set_config"
 
 
 def write(connection: Connection, number: int) -> int:
@@ -56,28 +52,13 @@ def written(url: str) -> list[int]:
     return [row[0] for row in outside(url, "SELECT id FROM notes ORDER BY id")]
 
 
-def threads() -> list[threading.Thread]:
-    """The threads of databases."""
+def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("database-")]
 
 
-async def test_a_result_is_returned_once_it_is_committed(database: Database, url: str) -> None:
-    """Work that raises is undone. Its error is the caller's, and no fault of the database."""
-
-    def fail(connection: Connection) -> None:
-        write(connection, 8)
-        raise ValueError("on purpose")
-
-    assert await database.run(write, 7) == 7
-    with pytest.raises(ValueError, match="on purpose"):
-        await database.run(fail)
-
-    assert (written(url), database.fault) == ([7], "")
-
-
-async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str, begin: str) -> None:
+async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, url: str) -> None:
     """Whether it waits for a thread, for a lock, or for a server that does not answer the first statement."""
-    with stopped_at(begin) as gate:
+    with stopped_at("BEGIN IMMEDIATE" if database.is_sqlite else "set_config") as gate:
         first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
         others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
@@ -99,63 +80,46 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
     assert (written(url), database.fault) == ([3], "")
 
 
-@pytest.mark.parametrize("words", ["INSERT INTO notes", COMMIT])
-async def test_work_that_is_not_confirmed_in_time_is_uncertain(database: Database, url: str, words: str) -> None:
-    """It is never withdrawn: it may be committed later."""
+def fail(connection: Connection, number: int) -> None:
+    """Write a note, and raise."""
+    write(connection, number)
+    raise ValueError("on purpose")
+
+
+@pytest.mark.parametrize(
+    ("words", "work", "left"),
+    [("INSERT INTO notes", write, [1]), (COMMIT, write, [1]), ("INSERT INTO notes", fail, [])],
+    ids=["running", "committing", "failing"],
+)
+async def test_work_that_is_not_confirmed_in_time_is_uncertain(
+    database: Database, url: str, caplog: pytest.LogCaptureFixture, words: str, work: Work, left: list[int]
+) -> None:
+    """It is never withdrawn: it may be committed later. A late error is not logged: its caller has been answered."""
     with stopped_at(words) as gate:
-        running = asyncio.create_task(database.run(write, 1, within=60.0))
+        running = asyncio.create_task(database.run(work, 1, within=60.0))
         await gate.reached()
         pass_time(60.0)
         with pytest.raises(CommitUncertain):
             await running
 
     await database.stop()
-    assert written(url) == [1]
-
-
-async def test_a_late_error_is_not_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """Its caller has been answered."""
-    gate = Gate()
-
-    def fail(_: Connection) -> None:
-        gate.wait()
-        raise ValueError
-
-    running = asyncio.create_task(database.run(fail, within=60.0))
-    await gate.reached()
-    pass_time(60.0)
-    with pytest.raises(CommitUncertain):
-        await running
-    gate.open()
-    await database.stop()
     gc.collect()  # asyncio logs an error that nobody has looked at when it is collected
-
-    assert caplog.records == []
-
-
-async def test_work_that_a_constraint_refuses_is_run_again(database: Database, url: str) -> None:
-    """Another transaction was quicker, so it looks again. What is refused each time raises."""
-    await database.run(write, 1)
-    runs: list[int] = []
-
-    def write_next(connection: Connection, step: int) -> int:
-        runs.append(len(runs) * step + 1)
-        return write(connection, runs[-1])
-
-    assert await database.run(write_next, 1) == 2
-    runs.clear()
-    with pytest.raises(IntegrityError):
-        await database.run(write_next, 0)
-
-    assert len(runs) == TRIES
-    assert (written(url), database.fault) == ([1, 2], "")
+    assert (written(url), caplog.records) == (left, [])
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.fixture
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_garbage_collection")
 async def test_results_and_errors_keep_no_cursor(bot: Bot) -> None:
     """The garbage collector would close it in another thread, and wait there for the connection."""
 
-    def fail(connection: Connection, statement: str, *, last: bool) -> None:
+    def fail_with(connection: Connection, statement: str, *, last: bool) -> None:
         unread = connection.execute(select(notes))
         try:
             connection.exec_driver_sql(statement)
@@ -169,7 +133,7 @@ async def test_results_and_errors_keep_no_cursor(bot: Bot) -> None:
     for statement in ("INSERT INTO notes VALUES (1), (1)", "SELECT * FROM nowhere"):
         for last in (True, False):
             with pytest.raises((ValueError, IntegrityError, DatabaseUnavailable)) as raised:
-                await bot.run(partial(fail, statement=statement, last=last))
+                await bot.run(partial(fail_with, statement=statement, last=last))
             kept.append(raised.value)
 
     assert [type(error) for error in kept] == [ValueError, IntegrityError, ValueError, DatabaseUnavailable]
@@ -191,7 +155,7 @@ async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Da
 
     assert sorted(await waiting) == [0, 1, 2]
     await asyncio.gather(running, stopping)
-    assert (written(url), threads()) == ([0, 1, 2], [])
+    assert (written(url), _threads()) == ([0, 1, 2], [])
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
@@ -206,34 +170,28 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
     await database.stop()
 
     assert not hanging.done()
-    assert all(thread.daemon for thread in threads())
+    assert all(thread.daemon for thread in _threads())
     gate.open()
     await hanging
-    for thread in threads():
+    for thread in _threads():
         await asyncio.to_thread(thread.join)
     await database.stop()
 
 
 def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
     """What was done has to be recorded, even if the event loop is gone."""
-    gate = Gate()
     database = Database(sqlite_url, Clock(), PATIENT)
-
-    def write_slowly(connection: Connection) -> None:
-        gate.wait()
-        write(connection, 1)
 
     async def leave() -> None:
         await database.start()
         await database.run(notes.create)
-        caller = asyncio.create_task(database.run(write_slowly))
+        caller = asyncio.create_task(database.run(write, 1))
         await gate.reached()
         caller.cancel()
-        with suppress(asyncio.CancelledError):
-            await caller
+        await asyncio.wait([caller])
 
-    asyncio.run(leave())
-    gate.open()
+    with stopped_at("INSERT INTO notes") as gate:
+        asyncio.run(leave())
     asyncio.run(database.stop())
 
     assert written(sqlite_url) == [1]

@@ -15,19 +15,6 @@ from tests.storage.support import PATIENT, READY_IN, Bot, Clock, outside, reques
 VERSION = "SELECT version FROM reload_model_schema"
 
 
-async def test_tables_are_created_in_an_empty_database_and_kept_after_that(database: Database, clock: Clock) -> None:
-    """In this program's version. Opening returns the time."""
-    bot = Bot(database, clock)
-    assert await bot.run(open_database) == clock.now
-    assert outside(database.url, VERSION) == [(schema.VERSION,)]
-    await bot.ask(request())
-    before = await bot.everything()
-
-    await bot.run(open_database)
-
-    assert await bot.everything() == before
-
-
 async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) -> None:
     """Only one process uses the file, so their owner is dead. Replicas keep theirs, and nothing else is due early."""
     await bot.accepted(request("accepted"))
@@ -42,7 +29,7 @@ async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) 
 
 
 async def test_replicas_that_start_together_create_the_tables_once(stopped_postgres_url: str) -> None:
-    """The others wait, and find them there."""
+    """In this program's version. The others wait, and find them there."""
     databases = [Database(stopped_postgres_url, Clock(), PATIENT) for _ in range(4)]
     for database in databases:
         await database.start()
@@ -54,19 +41,16 @@ async def test_replicas_that_start_together_create_the_tables_once(stopped_postg
         await database.stop()
 
 
-def add_column(connection: Connection) -> None:
-    """A change such as a later version may bring."""
+def _add_column(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE reload_model_reloads ADD COLUMN novelty TEXT"))
 
 
-def fill_column(connection: Connection) -> None:
-    """Another one, which needs the first."""
+def _fill_column(connection: Connection) -> None:
     connection.execute(text("UPDATE reload_model_reloads SET novelty = 'new'"))
 
 
-def fail(connection: Connection) -> None:
-    """One that does not work."""
-    add_column(connection)
+def _fail(connection: Connection) -> None:
+    _add_column(connection)
     raise ValueError("on purpose")
 
 
@@ -74,13 +58,13 @@ async def test_an_earlier_version_is_brought_up_to_date(bot: Bot, url: str) -> N
     """Each change is made once, in order, and the rows are kept; one that fails leaves everything as it was."""
     await bot.ask(request("sdxl"))
     with pytest.raises(ValueError, match="on purpose"):
-        await bot.run(migrate, [fail])
+        await bot.run(migrate, [_fail])
     assert outside(url, VERSION) == [(1,)]
 
-    await bot.run(migrate, [add_column])
+    await bot.run(migrate, [_add_column])
     assert outside(url, VERSION) == [(2,)]
     for _ in range(2):
-        await bot.run(migrate, [add_column, fill_column])
+        await bot.run(migrate, [_add_column, _fill_column])
 
     assert outside(url, VERSION) == [(3,)]
     assert outside(url, "SELECT model_id, novelty FROM reload_model_reloads") == [("sdxl", "new")]
@@ -88,6 +72,6 @@ async def test_an_earlier_version_is_brought_up_to_date(bot: Bot, url: str) -> N
 
 async def test_a_new_database_needs_no_migration(database: Database, url: str) -> None:
     """Its tables are made as the last version has them."""
-    await database.run(migrate, [fail])
+    await database.run(migrate, [_fail])
 
     assert outside(url, VERSION) == [(2,)]

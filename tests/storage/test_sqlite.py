@@ -1,11 +1,9 @@
 """What holds for SQLite only: durability, locks, and the one process that owns the file."""
 
-import asyncio
 import errno
 import fcntl
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,29 +15,18 @@ from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import Bot, Clock, Gate, outside, request
+from tests.storage.support import Bot, Clock, outside, request
 
 RELOADS = "SELECT count(*) FROM reload_model_reloads"
 
 
-@pytest.fixture
-def url(sqlite_url: str) -> str:
-    """What follows is about SQLite."""
-    return sqlite_url
+pytestmark = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
 
 
 @pytest.fixture
 def file(url: str) -> Path:
     """The file itself."""
     return sqlite_file(url)
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Lock the file for writing, as another program may."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
 
 
 def pragma(connection: Connection, words: str) -> object:
@@ -67,7 +54,8 @@ async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url
 async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
     """Nothing is written, then or later. It works again by itself."""
     await bot.run(pragma, "busy_timeout=50")
-    with locked(file):
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailable, match="database is locked"):
             await bot.ask(request())
         assert bot.database.fault == "database is locked"
@@ -75,17 +63,6 @@ async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url
     assert outside(url, RELOADS) == [(0,)]
     await bot.ask(request())
     assert bot.database.fault == ""
-
-
-async def test_nobody_else_writes_between_what_a_transaction_reads_and_writes(bot: Bot, file: Path) -> None:
-    """Its lock is taken before it looks."""
-    gate = Gate()
-    writing = asyncio.create_task(bot.run(gate.wait))
-    await gate.reached()
-    with closing(sqlite3.connect(file, timeout=0.0)) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
-        other.execute("UPDATE reload_model_schema SET version = 8")
-    gate.open()
-    await writing
 
 
 async def test_a_full_disk_records_nothing(bot: Bot) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from bot.core.models import Claim, Subscriber
-from bot.errors import SlackError, SlackRetryableError
+from bot.core.models import RESPONSE_URL_SECONDS, Claim, Subscriber
+from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
 from bot.ui.messages import Message
@@ -48,19 +48,10 @@ async def delivery(slack: SandboxSlack, pacer: Pacer, monkeypatch: pytest.Monkey
         yield Delivery(SlackClient(session, slack.bot_token, slack.api_url), pacer)
 
 
-async def requester(
-    slack: SandboxSlack, id_: int = 1, user: str = ADA, channel: str = OPS, age: float = 60
-) -> Subscriber:
-    """A request in a channel so many seconds ago, with the response_url that Slack made for it."""
-    ack = await slack.command("sdxl", user=user, channel=channel)
-    return subscriber(id_, user, channel, requested_at=NOON - age, response_url=ack.response_url)
-
-
-async def refusal(delivery: Delivery, claimed: Claim) -> SlackError:
-    """Why a message reached nobody."""
-    with pytest.raises(SlackError) as raised:
-        await delivery.to_channel(claimed, HELLO, thread=True)
-    return raised.value
+async def requester(slack: SandboxSlack, id_: int = 1, user: str = ADA, age: float = 60) -> Subscriber:
+    """A request in OPS so many seconds ago, with the response_url that Slack made for it."""
+    ack = await slack.command("sdxl", user=user, channel=OPS)
+    return subscriber(id_, user, OPS, requested_at=NOON - age, response_url=ack.response_url)
 
 
 def in_ops(*subscribers: Subscriber) -> Claim:
@@ -94,13 +85,19 @@ async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxS
 async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
     slack: SandboxSlack, delivery: Delivery, answer: Answer | str
 ) -> None:
-    """Only a plain success counts, and no redirect is followed."""
-    older, newer = await requester(slack, 1, age=600), await requester(slack, 2, BEN)
-    used_up = replace(newer, id=3, requested_at=NOON, response_url_uses=5)
+    """Only a plain success counts, and no redirect is followed. Each works five times in half an hour.
+
+    https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+    """
+    older, newer = await requester(slack, 1, age=RESPONSE_URL_SECONDS - 1), await requester(slack, 2, BEN)
+    fifth, used_up = replace(older, response_url_uses=4), replace(newer, id=3, requested_at=NOON, response_url_uses=5)
+    too_old = replace(newer, id=4, requested_at=NOON - RESPONSE_URL_SECONDS)
     slack.fail(RESPONSE_URL, answer, times=1)
 
-    assert (await delivery.to_channel(in_ops(older, newer, used_up), HELLO)).response_url_of == 1
+    assert (await delivery.to_channel(in_ops(fifth, newer, used_up), HELLO)).response_url_of == 1
     assert len(slack.messages) == 1
+    with pytest.raises(SlackPermanentError):
+        await delivery.to_channel(in_ops(too_old), HELLO)
 
 
 @pytest.mark.parametrize(
@@ -121,46 +118,39 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     """Slack's outages and limits hold for all response_urls. If an answer is lost, the message may have been taken."""
     asked = await requester(slack)
     slack.fail(RESPONSE_URL, answer)
-    failed = await refusal(delivery, in_ops(asked, await requester(slack, 2, BEN)))
+    with pytest.raises(SlackRetryableError) as raised:
+        await delivery.to_channel(in_ops(asked, await requester(slack, 2, BEN)), HELLO)
 
-    assert isinstance(failed, SlackRetryableError)
-    assert failed.code.removeprefix("response_url_") in codes
-    assert failed.wait == wait
-    assert asked.response_url not in str(failed)
+    assert raised.value.code.removeprefix("response_url_") in codes
+    assert raised.value.wait == wait
+    assert asked.response_url not in str(raised.value)
 
 
-async def test_a_direct_message_that_cannot_be_opened_is_tried_again(slack: SandboxSlack, delivery: Delivery) -> None:
+@pytest.mark.parametrize("channel", [None, [], "D0BEN", {}, {"id": 7}])
+async def test_a_direct_message_that_cannot_be_opened_is_tried_again(
+    slack: SandboxSlack, delivery: Delivery, channel: object
+) -> None:
     """An answer that names no channel makes no sense."""
-    no_channels: list[object] = [None, [], "D0BEN", {}, {"id": 7}]
-    for channel in no_channels:
-        slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}), times=1)
-        with pytest.raises(SlackRetryableError, match="no_channel_opened"):
-            await delivery.to_person(BEN, HELLO)
+    slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}))
+    with pytest.raises(SlackRetryableError, match="no_channel_opened"):
+        await delivery.to_person(BEN, HELLO)
 
 
 def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:
     """A message that has to wait reserves nothing, and no channel waits for another."""
-    waits = [pacer.wait(MODELS, best_effort=False) for _ in range(3)] + [pacer.wait(OPS, best_effort=False)]
-    clock.now += 0.25
-    waits += [pacer.wait(MODELS, best_effort=False)]
-    clock.now += 0.75
-    waits += [pacer.wait(MODELS, best_effort=False) for _ in range(2)]
-    clock.now += 5
-    waits += [pacer.wait(MODELS, best_effort=False) for _ in range(2)]
-
-    assert waits == [0, 1, 1, 0, 0.75, 0, 1, 0, 1]
+    assert [pacer.wait(where, best_effort=False) for where in (MODELS, MODELS, MODELS, OPS)] == [0, 1, 1, 0]
+    for seconds, waits in ((0.25, [0.75]), (0.75, [0, 1]), (5, [0, 1])):
+        clock.now += seconds
+        assert [pacer.wait(MODELS, best_effort=False) for _ in waits] == waits
 
 
 def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock: Clock) -> None:
     """However many status messages wait, a follow-up waits for the last message only, and they wait for it."""
     assert [pacer.wait(MODELS, best_effort=True) for _ in range(4)] == [0, 1, 1, 1]
     assert [pacer.wait(MODELS, best_effort=False) for _ in range(2)] == [1, 1]
-    clock.now += 1
-    assert [pacer.wait(MODELS, best_effort=best_effort) for best_effort in (True, False, False)] == [1, 0, 1]
-    clock.now += 1
-    assert [pacer.wait(MODELS, best_effort=best_effort) for best_effort in (True, False)] == [1, 0]
-    clock.now += 1
-    assert [pacer.wait(MODELS, best_effort=True) for _ in range(2)] == [0, 1]
+    for best_effort, waits in (([True, False, False], [1, 0, 1]), ([True, False], [1, 0]), ([True, True], [0, 1])):
+        clock.now += 1
+        assert [pacer.wait(MODELS, best_effort=one) for one in best_effort] == waits
 
 
 def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clock) -> None:

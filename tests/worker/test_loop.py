@@ -9,21 +9,15 @@ from bot.errors import CommitUncertain
 from bot.storage import history, jobs
 from bot.storage.database import Database
 from bot.storage.outcomes import record
-from tests.scenarios.conftest import bot, scenario, slack
+from tests.scenarios.conftest import bot, mode, scenario, slack
 from tests.scenarios.scenario import READY, Scenario, eventually
 
-__all__ = ["bot", "scenario", "slack"]
+__all__ = ["bot", "mode", "scenario", "slack"]
 
 Anything = Any
 """What Database.run takes and returns."""
 
 run = Database.run
-
-
-@pytest.fixture
-def mode() -> str:
-    """How a command came makes no difference here."""
-    return "socket"
 
 
 @pytest.mark.parametrize(
