@@ -38,15 +38,19 @@ async def test_a_mention_in_a_thread_stays_in_the_thread(slow: Scenario) -> None
     assert slow.sql("SELECT text, outcome FROM reload_model_audit") == [("sdxl", "requested")]
 
 
-async def test_a_mention_outside_a_thread_is_like_the_command(slow: Scenario) -> None:
-    """Its status is in the channel, and so is its follow-up, below the status."""
+@pytest.mark.parametrize(("follow_up", "broadcast"), [("channel", True), ("thread", False)])
+async def test_a_mention_outside_a_thread_is_like_the_command(
+    slow: Scenario, follow_up: str, *, broadcast: bool
+) -> None:
+    """Its status is in the channel, with the follow-up below it, which the channel sees unless FOLLOW_UP=thread."""
+    await slow.reopen(FOLLOW_UP=follow_up)
     await slow.slack.mention("sdxl", user=ADA)
     await slow.pass_reloads()
     await slow.wait_done()
-    status, follow_up = (m for m in slow.slack.messages if m.user is None)
+    status, told = (m for m in slow.slack.messages if m.user is None)
 
     assert (status.channel, status.thread_ts) == (MODELS, None)
-    assert (follow_up.thread_ts, follow_up.broadcast) == (status.ts, True)
+    assert (told.thread_ts, told.broadcast) == (status.ts, broadcast)
 
 
 async def test_a_thread_and_its_channel_are_two_places(slow: Scenario) -> None:
@@ -90,28 +94,44 @@ async def test_a_mention_knows_the_words_of_the_command(bot: Scenario) -> None:
     assert bot.reloads == []
 
 
+READ_AS = {
+    "<@U0BOT> a1": "a1",
+    "<@U0BOT|reload-model> \u201cb1\u201d": "b1",
+    "that one <@U0BEN> is gone, <@U0BOT> c1": "c1",
+    "could somebody try <@U0BOT> sdxl-1.0.": "sdxl-1.0",
+    "<@U0BOT> <https://modelslab.com/models/x/d1|modelslab.com/models/x/d1>": "d1",
+    "<@U0BOT> <http://flux.dev|flux.dev>": "flux.dev",
+    "<@U0BOT> <mailto:model@v1.co|model@v1.co>": "model@v1.co",
+    f"{'sdxl ' * 7_990}<@U0BOT> at-the-end": "at-the-end",
+}
+
+
 async def test_what_follows_the_mention_counts(bot: Scenario) -> None:
     """Not what is before it. Links are as Slack writes them. Where the text has no mention, all of it counts."""
-    await bot.slack.mention("<@U0BOT> a1", user=ADA)
-    await bot.slack.mention("<@U0BOT|reload-model> \u201cb1\u201d", user=ADA)
-    await bot.slack.mention("that one <@U0BEN> is gone, <@U0BOT> c1", user=ADA)
-    await bot.slack.mention("<@U0BOT> <https://modelslab.com/models/x/d1|modelslab.com/models/x/d1>", user=ADA)
-    await bot.slack.send_event(MENTION | {"text": "e1"})
-    await bot.wait_done(5)
+    for text in READ_AS:
+        await bot.slack.mention(text, user=ADA)
+    await bot.slack.send_event(MENTION | {"text": "no-mention"})
+    with_a_file = {"type": "message", "channel_type": "im", "subtype": "file_share", "files": [{"id": "F0"}]}
+    await bot.slack.send_event(MENTION | with_a_file | {"channel": bot.slack.dm(ADA), "ts": "1.2", "text": "with-file"})
+    await bot.wait_done(len(READ_AS) + 2)
 
-    assert {call.model_id for call in bot.modelslab.calls} == {"a1", "b1", "c1", "d1", "e1"}
+    assert {call.model_id for call in bot.modelslab.calls} == {*READ_AS.values(), "no-mention", "with-file"}
 
 
 async def test_an_event_that_slack_delivers_again_is_one_request(bot: Scenario) -> None:
-    """Its event_id says so, even over another connection. The answer has a line for each model."""
-    for _ in range(2):
-        await bot.slack.mention("sdxl flux", user=ADA, event_id="Ev0123ABCD")
+    """It comes again if its acknowledgement was lost, and is answered once, with a line for each model."""
+    for _ in range(3):
+        assert (await bot.slack.mention("sdxl flux", user=ADA, event_id="Ev0123ABCD")).status == 200
     private = await answer(bot, "Reloading `flux`.")
     await bot.wait_done(2)
+    await bot.slack.mention("help", user=ADA)
+    await answer(bot, "I load it again")
+    await bot.wait_sql("SELECT count(*) >= 3 FROM reload_model_audit")
 
-    assert len(private.text.splitlines()) == 2
-    assert len(bot.modelslab.calls) == 2
+    assert len(private.text.splitlines()) == len(bot.modelslab.calls) == 2
     assert len(bot.sql("SELECT id FROM reload_model_subscribers")) == 2
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 2
+    assert sorted(bot.sql("SELECT text FROM reload_model_audit")) == [("flux",), ("help",), ("sdxl",)]
 
 
 async def test_what_is_not_for_the_bot_starts_nothing(bot: Scenario) -> None:
@@ -165,15 +185,6 @@ async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> N
     assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
 
 
-async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario) -> None:
-    """All else goes on."""
-    bot.slack.fail("chat.postEphemeral", "channel_not_found")
-    await bot.slack.mention("sdxl", user=ADA)
-    await bot.wait_said(READY)
-
-    assert (await bot.log.wait_for("answer_not_sent"))["reason"] == "channel_not_found"
-
-
 async def test_where_the_thread_is_gone_the_channel_is_used(slow: Scenario) -> None:
     """What was promised is said in the channel."""
     slow.slack.fail("chat.postMessage", "thread_not_found", times=1)
@@ -185,29 +196,6 @@ async def test_where_the_thread_is_gone_the_channel_is_used(slow: Scenario) -> N
     assert [m.thread_ts for m in slow.slack.messages if m.user is None] == [None, THREAD]
 
 
-async def test_follow_ups_can_stay_in_their_threads(slow: Scenario) -> None:
-    """With FOLLOW_UP=thread the channel has the status only."""
-    await slow.reopen(FOLLOW_UP="thread")
-    await slow.ask("sdxl")
-    await slow.pass_reloads()
-    follow_up = await slow.wait_said(READY)
-
-    assert follow_up.thread_ts
-    assert not follow_up.broadcast
-
-
-@pytest.mark.parametrize(
-    ("written", "model_id"),
-    [("<http://flux.dev|flux.dev>", "flux.dev"), ("<mailto:model@v1.co|model@v1.co>", "model@v1.co")],
-)
-async def test_an_id_that_looks_like_a_host_name(bot: Scenario, written: str, model_id: str) -> None:
-    """Slack makes a link of it."""
-    await bot.slack.write(written, user=ADA)
-    await bot.wait_done()
-
-    assert [call.model_id for call in bot.modelslab.calls] == [model_id]
-
-
 @pytest.mark.parametrize("text", ["sdxl " * 8_000, "\u6f22" * 40_000])
 async def test_a_message_that_is_too_long_for_a_command(bot: Scenario, text: str) -> None:
     """It is answered as any other that is none, even if it is as long as Slack allows, and in two forms."""
@@ -216,14 +204,6 @@ async def test_a_message_that_is_too_long_for_a_command(bot: Scenario, text: str
 
     assert ack.status == 200
     assert bot.reloads == []
-
-
-async def test_a_mention_at_the_end_of_a_long_message(bot: Scenario) -> None:
-    """Only what follows it counts."""
-    await bot.slack.mention(f"{'sdxl ' * 7_990}<@U0BOT> flux", user=ADA)
-    await bot.wait_done()
-
-    assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
 
 
 @pytest.mark.parametrize("fault", [RateLimited(1), Json(500, {})], ids=["429", "500"])
@@ -237,14 +217,15 @@ async def test_an_answer_is_tried_again(bot: Scenario, fault: Answer) -> None:
     assert second - first >= 1 or fault != RateLimited(1)
 
 
-async def test_an_answer_is_tried_a_few_times_only(bot: Scenario) -> None:
-    """It is best-effort."""
-    bot.slack.fail("chat.postEphemeral", "internal_error")
-    await bot.slack.mention("help", user=ADA)
-    failed = await bot.log.wait_for("answer_not_sent")
+@pytest.mark.parametrize(("code", "tries"), [("channel_not_found", 1), ("internal_error", 4)])
+async def test_an_answer_that_slack_does_not_take_is_logged(bot: Scenario, code: str, tries: int) -> None:
+    """It is best-effort: tried a few times at most, and all else goes on."""
+    bot.slack.fail("chat.postEphemeral", code)
+    await bot.slack.mention("sdxl", user=ADA)
+    await bot.wait_said(READY)
 
-    assert failed["reason"] == "internal_error"
-    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 4
+    assert (await bot.log.wait_for("answer_not_sent"))["reason"] == code
+    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == tries
 
 
 @pytest.mark.parametrize("thread_ts", ["", THREAD])
@@ -256,34 +237,3 @@ async def test_who_is_not_in_the_channel_is_answered_in_a_direct_message(bot: Sc
 
     assert message.thread_ts is None
     assert bot.log.of("answer_not_sent") == []
-
-
-async def test_an_event_that_slack_delivers_again_is_answered_once(bot: Scenario) -> None:
-    """It comes again if its acknowledgement was lost."""
-    for _ in range(3):
-        ack = await bot.slack.mention("help", user=ADA, event_id="Ev0123ABCD")
-        assert ack.status == 200
-    await bot.slack.mention("history", user=ADA)
-    await answer(bot, "No reloads yet.")
-    await bot.wait_sql("SELECT count(*) >= 2 FROM reload_model_audit")
-
-    assert [call.method for call in bot.slack.calls].count("chat.postEphemeral") == 2
-    assert bot.sql("SELECT text FROM reload_model_audit") == [("help",), ("history",)]
-
-
-async def test_a_mention_in_a_sentence(bot: Scenario) -> None:
-    """A full stop is no part of the ID."""
-    await bot.slack.mention("could somebody try <@U0BOT> sdxl-1.0.", user=ADA)
-    await bot.wait_done()
-
-    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl-1.0"]
-
-
-async def test_a_message_with_a_file(bot: Scenario) -> None:
-    """Its text counts as that of any other."""
-    message = {"type": "message", "channel_type": "im", "subtype": "file_share", "files": [{"id": "F0"}], "user": ADA}
-    ids = {"team": bot.slack.team_id, "channel": bot.slack.dm(ADA), "ts": "1.1", "event_ts": "1.1"}
-    await bot.slack.send_event(message | ids | {"text": "sdxl"})
-    await bot.wait_done()
-
-    assert [call.model_id for call in bot.modelslab.calls] == ["sdxl"]
