@@ -1,6 +1,5 @@
 """A button saves a step: each does its one thing, for people with access, and says so privately."""
 
-import asyncio
 from dataclasses import replace
 
 from bot.sandbox.modelslab import error
@@ -9,7 +8,6 @@ from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import (
     ADA,
     BEN,
-    EVE,
     FAILED,
     MODELS,
     OPS,
@@ -31,14 +29,13 @@ async def press(bot: Scenario, message: Message, label: str, user: str = ADA) ->
     assert (ack.status, ack.error, ack.text) == (200, "", "")
 
 
-async def answered(bot: Scenario, *words: str, user: str = ADA, n: int = 1) -> Message:
-    """Wait for the n-th private answer to a press that holds these words."""
+async def answered(bot: Scenario, *words: str, user: str = ADA) -> Message:
+    """Wait for the private answer to a press that holds these words."""
 
     def found() -> list[Message]:
-        answers = [m for m in bot.slack.messages if m.via == "response_url" and m.user == user]
-        return [m for m in answers if all(word in m.text for word in words)]
+        return [m for m in bot.said(*words) if m.via == "response_url" and m.user == user]
 
-    await bot.slack.wait_until(lambda: len(found()) >= n, within=30.0)
+    await bot.slack.wait_until(lambda: bool(found()), within=30.0)
     return found()[-1]
 
 
@@ -51,57 +48,29 @@ async def a_failure(bot: Scenario, model: str = "sdxl") -> Message:
     return failure
 
 
-async def a_follow_up(bot: Scenario) -> Message:
-    """A reload that is over."""
-    await bot.ask("sdxl")
-    follow_up = await bot.wait_said(READY)
-    await bot.wait_done()
-    return follow_up
-
-
 # --- Notify me too --------------------------------------------------------------------------------------
 
 
 @both_modes
 async def test_people_who_press_notify_me_too_join(slow: Scenario) -> None:
-    """They are mentioned in the follow-up, and read in private when to expect it."""
+    """They are mentioned in the follow-up, and read in private when to expect it. Who asks twice is one person."""
     await slow.ask("sdxl")
     status = await slow.wait_said("is reloading `sdxl`", channel=MODELS)
     await press(slow, status, NOTIFY, BEN)
     told = await answered(slow, f"<@{ADA}> is already reloading `sdxl`", user=BEN)
-    await slow.pass_reloads()
-    follow_up = await slow.wait_said(READY)
-
-    assert mentioned(follow_up.text) == [ADA, BEN]
-    assert told.channel == MODELS
-    assert len(slow.modelslab.calls) == 1
-
-
-async def test_a_press_and_a_command_are_one_person(slow: Scenario) -> None:
-    """In `status`, `history` and the Home tab alike, since people count, not requests."""
-    await slow.ask("sdxl")
-    await press(slow, await slow.wait_said("is reloading `sdxl`"), NOTIFY, BEN)
     await slow.ask("sdxl", BEN)
     running = await slow.ask("status")
     await slow.open_home(ADA, "requested by you and 1 more")
     await slow.pass_reloads()
+    follow_up = await slow.wait_said(READY)
     await slow.wait_done()
     ended = await slow.ask("history")
 
+    assert mentioned(follow_up.text) == [ADA, BEN]
+    assert told.channel == MODELS
+    assert len(slow.modelslab.calls) == 1
     assert slow.sql("SELECT count(*) FROM reload_model_subscribers") == [(3,)]
     assert [ack.text.count("requested by you and 1 more") for ack in (running, ended)] == [1, 1]
-
-
-async def test_there_is_nothing_to_join_when_it_is_over(slow: Scenario) -> None:
-    """Pressing an old message's button is answered with that."""
-    await slow.ask("sdxl")
-    left_on_a_screen = replace(await slow.wait_said("is reloading `sdxl`"))
-    await slow.pass_reloads()
-    await slow.wait_done()
-    await press(slow, left_on_a_screen, NOTIFY, BEN)
-    await answered(slow, "That reload has already finished", user=BEN)
-
-    assert slow.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
 
 # --- Try again, Reload again ----------------------------------------------------------------------------
@@ -164,51 +133,27 @@ async def test_a_list_of_models_that_does_not_come_holds_up_no_failure(scenario:
     assert len(scenario.log.of("no_similar_models")) == 1
 
 
-# --- reminders ------------------------------------------------------------------------------------------
+# --- what is over ---------------------------------------------------------------------------------------
 
 
-async def test_a_reminder_comes_as_a_direct_message(bot: Scenario) -> None:
-    """Once for a double click, on the sixth day; the model can be reloaded from it, where the follow-up was."""
-    follow_up = await a_follow_up(bot)
-    await asyncio.gather(press(bot, follow_up, REMIND, BEN), press(bot, follow_up, REMIND, BEN))
-    await answered(bot, "I'll remind you", "`sdxl`", user=BEN, n=2)
-    bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
-    bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 6 * 86400 WHERE kind = 'reminder'")
-    bot.worker.wake()
-    reminder = await bot.wait_said("`sdxl` was reloaded 6 days ago", "ModelsLab will unload it tomorrow")
+async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None:
+    """There is nothing to join; and history is kept for so many days, a message for longer."""
+    await slow.ask("sdxl")
+    left_on_a_screen = replace(await slow.wait_said("is reloading `sdxl`"))
+    await slow.pass_reloads()
+    follow_up = await slow.wait_said(READY)
+    await slow.wait_done()
+    await press(slow, left_on_a_screen, NOTIFY, BEN)
+    await answered(slow, "That reload has already finished", user=BEN)
+    assert slow.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
-    assert (reminder.via, reminder.user) == ("dm", BEN)
-    assert labels(reminder) == ["Reload now", "Stop reminding"]
-    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(1,)]
-    await press(bot, reminder, "Reload now", BEN)
-    await bot.wait_said("`sdxl`", READY, channel=MODELS, n=2)
-    await press(bot, reminder, "Stop reminding", BEN)
-    await answered(bot, "no more reminders", user=BEN)
-    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
-
-
-async def test_a_reload_that_was_deleted_gets_no_reminder(bot: Scenario) -> None:
-    """History is kept for so many days, and a message for longer."""
-    follow_up = await a_follow_up(bot)
     for table in ("jobs", "subscribers", "reloads"):
-        bot.sql(f"DELETE FROM reload_model_{table}")  # noqa: S608 - names of ours
-    await press(bot, follow_up, REMIND)
-
-    await answered(bot, "That reload has already finished")
+        slow.sql(f"DELETE FROM reload_model_{table}")  # noqa: S608 - names of ours
+    await press(slow, follow_up, REMIND)
+    await answered(slow, "That reload has already finished")
 
 
 # --- who can press --------------------------------------------------------------------------------------
-
-
-async def test_people_without_access_read_so_in_private(bot: Scenario) -> None:
-    """The message with the button stays as it is."""
-    failure = await a_failure(bot)
-    shown = failure.text
-    await press(bot, failure, AGAIN, EVE)
-    await answered(bot, "You don't have permission", user=EVE)
-
-    assert len(bot.modelslab.calls) == 1
-    assert (failure.text, failure.edits) == (shown, [])
 
 
 async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scenario) -> None:

@@ -31,16 +31,6 @@ async def test_the_home_tab_shows_what_goes_on(bot: Scenario) -> None:
     assert shown.index("`sdxl`") < shown.index("`bad`")
 
 
-async def test_a_model_is_picked_from_it(bot: Scenario) -> None:
-    """It has no channel of its own: the picker asks where to post updates."""
-    ack = await bot.slack.press(await bot.open_home(ADA, "No reloads right now."), PICK, user=ADA)
-    modal = await bot.slack.wait_modal(ADA)
-    await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=ADA)
-    await bot.wait_said("`sdxl`", READY, channel=OPS)
-
-    assert (ack.status, ack.error) == (200, "")
-
-
 async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
     """Only the person who set it sees it."""
     await bot.ask("sdxl")
@@ -60,14 +50,14 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
 
 
 async def test_it_changes_with_what_it_shows(bot: Scenario) -> None:
-    """For people who opened it, and nobody else."""
+    """For people who opened it, and nobody else. A model that is picked from it has its updates where they choose."""
     await bot.ask("flux", BEN)
     await bot.wait_done()
     assert published(bot) == []
-    await bot.open_home(ADA, "`flux`")
-    await bot.ask("sdxl", BEN)
+    await bot.slack.press(await bot.open_home(ADA, "`flux`"), PICK, user=ADA)
+    await bot.slack.submit(await bot.slack.wait_modal(ADA), {"typed": "sdxl", "where": OPS}, user=ADA)
     await bot.wait_home(ADA, "`sdxl`")
-    await bot.wait_said("`sdxl`", READY)
+    await bot.wait_said("`sdxl`", READY, channel=OPS)
 
     assert PICK in labels(await bot.wait_home(ADA, "`sdxl`", "✓", "No reloads right now."))
     assert set(published(bot)) == {ADA}

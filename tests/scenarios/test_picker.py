@@ -11,7 +11,6 @@ from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
 from tests.scenarios.scenario import (
     ADA,
-    EVE,
     MODELS,
     OPS,
     READY,
@@ -100,6 +99,17 @@ async def test_a_channel_that_is_not_allowed_is_marked_too(bot: Scenario) -> Non
     await bot.wait_said("`sdxl`", READY, channel=OPS)
 
     assert len(bot.modelslab.calls) == 1
+
+
+async def test_a_picker_without_a_channel_is_marked_in_its_field(bot: Scenario) -> None:
+    """From a client that lets people leave it empty."""
+    await bot.slack.shortcut(views.PICKER, user=ADA)
+    modal = await bot.slack.wait_modal(ADA)
+    filled = {"values": {views.TYPED: {views.TYPED: {"type": "plain_text_input", "value": "sdxl"}}}}
+    await bot.slack.submit(modal, {"where": OPS}, user=ADA, view=modal.view | {"state": filled})
+
+    assert modal.errors == {"Post updates in": views.NO_CHANNEL}
+    assert bot.reloads == []
 
 
 async def test_a_modal_that_is_submitted_twice_is_one_invocation(bot: Scenario) -> None:
@@ -214,40 +224,3 @@ async def test_where_it_cannot_open_there_is_help(bot: Scenario) -> None:
     help_ = await bot.wait_said(messages.help_text("/reload-model"))
 
     assert (help_.via, help_.user) == ("response_url", ADA)
-
-
-# --- who can use it -------------------------------------------------------------------------------------
-
-
-async def test_nothing_opens_for_people_without_access(bot: Scenario) -> None:
-    """They read what the command does, and why they can't use it."""
-    ack = await bot.slack.command("", user=EVE)
-    await bot.slack.shortcut(views.PICKER, user=EVE)
-    refusal = await bot.slack.wait_modal(EVE)
-
-    assert messages.help_text("/reload-model") in ack.text
-    assert f"add your Slack ID, `{EVE}`" in ack.text
-    assert f"add your Slack ID, `{EVE}`" in " ".join(refusal.texts)
-    assert not refusal.view.get("submit")
-
-
-async def test_suggestions_and_submissions_are_authorized_again(bot: Scenario) -> None:
-    """People who are taken off the list while the modal is open can't use it any more."""
-    modal = await opened(bot)
-    await bot.reopen(ALLOWED_USERS=EVE)
-
-    assert await grouped(bot, modal, "") == {}
-    await submit(bot, modal, typed="sdxl")
-    assert "You don't have permission" in " ".join(modal.texts)
-    assert bot.reloads == []
-
-
-async def test_a_picker_without_a_channel_is_marked_in_its_field(bot: Scenario) -> None:
-    """From a client that lets people leave it empty."""
-    await bot.slack.shortcut(views.PICKER, user=ADA)
-    modal = await bot.slack.wait_modal(ADA)
-    filled = {"values": {views.TYPED: {views.TYPED: {"type": "plain_text_input", "value": "sdxl"}}}}
-    await bot.slack.submit(modal, {"where": OPS}, user=ADA, view=modal.view | {"state": filled})
-
-    assert modal.errors == {"Post updates in": views.NO_CHANNEL}
-    assert bot.reloads == []

@@ -6,7 +6,7 @@ import pytest
 
 from bot.storage import reminders
 from tests.answers import Held, Raw
-from tests.scenarios.scenario import ADA, BEN, MODELS, Scenario
+from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, labels
 
 REMINDED = "`sdxl` was reloaded 6 days ago"
 _RESTS = "SELECT due_at > 1e100 FROM reload_model_jobs WHERE kind = 'reminder'"
@@ -14,10 +14,12 @@ _RESTS = "SELECT due_at > 1e100 FROM reload_model_jobs WHERE kind = 'reminder'"
 
 @pytest.fixture
 async def reminding(bot: Scenario) -> Scenario:
-    """A scenario in which Ada is to be reminded of a model that was reloaded."""
+    """A scenario in which Ada is to be reminded of a model that was reloaded. She has pressed twice."""
     await bot.ask("sdxl")
+    follow_up = await bot.wait_said(READY)
     await bot.wait_done()
-    assert await bot.requests.write(reminders.add, ADA, bot.last_id, MODELS) is not None
+    await asyncio.gather(*(bot.slack.press(follow_up, "Remind me before it's unloaded", user=ADA) for _ in range(2)))
+    await bot.wait_said("I'll remind you", "`sdxl`", n=2)
     return bot
 
 
@@ -27,17 +29,22 @@ def _pass_days(scenario: Scenario, days: int = 6) -> None:
 
 
 async def test_a_reminder_comes_once(reminding: Scenario) -> None:
-    """It comes as a DM, once, and waits for the next reload then."""
+    """As a DM on the sixth day. The model can be reloaded from it, where the follow-up was; then it comes again."""
     _pass_days(reminding)
     reminding.worker.wake()
-    dm = await reminding.wait_said(REMINDED)
+    reminder = await reminding.wait_said(REMINDED, "ModelsLab will unload it tomorrow")
     await reminding.wait_sql(_RESTS)
 
-    assert (dm.via, dm.user) == ("dm", ADA)
-    await reminding.ask("sdxl", BEN)
+    assert (reminder.via, reminder.user) == ("dm", ADA)
+    assert labels(reminder) == ["Reload now", "Stop reminding"]
+    await reminding.slack.press(reminder, "Reload now", user=ADA)
+    await reminding.wait_said("`sdxl`", READY, channel=MODELS, n=2)
     await reminding.wait_done(2)
     assert reminding.sql(_RESTS) == [(0,)]
     assert len(reminding.said(REMINDED)) == 1
+    await reminding.slack.press(reminder, "Stop reminding", user=ADA)
+    await reminding.wait_said("no more reminders")
+    assert reminding.sql(_RESTS) == []
 
 
 async def test_a_reminder_outlives_the_process(reminding: Scenario) -> None:
@@ -70,10 +77,6 @@ async def test_a_reminder_that_reaches_nobody(reminding: Scenario) -> None:
 
     assert (lost["level"], lost["users"]) == ("error", [ADA])
     assert reminding.sql("SELECT undeliverable FROM reload_model_reloads") == [(0,)]
-    reminding.slack.heal()
-    await reminding.ask("sdxl", BEN)
-    await reminding.wait_done(2)
-    assert reminding.sql(_RESTS) == [(0,)]
 
 
 async def test_a_reminder_taken_back_in_the_last_moment(reminding: Scenario) -> None:

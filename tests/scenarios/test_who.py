@@ -26,11 +26,14 @@ async def test_people_who_are_not_listed_are_refused(bot: Scenario) -> None:
         ack = await bot.ask(text, EVE)
         assert f"add your Slack ID, `{EVE}`, to `ALLOWED_USERS`." in ack.text
         assert "secret-model" not in ack.text
+    ack = await bot.ask("", EVE)
+    assert messages.help_text("/reload-model") in ack.text
+    assert f"add your Slack ID, `{EVE}`" in ack.text
     ack = await bot.ask(" HELP\u00a0", EVE, "D0EVEADA", team_id="T0OTHER")
     assert ack.text == messages.help_text("/reload-model")
 
     refused = [record for record in bot.log.of("command") if record["outcome"] == "not_allowed"]
-    assert [(record["user"], record["channel"]) for record in refused] == [(EVE, MODELS)] * 7
+    assert [(record["user"], record["channel"]) for record in refused] == [(EVE, MODELS)] * 8
     assert [reload[0] for reload in bot.reloads] == ["secret-model"]
 
 
