@@ -146,32 +146,38 @@ async def test_a_foreign_or_old_response_url_is_not_used(places: Scenario) -> No
 
 
 async def test_a_follow_up_that_reaches_nobody_is_an_error(places: Scenario) -> None:
-    """Where not even a DM gets through, the log says so at ERROR, with whom, and the history shows it."""
+    """After 25 minutes of faults the log says so at ERROR, with whom, and the history. People can ask again."""
     places.set_timing(post_give_up=0.5)
     await places.reopen()
     places.slack.fail("response_url", "used_url")
-    codes = ("messages_tab_disabled", "missing_scope", "user_disabled")
-    for number, code in enumerate(codes, start=1):
-        places.slack.fail("conversations.open", code)
-        await places.ask(f"model-{number}", ADA, PRIVATE)
+    faults: dict[str, tuple[str, Answer | str]] = {
+        code: ("conversations.open", code) for code in ("messages_tab_disabled", "missing_scope", "user_disabled")
+    }
+    faults["http_500"] = ("chat.postMessage", Raw(500, b""))
+    for number, (reason, (method, fault)) in enumerate(faults.items(), start=1):
+        places.slack.fail(method, fault)
+        await places.ask(reason, ADA, PRIVATE)
         await places.log.wait_for("undeliverable", number)
         await places.wait_done(number)
-        places.slack.heal("conversations.open")
+        places.slack.heal(method)
     history = await places.ask("history")
 
     lost = [(record["level"], record["users"], record["reason"]) for record in places.log.of("undeliverable")]
-    assert lost == [("error", [ADA], code) for code in codes]
-    assert history.text.count("couldn't notify everyone") == len(codes)
+    assert lost == [("error", [ADA], reason) for reason in faults]
+    assert history.text.count("couldn't notify everyone") == len(faults)
     assert places.said() == []
+    assert "Reloading" in (await places.ask("http_500")).text
+    await places.wait_said(READY)
 
 
 # --- Slack's faults -------------------------------------------------------------------------------------
 
 
 async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
-    """Where nothing else leads there; nobody gets a direct message for what passes soon."""
+    """Where nothing else leads there; nobody gets a direct message for what passes soon, such as an old token."""
     bot.slack.fail("response_url", "used_url")
-    channels = passing(bot, times=4)  # the status message and the follow-up
+    # Four times: the status message and the follow-up.
+    channels = passing(bot, times=4) + rooms(bot, {"revoked": "token_revoked"}, times=4)
     for channel in channels:
         await bot.ask(channel.lower(), ADA, channel)
     await bot.wait_done(len(channels))
@@ -211,18 +217,6 @@ async def test_a_revoked_token_leaves_the_response_url(slow: Scenario) -> None:
         assert (503, code) == (status, parts["token"])
         assert vias(slow, f"`{code}`") == ["response_url", "response_url"]
         assert (await slow.health("/readyz"))[0] == 200
-
-
-async def test_without_a_response_url_a_new_token_is_waited_for(places: Scenario) -> None:
-    """Without a response_url a revoked token is waited for: a new one may be set before all is lost."""
-    places.slack.fail("chat.postMessage", "token_revoked")
-    places.slack.fail("response_url", "used_url")
-    await places.ask("sdxl")
-    await places.log.wait_for("job_failed", 2)
-    places.slack.heal()
-    await places.wait_done()
-
-    assert vias(places, READY) == ["api"]
 
 
 async def test_a_fault_in_one_channel_holds_up_no_other(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,22 +272,6 @@ async def test_retry_after_is_honoured(bot: Scenario) -> None:
 
     limited, *others = (call.at for call in bot.slack.calls if call.args.get("channel") == MODELS)
     assert all(at - limited > 0.95 for at in others[1:])
-
-
-async def test_a_message_is_given_up_after_a_while(places: Scenario) -> None:
-    """After 25 minutes of faults the bot gives up a follow-up and logs that; people can ask for the model again."""
-    places.set_timing(post_give_up=0.2)
-    await places.reopen()
-    places.slack.fail("chat.postMessage", Raw(500, b""))
-    await places.ask("sdxl")
-    lost = await places.log.wait_for("undeliverable")
-    await places.wait_done()
-    places.slack.heal()
-
-    assert (lost["level"], lost["users"], lost["reason"]) == ("error", [ADA], "http_500")
-    assert "couldn't notify everyone" in (await places.ask("history")).text
-    assert "Reloading" in (await places.ask("sdxl")).text
-    await places.wait_said(READY)
 
 
 async def test_without_a_status_the_follow_up_is_a_message_of_its_own(slow: Scenario) -> None:

@@ -28,23 +28,27 @@ async def bot(scenario: Scenario, over: asyncio.Event) -> Scenario:
 
 
 async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over: asyncio.Event) -> None:
-    """The status message says that ModelsLab hasn't accepted it, then how far the reload is, then that it is over."""
+    """The status message says that ModelsLab hasn't accepted it, then how far the reload is, then how it ended."""
     busy = error(429, "Rate limit exceeded.", retry_after=0)
     answers: dict[str, Answer] = {"down": DOWN, "busy": busy, "gateway": Raw(502, b"")}
     for model, answer in answers.items():
         bot.modelslab.answer(model, answer, Later(over, ACCEPTED))
         await bot.ask(model, ADA, MODELS)
-    await bot.wait_said(TROUBLE, channel=MODELS, n=3)
+    bot.modelslab.answer("dear", DOWN, Later(over, error(402, "Insufficient credits.")))
+    await bot.ask("dear", ADA, MODELS)
+    await bot.wait_said(TROUBLE, channel=MODELS, n=4)
     over.set()
     await bot.wait_said("is reloading", n=3)
+    await bot.wait_said(FAILED)
     await bot.pass_reloads()
-    await bot.wait_done(3)
+    await bot.wait_done(4)
 
     for model in answers:
         (status,) = bot.said(f"✓ `{model}`")
         waiting = f"<@{ADA}> is waiting for `{model}`. ModelsLab hasn't accepted the request yet"
         assert status.edits[0].startswith(waiting)
         assert any(f"is reloading `{model}`" in edit for edit in status.edits)
+    assert TROUBLE in bot.said("✗ `dear`")[0].edits[0]
     assert sorted(bot.ready()) == sorted(answers)
 
 
@@ -88,15 +92,3 @@ async def test_a_restart_loses_no_report(bot: Scenario) -> None:
     await bot.open()
 
     await bot.wait_said(TROUBLE)
-
-
-async def test_trouble_that_ends_in_a_failure(bot: Scenario, over: asyncio.Event) -> None:
-    """The status message says in the end that the reload failed."""
-    bot.modelslab.answer("sdxl", DOWN, Later(over, error(402, "Insufficient credits.")))
-    await bot.ask("sdxl")
-    status = await bot.wait_said(TROUBLE)
-    over.set()
-    await bot.wait_said(FAILED)
-    await bot.wait_done()
-
-    assert status.text.startswith("✗ `sdxl`")
