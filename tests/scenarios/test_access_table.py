@@ -31,6 +31,8 @@ RELOADS = {
 
 ADMINISTRATION = dict.fromkeys(RELOADS, "not_admin") | {STRANGER: "other_workspace", ADMIN: "ADMIN_USERS"}
 
+HELP = dict.fromkeys(RELOADS, "help")
+
 REQUESTS_ACCESS = dict.fromkeys(RELOADS, "access_requested") | {
     STRANGER: "other_workspace",
     GRANTED: "has_access",
@@ -118,12 +120,24 @@ async def test_every_button_is_for_the_right_people(bot: Scenario) -> None:
 
 async def test_every_kind_of_command_is_for_the_right_people(bot: Scenario) -> None:
     """What is typed, with or without a word."""
-    for text, who in {"sdxl": RELOADS, "status": RELOADS, "": RELOADS, "access": ADMINISTRATION}.items():
+    words = {"sdxl": RELOADS, "status": RELOADS, "": RELOADS, "access": ADMINISTRATION, "help": HELP}
+    for text, who in words.items():
 
         async def command(bot: Scenario, user: str, text: str = text) -> None:
             await bot.ask(text, user, team_id=STRANGERS_TEAM if user == STRANGER else "T0SANDBOX")
 
         assert await attempts(bot, command) == who, text
+
+
+async def test_every_kind_of_mention_is_for_the_right_people(bot: Scenario) -> None:
+    """Alike, but strangers get no help: they can read the channel, and mention anybody in it."""
+    help_ = HELP | {STRANGER: "other_workspace"}
+    for text, who in {"sdxl": RELOADS, "status": RELOADS, "access": ADMINISTRATION, "help": help_}.items():
+
+        async def mention(bot: Scenario, user: str, text: str = text) -> None:
+            await bot.slack.mention(text, user=user)
+
+        assert await attempts(bot, mention) == who, text
 
 
 # Modals

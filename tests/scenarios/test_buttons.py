@@ -5,18 +5,7 @@ from dataclasses import replace
 from bot.sandbox.modelslab import error
 from bot.sandbox.slack.workspace import Message
 from tests.answers import Hang, RateLimited
-from tests.scenarios.scenario import (
-    ADA,
-    BEN,
-    FAILED,
-    MODELS,
-    OPS,
-    READY,
-    Scenario,
-    both_modes,
-    labels,
-    mentioned,
-)
+from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, both_modes, labels, mentioned
 
 NOTIFY, AGAIN, REMIND = "Notify me too", "Try again", "Remind me before it's unloaded"
 

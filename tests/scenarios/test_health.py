@@ -10,16 +10,7 @@ from bot.app import App
 from bot.errors import CannotStart
 from bot.sandbox.modelslab import ACCEPTED
 from tests.answers import Held
-from tests.scenarios.scenario import (
-    ADA,
-    BEN,
-    READY,
-    Scenario,
-    both_modes,
-    eventually,
-    eventually_answered,
-    http_mode,
-)
+from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually, eventually_answered, http_mode
 
 
 @both_modes

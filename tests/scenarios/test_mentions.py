@@ -4,7 +4,7 @@ import pytest
 
 from bot.sandbox.slack.workspace import Message
 from tests.answers import Answer, Json, RateLimited
-from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes
+from tests.scenarios.scenario import ADA, BEN, CEM, MODELS, READY, Scenario, both_modes
 
 THREAD = "1795787189.000100"
 
@@ -145,32 +145,6 @@ async def test_what_is_not_for_the_bot_starts_nothing(bot: Scenario) -> None:
     await bot.wait_done()
 
     assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
-
-
-@both_modes
-async def test_people_without_access_are_refused_privately(bot: Scenario) -> None:
-    """In the thread where they asked. Help is for everybody of the workspace."""
-    await bot.slack.mention("sdxl", user=EVE, thread_ts=THREAD)
-    refused = await answer(bot, "You don't have permission to reload models.", user=EVE)
-    await bot.slack.mention("help", user=EVE)
-    await answer(bot, "I load it again", user=EVE)
-
-    assert refused.thread_ts == THREAD
-    assert bot.reloads == []
-
-
-async def test_strangers_and_other_channels_are_refused(bot: Scenario) -> None:
-    """Strangers of a shared channel even for help, and whatever the allowlist."""
-    await bot.reopen(ALLOWED_USERS="*", ALLOWED_CHANNELS=OPS)
-    bot.slack.user_teams[CEM] = "T0OTHER"
-    await bot.slack.mention("sdxl", user=ADA, channel=MODELS)
-    await answer(bot, f"I only work in <#{OPS}>.")
-    for text in ("sdxl", "help"):
-        await bot.slack.mention(text, user=CEM, channel=OPS)
-        await bot.wait_sql("SELECT outcome = 'other_workspace' FROM reload_model_audit WHERE text = ?", text)
-    await answer(bot, "Only members of this bot's workspace can reload models.", user=CEM)
-
-    assert bot.reloads == []
 
 
 @pytest.mark.parametrize("text", ["sdxl", "<@U0BOT> sdxl"])

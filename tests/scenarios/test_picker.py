@@ -9,16 +9,7 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.slack.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
-from tests.scenarios.scenario import (
-    ADA,
-    MODELS,
-    OPS,
-    READY,
-    Scenario,
-    both_modes,
-    eventually_answered,
-    mentioned,
-)
+from tests.scenarios.scenario import ADA, MODELS, OPS, READY, Scenario, both_modes, eventually_answered, mentioned
 
 
 async def opened(bot: Scenario) -> Modal:

@@ -45,36 +45,29 @@ def vias(bot: Scenario, *words: str, channel: str | None = None) -> list[str]:
 
 
 async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow: Scenario) -> None:
-    """In a private channel and in a DM between two people, the response_url carries every message."""
+    """In a private channel, in a DM between two people, and wherever Slack refuses a post.
+
+    It leads into the same channel, and needs neither the token nor a scope.
+    """
     slow.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
+    slow.slack.scopes.remove("chat:write.public")
+    slow.slack.add_channel("C0PUBLIC", "public", bot_is_member=False)
+    channels = [PRIVATE, DM, "C0PUBLIC", *rooms(slow, {"restricted": "restricted_action"}), *passing(slow)]
     slow.modelslab.answer("bad", error(402, "Insufficient credits."))
-    await slow.ask("sdxl", ADA, PRIVATE)
-    await slow.ask("flux", ADA, DM)
+    for channel in channels:
+        await slow.ask(channel.lower(), ADA, channel)
     await slow.ask("bad", BEN, PRIVATE)
     failure = await slow.wait_said(FAILED, channel=PRIVATE)
     await slow.pass_reloads()
-    await slow.wait_done(3)
+    await slow.wait_done(len(channels) + 1)
 
-    for model, channel in (("`sdxl`", PRIVATE), ("`flux`", DM)):
-        status, follow_up = slow.said(model, channel=channel)
-        assert f"<@{ADA}> is reloading {model}" in status.text
-        assert f"<@{ADA}> {model} {READY}." in follow_up.text
+    for channel in channels:
+        status, follow_up = slow.said(f"`{channel.lower()}`", channel=channel)
+        assert f"<@{ADA}> is reloading" in status.text
+        assert f"<@{ADA}> `{channel.lower()}` {READY}." in follow_up.text
     for message in (failure, *slow.said()):
         assert (message.via, message.user, message.thread_ts, message.edits) == ("response_url", None, None, [])
-    assert len(slow.said()) == 5
-
-
-async def test_the_response_url_is_used_where_slack_refuses_a_post(bot: Scenario) -> None:
-    """It leads into the same channel, and needs neither the token nor a scope."""
-    bot.slack.scopes.remove("chat:write.public")
-    bot.slack.add_channel("C0PUBLIC", "public", bot_is_member=False)
-    channels = ["C0PUBLIC", *rooms(bot, {"restricted": "restricted_action"}), *passing(bot)]
-    for channel in channels:
-        await bot.ask(channel.lower(), ADA, channel)
-    await bot.wait_done(len(channels))
-
-    assert [set(vias(bot, channel=channel)) for channel in channels] == [{"response_url"}] * len(channels)
-    assert len(bot.said(READY)) == len(channels)
+    assert len(slow.said()) == 2 * len(channels) + 1
 
 
 async def test_a_channel_archived_meanwhile_gets_its_follow_up(slow: Scenario) -> None:
@@ -275,31 +268,25 @@ async def test_retry_after_is_honoured(bot: Scenario) -> None:
 
 
 async def test_without_a_status_the_follow_up_is_a_message_of_its_own(slow: Scenario) -> None:
-    """Without a status message, the follow-up is a message of its own."""
-    slow.slack.fail("chat.postMessage", Raw(503, b""))
-    await slow.ask("sdxl")
+    """Whether the status message could not be posted, or was deleted, and can't be edited any more."""
+    slow.slack.fail("chat.postMessage", Raw(503, b""), channel=MODELS)
+    await slow.ask("sdxl", ADA, MODELS)
+    await slow.ask("flux", ADA, OPS)
+    status = await slow.wait_said("is reloading", channel=OPS)
     await slow.log.wait_for("status_dropped")
     slow.slack.heal()
-    await slow.pass_reloads()
-    await slow.wait_done()
-
-    (follow_up,) = slow.said()
-    assert READY in follow_up.text
-    assert (follow_up.thread_ts, follow_up.broadcast) == (None, False)
-
-
-async def test_a_status_that_was_deleted_is_not_edited(slow: Scenario) -> None:
-    """The follow-up is a message of its own then, and nothing is edited."""
-    await slow.ask("sdxl")
-    await slow.wait_said("is reloading")
-    slow.slack.fail("chat.postMessage", "thread_not_found", times=1)
+    slow.slack.fail("chat.postMessage", "thread_not_found", times=1, channel=OPS)
     slow.slack.fail("chat.update", "message_not_found")
     await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.wait_done(2)
 
-    status, follow_up = slow.said()
-    assert READY in follow_up.text
-    assert (follow_up.thread_ts, follow_up.broadcast, status.edits) == (None, False, [])
+    follow_ups = slow.said(READY)
+    assert slow.said() == [status, *follow_ups]
+    assert {(each.channel, each.thread_ts, each.broadcast) for each in follow_ups} == {
+        (MODELS, None, False),
+        (OPS, None, False),
+    }
+    assert status.edits == []
 
 
 async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:

@@ -6,7 +6,7 @@ import time
 from bot.core.timing import Timing
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, Held
-from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, READY, Scenario, both_modes, mentioned
+from tests.scenarios.scenario import ADA, BEN, FAILED, READY, Scenario, both_modes, mentioned
 
 
 async def test_a_call_that_hangs(bot: Scenario) -> None:
@@ -109,16 +109,3 @@ async def test_a_database_that_is_away_does_not_keep_the_bot_from_stopping(bot: 
     await bot.open()
     await bot.wait_done()
     assert len(bot.said(READY)) == 1
-
-
-async def test_restarts_in_the_middle_of_a_crowd_lose_nobody(bot: Scenario) -> None:
-    """Stopped again and again while thirty people ask, the bot tells each of them once."""
-    bot.set_timing(stop=30.0)
-    await bot.reopen()
-    for round_ in range(3):
-        await asyncio.gather(*(bot.ask(f"model-{round_}-{n}", ADA, MODELS) for n in range(10)))
-        await bot.reopen()
-    await bot.wait_done(30)
-
-    assert len(bot.ready()) == len(set(bot.ready())) == 30
-    assert len({call.model_id for call in bot.modelslab.calls}) == 30

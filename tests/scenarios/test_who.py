@@ -192,11 +192,13 @@ async def test_other_channels_are_refused(bot: Scenario) -> None:
     """People in others are pointed to those, and nothing is started."""
     await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
     elsewhere = await bot.ask("sdxl", ADA, MODELS)
+    await bot.slack.mention("sdxl", user=ADA, channel=MODELS)
+    await bot.wait_said(elsewhere.text)
     there = await bot.ask("flux", ADA, OPS)
 
     assert elsewhere.text == f"I only work in <#{OPS}> and <#C0THIRD>. Please try there."
     assert "Reloading `flux`" in there.text
-    assert [record["outcome"] for record in bot.log.of("command")] == ["wrong_channel", "requested"]
+    assert [record["outcome"] for record in bot.log.of("command")] == ["wrong_channel"] * 2 + ["requested"]
     assert [reload[0] for reload in bot.reloads] == ["flux"]
 
 
