@@ -84,10 +84,10 @@ def test_the_image_listens_on_all_its_addresses() -> None:
 
 
 async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) -> None:
-    """Nothing is begun later. /readyz says why, and the log has one line, however many commands find it out."""
+    """Nothing is begun later. /readyz says why even before anybody asks, and the log has one line, however many do."""
     with bot.locked():
-        acks = [await bot.ask("sdxl", user) for user in (ADA, BEN)]
         parts = await bot.wait_ready(503)
+        acks = [await bot.ask("sdxl", user) for user in (ADA, BEN)]
     await bot.wait_ready()
     await bot.ask("other")
     await bot.wait_done()
@@ -100,13 +100,6 @@ async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) ->
     assert len(bot.log.of("database_unavailable")) == 1
     outcomes = [(record["outcome"], record["rule"]) for record in bot.log.of("command")]
     assert outcomes == [("not_recorded", ADA), ("not_recorded", BEN), ("requested", ADA)]
-
-
-async def test_readiness_is_known_before_anybody_asks(bot: Scenario) -> None:
-    """A database that is away makes the bot unready, even if nobody has asked for anything; then it is ready again."""
-    with bot.locked():
-        await bot.wait_ready(503)
-    await bot.wait_ready()
 
 
 async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:

@@ -8,7 +8,7 @@ import socket
 import aiohttp
 import pytest
 
-from bot.errors import CannotStart, DatabaseUnavailable
+from bot.errors import DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario, both_modes
@@ -19,15 +19,11 @@ class Operator:
     """Reads the metrics of a scenario on a port for operators."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
+        self._secrets = scenario.secrets
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
-        self._before: dict[str, float] = {}
-
-    async def open(self) -> None:
-        """Start the bot with that port. What is counted belongs to the process, which has run other tests before."""
-        await self.scenario.open(ADMIN_PORT=str(self.port))
-        self._before = await self._scrape()
+        self.before: dict[str, float] = {}
+        """What is counted belongs to the process, which has run other tests before."""
 
     async def get(self, path: str, *, port: int | None = None) -> tuple[int, str, str]:
         """The status, content type and text that a path answers, on the operator's port or on another."""
@@ -35,57 +31,40 @@ class Operator:
             return response.status, response.headers["Content-Type"], await response.text()
 
     async def scrape(self) -> dict[str, float]:
-        """Every sample, as Prometheus names it, less what it was at the start."""
-        return {name: value - self._before.get(name, 0.0) for name, value in (await self._scrape()).items()}
-
-    async def _scrape(self) -> dict[str, float]:
+        """Every sample, as Prometheus names it, less what it was before."""
         _, _, text = await self.get("/metrics")
-        remember(self.scenario.secrets)
+        remember(self._secrets)
         scan("the metrics", text)
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        return {name: float(value) - self.before.get(name, 0.0) for name, _, value in samples}
 
 
 @pytest.fixture
 async def operator(scenario: Scenario) -> Operator:
-    """A scenario in which the bot runs, and its operator."""
+    """The operator of a bot that runs."""
     operator = Operator(scenario)
-    await operator.open()
+    await scenario.open(ADMIN_PORT=str(operator.port))
+    operator.before = await operator.scrape()
     return operator
 
 
 @both_modes
-async def test_the_operators_port_takes_all_that_is_the_operators(operator: Operator) -> None:
+async def test_the_operators_port_takes_all_that_is_the_operators(scenario: Scenario, operator: Operator) -> None:
     """Metrics and health are on ADMIN_PORT. The public port has none of them. A new start can use both again."""
-    await operator.scenario.reopen()
+    await scenario.reopen()
     paths = ("/metrics", "/healthz", "/readyz")
     ours = [(await operator.get(path))[0] for path in paths]
-    public = [(await operator.get(path, port=operator.scenario.port))[0] for path in paths]
+    public = [(await operator.get(path, port=scenario.port))[0] for path in paths]
     events = (await operator.get("/slack/events"))[0]
-
     assert (ours, public, events) == ([200] * 3, [404] * 3, 404)
 
-
-async def test_without_the_port_there_are_no_metrics(bot: Scenario) -> None:
-    """The public port serves health, and never metrics."""
-    operator = Operator(bot)
-
-    assert (await operator.get("/healthz", port=bot.port))[0] == 200
-    assert (await operator.get("/metrics", port=bot.port))[0] == 404
+    await scenario.reopen(ADMIN_PORT="")
+    without = [(await operator.get(path, port=scenario.port))[0] for path in paths]
+    assert without == [404, 200, 200]
 
 
-async def test_a_port_that_is_taken_ends_the_start(scenario: Scenario) -> None:
-    """The start ends, and names the setting."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(CannotStart, match=r"ADMIN_PORT: can't listen on port \d+ .* use a free port"),
-    ):
-        await scenario.open(ADMIN_PORT=str(taken.getsockname()[1]))
-
-
-async def test_a_reload_that_goes_well_is_counted(operator: Operator) -> None:
+async def test_a_reload_that_goes_well_is_counted(scenario: Scenario, operator: Operator) -> None:
     """Commands, the call, the follow-up and how late it was are all counted. No label has a person or a model."""
-    scenario = operator.scenario
     await scenario.ask("help")
     await scenario.ask("sdxl", EVE)
     await scenario.ask("sdxl", ADA)
@@ -109,13 +88,14 @@ async def test_a_reload_that_goes_well_is_counted(operator: Operator) -> None:
     assert [word for word in (ADA, EVE, MODELS, "sdxl") if word in text] == []
 
 
-async def test_what_is_in_flight_and_running_is_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_in_flight_and_running_is_counted(
+    scenario: Scenario, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reload whose call hangs is in flight, and its job is running. Without the database it is unknown how many."""
 
     def away(*_: object) -> None:
         raise DatabaseUnavailable("no answer within 2 s")
 
-    scenario = operator.scenario
     scenario.modelslab.answer("sdxl", Hang())
     await scenario.ask("sdxl")
     await scenario.wait_job("call")
@@ -127,9 +107,8 @@ async def test_what_is_in_flight_and_running_is_counted(operator: Operator, monk
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 
 
-async def test_modelslabs_errors_are_counted(operator: Operator) -> None:
+async def test_modelslabs_errors_are_counted(scenario: Scenario, operator: Operator) -> None:
     """Errors are counted by reason, retries by kind of job, and pauses by their length."""
-    scenario = operator.scenario
     limited = error(429, "Rate limit exceeded", retry_after=0.125)
     scenario.modelslab.answer("sdxl", limited, error(503, "down"), ACCEPTED)
     scenario.modelslab.answer("dear", error(402, "Insufficient credits."))
@@ -146,9 +125,8 @@ async def test_modelslabs_errors_are_counted(operator: Operator) -> None:
     assert found["reload_model_follow_up_late_seconds_count"] == 1
 
 
-async def test_slacks_errors_are_counted(operator: Operator) -> None:
+async def test_slacks_errors_are_counted(scenario: Scenario, operator: Operator) -> None:
     """Slack's errors are counted by method and code. An unknown code is "other", whatever it says."""
-    scenario = operator.scenario
     await scenario.reopen(RELOAD_SECONDS="60")
     scenario.slack.fail("chat.postMessage", RateLimited(1), times=2)
     scenario.slack.fail("chat.update", "x" * 80, times=1)
@@ -164,9 +142,8 @@ async def test_slacks_errors_are_counted(operator: Operator) -> None:
     assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 3
 
 
-async def test_the_way_of_a_follow_up_is_counted(operator: Operator) -> None:
+async def test_the_way_of_a_follow_up_is_counted(scenario: Scenario, operator: Operator) -> None:
     """It is counted, and so is one that can't be delivered in any way: somebody has to look."""
-    scenario = operator.scenario
     scenario.slack.fail("chat.postMessage", "not_in_channel", channel=MODELS)
     scenario.slack.fail("chat.postMessage", "not_in_channel", channel=OPS)
     scenario.slack.fail("response_url", "used_url", channel=OPS)
@@ -183,9 +160,10 @@ async def test_the_way_of_a_follow_up_is_counted(operator: Operator) -> None:
     assert found['reload_model_slack_errors_total{code="response_url_spent",method="response_url"}'] > 0
 
 
-async def test_internal_errors_are_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_errors_are_counted(
+    scenario: Scenario, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Jobs and commands that end in an internal error are counted, and so are lost leases."""
-    scenario = operator.scenario
     scenario.internal_errors = True
     faults = [KeyError("of our own")]
     running, held = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""The bot behind PgBouncer as Debian ships it, which is what many managed databases give."""
+"""The bot on PostgreSQL, directly, and behind PgBouncer as Debian ships it, which many managed databases give."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ from tests.scenarios.scenario import READY, Scenario
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
-pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
+installed = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
 
 CONFIG = """
 [databases]
@@ -31,9 +31,14 @@ server_login_retry = 1
 """
 
 
-@pytest.fixture(params=["transaction", "session"])
-def pooler_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
-    """The URL of one before an empty database. It runs as the user of the server, since it won't run as root."""
+@pytest.fixture(
+    params=["direct", pytest.param("transaction", marks=installed), pytest.param("session", marks=installed)]
+)
+def address(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    """The URL of an empty database. PgBouncer runs as the user of the server, since it won't run as root."""
+    if request.param == "direct":
+        yield postgres_url
+        return
     base, _, behind = postgres_url.partition("?host=")
     name, owner = base.rpartition("/")[2], Path(behind).stat().st_uid
     folder = Path(tempfile.mkdtemp(prefix="reload-model-pooler-"))
@@ -53,9 +58,9 @@ def pooler_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[st
 
 
 @pytest.fixture
-def scenario(pooler_url: str, scenario: Scenario) -> Scenario:
-    """A scenario behind it. The database ends only after the bot has stopped."""
-    scenario.env["DATABASE_URL"] = pooler_url
+def scenario(address: str, scenario: Scenario) -> Scenario:
+    """A scenario on this database, which ends only after the bot has stopped."""
+    scenario.env["DATABASE_URL"] = address
     return scenario
 
 
@@ -69,11 +74,12 @@ async def test_every_command_has_one_follow_up(bot: Scenario) -> None:
     assert bot.log.of("database_unavailable") == []
 
 
-async def test_the_bot_recovers_from_a_failover_behind_it(bot: Scenario, postgres: Postgres, pooler_url: str) -> None:
-    """PgBouncer keeps its connections to the old primary, which is read-only by then, and says that all is well."""
-    name = pooler_url.partition("?")[0].rpartition("/")[2]
+async def test_the_bot_recovers_from_a_failover(bot: Scenario, postgres: Postgres, address: str) -> None:
+    """Its address still leads to the old primary, which is read-only by then, and PgBouncer says that all is well."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    await bot.wait_ready()
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    postgres.terminate(pooler_url)
+    postgres.terminate(address)
     await bot.wait_ready(503)
     refused = await bot.ask("refused")
     postgres.execute(f"ALTER DATABASE {name} RESET ALL")  # for connections that are made from now on
@@ -81,5 +87,6 @@ async def test_the_bot_recovers_from_a_failover_behind_it(bot: Scenario, postgre
     taken = await bot.ask("taken")
     await bot.wait_said(READY, "`taken`")
 
-    assert "I didn't start anything" in refused.text
+    assert refused.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
     assert taken.text.startswith("Reloading")
+    assert len(bot.log.of("database_unavailable")) == 1

@@ -15,7 +15,7 @@ from bot.sandbox.modelslab import error
 from tests.faults.fleet import Wire
 from tests.postgres import Postgres
 from tests.scenarios.process import Machine
-from tests.scenarios.scenario import ADA, FAILED, READY, Scenario
+from tests.scenarios.scenario import FAILED, READY, Scenario
 
 
 @pytest.fixture
@@ -95,26 +95,6 @@ async def test_a_database_in_another_encoding_stores_what_it_can(
     audit.write(listed, settings.read(scenario.env)[0], since=3600.0, form="json")
 
     assert sorted(json.loads(line)["what"] for line in listed.getvalue().splitlines()) == ["sdxl", kept]
-
-
-async def test_a_server_that_takes_no_writes_makes_the_bot_unready(
-    scenario: Scenario, postgres: Postgres, postgres_url: str
-) -> None:
-    """As after a failover, while the address still leads to the old primary. Then everything is carried out."""
-    name = urlsplit(postgres_url).path[1:]
-    await scenario.open()
-    await scenario.wait_ready()
-    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    postgres.terminate(postgres_url)
-    await scenario.wait_ready(503)
-    refused = await scenario.ask("sdxl", ADA)
-    postgres.execute(f"ALTER DATABASE {name} RESET ALL")
-    await scenario.wait_ready()
-    await scenario.ask("sdxl", ADA)
-    await scenario.wait_said(READY)
-
-    assert refused.text == "My database isn't responding, so I didn't start anything. Try again in a minute."
-    assert len(scenario.log.of("database_unavailable")) == 1
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])

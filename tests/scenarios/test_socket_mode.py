@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -338,15 +339,15 @@ async def test_a_command_before_the_bot_knows_its_workspace_is_refused(scenario:
 
 @http_mode
 async def test_an_address_where_the_bot_cannot_listen_ends_the_start(scenario: Scenario) -> None:
-    """The start ends. If another program has the port, the error names PORT, and else HOST."""
-    taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port = taken.sockets[0].getsockname()[1]
-    async with taken:
-        with pytest.raises(CannotStart, match=f"PORT: can't listen on port {port}"):
-            await scenario.open(PORT=str(port))
+    """The error names the port's setting if another program has the port, and else HOST."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for ports in ({"PORT": port}, {"PORT": "0", "ADMIN_PORT": port}):
+            with pytest.raises(CannotStart, match=f"^{[*ports][-1]}: can't listen on port {port} .* use a free port"):
+                await scenario.reopen(**ports)
     for host in ("192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64):
         with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
-            await scenario.reopen(HOST=host, PORT="0")
+            await scenario.reopen(HOST=host, ADMIN_PORT="")
     await scenario.reopen(HOST="127.0.0.1 ")  # spaces around a setting do no harm
 
 
