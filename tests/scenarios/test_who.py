@@ -90,24 +90,16 @@ async def test_without_user_groups_none_is_read(bot: Scenario) -> None:
     assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
 
 
-async def test_a_command_of_another_name_is_answered(bot: Scenario) -> None:
-    """The app's page has a name that the bot doesn't have: the person reads so, and the operator sees it."""
-    for name in ("/RELOAD-MODEL", "/<!channel>"):
-        ack = await bot.ask("sdxl", command=name)
-
-        assert ack.text.startswith(f"I don't answer to `{name.replace('<', '&lt;').replace('>', '&gt;')}`.")
-        record = bot.log.of("command")[-1]
-        assert (record["level"], record["outcome"], record["command"]) == ("warning", "unknown_command", name)
-    assert bot.reloads == []
-
-
 # --- Enterprise Grid ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def grid(scenario: Scenario) -> Scenario:
-    """A bot in one workspace of an organisation."""
+@pytest.fixture(params=["workspace", "organisation"])
+async def grid(scenario: Scenario, request: pytest.FixtureRequest) -> Scenario:
+    """A bot that is installed in one workspace of an organisation, or in all: then Slack names no workspace."""
     scenario.slack.enterprise_id = "E0GRID"
+    if request.param == "organisation":
+        whose = {"team_id": None, "enterprise_id": "E0GRID", "is_enterprise_install": True, "user_id": "U0BOT"}
+        scenario.slack.fail("auth.test", Json(200, {"ok": True, **whose}))
     await scenario.open(ALLOWED_USERS=f"{ADA} {CEM}")
     return scenario
 
@@ -164,25 +156,6 @@ async def test_a_stranger_of_a_shared_channel_is_refused(grid: Scenario) -> None
             assert "Only members of this bot's workspace can reload models." in text
             assert "type `/reload-model help` once" in text
     assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
-
-
-async def test_an_app_of_a_whole_organisation_knows_its_people(scenario: Scenario) -> None:
-    """It names no workspace: the organisation's people are known by their command."""
-    scenario.slack.enterprise_id = "E0GRID"
-    whose = {"team_id": None, "enterprise_id": "E0GRID", "is_enterprise_install": True, "user_id": "U0BOT"}
-    scenario.slack.fail("auth.test", Json(200, {"ok": True, **whose}))
-    await scenario.open()
-    scenario.slack.user_teams[CEM] = "T0SISTER"
-    ack = await scenario.ask("sdxl", CEM, team_id="T0SISTER")
-    stranger = await scenario.ask("sdxl", ADA, team_id="T0OTHER", enterprise_id="E0OTHER")
-    follow_up = await scenario.wait_said(READY)
-    await scenario.wait_done()
-    pressed, picked, _ = await every_surface(scenario, follow_up, CEM)
-
-    assert "Reloading `sdxl`" in ack.text
-    assert "Only members of this bot's workspace" in stranger.text
-    assert "I'll remind you about `sdxl`" in pressed
-    assert "Reloading `sdxl`" in picked
 
 
 # --- channels -------------------------------------------------------------------------------------------
