@@ -17,7 +17,6 @@ MARK = "ThisIsNobodysBusiness"
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"Content-Type": "application/json"}
-LIMIT = 512 * 1024
 
 
 @pytest.fixture
@@ -76,6 +75,12 @@ async def exchange(port: int, *parts: bytes) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), head + body
 
 
+async def send(bot: Scenario, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Send a signed body, with these headers besides or instead; return the status and the body of the answer."""
+    status, answer = await exchange(bot.port, request(body, bot.slack.sign(body) | dict(headers or {})))
+    return status, answer.partition(b"\r\n\r\n")[2]
+
+
 async def refused(bot: Scenario, *parts: bytes) -> int:
     """Send it; see that it is answered, starts nothing, and leaves a mark in no log. Return the status."""
     status, answer = await exchange(bot.port, *parts)
@@ -93,13 +98,12 @@ async def still_serves(bot: Scenario) -> None:
 
 # Signatures
 
-TIMESTAMPS = (None, "", "NaN", "1e9", "-1", "+1700000000", "0", " ", "9" * 400, "1_700_000_000", "²²²²²²²²²²", MARK)
-
 
 async def test_a_request_with_a_wrong_timestamp_is_unauthorized(bot: Scenario) -> None:
     """A request whose timestamp is missing, no number, stale or to come is unauthorized, even if it is signed."""
     now = int(time.time())
-    for timestamp in (*TIMESTAMPS, str(now - 301), str(now + 400)):
+    wrong = ("", "NaN", "1e9", "-1", "+1700000000", "0", " ", "9" * 400, "1_700_000_000", "²²²²²²²²²²", MARK)
+    for timestamp in (None, *wrong, str(now - 301), str(now + 400)):
         headers = bot.slack.sign(command(), timestamp or "")
         if timestamp is None:
             del headers["X-Slack-Request-Timestamp"]
@@ -219,23 +223,27 @@ OF_NO_USE: tuple[bytes, ...] = (
 )
 
 
+EVENTS_OF_NO_USE: tuple[bytes, ...] = (
+    event(event={"type": "reaction_added"}),
+    event(event={"type": "app_home_opened", "user": ADA, "tab": "messages"}),
+    event(type="app_rate_limited", minute_rate_limited=1518467820),
+)
+
+
 async def test_what_is_of_no_use_is_acknowledged(bot: Scenario) -> None:
-    """Messages outlive versions; and Slack stops sending events to an app that refuses many."""
+    """Messages outlive versions; and Slack stops sending events to an app that refuses many, as the log says."""
     used = [call.method for call in bot.slack.calls]
-    opened = event(event={"type": "app_home_opened", "user": ADA, "tab": "messages"})
-    for body, headers in (
-        *((body, {}) for body in OF_NO_USE),
-        (event(event={"type": "reaction_added"}), JSON),
-        (opened, JSON),
-    ):
-        status, answer = await exchange(bot.port, request(body, bot.slack.sign(body) | headers))
-        assert (status, answer.partition(b"\r\n\r\n")[2]) == (200, b""), ascii(body)[:80]
+    for body in OF_NO_USE:
+        assert await send(bot, body) == (200, b""), ascii(body)[:80]
+    for body in EVENTS_OF_NO_USE:
+        assert await send(bot, body, JSON) == (200, b""), ascii(body)[:80]
 
     assert [call.method for call in bot.slack.calls] == used
     assert (bot.log.of("command"), bot.reloads) == ([], [])
+    assert [line["level"] for line in bot.log.of("events_rate_limited")] == ["warning"]
 
 
-CONTENT_TYPES = (
+WRONG_TYPES = (
     *("text/json", "text/plain", "multipart/form-data; boundary=x", ""),
     *(f"{FORM}; charset=latin-1", f"{FORM}; charset=\udcff", f"{FORM}; charset=bogus-{MARK}"),
     "application/json; charset=utf-16",
@@ -244,12 +252,11 @@ CONTENT_TYPES = (
 
 async def test_only_forms_and_json_in_utf_8_are_read(bot: Scenario) -> None:
     """Only a form or JSON is read, and only in UTF-8, however that is written."""
-    for content_type in CONTENT_TYPES:
+    for content_type in WRONG_TYPES:
         headers = bot.slack.sign(command()) | {"Content-Type": content_type}
         assert await refused(bot, request(command(), headers)) == 415, ascii(content_type)[:80]
     for content_type in (f"{FORM}; charset=UTF-8", f'{FORM};charset="utf-8"', FORM.upper()):
-        headers = bot.slack.sign(command()) | {"Content-Type": content_type}
-        assert (await exchange(bot.port, request(command(), headers)))[0] == 200
+        assert (await send(bot, command(), {"Content-Type": content_type}))[0] == 200
 
 
 async def test_a_compressed_body_is_not_unpacked(bot: Scenario) -> None:
@@ -266,11 +273,11 @@ async def test_a_compressed_body_is_not_unpacked(bot: Scenario) -> None:
 async def test_the_largest_body(bot: Scenario) -> None:
     """512 KiB are read, one byte more is not; what announces more is refused before it has come."""
     fits = command(padding="x")
-    fits += b"x" * (LIMIT - len(fits))
+    fits += b"x" * (512 * 1024 - len(fits))
 
     assert await refused(bot, request(fits + b"x", bot.slack.sign(fits + b"x"))) == 413
     assert await refused(bot, request(b"", {"Content-Type": FORM, "Content-Length": "3000000"})) == 413
-    assert (await exchange(bot.port, request(fits, bot.slack.sign(fits))))[0] == 200
+    assert (await send(bot, fits))[0] == 200
 
 
 async def test_chunks(bot: Scenario) -> None:
@@ -322,12 +329,17 @@ async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
 
 
 async def test_another_path_or_method_is_refused(bot: Scenario) -> None:
-    """There is one path for Slack, which posts. The log has the wrong path, so that an operator finds it."""
+    """There is one path for Slack, which posts. The log has the wrong path, so that an operator finds it.
+
+    What cannot be written out again is refused in other words, wherever it is sent to.
+    """
     signed = bot.slack.sign(command())
     for path in ("/slack", "/", "/slack/events/", "/slack/install", "/slack/events/../events", "//"):
         assert await refused(bot, request(command(), signed, path=path)) == 404, path
     for method, status in {"GET": 405, "PUT": 405, "HEAD": 405, "BREW": 400}.items():
         assert await refused(bot, request(command(), signed, method=method)) == status, method
+    for path in ("/slack/events", "/nowhere"):
+        assert await refused(bot, request(command(), signed | {"Expect": "\udc80"}, path=path)) == 417
     record = bot.log.of("request_refused")[0]
     assert (record["status"], record["path"]) == (404, "/slack")
 
@@ -353,13 +365,6 @@ async def test_what_is_not_http_is_a_bad_request(bot: Scenario) -> None:
     await still_serves(bot)
 
 
-async def test_an_expectation_that_is_no_text_is_refused(bot: Scenario) -> None:
-    """Wherever it is sent to, what cannot be written out again is refused in other words."""
-    headers = bot.slack.sign(command()) | {"Expect": "\udc80"}
-    for path in ("/slack/events", "/nowhere"):
-        assert await refused(bot, request(command(), headers, path=path)) == 417
-
-
 async def test_a_crowd_of_slow_clients_keeps_nobody_waiting(bot: Scenario) -> None:
     """Two hundred idle connections and two hundred halves of a head keep no honest request waiting."""
     head = b"POST /slack/events HTTP/1.1\r\nHost: bot.example.com\r\nX-Slow: "
@@ -379,9 +384,8 @@ async def test_a_crowd_of_slow_clients_keeps_nobody_waiting(bot: Scenario) -> No
 async def test_the_address_of_events_is_verified(bot: Scenario) -> None:
     """Slack asks once, when it is entered on the app's page; a forger gets no echo."""
     body = json.dumps({"type": "url_verification", "challenge": "c0ffee", "token": "deprecated"}).encode()
-    status, answer = await exchange(bot.port, request(body, bot.slack.sign(body) | JSON))
 
-    assert (status, answer.partition(b"\r\n\r\n")[2]) == (200, b"c0ffee")
+    assert await send(bot, body, JSON) == (200, b"c0ffee")
     assert (await exchange(bot.port, request(body, JSON)))[0] == 401
 
 
@@ -398,14 +402,3 @@ async def test_slacks_certificate_probe_is_answered(bot: Scenario) -> None:
 async def test_socket_mode_takes_nothing_over_http(bot: Scenario) -> None:
     """In Socket Mode there is no way in over HTTP, however well it is signed."""
     assert await refused(bot, request(command(), bot.slack.sign(command()))) == 404
-
-
-async def test_slack_says_that_it_sends_fewer_events(bot: Scenario) -> None:
-    """It is acknowledged, because Slack stops sending events to an app that refuses many. The log says so."""
-    limited = json.dumps(
-        {"type": "app_rate_limited", "team_id": "T0SANDBOX", "minute_rate_limited": 1518467820}
-    ).encode()
-    status, _ = await exchange(bot.port, request(limited, bot.slack.sign(limited) | JSON))
-
-    assert status == 200
-    assert [line["level"] for line in bot.log.of("events_rate_limited")] == ["warning"]
