@@ -104,14 +104,15 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The ordinary answer, but only once the event is set."""
+    """The ordinary answer, or another, but only once the event is set."""
 
     released: asyncio.Event
+    answer: Answer | None = None
 
     async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Wait, then proceed."""
+        """Wait, then answer."""
         await self.released.wait()
-        return await exchange.proceed()
+        return await (self.answer.send(exchange) if self.answer else exchange.proceed())
 
 
 @dataclass(frozen=True, slots=True)

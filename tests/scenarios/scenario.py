@@ -26,7 +26,7 @@ from bot.sandbox.slack.surfaces import Home
 from bot.sandbox.slack.workspace import Message
 from bot.sandbox.terminal.screen import ended
 from bot.worker.loop import Worker
-from tests.answers import Answer, Exchange, Hang
+from tests.answers import Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 both_modes = pytest.mark.parametrize("mode", ["socket", "http"])
@@ -97,19 +97,6 @@ async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float 
         while not (found := await ask()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Another answer, once the event is set."""
-
-    released: asyncio.Event
-    answer: Answer
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Wait, then answer."""
-        await self.released.wait()
-        return await self.answer.send(exchange)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +304,10 @@ class Scenario:
     async def pass_reloads(self) -> None:
         """Make the follow-ups of running reloads due, once all calls and status messages are done."""
         await self.wait_sql(_ONLY_TIME_HAS_TO_PASS)
+        self.end_reloads()
+
+    def end_reloads(self) -> None:
+        """Make the follow-ups of running reloads due, whatever else goes on."""
         self.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
         self.worker.wake()
 

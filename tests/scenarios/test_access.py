@@ -73,15 +73,20 @@ async def test_somebody_who_is_refused_asks_and_is_allowed(bot: Scenario) -> Non
 
 
 async def test_somebody_who_is_denied_is_told(bot: Scenario) -> None:
-    """They can't ask again today, and read so wherever they are refused."""
+    """They can't ask again today, and read so wherever they are refused. Others read nothing of it."""
     to_ben, to_cem = await asks(bot)
     await bot.slack.press(to_cem, DENY, user=CEM)
     answer = await bot.wait_said("An admin denied your request", channel=bot.slack.dm(EVE))
     await eventually(lambda: f"✗ Denied by <@{CEM}> on" in to_ben.text)
     again = await bot.shown("sdxl", EVE)
+    await bot.ask("sdxl", ADA)
+    await bot.wait_said(READY)
+    lists = [(await bot.ask(word, ADA)).text for word in ("status", "history")]
 
     assert "An admin denied your request. You can ask again the next day." in again.text
     assert labels(answer) == labels(again) == []
+    others = [message.text for message in bot.slack.messages if message.user not in (BEN, CEM, EVE)]
+    assert not [text for text in others + lists if EVE in text]
 
 
 async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> None:
@@ -97,45 +102,28 @@ async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> 
     assert len(bot.said(f"<@{EVE}> asked for access")) == 1
 
 
-async def test_who_asks_is_named_to_nobody_but_the_admins(bot: Scenario) -> None:
-    """Neither in a channel nor in a list."""
-    await asks(bot)
-    await bot.ask("sdxl", ADA)
-    await bot.wait_said(READY)
-    lists = [(await bot.ask(word, ADA)).text for word in ("status", "history")]
-
-    others = [message.text for message in bot.slack.messages if message.user not in (BEN, CEM, EVE)]
-    assert not [text for text in others + lists if EVE in text]
-
-
 # On every surface
 
 
-async def test_below_a_button_the_reload_and_its_channel_are_what_is_wanted(bot: Scenario) -> None:
-    """Somebody saw it, and wanted to be notified, too."""
+async def test_below_a_button_the_reload_and_its_thread_are_what_is_wanted(bot: Scenario) -> None:
+    """Somebody saw it, and wanted to be notified, too: from the refusal to the follow-up all stays there."""
+    thread_ts = "1795787189.000100"
     await bot.reopen(RELOAD_SECONDS="60")
-    await bot.ask("flux", ADA)
+    await bot.slack.mention("flux", user=ADA, thread_ts=thread_ts)
     await bot.slack.press(await bot.wait_said("is reloading `flux`"), "Notify me too", user=EVE)
-    refusal = await bot.wait_said("An admin can give it to you.")
-    await bot.slack.press(refusal, ASK, user=EVE)
-
-    await bot.wait_said(f"<@{EVE}> asks for access to reload `flux` in <#{MODELS}>.", channel=bot.slack.dm(BEN))
-    await bot.wait_said("I've asked the admins.", channel=MODELS)
-
-
-async def test_what_is_wanted_in_a_thread_stays_there(bot: Scenario) -> None:
-    """From the refused mention to the follow-up."""
-    await bot.reopen(RELOAD_SECONDS="60")
-    await bot.slack.mention("sdxl", user=EVE, thread_ts="1795787189.000100")
     await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
-    await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
+    request = await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))
+    assert request.text == f"<@{EVE}> asks for access to reload `flux` in <#{MODELS}>."
+    await bot.wait_said("I've asked the admins.", channel=MODELS)
+    await bot.slack.press(request, ALLOW, user=BEN)
     answer = await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
-    await bot.slack.press(answer, "Reload sdxl", user=EVE)
-    status = await bot.wait_said("is reloading `sdxl`")
+    await bot.slack.press(answer, "Reload flux", user=EVE)
+    await bot.wait_sql("SELECT count(*) = 2 FROM reload_model_subscribers")
     await bot.pass_reloads()
+    follow_up = await bot.wait_said(READY)
 
-    assert (status.channel, status.thread_ts) == (MODELS, "1795787189.000100")
-    assert (await bot.wait_said(READY)).thread_ts == "1795787189.000100"
+    assert follow_up.text.startswith(f"<@{ADA}> <@{EVE}>")
+    assert (follow_up.channel, follow_up.thread_ts) == (MODELS, thread_ts)
 
 
 async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> None:
@@ -245,8 +233,14 @@ async def test_two_replicas_make_one_decision(tmp_path: Path, postgres_url: str)
 
 
 async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
-    """While the database takes nothing, a grant counts for nothing, and people who aren't in the settings read why."""
-    await grant(bot)
+    """While the database takes nothing, no decision is made, and a grant counts for nothing. People read why."""
+    to_ben, _ = await asks(bot)
+    await bot.wait_sql(BOTH_ASKED)
+    with bot.locked():
+        await bot.slack.press(to_ben, ALLOW, user=BEN)
+        await bot.wait_said("My database isn't responding, so I didn't start anything.")
+    await bot.slack.press(to_ben, ALLOW, user=BEN)
+    await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
     assert "Reloading" in (await bot.ask("sdxl", EVE)).text
     await bot.wait_done()
     with bot.locked():
@@ -257,18 +251,6 @@ async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
         "My database isn't responding. Try again in a minute."
     }
     assert len(bot.reloads) == 1
-
-
-async def test_a_decision_that_is_not_recorded_is_not_made(bot: Scenario) -> None:
-    """The admin reads so, and can press again."""
-    to_ben, _ = await asks(bot)
-    await bot.wait_sql(BOTH_ASKED)
-    with bot.locked():
-        await bot.slack.press(to_ben, ALLOW, user=BEN)
-        await bot.wait_said("My database isn't responding, so I didn't start anything.")
-    await bot.slack.press(to_ben, ALLOW, user=BEN)
-
-    await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
 
 
 async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: Scenario) -> None:
@@ -342,9 +324,3 @@ async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: Scenario) -
     assert granted.text.startswith("Reloading `sdxl`")
     assert "Slack won't let me read the user group" in other.text
     assert "blocks" not in other.body
-
-
-async def test_help_tells_admins_of_the_list(bot: Scenario) -> None:
-    """And nobody else."""
-    for user, shown in ((BEN, True), (ADA, False)):
-        assert ("/reload-model access" in (await bot.ask("help", user)).text) is shown

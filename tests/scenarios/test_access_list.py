@@ -23,10 +23,7 @@ async def bot(scenario: Scenario) -> Scenario:
 
 async def choose(bot: Scenario, source: Message | Home, button: str, *people: str) -> str:
     """Press a button that opens a modal, choose people there, and return what it says then."""
-    if isinstance(source, Home):
-        await bot.slack.press(source, button, user=BEN)
-    else:
-        await bot.slack.press(source, button, user=BEN)
+    await bot.slack.press(source, button, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
     ack = await bot.slack.submit(modal, {"people": " ".join(people)}, user=BEN)
     assert ack.error == ""
@@ -80,7 +77,7 @@ async def test_access_that_is_revoked_ends_at_once(bot: Scenario) -> None:
 
 
 async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
-    """People are added and removed there, too, and it shows that."""
+    """People are added and removed there, too, and it shows that. Help names the list, to admins only as well."""
     others = await bot.open_home(ADA, "No reloads right now.")
     tab = await bot.open_home(BEN, "Who can reload models")
     await choose(bot, tab, ADD, EVE)
@@ -90,6 +87,8 @@ async def test_the_home_tab_has_the_list_for_admins_only(bot: Scenario) -> None:
 
     assert "Who can reload models" not in " ".join(others.texts)
     assert bot.sql(GRANTS) == []
+    assert "/reload-model access" in (await bot.ask("help", BEN)).text
+    assert "/reload-model access" not in (await bot.ask("help", ADA)).text
 
 
 async def test_an_admin_who_is_not_one_any_more_loses_the_list(bot: Scenario) -> None:

@@ -28,14 +28,8 @@ async def _moved(scenario: Scenario, model: str, times: int = 1) -> None:
     await scenario.slack.wait_until(lambda: len(_edits(scenario, model)) >= times, within=30.0)
 
 
-def _end_reloads(scenario: Scenario) -> None:
-    """As pass_reloads() does, while a bar is being moved."""
-    scenario.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
-    scenario.worker.wake()
-
-
 async def test_a_bar_moves(moving: Scenario) -> None:
-    """The status message shows how far the reload is, and in the end that it is over."""
+    """The status message shows how far the reload is, and in the end that it is over. A short one has no bar."""
     await moving.ask("sdxl")
     await _moved(moving, "sdxl", 2)
     await moving.pass_reloads()
@@ -45,6 +39,11 @@ async def test_a_bar_moves(moving: Scenario) -> None:
     assert all("░" in edit and " left)" in edit for edit in moved)
     assert "░" not in closed
     assert moving.said()[0].text.startswith("✓ `sdxl`")
+
+    await moving.reopen(RELOAD_SECONDS="0.2")
+    await moving.ask("flux")
+    await moving.wait_done(2)
+    assert not [edit for edit in _edits(moving, "flux") if "░" in edit]
 
 
 async def test_what_is_offered_on_the_way(slow: Scenario) -> None:
@@ -94,7 +93,7 @@ async def test_bars_that_hang_hold_up_no_follow_up(moving: Scenario, monkeypatch
     moving.slack.fail("chat.update", Hang(), channel=MODELS)
     await moving.ask("sdxl", ADA, MODELS)
     await _moved(moving, "sdxl")
-    _end_reloads(moving)
+    moving.end_reloads()
 
     await moving.wait_said(READY, channel=MODELS)
     await moving.wait_said(READY, channel=OPS)
@@ -108,7 +107,7 @@ async def test_a_bar_is_never_the_last_word(moving: Scenario) -> None:
     moving.slack.fail("chat.update", Held(held), times=1)
     await moving.ask("sdxl")
     await _moved(moving, "sdxl")
-    _end_reloads(moving)
+    moving.end_reloads()
     await moving.wait_said(READY)
     held.set()
     status = await moving.wait_said("✓ `sdxl`")
@@ -117,12 +116,3 @@ async def test_a_bar_is_never_the_last_word(moving: Scenario) -> None:
     assert "is reloading" in status.edits[-1]
     assert status.text.startswith("✓")
     assert moving.log.of("lease_lost") == []
-
-
-async def test_a_short_reload_has_no_bar(moving: Scenario) -> None:
-    """Where there would be nothing to see before the end there is nothing to edit."""
-    await moving.reopen(RELOAD_SECONDS="0.2")
-    await moving.ask("sdxl")
-    await moving.wait_done()
-
-    assert not [edit for edit in _edits(moving) if "░" in edit]

@@ -10,7 +10,7 @@ from bot.app import App
 from bot.errors import CannotStart
 from bot.sandbox.modelslab import ACCEPTED
 from tests.answers import Held
-from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually, eventually_answered, http_mode
+from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually_answered, http_mode
 
 
 @both_modes
@@ -29,12 +29,6 @@ async def test_a_worker_that_is_stuck_is_unhealthy(scenario: Scenario) -> None:
 
     assert (status, parts["status"]) == (503, "unavailable")
     assert parts["worker"].startswith("stuck for ")
-
-
-async def test_a_worker_with_nothing_to_do_turns(bot: Scenario) -> None:
-    """So that rows of another replica don't wait."""
-    await eventually(lambda: bot.worker.idle_seconds > 0.1)
-    await eventually(lambda: bot.worker.idle_seconds < 0.1)
 
 
 async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from bot.errors import Failure
 from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, error
 from bot.ui.reasons import FAILURES
 from tests.answers import AcceptThenReset, Answer, Held, Json, Raw, Reset
-from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Later, Scenario, both_modes, mentioned
+from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Scenario, both_modes, mentioned
 
 DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
 MAYBE = "may already be reloading"
@@ -117,7 +117,7 @@ async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch
 async def test_a_refusal_is_told_to_everyone(bot: Scenario) -> None:
     """If ModelsLab refuses, everybody reads in their own channel why, in its own words, and what to do."""
     held = asyncio.Event()
-    bot.modelslab.answer("sdxl", Later(held, error(400, "no <!channel> & `code`\x1b[31m\u202e")))
+    bot.modelslab.answer("sdxl", Held(held, error(400, "no <!channel> & `code`\x1b[31m\u202e")))
     await bot.ask("sdxl", ADA, MODELS)
     await bot.ask("sdxl", BEN, OPS)
     await bot.ask("sdxl", CEM, OPS)
@@ -232,7 +232,7 @@ async def test_only_so_many_calls_are_made_at_once(slow: Scenario) -> None:
         slow.modelslab.answer(model, Held(held), ACCEPTED)
         await slow.ask(model)
     await slow.modelslab.wait_for_calls(3)
-    slow.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+    slow.end_reloads()
     await slow.wait_said("`quick`", READY)
     held.set()
     await slow.pass_reloads()

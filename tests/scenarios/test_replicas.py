@@ -11,7 +11,7 @@ from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import jobs, requests
 from bot.storage.database import Database
 from tests.answers import Held
-from tests.scenarios.scenario import ADA, READY, Later, Scenario
+from tests.scenarios.scenario import ADA, READY, Scenario
 
 
 async def test_the_result_of_a_lost_lease_is_not_recorded(bot: Scenario) -> None:
@@ -55,7 +55,7 @@ async def test_a_lease_is_renewed(bot: Scenario) -> None:
     bot.set_timing(renew=0.05)
     await bot.reopen()
     held = asyncio.Event()
-    bot.modelslab.answer("sdxl", Later(held, ACCEPTED))
+    bot.modelslab.answer("sdxl", Held(held, ACCEPTED))
     await bot.ask("sdxl")
     await bot.modelslab.wait_for_calls(1)
     bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 9")

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
-from tests.answers import Answer, Raw
-from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Later, Scenario
+from tests.answers import Answer, Held, Raw
+from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario
 
 DOWN = error(500, "Internal server error. Please try again.")
 TROUBLE = "I'll keep trying until"
@@ -22,7 +22,7 @@ def over() -> asyncio.Event:
 async def bot(scenario: Scenario, over: asyncio.Event) -> Scenario:
     """A bot that reports trouble soon, and a model that ModelsLab accepts only when the trouble is over."""
     scenario.set_timing(trouble_after=0.1)
-    scenario.modelslab.answer("sdxl", DOWN, Later(over, ACCEPTED))
+    scenario.modelslab.answer("sdxl", DOWN, Held(over, ACCEPTED))
     await scenario.open(RELOAD_SECONDS="60")
     return scenario
 
@@ -32,9 +32,9 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over
     busy = error(429, "Rate limit exceeded.", retry_after=0)
     answers: dict[str, Answer] = {"down": DOWN, "busy": busy, "gateway": Raw(502, b"")}
     for model, answer in answers.items():
-        bot.modelslab.answer(model, answer, Later(over, ACCEPTED))
+        bot.modelslab.answer(model, answer, Held(over, ACCEPTED))
         await bot.ask(model, ADA, MODELS)
-    bot.modelslab.answer("dear", DOWN, Later(over, error(402, "Insufficient credits.")))
+    bot.modelslab.answer("dear", DOWN, Held(over, error(402, "Insufficient credits.")))
     await bot.ask("dear", ADA, MODELS)
     await bot.wait_said(TROUBLE, channel=MODELS, n=4)
     over.set()
