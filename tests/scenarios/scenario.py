@@ -25,6 +25,7 @@ from bot.sandbox.slack.service import Ack, SandboxSlack
 from bot.sandbox.slack.surfaces import Home
 from bot.sandbox.slack.workspace import Message
 from bot.sandbox.terminal.screen import ended
+from bot.sandbox.wire import JsonObject
 from bot.worker.loop import Worker
 from tests.answers import Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
@@ -38,6 +39,9 @@ ADA, BEN, CEM, EVE = "U0ADA", "U0BEN", "W0CEM", "U0EVE"
 """The first three can reload models, Eve can't."""
 
 MODELS, OPS = "C0MODELS", "C0OPS"
+
+MARK = "ThisIsNobodysBusiness"
+"""Is sent by nobody but an attacker, and must stand in no log."""
 
 READY = "should be ready now"
 FAILED = "was not reloaded"
@@ -81,6 +85,19 @@ _NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_
 
 T = TypeVar("T")
 Record = Mapping[str, object]
+
+
+def invocation(**fields: object) -> JsonObject:
+    """What Slack sends of a command, with these fields besides or instead."""
+    return {
+        "team_id": "T0SANDBOX",
+        "channel_id": MODELS,
+        "user_id": ADA,
+        "command": "/reload-model",
+        "text": "sdxl",
+        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
+        "trigger_id": "1.x",
+    } | fields
 
 
 async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
@@ -171,8 +188,6 @@ class Scenario:
         self.starting: asyncio.Task[None] | None = None
         self._connection: sqlite3.Connection | None = None
 
-    # --- the bot ------------------------------------------------------------------------------------
-
     def begin(self, **env: str) -> "asyncio.Task[None]":
         """Begin to start the bot, with these settings besides the usual ones."""
         self.env |= env
@@ -250,8 +265,6 @@ class Scenario:
 
         return await eventually_answered(look)
 
-    # --- what people do and see ---------------------------------------------------------------------
-
     async def ask(self, text: str, user: str = ADA, channel: str = MODELS, **fields: str) -> Ack:
         """Invoke the command, and expect that it is answered in time, privately."""
         ack = await self.slack.command(text, user=user, channel=channel, **fields)
@@ -319,8 +332,6 @@ class Scenario:
         """Wait until a job of this kind is running."""
         await self.wait_sql("SELECT count(*) FROM reload_model_jobs WHERE kind = ? AND lease_owner IS NOT NULL", kind)
 
-    # --- the database -------------------------------------------------------------------------------
-
     def sql(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Run one statement on the database, beside the bot."""
         if self._connection is None:
@@ -350,8 +361,6 @@ class Scenario:
         """The ID of the reload that was requested last."""
         (((id_,),)) = self.sql("SELECT id FROM reload_model_reloads ORDER BY requested_at DESC LIMIT 1")
         return str(id_)
-
-    # --- what holds in every scenario ---------------------------------------------------------------
 
     def check(self) -> None:
         """No secret shows anywhere, there was no internal error, and only a follow-up says "now"."""

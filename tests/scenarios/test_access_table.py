@@ -88,9 +88,6 @@ async def attempts(bot: Scenario, act: Act) -> dict[str, str]:
     return {user: await attempt(bot, user, act) for user in RELOADS}
 
 
-# Buttons
-
-
 def of(bot: Scenario, action: Action) -> str:
     """What a button of this action is for: something that there is."""
     if action in (Action.JOIN, Action.REMIND):
@@ -115,9 +112,6 @@ async def test_every_button_is_for_the_right_people(bot: Scenario) -> None:
         assert await attempts(bot, press) == who, action
 
 
-# Words
-
-
 async def test_every_kind_of_command_is_for_the_right_people(bot: Scenario) -> None:
     """What is typed, with or without a word."""
     words = {"sdxl": RELOADS, "status": RELOADS, "": RELOADS, "access": ADMINISTRATION, "help": HELP}
@@ -138,9 +132,6 @@ async def test_every_kind_of_mention_is_for_the_right_people(bot: Scenario) -> N
             await bot.slack.mention(text, user=user)
 
         assert await attempts(bot, mention) == who, text
-
-
-# Modals
 
 
 async def test_the_shortcut_is_for_people_with_access(bot: Scenario) -> None:
@@ -168,9 +159,6 @@ async def test_the_choice_of_people_is_for_admins(bot: Scenario) -> None:
             await bot.slack.submit(modal, {"people": GRANTED}, user=user)
 
         assert await attempts(bot, submit) == ADMINISTRATION
-
-
-# The Home tab
 
 
 async def test_the_home_tab_shows_what_its_reader_can_do(bot: Scenario) -> None:

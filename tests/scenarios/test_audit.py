@@ -13,7 +13,10 @@ _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FR
 
 
 async def test_every_command_is_kept(bot: Scenario) -> None:
-    """Reloads with their ID, other words, typos and refused attempts, each with the rule that decided."""
+    """Reloads with their ID, other words, typos and refused attempts, each with the rule that decided. So has the log.
+
+    Without user groups in the settings none is read, so that the app needs no scope for them.
+    """
     await bot.ask("sdxl", ADA)
     for text, user in (("sdxl", EVE), ("status", BEN), ('"two words\u202e"', BEN), ("", EVE)):
         await bot.ask(text, user)
@@ -27,6 +30,10 @@ async def test_every_command_is_kept(bot: Scenario) -> None:
         (BEN, *home, '"two words\N{REPLACEMENT CHARACTER}"', "not_a_command", BEN, None),
         (EVE, *home, "", "not_allowed", "ALLOWED_USERS", None),
     ]
+    names = ("outcome", "user", "rule", "team", "channel", "model", "reload")
+    logged = tuple(bot.log.of("command")[0][name] for name in names)
+    assert logged == ("requested", ADA, ADA, *home, "sdxl", bot.last_id)
+    assert "usergroups.users.list" not in {call.method for call in bot.slack.calls}
 
 
 async def test_one_action_has_one_word(bot: Scenario) -> None:

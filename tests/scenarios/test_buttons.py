@@ -37,9 +37,6 @@ async def a_failure(bot: Scenario, model: str = "sdxl") -> Message:
     return failure
 
 
-# --- Notify me too --------------------------------------------------------------------------------------
-
-
 @both_modes
 async def test_people_who_press_notify_me_too_join(slow: Scenario) -> None:
     """They are mentioned in the follow-up, and read in private when to expect it. Who asks twice is one person."""
@@ -62,14 +59,15 @@ async def test_people_who_press_notify_me_too_join(slow: Scenario) -> None:
     assert [ack.text.count("requested by you and 1 more") for ack in (running, ended)] == [1, 1]
 
 
-# --- Try again, Reload again ----------------------------------------------------------------------------
-
-
 async def test_a_failure_can_be_tried_again(bot: Scenario) -> None:
-    """It is a reload of its own, for the person who pressed, even if Slack doesn't take the answer to the press."""
+    """It is a reload of its own, for the person who pressed.
+
+    The answer to the press is tried again after as long as Slack asks for. If Slack doesn't take it, all else goes on.
+    """
     failure = await a_failure(bot)
+    bot.slack.fail("response_url", RateLimited(1), times=1)
     await press(bot, failure, AGAIN, BEN)
-    await answered(bot, "Reloading `sdxl`", user=BEN)
+    await answered(bot, "Reloading `sdxl`.", user=BEN)
     assert mentioned((await bot.wait_said("`sdxl`", READY)).text) == [BEN]
     assert len(bot.modelslab.calls) == 2
 
@@ -96,9 +94,6 @@ async def test_a_lists_buttons_are_for_its_channel(slow: Scenario) -> None:
     await slow.wait_said("is reloading `sdxl`", channel=OPS)
 
 
-# --- Did you mean ---------------------------------------------------------------------------------------
-
-
 async def test_an_unknown_model_has_similar_ones(bot: Scenario) -> None:
     """The failure has the most similar IDs, as text and as buttons, own models before public ones."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
@@ -122,9 +117,6 @@ async def test_a_list_of_models_that_does_not_come_holds_up_no_failure(scenario:
     assert len(scenario.log.of("no_similar_models")) == 1
 
 
-# --- what is over ---------------------------------------------------------------------------------------
-
-
 async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None:
     """There is nothing to join; and history is kept for so many days, a message for longer."""
     await slow.ask("sdxl")
@@ -142,9 +134,6 @@ async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None
     await answered(slow, "That reload has already finished")
 
 
-# --- who can press --------------------------------------------------------------------------------------
-
-
 async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scenario) -> None:
     """Every press is authorized again."""
     failure = await a_failure(bot)
@@ -153,12 +142,3 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scen
     await answered(bot, f"I only work in <#{OPS}>")
 
     assert len(bot.modelslab.calls) == 1
-
-
-async def test_an_answer_to_a_press_is_tried_again(bot: Scenario) -> None:
-    """After as long as Slack asks for."""
-    failure = await a_failure(bot)
-    bot.slack.fail("response_url", RateLimited(1), times=1)
-    await press(bot, failure, AGAIN, BEN)
-
-    await answered(bot, "Reloading `sdxl`.", user=BEN)

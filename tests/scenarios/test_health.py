@@ -1,14 +1,19 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 
 import pytest
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app import App
-from bot.errors import CannotStart
+from bot.errors import CannotStart, Refused
+from bot.handlers import bolt
+from bot.handlers.access import AuditTrail
 from bot.sandbox.modelslab import ACCEPTED
+from bot.storage import grants
 from tests.answers import Held
 from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually_answered, http_mode
 
@@ -74,9 +79,6 @@ def test_the_image_listens_on_all_its_addresses() -> None:
     assert re.search(r"^ENV .*(\\\n.*)*HOST=0\.0\.0\.0", dockerfile, re.MULTILINE)
 
 
-# A database that is away
-
-
 async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) -> None:
     """Nothing is begun later. /readyz says why even before anybody asks, and the log has one line, however many do."""
     with bot.locked():
@@ -114,7 +116,30 @@ async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:
     assert not bot.log.of("lease_lost")
 
 
-# The start
+async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenario) -> None:
+    """A file that another program has locked costs the first one all the time, so the second one isn't begun.
+
+    What is left for the background has its own time.
+    """
+    scenario.set_timing(sqlite_busy=30.0, answer=0.3)
+    await scenario.open()
+    requests = scenario.requests
+    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(requests), "/reload-model")
+
+    @app.event("app_home_opened")
+    async def ask() -> None:
+        with scenario.locked(), pytest.raises(Refused, match="not_listed"):
+            await requests.is_known(ADA)
+        with pytest.raises(Refused, match="not_recorded"):
+            await requests.write(grants.remember, ADA)
+        requests.remember(BEN)
+
+    response = await bolt.dispatch(app, {"type": "event_callback", "event": {"type": "app_home_opened"}})
+    known = "SELECT user_id FROM reload_model_people"
+    await scenario.wait_sql(known)
+
+    assert response.status == 200
+    assert scenario.sql(known) == [(BEN,)]
 
 
 @http_mode

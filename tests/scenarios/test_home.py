@@ -46,9 +46,6 @@ async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
     assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
-# When it is published
-
-
 async def test_it_changes_with_what_it_shows(bot: Scenario) -> None:
     """For people who opened it, and nobody else. A model that is picked from it has its updates where they choose."""
     await bot.ask("flux", BEN)
@@ -128,9 +125,6 @@ async def test_what_cannot_be_shown_now_is_shown_later(bot: Scenario, monkeypatc
 
     await bot.wait_home(ADA, "`sdxl`")
     await bot.wait_home(BEN, "`sdxl`")
-
-
-# Who sees it
 
 
 async def test_people_without_access_see_whom_to_ask(bot: Scenario) -> None:

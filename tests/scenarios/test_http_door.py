@@ -10,10 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.scenarios.scenario import ADA, MODELS, Scenario
-
-MARK = "ThisIsNobodysBusiness"
-"""Stands in every faulty request, and must stand in no log."""
+from tests.scenarios.scenario import ADA, MARK, Scenario, invocation
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"Content-Type": "application/json"}
@@ -27,17 +24,8 @@ def mode() -> str:
 
 def command(**fields: str | None) -> bytes:
     """The form of an invocation as Slack sends it, with these fields instead; None leaves one out."""
-    form: dict[str, str | None] = {
-        "team_id": "T0SANDBOX",
-        "team_domain": MARK,
-        "channel_id": MODELS,
-        "user_id": ADA,
-        "command": "/reload-model",
-        "text": "sdxl",
-        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
-        "trigger_id": f"{MARK}.1",
-    }
-    return urlencode({name: value for name, value in (form | fields).items() if value is not None}).encode()
+    form = invocation(team_domain=MARK, trigger_id=f"{MARK}.1") | fields
+    return urlencode({name: value for name, value in form.items() if value is not None}).encode()
 
 
 def interaction(kind: object, **fields: object) -> bytes:

@@ -20,9 +20,6 @@ def broken(*_: object, **__: object) -> None:
     raise BROKEN
 
 
-# On each surface
-
-
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
     """Makes all that the handlers do with the database fail."""
@@ -103,9 +100,6 @@ async def test_there_are_no_suggestions(bot: Scenario, monkeypatch: pytest.Monke
 
     assert await bot.slack.suggest(modal, "s", user=ADA) == []
     await bot.wait_sql("SELECT group_concat(outcome) = 'picker' FROM reload_model_audit")
-
-
-# In a job
 
 
 async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

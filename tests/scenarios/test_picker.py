@@ -33,9 +33,6 @@ async def submit(bot: Scenario, modal: Modal, **values: str) -> None:
     assert (ack.status, ack.error) == (200, "")
 
 
-# --- picking --------------------------------------------------------------------------------------------
-
-
 @both_modes
 async def test_a_model_is_picked_for_the_channel_of_the_command(bot: Scenario) -> None:
     """The modal then says what a command's ack says. The model can be one that the public list doesn't have."""
@@ -102,9 +99,6 @@ async def test_a_picker_without_a_channel_is_marked_in_its_field(bot: Scenario) 
 
     assert modal.errors == {"Post updates in": views.NO_CHANNEL}
     assert bot.reloads == []
-
-
-# --- what is suggested ----------------------------------------------------------------------------------
 
 
 async def test_models_are_suggested_in_groups(bot: Scenario) -> None:
@@ -179,9 +173,6 @@ async def test_a_long_list_with_long_ids(bot: Scenario) -> None:
 
     assert len(option.text) == 75
     assert [call.model_id for call in bot.modelslab.calls] == [longest]
-
-
-# --- the ways in ----------------------------------------------------------------------------------------
 
 
 @both_modes

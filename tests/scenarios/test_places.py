@@ -41,9 +41,6 @@ def vias(bot: Scenario, *words: str, channel: str | None = None) -> list[str]:
     return [message.via for message in bot.said(*words, channel=channel)]
 
 
-# --- where the bot can't post ---------------------------------------------------------------------------
-
-
 async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow: Scenario) -> None:
     """In a private channel, in a DM between two people, and wherever Slack refuses a post.
 
@@ -80,9 +77,6 @@ async def test_a_channel_archived_meanwhile_gets_its_follow_up(slow: Scenario) -
 
     assert vias(slow, READY) == ["response_url"]
     assert "status_dropped" in slow.log.text
-
-
-# --- where the response_url is of no use ----------------------------------------------------------------
 
 
 async def test_where_a_response_url_is_spent_people_get_direct_messages(places: Scenario) -> None:
@@ -161,9 +155,6 @@ async def test_a_follow_up_that_reaches_nobody_is_an_error(places: Scenario) -> 
     assert places.said() == []
     assert "Reloading" in (await places.ask("http_500")).text
     await places.wait_said(READY)
-
-
-# --- Slack's faults -------------------------------------------------------------------------------------
 
 
 async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:

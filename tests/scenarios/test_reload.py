@@ -111,9 +111,6 @@ async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch
     assert told == [("api", [ADA, BEN]), ("dm", [CEM])]
 
 
-# --- ModelsLab refuses or fails -------------------------------------------------------------------------
-
-
 async def test_a_refusal_is_told_to_everyone(bot: Scenario) -> None:
     """If ModelsLab refuses, everybody reads in their own channel why, in its own words, and what to do."""
     held = asyncio.Event()
@@ -216,9 +213,6 @@ async def test_a_refusal_after_an_unknown_outcome_says_so(
     why = FAILURES[failure].why
     assert f"{why}. At least one request got no clear answer, so the model may already be reloading" in told.text
     assert len(bot.modelslab.calls) == len(answers)
-
-
-# --- many at once ---------------------------------------------------------------------------------------
 
 
 async def test_only_so_many_calls_are_made_at_once(slow: Scenario) -> None:

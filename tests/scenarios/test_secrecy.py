@@ -75,9 +75,6 @@ async def test_secrets_in_the_reason_why_the_bot_cannot_start_are_redacted(plant
     assert process.stderr.count("[redacted]") == ALL
 
 
-# --- the scan itself --------------------------------------------------------------------------------------
-
-
 def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
     """Each kind, in text and in files; a check that could not fail would be none."""
     remember(["a-secret-of-this-test"])

@@ -16,24 +16,7 @@ from bot.core.command import Command
 from bot.errors import CannotStart
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, both_modes, eventually, http_mode
-
-MARK = "ThisIsNobodysBusiness"
-
-
-def invocation(**fields: object) -> JsonObject:
-    """What a slash command carries, with these fields instead."""
-    form: JsonObject = {
-        "team_id": "T0SANDBOX",
-        "channel_id": MODELS,
-        "user_id": ADA,
-        "command": "/reload-model",
-        "text": MARK,
-        "response_url": "https://hooks.slack.com/commands/T0SANDBOX/1/x",
-        "trigger_id": "1.x",
-    }
-    return form | fields
-
+from tests.scenarios.scenario import ADA, MARK, READY, Scenario, both_modes, eventually, http_mode, invocation
 
 # What comes over it
 
@@ -43,14 +26,14 @@ NONSENSE: tuple[JsonObject, ...] = (
     {"type": "slash_commands"},
     {"type": "slash_commands", "payload": [MARK]},
     {"type": "slash_commands", "payload": {}},
-    {"type": "slash_commands", "payload": invocation(user_id=MARK)},
-    {"type": "slash_commands", "payload": invocation(user_id={"id": ADA})},
-    {"type": "slash_commands", "payload": invocation(response_url=None)},
+    {"type": "slash_commands", "payload": invocation(text=MARK, user_id=MARK)},
+    {"type": "slash_commands", "payload": invocation(text=MARK, user_id={"id": ADA})},
+    {"type": "slash_commands", "payload": invocation(text=MARK, response_url=None)},
     {"type": "events_api", "payload": {"type": "event_callback", "event": MARK}},
     {"type": "interactive", "payload": {"type": "shortcut", "callback_id": "reload_model", "user": MARK}},
     {"type": "interactive", "payload": {"type": "block_actions", "actions": [MARK]}},
-    {"type": MARK, "payload": invocation()},
-    {"type": ["slash_commands"], "payload": invocation()},
+    {"type": MARK, "payload": invocation(text=MARK)},
+    {"type": ["slash_commands"], "payload": invocation(text=MARK)},
     {"type": "hello"},
     {"type": "slash_commands", "payload": {str(number): MARK for number in range(500)}},
 )
@@ -85,7 +68,7 @@ NO_ENVELOPE: tuple[str, ...] = (
     f'["{MARK}"]',
     "{",
     f'{{"type": "slash_commands", "payload": "{MARK}"}}',
-    f'{{"envelope_id": 7, "type": "slash_commands", "payload": {json.dumps(invocation())}}}',
+    f'{{"envelope_id": 7, "type": "slash_commands", "payload": {json.dumps(invocation(text=MARK))}}}',
     '{"envelope_id": "e", "payload": ' + "[" * 100_000 + "]" * 100_000 + "}",
     '{"payload": "' + MARK * 50_000 + '"}',
     '{"envelope_id": "\\ud800"}',

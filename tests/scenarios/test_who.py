@@ -15,9 +15,6 @@ from tests.usergroups import FakeUserGroups
 REMIND = "Remind me before it's unloaded"
 
 
-# --- people ---------------------------------------------------------------------------------------------
-
-
 @both_modes
 async def test_people_who_are_not_listed_are_refused(bot: Scenario) -> None:
     """They read their own ID and what to ask for, whatever they type. Lists and hints are for others, help for all."""
@@ -78,19 +75,6 @@ async def test_a_user_group_that_cannot_be_read_keeps_nobody_waiting(bot: Scenar
     assert "Slack won't let me read the user group `S0CREW`." in refused.text
     assert "Reloading `sdxl`" in ack.text
     await bot.wait_sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'group_unread' AND rule = 'S0CREW'")
-
-
-async def test_without_user_groups_none_is_read(bot: Scenario) -> None:
-    """So that the app needs no scope for them. The log has who asked, where, and by which rule they could."""
-    await bot.ask("sdxl")
-
-    assert "usergroups.users.list" not in {call.method for call in bot.slack.calls}
-    (record,) = bot.log.of("command")
-    expected = ("requested", ADA, ADA, "T0SANDBOX", MODELS, "sdxl", bot.last_id)
-    assert expected == tuple(record[name] for name in ("outcome", "user", "rule", "team", "channel", "model", "reload"))
-
-
-# --- Enterprise Grid ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["workspace", "organisation"])
@@ -158,9 +142,6 @@ async def test_a_stranger_of_a_shared_channel_is_refused(grid: Scenario) -> None
     assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
 
 
-# --- channels -------------------------------------------------------------------------------------------
-
-
 async def test_other_channels_are_refused(bot: Scenario) -> None:
     """People in others are pointed to those, and nothing is started."""
     await bot.reopen(ALLOWED_CHANNELS=f"{OPS},C0THIRD")
@@ -173,9 +154,6 @@ async def test_other_channels_are_refused(bot: Scenario) -> None:
     assert "Reloading `flux`" in there.text
     assert [record["outcome"] for record in bot.log.of("command")] == ["wrong_channel"] * 2 + ["requested"]
     assert [reload[0] for reload in bot.reloads] == ["flux"]
-
-
-# --- lists ----------------------------------------------------------------------------------------------
 
 
 async def test_status_and_history(slow: Scenario) -> None:
@@ -221,9 +199,6 @@ async def test_a_long_list_is_cut(slow: Scenario) -> None:
     assert (lines[0], lines[-1], len(lines)) == ("25 models reloading", "… and 5 more", 22)
 
 
-# --- words ----------------------------------------------------------------------------------------------
-
-
 async def test_a_typo_is_not_a_model(bot: Scenario) -> None:
     """What is nearly a subcommand isn't taken for a model ID: the person is asked what they meant."""
     for text, meant in {"statsu": "status", "--help": "help"}.items():
@@ -235,15 +210,11 @@ async def test_a_typo_is_not_a_model(bot: Scenario) -> None:
 NO_ID: tuple[tuple[str, str], ...] = (
     ("<!channel>", "`&lt;!channel&gt;`"),
     ("<https://evil.example|sdxl>", "`&lt;https://evil.example|sdxl&gt;`"),
-    ("a & b", "`&amp;`"),
     ("sd`xl", "`sd\u02cbxl`"),
-    ("sd\x1b[31mxl\x00", "`sd�[31mxl�`"),
-    ("sd\u202exl", "`sd�xl`"),
+    ("sd\x1b[31m\u202exl\x00", "`sd�[31m�xl�`"),
     ('"sd\r\nxl"', "`sd  xl`"),
     ("😀" * 4000, f"`{'😀' * 59}…`"),
     ("''", "the quotes"),
-    ("-rf", "`-rf`"),
-    ("../../etc/passwd", "`../../etc/passwd`"),
     ("'; DROP TABLE reload; --", "`'`"),
 )
 
