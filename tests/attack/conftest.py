@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.attack.junk import Payloads, recorded
 from tests.scenarios.conftest import bot, mode, scenario, slack
-from tests.scenarios.scenario import ADA, BEN, CEM, Scenario, eventually
+from tests.scenarios.scenario import ADA, BEN, CEM, NEVER_LOGGED, Scenario, eventually
 from tests.secrecy import remember, scan
 
 __all__ = ["bot", "mode", "scenario", "slack"]
@@ -29,15 +29,6 @@ GROWTH = 256 * 1024
 """KiB by which the process may grow, with all that the attack itself takes."""
 
 _ALLOWED = re.compile(rf"<!date\^\d+\^[^|<>]+\|(\d+ \w{{3}} at )?\d\d:\d\d UTC>|<@({ADA}|{BEN}|{CEM})>")
-
-_NEVER_LOGGED = {
-    "background_task_failed",
-    "crashed",
-    "group_reading_failed",
-    "internal_error",
-    "job_crashed",
-    "worker_failed",
-}
 
 T = TypeVar("T")
 
@@ -59,7 +50,7 @@ def unharmed(bot: Scenario) -> set[object]:
     """The log has no bug and no secret. Returns its events, and empties it."""
     stream, records = bot.log.stream, bot.log.records
     for record in records:
-        assert record["event"] not in _NEVER_LOGGED, record
+        assert record["event"] not in NEVER_LOGGED, record
         assert "exception" not in record, record
     without_secrets(bot, stream.getvalue())
     stream.seek(0)

@@ -81,7 +81,10 @@ BRISK = Timing(
 )
 """Pauses that are not the point of a scenario are shorter; what must come in time gets more of it."""
 
-_NEVER_LOGGED = ("internal_error", "job_crashed", "worker_failed", "outcome_not_recorded", "background_task_failed")
+NEVER_LOGGED = {
+    *("background_task_failed", "crashed", "group_reading_failed", "internal_error", "job_crashed"),
+    *("outcome_not_recorded", "worker_failed"),
+}
 
 T = TypeVar("T")
 Record = Mapping[str, object]
@@ -319,6 +322,11 @@ class Scenario:
         await self.wait_sql(_ONLY_TIME_HAS_TO_PASS)
         self.end_reloads()
 
+    async def finish_reloads(self, n: int = 1) -> None:
+        """Pass running reloads, and wait until n have ended."""
+        await self.pass_reloads()
+        await self.wait_done(n)
+
     def end_reloads(self) -> None:
         """Make the follow-ups of running reloads due, whatever else goes on."""
         self.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
@@ -372,7 +380,7 @@ class Scenario:
         scan_folder(self.database.parent)
         assert [record for record in self.log.records if record.get("logger") == "asyncio"] == []
         assert not [record for record in self.log.records if {*map(str, record.values())} & {"", "None", "[]"}]
-        errors = [record for record in self.log.records if record["event"] in _NEVER_LOGGED or "exception" in record]
+        errors = [record for record in self.log.records if record["event"] in NEVER_LOGGED or "exception" in record]
         assert self.internal_errors == bool(errors), errors
         for message in self.slack.messages:
             assert not any(READY in text for text in message.edits)

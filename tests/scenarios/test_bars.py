@@ -32,8 +32,7 @@ async def test_a_bar_moves(moving: Scenario) -> None:
     """The status message shows how far the reload is, and in the end that it is over. A short one has no bar."""
     await moving.ask("sdxl")
     await _moved(moving, "sdxl", 2)
-    await moving.pass_reloads()
-    await moving.wait_done()
+    await moving.finish_reloads()
 
     *moved, closed = _edits(moving)
     assert all("░" in edit and " left)" in edit for edit in moved)
@@ -74,8 +73,7 @@ async def test_a_bar_that_slack_does_not_take_is_dropped(moving: Scenario) -> No
     await moving.log.wait_for("bar_dropped", len(faults))
     await moving.ask("flux", BEN, OPS)
     await _moved(moving, "flux", 2)
-    await moving.pass_reloads()
-    await moving.wait_done(4)
+    await moving.finish_reloads(4)
 
     for model in faults:
         assert ["░" in edit for edit in _edits(moving, model)] == [True, False]

@@ -81,8 +81,7 @@ async def test_a_failure_can_be_tried_again(bot: Scenario) -> None:
 async def test_a_lists_buttons_are_for_its_channel(slow: Scenario) -> None:
     """History and status carry them beside each line. History offers only what was reloaded a while ago."""
     await slow.ask("sdxl")
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
     slow.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 3600, ended_at = ended_at - 3600")
     slow.modelslab.answer("flux", Hang())
     await slow.ask("flux")

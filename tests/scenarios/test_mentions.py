@@ -45,8 +45,7 @@ async def test_a_mention_outside_a_thread_is_like_the_command(
     """Its status is in the channel, with the follow-up below it, which the channel sees unless FOLLOW_UP=thread."""
     await slow.reopen(FOLLOW_UP=follow_up)
     await slow.slack.mention("sdxl", user=ADA)
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
     status, told = (m for m in slow.slack.messages if m.user is None)
 
     assert (status.channel, status.thread_ts) == (MODELS, None)
@@ -59,8 +58,7 @@ async def test_a_thread_and_its_channel_are_two_places(slow: Scenario) -> None:
     in_thread = await slow.wait_said("is reloading `sdxl`")
     ack = await slow.ask("sdxl", BEN)
     await slow.slack.press(in_thread, "Notify me too", user=CEM)
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     assert ack.text.startswith(f"<@{ADA}> is already reloading `sdxl`.")
     assert len(slow.modelslab.calls) == 1
@@ -164,8 +162,7 @@ async def test_where_the_thread_is_gone_the_channel_is_used(slow: Scenario) -> N
     slow.slack.fail("chat.postMessage", "thread_not_found", times=1)
     await slow.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
     await slow.wait_said("is reloading")
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     assert [m.thread_ts for m in slow.slack.messages if m.user is None] == [None, THREAD]
 

@@ -132,8 +132,7 @@ async def test_slacks_errors_are_counted(scenario: Scenario, operator: Operator)
     scenario.slack.fail("chat.update", "x" * 80, times=1)
     await scenario.ask("sdxl")
     await scenario.wait_said("is reloading")
-    await scenario.pass_reloads()
-    await scenario.wait_done()
+    await scenario.finish_reloads()
     found = await operator.scrape()
 
     assert found['reload_model_slack_errors_total{code="ratelimited",method="chat.postMessage"}'] == 2
@@ -163,30 +162,33 @@ async def test_the_way_of_a_follow_up_is_counted(scenario: Scenario, operator: O
 async def test_internal_errors_are_counted(
     scenario: Scenario, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jobs and commands that end in an internal error are counted, and so are lost leases."""
+    """Jobs and commands that end in an internal error are counted, and so are lost leases.
+
+    The error of a lost lease is not recorded.
+    """
     scenario.internal_errors = True
-    faults = [KeyError("of our own")]
-    running, held = asyncio.Event(), asyncio.Event()
+    running, taken = asyncio.Event(), asyncio.Event()
 
-    async def broken_once(_self: object, _model_id: str) -> None:
-        if faults:
-            raise faults.pop(0)
-        running.set()
-        await held.wait()
-
-    def broken(*_: object) -> None:
+    async def broken(*_: object) -> None:
+        if scenario.log.of("job_crashed"):
+            running.set()
+            await taken.wait()
         raise KeyError("of our own")
 
-    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken_once)
-    monkeypatch.setattr("bot.storage.history.recent", broken)
+    def unreadable(*_: object) -> None:
+        raise KeyError("of our own")
+
+    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
+    monkeypatch.setattr("bot.storage.history.recent", unreadable)
     await scenario.ask("sdxl")
     await scenario.ask("history")
     await running.wait()
     scenario.lose_lease()
-    held.set()
+    taken.set()
     await scenario.log.wait_for("lease_lost")
     found = await operator.scrape()
 
-    assert found['reload_model_job_crashes_total{kind="call"}'] == 1
+    assert scenario.sql("SELECT lease_owner, crashes FROM reload_model_jobs WHERE kind = 'call'") == [("another", 1)]
+    assert found['reload_model_job_crashes_total{kind="call"}'] == 2
     assert found["reload_model_leases_lost_total"] == 1
     assert found['reload_model_commands_total{outcome="internal_error"}'] == 1

@@ -44,8 +44,7 @@ async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None
     Then the status says that the reload is over, and still not that anything is ready now.
     """
     await slow.ask("sdxl")
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     status, follow_up = slow.said()
     assert re.fullmatch(rf"<@{ADA}> is reloading `sdxl` · ready around {DATE} \(1 min left\)", status.edits[0])
@@ -71,8 +70,7 @@ async def test_people_join_a_reload(slow: Scenario) -> None:
     await slow.wait_said("is reloading", channel=MODELS)
     there = await slow.ask("sdxl", CEM, OPS)
     again = await slow.ask("sdxl", ADA, OPS)
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     assert f"<@{ADA}> is already reloading `sdxl`." in here.text
     assert "A colleague is already reloading `sdxl`." in there.text
@@ -104,8 +102,7 @@ async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch
     monkeypatch.setattr("bot.ui.messages.MENTIONS_LIMIT", 2)
     for person in (ADA, BEN, CEM):
         await slow.ask("sdxl", person)
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     told = [(message.via, mentioned(message.text)) for message in slow.said(READY)]
     assert told == [("api", [ADA, BEN]), ("dm", [CEM])]
@@ -229,8 +226,7 @@ async def test_only_so_many_calls_are_made_at_once(slow: Scenario) -> None:
     slow.end_reloads()
     await slow.wait_said("`quick`", READY)
     held.set()
-    await slow.pass_reloads()
-    await slow.wait_done(7)
+    await slow.finish_reloads(7)
 
     assert slow.modelslab.in_flight_max == 2
     assert sorted(call.model_id for call in slow.modelslab.calls) == sorted(slow.ready()) == [*models, "quick"]

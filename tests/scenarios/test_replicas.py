@@ -31,25 +31,6 @@ async def test_the_result_of_a_lost_lease_is_not_recorded(bot: Scenario) -> None
     assert len(bot.said(READY)) == 1
 
 
-async def test_the_error_of_a_lost_lease_is_not_recorded(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is one that ends in an internal error."""
-    taken = asyncio.Event()
-
-    async def broken(_self: object, _model_id: str) -> None:
-        await taken.wait()
-        raise KeyError("of our own")
-
-    monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
-    bot.internal_errors = True
-    await bot.ask("sdxl")
-    await bot.wait_job("call")
-    bot.lose_lease()
-    taken.set()
-    await bot.log.wait_for("lease_lost")
-
-    assert bot.sql("SELECT lease_owner, crashes FROM reload_model_jobs WHERE kind = 'call'") == [("another", 0)]
-
-
 async def test_a_lease_is_renewed(bot: Scenario) -> None:
     """The lease of a running job is renewed for as long as the job takes."""
     bot.set_timing(renew=0.05)
@@ -89,8 +70,7 @@ async def test_people_who_have_been_notified_are_not_notified_again(slow: Scenar
     await slow.ask("sdxl")
     await slow.wait_said("is reloading")
     slow.sql(everyone_notified)
-    await slow.pass_reloads()
-    await slow.wait_done()
+    await slow.finish_reloads()
 
     slow.slack.fail("response_url", "used_url")
     slow.slack.fail("conversations.open", "internal_error")

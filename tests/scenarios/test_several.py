@@ -66,8 +66,7 @@ async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) 
     await slow.ask("sdxl flux midjourney", ADA)
     await slow.ask("zephyr", BEN)
     await slow.ask("orca", ADA, OPS)
-    await slow.pass_reloads()
-    await slow.wait_done(5)
+    await slow.finish_reloads(5)
     said = {(message.channel, message.text): labels(message) for message in slow.said(READY)}
 
     assert len(said) == 3
@@ -85,8 +84,7 @@ async def test_one_message_that_slack_does_not_take_is_tried_again(slow: Scenari
     await slow.ask("sdxl flux")
     await slow.log.wait_for("status_posted", 2)
     slow.slack.fail("chat.postMessage", "internal_error", times=1)
-    await slow.pass_reloads()
-    await slow.wait_done(2)
+    await slow.finish_reloads(2)
 
     assert len(slow.said(READY)) == 1
     assert len(slow.log.of("job_failed")) == 2
@@ -104,8 +102,7 @@ async def test_one_message_that_cannot_be_made_hurts_no_other(slow: Scenario, mo
 
     monkeypatch.setattr("bot.ui.messages.follow_up", broken)
     await slow.ask("sdxl flux")
-    await slow.pass_reloads()
-    await slow.wait_done(2)
+    await slow.finish_reloads(2)
 
     assert len(slow.said(READY)) == 2
     assert len(slow.log.of("job_crashed")) == 2

@@ -40,8 +40,7 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over
     over.set()
     await bot.wait_said("is reloading", n=3)
     await bot.wait_said(FAILED)
-    await bot.pass_reloads()
-    await bot.wait_done(4)
+    await bot.finish_reloads(4)
 
     for model in answers:
         (status,) = bot.said(f"✓ `{model}`")
@@ -58,8 +57,7 @@ async def test_nobody_is_told_of_trouble_that_is_soon_over(bot: Scenario, over: 
     await bot.reopen()
     over.set()
     await bot.ask("sdxl")
-    await bot.pass_reloads()
-    await bot.wait_done()
+    await bot.finish_reloads()
 
     (status,) = bot.said("✓")
     assert TROUBLE not in "".join(status.edits)
@@ -73,8 +71,7 @@ async def test_a_channel_that_joins_is_told_of_trouble(bot: Scenario, over: asyn
     there = await bot.wait_said(TROUBLE, channel=OPS)
     over.set()
     await bot.wait_said("is reloading", channel="C0NOWHERE")
-    await bot.pass_reloads()
-    await bot.wait_done()
+    await bot.finish_reloads()
 
     assert there.edits[0].startswith(f"<@{BEN}>")
     assert [message.via for message in bot.said(channel="C0NOWHERE")] == ["response_url"] * 3
