@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.answers import Answer, Hang, Held, RateLimited, Raw
-from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, eventually, labels
+from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
 
 
 @pytest.fixture
@@ -43,24 +43,6 @@ async def test_a_bar_moves(moving: Scenario) -> None:
     await moving.ask("flux")
     await moving.wait_done(2)
     assert not [edit for edit in _edits(moving, "flux") if "░" in edit]
-
-
-async def test_what_is_offered_on_the_way(slow: Scenario) -> None:
-    """First to join, then to be reminded, and after a while to reload it again."""
-    await slow.ask("sdxl")
-    status = await slow.wait_said("is reloading")
-    assert labels(status) == ["Notify me too"]
-    await slow.pass_reloads()
-    assert labels(await slow.wait_said(READY)) == ["Remind me before it's unloaded"]
-    await slow.wait_done()
-    assert labels(status) == []
-
-    slow.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 3600")
-    slow.sql("UPDATE reload_model_jobs SET due_at = 0")
-    slow.worker.wake()
-    await eventually(lambda: labels(status) == ["Reload again"])
-    await slow.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
-    assert status.text.startswith("✓ `sdxl`")
 
 
 async def test_a_bar_that_slack_does_not_take_is_dropped(moving: Scenario) -> None:

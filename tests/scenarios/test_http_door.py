@@ -137,10 +137,8 @@ NONSENSE: tuple[bytes, ...] = (
     f"text=%ED%A0%80{MARK}&".encode() + command(text=None),
     MARK.encode(),
     b"=&=&=",
-    b"&&&&",
     command() + b"&text=again",
     command() + b"&" + b"&".join(f"f{number}={MARK}".encode() for number in range(100)),
-    b"payload={" + MARK.encode(),
     b"payload=[]",
     f"payload={MARK}".encode(),
     urlencode({"payload": "[" * 20_000}).encode(),
@@ -152,15 +150,13 @@ NONSENSE: tuple[bytes, ...] = (
     *(
         command(**{name: value})
         for name in ("user_id", "team_id", "channel_id", "enterprise_id")
-        for value in ("<!channel>", "u0ada", "U0ADA ", "U", "U" * 65, "U0ADA\0")
+        for value in ("<!channel>", "u0ada", "U", "U" * 65, "U0ADA\0")
     ),
     *(command(trigger_id=value) for value in ("", "x" * 2001, "x\0y")),
     command(response_url="https://hooks.slack.com/\r\nX: y"),
     command(command=""),
     interaction("block_actions", actions=[{"type": "button", "action_id": "again", "value": "C0MODELS|x"}], user=None),
-    interaction("view_submission", view=None),
     interaction("view_submission", view={"id": "V0", "callback_id": "reload_model", "state": "x"}),
-    interaction("view_closed", user=None),
     interaction("view_closed", user={"id": "<!here>", "team_id": "T0SANDBOX"}),
     interaction("view_closed", authorizations={"0": 1}),
     interaction("shortcut", callback_id="reload_model", trigger_id=None),
@@ -170,19 +166,15 @@ NONSENSE: tuple[bytes, ...] = (
 )
 
 JSON_NONSENSE: tuple[bytes, ...] = (
-    b"",
     b"\xff",
-    MARK.encode(),
     b"[]",
     b"[" * 20_000,
     b"7" * 5_000,
     command(),
-    b"{}",
     event(type=MARK),
     event(type="url_verification"),
     event(type="url_verification", challenge=["x"]),
     event(type="url_verification", challenge="x\r\nX: y"),
-    event(),
     event(event=MARK),
     event(event={"type": "app_home_opened", "user": MARK}),
     event(event={"type": "app_home_opened", "user": ADA}, team_id="<!here>"),

@@ -11,7 +11,20 @@ from bot.errors import Failure
 from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, error
 from bot.ui.reasons import FAILURES
 from tests.answers import AcceptThenReset, Answer, Held, Json, Raw, Reset
-from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Scenario, both_modes, mentioned
+from tests.scenarios.scenario import (
+    ADA,
+    BEN,
+    CEM,
+    FAILED,
+    MODELS,
+    OPS,
+    READY,
+    Scenario,
+    both_modes,
+    eventually,
+    labels,
+    mentioned,
+)
 
 DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
 MAYBE = "may already be reloading"
@@ -41,9 +54,12 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: Scenario) -> None:
 async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None:
     """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked.
 
-    Then the status says that the reload is over, and still not that anything is ready now.
+    Then the status says that the reload is over, and still not that anything is ready now. What it offers is first to
+    join, and after a while to reload again.
     """
     await slow.ask("sdxl")
+    status = await slow.wait_said("is reloading")
+    assert labels(status) == ["Notify me too"]
     await slow.finish_reloads()
 
     status, follow_up = slow.said()
@@ -52,8 +68,16 @@ async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None
     assert (status.ts, True, "api") == (follow_up.thread_ts, follow_up.broadcast, follow_up.via)
     assert (status.channel, follow_up.channel) == (MODELS, MODELS)
     assert re.fullmatch(rf"✓ `sdxl` · should be ready since {DATE} · requested by <@{ADA}>", status.text)
+    assert (labels(status), labels(follow_up)) == ([], ["Remind me before it's unloaded"])
     methods = [call.method for call in slow.slack.calls if call.method.startswith("chat.")]
     assert methods == ["chat.postMessage", "chat.postMessage", "chat.update"]
+
+    slow.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 3600")
+    slow.sql("UPDATE reload_model_jobs SET due_at = 0")
+    slow.worker.wake()
+    await eventually(lambda: labels(status) == ["Reload again"])
+    await slow.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
+    assert status.text.startswith("✓ `sdxl`")
 
 
 @both_modes

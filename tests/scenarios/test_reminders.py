@@ -48,22 +48,14 @@ async def test_a_reminder_comes_once(reminding: Scenario) -> None:
 
 
 async def test_a_reminder_outlives_the_process(reminding: Scenario) -> None:
-    """What fell due while the bot was down comes late, and says how late."""
+    """What fell due while the bot was down comes late, and says how late. It is tried again, as any message is."""
     await reminding.shut()
     _pass_days(reminding, 9)
+    reminding.slack.fail("conversations.open", Raw(500, b""), times=2)
     await reminding.open()
 
     dm = await reminding.wait_said("`sdxl` was reloaded 9 days ago")
     assert "it may have been unloaded by now" in dm.text
-
-
-async def test_a_reminder_is_tried_again(reminding: Scenario) -> None:
-    """It meets the same faults as any message."""
-    reminding.slack.fail("conversations.open", Raw(500, b""), times=2)
-    _pass_days(reminding)
-    reminding.worker.wake()
-    await reminding.wait_said(REMINDED)
-
     assert len(reminding.log.of("job_failed")) == 2
 
 

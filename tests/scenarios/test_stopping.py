@@ -34,20 +34,6 @@ async def test_a_call_that_hangs(bot: Scenario) -> None:
     assert Timing().stop < Timing().exit < 10.0  # Docker kills 10 seconds after its signal
 
 
-async def test_a_follow_up_that_hangs_comes_at_the_next_start(slow: Scenario) -> None:
-    """A running follow-up is broken off, and comes at the next start."""
-    await slow.ask("sdxl")
-    await slow.wait_said("is reloading")
-    slow.slack.fail("chat.postMessage", Hang(), times=1)
-    await slow.pass_reloads()
-    await slow.wait_job("notify")
-    await slow.shut()
-    await slow.open()
-    await slow.wait_done()
-
-    assert len(slow.said(READY)) == 1
-
-
 async def test_a_follow_up_due_while_the_bot_was_down_comes_late(slow: Scenario) -> None:
     """It goes out at once, and says that it is late. One that is not yet due comes in its time, and is not late."""
     await slow.ask("sdxl flux")
