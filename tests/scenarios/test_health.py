@@ -117,10 +117,7 @@ async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:
 
 
 async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenario) -> None:
-    """A file that another program has locked costs the first one all the time, so the second one isn't begun.
-
-    What is left for the background has its own time.
-    """
+    """A file that another program has locked costs the first one all the time, so the second one isn't begun."""
     scenario.set_timing(sqlite_busy=30.0, answer=0.3)
     await scenario.open()
     requests = scenario.requests

@@ -113,10 +113,7 @@ async def test_a_request_with_a_wrong_signature_is_unauthorized(bot: Scenario) -
 
 
 async def test_a_signature_holds_for_its_own_body_and_secret(bot: Scenario) -> None:
-    """It holds for the body that was signed, whatever its type, and comes from this app's secret. The log says it once.
-
-    Anybody can send such requests.
-    """
+    """Whatever the type of the body. Anybody can send such requests, so the log says it once."""
     headers = bot.slack.sign(command())
     assert await refused(bot, request(command(text="other"), headers)) == 401
     assert await refused(bot, request(event(event={"type": "app_home_opened", "user": ADA}), JSON)) == 401
@@ -309,10 +306,7 @@ async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
 
 
 async def test_another_path_or_method_is_refused(bot: Scenario) -> None:
-    """There is one path for Slack, which posts. The log has the wrong path, so that an operator finds it.
-
-    What cannot be written out again is refused in other words, wherever it is sent to.
-    """
+    """There is one path for Slack, which posts. The log has the wrong path, and nothing that can't be written out."""
     signed = bot.slack.sign(command())
     for path in ("/slack", "/", "/slack/events/", "/slack/install", "/slack/events/../events", "//"):
         assert await refused(bot, request(command(), signed, path=path)) == 404, path

@@ -38,17 +38,21 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
 
 @both_modes
 @pytest.mark.parametrize(
-    ("failure", "words", "outcome"),
+    ("failure", "words", "outcome", "of_lists"),
     [
-        (AWAY, "My database isn't responding, so I didn't start anything.", "not_recorded"),
-        (UNCERTAIN, "I couldn't confirm that I recorded this.", "uncertain"),
-        (BROKEN, "Something broke on my side.", "internal_error"),
+        (AWAY, "My database isn't responding, so I didn't start anything.", "not_recorded", "not_listed"),
+        (UNCERTAIN, "I couldn't confirm that I recorded this.", "uncertain", "not_listed"),
+        (BROKEN, "Something broke on my side.", "internal_error", "internal_error"),
     ],
+    ids=["away", "uncertain", "broken"],
 )
 async def test_a_request_is_answered_with_what_is_certain(
-    bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str
+    bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str, of_lists: str
 ) -> None:
-    """The command answers in its ack, a button privately below its message, the picker in the modal."""
+    """The command answers in its ack, a button privately below its message, the picker in the modal.
+
+    A list that can't be read doesn't say whether anything was started.
+    """
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.ask("bad")
     failed = await bot.wait_said(FAILED)
@@ -65,19 +69,10 @@ async def test_a_request_is_answered_with_what_is_certain(
     assert words in " ".join(modal.texts)
     await bot.wait_sql("SELECT count(*) = 3 FROM reload_model_audit WHERE outcome = ?", outcome)
     assert len(bot.modelslab.calls) == 1
-
-
-async def test_a_list_that_cannot_be_read_says_so(bot: Scenario, fail: Break) -> None:
-    """The answer doesn't say whether anything was started."""
-    bot.internal_errors = True
-    away, broke = "My database isn't responding. Try again in a minute.", "Something broke on my side. Check"
-    for failure, words in ((AWAY, away), (UNCERTAIN, away), (BROKEN, broke)):
-        fail(failure)
-        for text in ("status", "history"):
-            assert (await bot.ask(text)).text.startswith(words)
-
-    outcomes = [record["outcome"] for record in bot.log.of("command")]
-    assert outcomes == ["not_listed"] * 4 + ["internal_error"] * 2
+    for text in ("status", "history"):
+        listed = (await bot.ask(text)).text
+        assert listed.startswith(words if failure is BROKEN else "My database isn't responding. Try again in a minute.")
+        assert bot.log.of("command")[-1]["outcome"] == of_lists
 
 
 @both_modes

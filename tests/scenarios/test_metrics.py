@@ -162,10 +162,7 @@ async def test_the_way_of_a_follow_up_is_counted(scenario: Scenario, operator: O
 async def test_internal_errors_are_counted(
     scenario: Scenario, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jobs and commands that end in an internal error are counted, and so are lost leases.
-
-    The error of a lost lease is not recorded.
-    """
+    """Jobs and commands that end in one, and lost leases. The error of a lost lease is counted, and not recorded."""
     scenario.internal_errors = True
     running, taken = asyncio.Event(), asyncio.Event()
 

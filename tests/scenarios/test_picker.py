@@ -170,10 +170,7 @@ async def test_a_long_list_with_long_ids(bot: Scenario) -> None:
 
 @both_modes
 async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
-    """From anywhere in Slack. If it can't open, since a trigger_id lasts three seconds only, the log says so.
-
-    There is no channel to show help in then; a command is answered with help.
-    """
+    """From anywhere in Slack. If it can't open, the log says why; a command is answered with help then."""
     bot.slack.fail("views.open", "expired_trigger_id", times=2)
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
     assert (ack.status, ack.error) == (200, "")

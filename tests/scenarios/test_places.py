@@ -42,10 +42,7 @@ def vias(bot: Scenario, *words: str, channel: str | None = None) -> list[str]:
 
 
 async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow: Scenario) -> None:
-    """In a private channel, in a DM between two people, and wherever Slack refuses a post.
-
-    It leads into the same channel, and needs neither the token nor a scope.
-    """
+    """In a private channel, in a DM between two people, and wherever Slack refuses a post: it needs no scope."""
     slow.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
     slow.slack.scopes.remove("chat:write.public")
     slow.slack.add_channel("C0PUBLIC", "public", bot_is_member=False)

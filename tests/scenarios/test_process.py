@@ -66,10 +66,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_nothing(scenario: Scenar
 
 
 async def test_a_signal_stops_the_bot(scenario: Scenario, machine: Machine) -> None:
-    """By SIGTERM or SIGINT, the bot ends with 0, even while it waits for Slack.
-
-    What it had acknowledged goes on at the next start.
-    """
+    """It ends with 0, even while it waits for Slack. What it had acknowledged goes on at the next start."""
     machine.measured = True
     await scenario.slack.stop()
     bot = machine.process()

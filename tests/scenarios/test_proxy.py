@@ -123,10 +123,7 @@ def env(proxy: ConnectProxy) -> Mapping[str, str]:
 async def test_everything_goes_through_the_proxy(
     scenario: Scenario, machine: Machine, proxy: ConnectProxy, env: Mapping[str, str]
 ) -> None:
-    """The command comes by the WebSocket, ModelsLab is called, and the follow-up goes to the response_url.
-
-    Slack refreshes the WebSocket every few hours.
-    """
+    """Each of the four ways out, and the WebSocket again, which Slack refreshes every few hours."""
     scenario.slack.fail("chat.postMessage", "not_in_channel")
     response_url = (
         URL(scenario.slack.new_response_url(MODELS, ADA)).with_scheme("https").with_host(SLACK).with_port(None)

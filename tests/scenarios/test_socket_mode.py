@@ -72,10 +72,7 @@ NO_ENVELOPE: tuple[str, ...] = (
 
 
 async def test_a_text_that_is_no_envelope_is_dropped(bot: Scenario) -> None:
-    """What cannot be acknowledged is dropped, and harms nothing that follows.
-
-    Five megabytes end the connection; the bot makes it anew.
-    """
+    """It harms nothing that follows. Five megabytes end the connection, and the bot makes it anew."""
     for number, text in enumerate(NO_ENVELOPE):
         await bot.slack.socket_mode.send(text)
         assert "Reloading" in (await bot.ask(f"afterwards-{number}")).text, ascii(text)[:80]

@@ -9,11 +9,8 @@ from tests.answers import Hang, Held
 from tests.scenarios.scenario import ADA, BEN, FAILED, READY, Scenario, both_modes, mentioned
 
 
-async def test_a_call_that_hangs(bot: Scenario) -> None:
-    """A running call is broken off after some seconds. The next start makes it again, once the spam filter allows it.
-
-    If that is refused, people read that the first may have worked.
-    """
+async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenario) -> None:
+    """It is broken off, and made again later. If that is refused, people read that the first may have worked."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     bot.modelslab.answer("large", Hang(), error(400, "This model is too large"))
     bot.set_timing(call_retry=60.0)
@@ -57,10 +54,7 @@ async def test_a_follow_up_due_while_the_bot_was_down_comes_late(slow: Scenario)
 
 @both_modes
 async def test_a_command_while_the_bot_stops_is_carried_out_later(bot: Scenario) -> None:
-    """A command that comes while the last call ends is recorded, and begun by the next start. /readyz says 503.
-
-    The call that ended is recorded, too, and not made again.
-    """
+    """By the next start; the call that ended meanwhile is not made again. /readyz says 503."""
     bot.set_timing(stop=30.0)
     await bot.reopen()
     held = asyncio.Event()
