@@ -387,13 +387,9 @@ class Scenario:
             if READY in message.text:
                 assert message.via in ("api", "dm", "response_url")
             if message.via in ("api", "dm", "response_url"):
-                said = " ".join(_block_texts(message)).split()
+                blocks = [block["text"]["text"] for block in message.blocks if isinstance(block.get("text"), dict)]
+                said = " ".join(blocks).split()
                 assert message.text.split()[: len(said)] == said, "the text says what the blocks say"
-
-
-def _block_texts(message: Message) -> list[str]:
-    texts = [block.get("text") for block in message.blocks]
-    return [str(text["text"]) for text in texts if isinstance(text, dict)]
 
 
 def labels(source: Message | Home) -> list[str]:

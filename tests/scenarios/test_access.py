@@ -48,9 +48,6 @@ async def grant(bot: Scenario, user: str = EVE) -> None:
     await bot.slack.submit(await bot.slack.wait_modal(BEN), {"people": user}, user=BEN)
 
 
-# From a refusal to a reload
-
-
 @both_modes
 async def test_somebody_who_is_refused_asks_and_is_allowed(bot: Scenario) -> None:
     """Each admin is asked; the first decision shows in both messages, and the person gets the reload they wanted."""
@@ -100,9 +97,6 @@ async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> 
     await eventually(lambda: f"Allowed by <@{CEM}>" in message.text)
 
     assert len(bot.said(f"<@{EVE}> asked for access")) == 1
-
-
-# On every surface
 
 
 async def test_below_a_button_the_reload_and_its_thread_are_what_is_wanted(bot: Scenario) -> None:
@@ -166,9 +160,6 @@ async def test_what_was_chosen_in_the_picker_is_what_is_wanted(bot: Scenario) ->
     await bot.wait_said(f"<@{EVE}> asks for access to reload `flux` in <#{OPS}>.", channel=bot.slack.dm(BEN))
 
 
-# Once
-
-
 async def test_a_request_that_nobody_decides_on_expires(bot: Scenario) -> None:
     """All messages say so, a late decision is refused, and the person can ask again right there."""
     to_ben, to_cem = await asks(bot)
@@ -210,9 +201,6 @@ async def test_two_replicas_make_one_decision(tmp_path: Path, postgres_url: str)
         for name in ("one", "two"):
             ack = await bots.command(0, name, model=name, user=EVE)
             assert ack.text.startswith("Reloading") is allowed
-
-
-# What goes wrong
 
 
 async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
@@ -276,9 +264,6 @@ async def test_a_decision_outlives_the_process(bot: Scenario) -> None:
 
     await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
     await eventually(lambda: "Allowed by" in to_ben.text)
-
-
-# Other rules
 
 
 async def test_without_admins_there_is_nothing_to_ask(bot: Scenario) -> None:

@@ -84,9 +84,6 @@ async def still_serves(bot: Scenario) -> None:
     assert "Reloading" in (await bot.ask("afterwards")).text
 
 
-# Signatures
-
-
 async def test_a_request_with_a_wrong_timestamp_is_unauthorized(bot: Scenario) -> None:
     """A request whose timestamp is missing, no number, stale or to come is unauthorized, even if it is signed."""
     now = int(time.time())
@@ -123,9 +120,6 @@ async def test_a_signature_holds_for_its_own_body_and_secret(bot: Scenario) -> N
 
     assert [record["status"] for record in bot.log.of("request_refused")] == [401]
     await still_serves(bot)
-
-
-# Signed, but not what Slack sends
 
 NONSENSE: tuple[bytes, ...] = (
     b"",
@@ -244,9 +238,6 @@ async def test_a_compressed_body_is_not_unpacked(bot: Scenario) -> None:
             assert await refused(bot, request(body, headers)) == 400, encoding
 
 
-# Sizes and patience
-
-
 async def test_the_largest_body(bot: Scenario) -> None:
     """512 KiB are read, one byte more is not; what announces more is refused before it has come."""
     fits = command(padding="x")
@@ -302,9 +293,6 @@ async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
     writer.close()
 
 
-# Not even a request
-
-
 async def test_another_path_or_method_is_refused(bot: Scenario) -> None:
     """There is one path for Slack, which posts. The log has the wrong path, and nothing that can't be written out."""
     signed = bot.slack.sign(command())
@@ -350,9 +338,6 @@ async def test_a_crowd_of_slow_clients_keeps_nobody_waiting(bot: Scenario) -> No
         writer.close()
 
     assert "Reloading `sdxl`" in ack.text
-
-
-# What Slack asks for besides
 
 
 async def test_the_address_of_events_is_verified(bot: Scenario) -> None:

@@ -1,6 +1,7 @@
 """The picker: people pick a model or type its ID, and say where to post updates, without remembering anything."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -9,7 +10,17 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.slack.surfaces import Modal
 from bot.ui import messages, views
 from tests.answers import Answer, Hang, Raw
-from tests.scenarios.scenario import ADA, MODELS, OPS, READY, Scenario, both_modes, eventually_answered, mentioned
+from tests.scenarios.scenario import (
+    ADA,
+    MODELS,
+    OPS,
+    READY,
+    Scenario,
+    both_modes,
+    eventually,
+    eventually_answered,
+    mentioned,
+)
 
 
 async def opened(bot: Scenario) -> Modal:
@@ -114,41 +125,32 @@ async def test_models_are_suggested_in_groups(bot: Scenario) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "answer", "groups"),
+    ("lists", "groups", "logged"),
     [
-        ("public", error(500, "Internal server error"), {"What you typed", "Reloaded here", "Yours"}),
-        ("own", Raw(200, b"<html>"), {"What you typed", "Reloaded here", "Public"}),
+        ({"public": error(500, "Internal server error")}, {"What you typed", "Reloaded here", "Yours"}, ["public"]),
+        ({"own": Raw(200, b"<html>")}, {"What you typed", "Reloaded here", "Public"}, ["own"]),
+        ({"public": Hang(), "own": Hang()}, {"What you typed", "Reloaded here"}, []),
     ],
+    ids=["public", "own", "both hang"],
 )
 async def test_a_list_that_cannot_be_read_hides_no_other(
-    bot: Scenario, broken: str, answer: Answer, groups: set[str]
+    bot: Scenario, lists: Mapping[str, Answer], groups: set[str], logged: list[str]
 ) -> None:
-    """One line in the log says so, however much is typed."""
-    bot.modelslab.lists[broken] = answer
-    bot.modelslab.models, bot.modelslab.own_models = ["sd-turbo"], ["our-sd"]
-    await bot.ask("sdxl")
-    await bot.wait_said(READY)
-    modal = await opened(bot)
-
-    for query in ("s", "sd"):
-        assert set(await grouped(bot, modal, query)) == groups
-    assert [line["list"] for line in bot.log.of("models_not_listed")] == [broken]
-
-
-async def test_a_list_that_does_not_come_is_not_waited_for(bot: Scenario) -> None:
-    """Slack gives three seconds: what is there meanwhile is suggested."""
+    """Nor does one that does not come in time. A fault is one line in the log, however much is typed."""
     bot.set_timing(models_wait=0.05)
     await bot.reopen()
-    bot.modelslab.lists["public"] = Hang()
-    bot.modelslab.lists["own"] = Hang()
+    bot.modelslab.models, bot.modelslab.own_models = ["sd-turbo"], ["our-sd"]
+    bot.modelslab.lists.update(lists)
     await bot.ask("sdxl")
     await bot.wait_said(READY)
     modal = await opened(bot)
 
-    async def reloaded() -> bool:
-        return await grouped(bot, modal, "s") == {"What you typed": ["s"], "Reloaded here": ["sdxl"]}
+    async def others_are_suggested() -> bool:
+        return set(await grouped(bot, modal, "s")) == groups
 
-    assert await eventually_answered(reloaded)
+    assert await eventually_answered(others_are_suggested)
+    await grouped(bot, modal, "sd")
+    await eventually(lambda: [line["list"] for line in bot.log.of("models_not_listed")] == logged)
 
 
 async def test_a_long_list_with_long_ids(bot: Scenario) -> None:

@@ -85,9 +85,6 @@ async def test_a_text_that_is_no_envelope_is_dropped(bot: Scenario) -> None:
     assert len(bot.reloads) == len(NO_ENVELOPE) + 1
 
 
-# The connection
-
-
 async def test_a_refresh_loses_no_command(scenario: Scenario) -> None:
     """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered."""
     scenario.set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
@@ -219,9 +216,6 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
     await scenario.wait_said(READY)
     assert (await command_).error
     assert len(scenario.modelslab.calls) == 1
-
-
-# The start
 
 
 @pytest.mark.parametrize(
