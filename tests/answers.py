@@ -134,3 +134,16 @@ class AcceptThenReset:
         await exchange.proceed()
         break_connection(exchange.request)
         return web.Response()  # which can't be sent any more
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptThenHang:
+    """The request is carried out, and the client gets no answer, for as long as it lives."""
+
+    accepted: asyncio.Event
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Proceed, then say nothing."""
+        await exchange.proceed()
+        self.accepted.set()
+        return await Hang().send(exchange)

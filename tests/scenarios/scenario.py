@@ -7,13 +7,12 @@ import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from bot import settings
 from bot.app import App
@@ -27,7 +26,6 @@ from bot.sandbox.slack.workspace import Message
 from bot.sandbox.terminal.screen import ended
 from bot.sandbox.wire import JsonObject
 from bot.worker.loop import Worker
-from tests.answers import Exchange, Hang
 from tests.secrecy import remember, scan, scan_folder
 
 both_modes = pytest.mark.parametrize("mode", ["socket", "http"])
@@ -117,19 +115,6 @@ async def eventually_answered(ask: Callable[[], Awaitable[T]], *, within: float 
         while not (found := await ask()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptThenHang:
-    """The request is carried out, and the client gets no answer, for as long as it lives."""
-
-    accepted: asyncio.Event
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Proceed, then say nothing."""
-        await exchange.proceed()
-        self.accepted.set()
-        return await Hang().send(exchange)
 
 
 class Log:
@@ -294,13 +279,14 @@ class Scenario:
         await self.slack.open_home(user)
         return await self.wait_home(user, *words)
 
-    def said(self, *words: str, channel: str | None = None, since: int = 0) -> list[Message]:
-        """The messages in a channel, or anywhere, that have all of these words; without acks and the first `since`."""
+    def said(self, *words: str, channel: str | None = None, user: str | None = None, since: int = 0) -> list[Message]:
+        """The messages with all of these words, in one channel or for one person; without acks and the first `since`."""
         return [
             message
             for message in self.slack.messages[since:]
             if message.via != "ack"
             and channel in (None, message.channel)
+            and user in (None, message.user)
             and all(word in message.text for word in words)
         ]
 
@@ -308,10 +294,10 @@ class Scenario:
         """Every model that a follow-up has said to be ready, once for each."""
         return [model_id for message in self.said(READY) for model_id in ended(message.text)]
 
-    async def wait_said(self, *words: str, channel: str | None = None, n: int = 1) -> Message:
+    async def wait_said(self, *words: str, channel: str | None = None, user: str | None = None, n: int = 1) -> Message:
         """Wait until there are n such messages, and return the last one. Raises TimeoutError."""
-        await self.slack.wait_until(lambda: len(self.said(*words, channel=channel)) >= n, within=30.0)
-        return self.said(*words, channel=channel)[-1]
+        await self.slack.wait_until(lambda: len(self.said(*words, channel=channel, user=user)) >= n, within=30.0)
+        return self.said(*words, channel=channel, user=user)[-1]
 
     async def wait_done(self, n: int = 1) -> None:
         """Wait until n reloads have ended, and no job is left but reminders and late edits. Raises TimeoutError."""

@@ -134,31 +134,23 @@ async def test_every_kind_of_mention_is_for_the_right_people(bot: Scenario) -> N
         assert await attempts(bot, mention) == who, text
 
 
-async def test_the_shortcut_is_for_people_with_access(bot: Scenario) -> None:
-    """It opens the picker, or says why it doesn't."""
+async def test_every_modal_is_for_the_right_people(bot: Scenario) -> None:
+    """People can have one open because they once had access: nothing is suggested to them any more."""
     assert await attempts(bot, lambda bot, user: bot.slack.shortcut(SHORTCUT, user=user)) == RELOADS
 
-
-async def test_the_picker_is_for_people_with_access(bot: Scenario) -> None:
-    """People can have it open because they once had access; nothing is suggested to the others."""
-
-    async def submit(bot: Scenario, user: str) -> None:
+    async def pick(bot: Scenario, user: str) -> None:
         modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), views.picker(OPS).to_dict())
         assert bool(await bot.slack.suggest(modal, "sdxl", user=user)) is (user in (GRANTED, ADMIN))
         await bot.slack.submit(modal, {"typed": "sdxl"}, user=user)
 
-    assert await attempts(bot, submit) == RELOADS
-
-
-async def test_the_choice_of_people_is_for_admins(bot: Scenario) -> None:
-    """Likewise."""
+    assert await attempts(bot, pick) == RELOADS
     for action in (Action.ADD_PEOPLE, Action.REVOKE_PEOPLE):
 
-        async def submit(bot: Scenario, user: str, action: Action = action) -> None:
+        async def choose(bot: Scenario, user: str, action: Action = action) -> None:
             modal = bot.slack.open_modal(bot.slack.new_trigger(user, ""), people_modal(action).to_dict())
             await bot.slack.submit(modal, {"people": GRANTED}, user=user)
 
-        assert await attempts(bot, submit) == ADMINISTRATION
+        assert await attempts(bot, choose) == ADMINISTRATION
 
 
 async def test_the_home_tab_shows_what_its_reader_can_do(bot: Scenario) -> None:

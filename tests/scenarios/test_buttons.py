@@ -18,16 +18,6 @@ async def press(bot: Scenario, message: Message, label: str, user: str = ADA) ->
     assert (ack.status, ack.error, ack.text) == (200, "", "")
 
 
-async def answered(bot: Scenario, *words: str, user: str = ADA) -> Message:
-    """Wait for the private answer to a press that holds these words."""
-
-    def found() -> list[Message]:
-        return [m for m in bot.said(*words) if m.via == "response_url" and m.user == user]
-
-    await bot.slack.wait_until(lambda: bool(found()), within=30.0)
-    return found()[-1]
-
-
 async def a_failure(bot: Scenario, model: str = "sdxl") -> Message:
     """A reload that ModelsLab refused once."""
     bot.modelslab.answer(model, UNKNOWN)
@@ -43,7 +33,7 @@ async def test_people_who_press_notify_me_too_join(slow: Scenario) -> None:
     await slow.ask("sdxl")
     status = await slow.wait_said("is reloading `sdxl`", channel=MODELS)
     await press(slow, status, NOTIFY, BEN)
-    told = await answered(slow, f"<@{ADA}> is already reloading `sdxl`", user=BEN)
+    told = await slow.wait_said(f"<@{ADA}> is already reloading `sdxl`", user=BEN)
     await slow.ask("sdxl", BEN)
     running = await slow.ask("status")
     await slow.open_home(ADA, "requested by you and 1 more")
@@ -53,7 +43,7 @@ async def test_people_who_press_notify_me_too_join(slow: Scenario) -> None:
     ended = await slow.ask("history")
 
     assert mentioned(follow_up.text) == [ADA, BEN]
-    assert told.channel == MODELS
+    assert (told.via, told.channel) == ("response_url", MODELS)
     assert len(slow.modelslab.calls) == 1
     assert slow.sql("SELECT count(*) FROM reload_model_subscribers") == [(3,)]
     assert [ack.text.count("requested by you and 1 more") for ack in (running, ended)] == [1, 1]
@@ -67,7 +57,7 @@ async def test_a_failure_can_be_tried_again(bot: Scenario) -> None:
     failure = await a_failure(bot)
     bot.slack.fail("response_url", RateLimited(1), times=1)
     await press(bot, failure, AGAIN, BEN)
-    await answered(bot, "Reloading `sdxl`.", user=BEN)
+    await bot.wait_said("Reloading `sdxl`.", user=BEN)
     assert mentioned((await bot.wait_said("`sdxl`", READY)).text) == [BEN]
     assert len(bot.modelslab.calls) == 2
 
@@ -124,13 +114,13 @@ async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None
     follow_up = await slow.wait_said(READY)
     await slow.wait_done()
     await press(slow, left_on_a_screen, NOTIFY, BEN)
-    await answered(slow, "That reload has already finished", user=BEN)
+    await slow.wait_said("That reload has already finished", user=BEN)
     assert slow.sql("SELECT count(*) FROM reload_model_subscribers") == [(1,)]
 
     for table in ("jobs", "subscribers", "reloads"):
         slow.sql(f"DELETE FROM reload_model_{table}")  # noqa: S608 - names of ours
     await press(slow, follow_up, REMIND)
-    await answered(slow, "That reload has already finished")
+    await slow.wait_said("That reload has already finished", user=ADA)
 
 
 async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scenario) -> None:
@@ -138,6 +128,6 @@ async def test_a_channel_that_has_been_closed_is_closed_to_buttons_too(bot: Scen
     failure = await a_failure(bot)
     await bot.reopen(ALLOWED_CHANNELS=OPS)
     await press(bot, failure, AGAIN)
-    await answered(bot, f"I only work in <#{OPS}>")
+    await bot.wait_said(f"I only work in <#{OPS}>", user=ADA)
 
     assert len(bot.modelslab.calls) == 1

@@ -121,6 +121,7 @@ async def test_a_signature_holds_for_its_own_body_and_secret(bot: Scenario) -> N
     assert [record["status"] for record in bot.log.of("request_refused")] == [401]
     await still_serves(bot)
 
+
 NONSENSE: tuple[bytes, ...] = (
     b"",
     b"\xff\xfe" + MARK.encode(),

@@ -2,7 +2,6 @@
 
 import pytest
 
-from bot.sandbox.slack.workspace import Message
 from tests.answers import Answer, Json, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, MODELS, READY, Scenario, both_modes
 
@@ -11,21 +10,11 @@ THREAD = "1795787189.000100"
 MENTION = {"type": "app_mention", "user": ADA, "team": "T0SANDBOX", "channel": MODELS, "ts": "1.1", "event_ts": "1.1"}
 
 
-async def answer(bot: Scenario, *parts: str, user: str = ADA) -> Message:
-    """What only this person sees, with these parts in it."""
-
-    def found() -> list[Message]:
-        return [m for m in bot.slack.messages if m.user == user and all(part in m.text for part in parts)]
-
-    await bot.slack.wait_until(lambda: bool(found()), within=30.0)
-    return found()[-1]
-
-
 @both_modes
 async def test_a_mention_in_a_thread_stays_in_the_thread(slow: Scenario) -> None:
     """The answer is for its author only; status and follow-up are replies that the channel does not see."""
     ack = await slow.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
-    private = await answer(slow, "Reloading `sdxl`. I'll ping you here around")
+    private = await slow.wait_said("Reloading `sdxl`. I'll ping you here around", user=ADA)
     await slow.wait_said("is reloading")
     await slow.pass_reloads()
     follow_up = await slow.wait_said(READY)
@@ -120,10 +109,10 @@ async def test_an_event_that_slack_delivers_again_is_one_request(bot: Scenario) 
     """It comes again if its acknowledgement was lost, and is answered once, with a line for each model."""
     for _ in range(3):
         assert (await bot.slack.mention("sdxl flux", user=ADA, event_id="Ev0123ABCD")).status == 200
-    private = await answer(bot, "Reloading `flux`.")
+    private = await bot.wait_said("Reloading `flux`.", user=ADA)
     await bot.wait_done(2)
     await bot.slack.mention("help", user=ADA)
-    await answer(bot, "I load it again")
+    await bot.wait_said("I load it again", user=ADA)
     await bot.wait_sql("SELECT count(*) >= 3 FROM reload_model_audit")
 
     assert len(private.text.splitlines()) == len(bot.modelslab.calls) == 2
@@ -157,21 +146,11 @@ async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> N
     assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
 
 
-async def test_where_the_thread_is_gone_the_channel_is_used(slow: Scenario) -> None:
-    """What was promised is said in the channel."""
-    slow.slack.fail("chat.postMessage", "thread_not_found", times=1)
-    await slow.slack.mention("sdxl", user=ADA, thread_ts=THREAD)
-    await slow.wait_said("is reloading")
-    await slow.finish_reloads()
-
-    assert [m.thread_ts for m in slow.slack.messages if m.user is None] == [None, THREAD]
-
-
 @pytest.mark.parametrize("text", ["sdxl " * 8_000, "\u6f22" * 40_000])
 async def test_a_message_that_is_too_long_for_a_command(bot: Scenario, text: str) -> None:
     """It is answered as any other that is none, even if it is as long as Slack allows, and in two forms."""
     ack = await bot.slack.mention(text, user=ADA, padding=text)
-    await answer(bot, "isn't a valid model ID" if text.isascii() else "is too long for a model ID")
+    await bot.wait_said("isn't a valid model ID" if text.isascii() else "is too long for a model ID", user=ADA)
 
     assert ack.status == 200
     assert bot.reloads == []
@@ -182,7 +161,7 @@ async def test_an_answer_is_tried_again(bot: Scenario, fault: Answer) -> None:
     """After as long as Slack asks for."""
     bot.slack.fail("chat.postEphemeral", fault, times=1)
     await bot.slack.mention("help", user=ADA)
-    await answer(bot, "I load it again")
+    await bot.wait_said("I load it again", user=ADA)
 
     first, second = (call.at for call in bot.slack.calls if call.method == "chat.postEphemeral")
     assert second - first >= 1 or fault != RateLimited(1)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from bot.sandbox.modelslab import ACCEPTED, error
-from tests.answers import AcceptThenReset, Answer, Hang, Held, Json, RateLimited, Raw, Reset
+from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
 
 PRIVATE, DM = "G0SECRET", "D0ADABEN"
@@ -224,16 +224,6 @@ async def test_a_fault_in_one_channel_holds_up_no_other(bot: Scenario, monkeypat
 
     for channel in channels:
         assert mentioned(bot.said(READY, channel=channel)[0].text) == [ADA]
-
-
-async def test_a_follow_up_whose_answer_is_lost_is_posted_again(slow: Scenario) -> None:
-    """Where Slack's answer to a follow-up is lost, the bot posts it again rather than not at all."""
-    await slow.ask("sdxl")
-    await slow.wait_said("is reloading")
-    slow.slack.fail("chat.postMessage", AcceptThenReset(), times=1)
-    await slow.finish_reloads()
-
-    assert len(slow.said(READY)) == 2
 
 
 async def test_retry_after_is_honoured(bot: Scenario) -> None:

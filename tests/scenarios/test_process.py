@@ -6,9 +6,9 @@ import signal
 from collections import Counter
 
 from bot.sandbox.modelslab import ACCEPTED, error
-from tests.answers import Hang
+from tests.answers import AcceptThenHang, Hang
 from tests.scenarios.process import Machine
-from tests.scenarios.scenario import ADA, FAILED, READY, AcceptThenHang, Scenario, eventually
+from tests.scenarios.scenario import ADA, FAILED, READY, Scenario, eventually
 
 
 def _room(name: str) -> str:

@@ -1,4 +1,7 @@
-"""Secrets that somebody plants where the bot finds them are written nowhere; and a scan that would find them."""
+"""Secrets that somebody plants where the bot finds them are written nowhere; and a scan that would find them.
+
+Every scenario looks for them in its log, its messages and its files when it ends.
+"""
 
 import logging
 from pathlib import Path
@@ -27,15 +30,6 @@ def planted(scenario: Scenario) -> str:
     return " ".join([*scenario.secrets, PASSWORD, URL])
 
 
-def scanned(scenario: Scenario) -> str:
-    """See that no secret was written anywhere, and return the log."""
-    scan("the log", scenario.log.text)
-    scan("a message", repr(scenario.slack.messages))
-    scan_folder(scenario.database.parent)
-    assert URL.encode() not in b"".join(path.read_bytes() for path in scenario.database.parent.iterdir())
-    return scenario.log.text
-
-
 async def test_secrets_that_services_repeat_are_redacted(scenario: Scenario, planted: str) -> None:
     """What ModelsLab says is posted, kept and listed without them. So is a code of Slack's, if it can be one."""
     scenario.modelslab.answer("sdxl", error(400, f"You sent {planted}.", tip=planted))
@@ -53,7 +47,8 @@ async def test_secrets_that_services_repeat_are_redacted(scenario: Scenario, pla
     await scenario.ask("flux")
     await scenario.wait_done(2)
     assert "[redacted]" in str(scenario.log.of("job_failed")) + str(scenario.log.of("channel_unreachable"))
-    assert "http_200" in scanned(scenario)
+    assert "http_200" in scenario.log.text
+    assert URL.encode() not in b"".join(path.read_bytes() for path in scenario.database.parent.iterdir())
 
 
 async def test_secrets_that_are_logged_are_redacted(scenario: Scenario, planted: str) -> None:
@@ -63,7 +58,7 @@ async def test_secrets_that_are_logged_are_redacted(scenario: Scenario, planted:
     logging.getLogger("some.library").error("sent %r", {"authorization": f"Bearer {planted}"})
     structlog.get_logger().error("crashed", exc_info=KeyError(planted), value=planted, more=[{planted: planted}])
 
-    assert scanned(scenario).count("[redacted]") == 5 * ALL
+    assert scenario.log.text.count("[redacted]") == 5 * ALL
 
 
 async def test_secrets_in_the_reason_why_the_bot_cannot_start_are_redacted(planted: str, machine: Machine) -> None:
