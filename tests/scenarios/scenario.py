@@ -280,7 +280,7 @@ class Scenario:
         return await self.wait_home(user, *words)
 
     def said(self, *words: str, channel: str | None = None, user: str | None = None, since: int = 0) -> list[Message]:
-        """The messages with all of these words, in one channel or for one person; without acks and the first `since`."""
+        """The messages with these words, in one channel or for one person; without acks and the first `since`."""
         return [
             message
             for message in self.slack.messages[since:]

@@ -14,10 +14,7 @@ _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FR
 
 
 async def test_every_command_is_kept(bot: Scenario) -> None:
-    """Reloads with their ID, other words, typos and refused attempts, each with the rule that decided. So has the log.
-
-    Without user groups in the settings none is read, so that the app needs no scope for them.
-    """
+    """With the rule that decided. Without user groups in it none is read, so that the app needs no scope for them."""
     await bot.ask("sdxl", ADA)
     for text, user in (("sdxl", EVE), ("status", BEN), ('"two words\u202e"', BEN), ("", EVE)):
         await bot.ask(text, user)
@@ -113,6 +110,8 @@ async def test_another_environment_has_a_command_of_its_own(scenario: Scenario) 
     await scenario.open(SLASH_COMMAND=ours, ALLOWED_USERS=ADA)
     texts = [(await scenario.ask(text, command=ours)).text for text in ("help", "_bad", "stauts", "sdxl", "status")]
     await scenario.slack.shortcut(views.PICKER, user=ADA)
+    await scenario.slack.send_event({"type": "app_home_opened", "user": EVE, "tab": "home"}, team_id="T0OTHER")
+    await scenario.wait_home(EVE, "type `/reload-model-dev help` once")
     await scenario.wait_done()
 
     assert "`/reload-model-dev status` shows" in texts[0]

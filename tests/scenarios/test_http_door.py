@@ -79,11 +79,6 @@ async def refused(bot: Scenario, *parts: bytes) -> int:
     return status
 
 
-async def still_serves(bot: Scenario) -> None:
-    """The next command is taken."""
-    assert "Reloading" in (await bot.ask("afterwards")).text
-
-
 async def test_a_request_with_a_wrong_timestamp_is_unauthorized(bot: Scenario) -> None:
     """A request whose timestamp is missing, no number, stale or to come is unauthorized, even if it is signed."""
     now = int(time.time())
@@ -119,7 +114,7 @@ async def test_a_signature_holds_for_its_own_body_and_secret(bot: Scenario) -> N
     assert await refused(bot, request(command(), headers)) == 401
 
     assert [record["status"] for record in bot.log.of("request_refused")] == [401]
-    await still_serves(bot)
+    assert "Reloading" in (await bot.ask("afterwards")).text
 
 
 NONSENSE: tuple[bytes, ...] = (
@@ -278,7 +273,7 @@ async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
     gone.transport.abort()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
-    await still_serves(scenario)
+    assert "Reloading" in (await scenario.ask("afterwards")).text
     assert MARK not in scenario.log.text
 
 
@@ -325,7 +320,7 @@ async def test_what_is_not_http_is_a_bad_request(bot: Scenario) -> None:
     """What is no HTTP, or has too many or too long headers, is a bad request. The log doesn't say what was in it."""
     for raw in NO_HTTP:
         assert await refused(bot, raw) == 400, ascii(raw)[:80]
-    await still_serves(bot)
+    assert "Reloading" in (await bot.ask("afterwards")).text
 
 
 async def test_a_crowd_of_slow_clients_keeps_nobody_waiting(bot: Scenario) -> None:

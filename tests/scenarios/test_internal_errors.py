@@ -49,10 +49,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
 async def test_a_request_is_answered_with_what_is_certain(
     bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str, of_lists: str
 ) -> None:
-    """The command answers in its ack, a button privately below its message, the picker in the modal.
-
-    A list that can't be read doesn't say whether anything was started.
-    """
+    """A command in its ack, a button below its message, the picker in the modal. A list speaks of itself only."""
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.ask("bad")
     failed = await bot.wait_said(FAILED)
@@ -76,29 +73,24 @@ async def test_a_request_is_answered_with_what_is_certain(
 
 
 @both_modes
-async def test_an_event_is_acknowledged(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is acknowledged, or Slack would send it again and again; the log and the audit have the error."""
-    bot.internal_errors = True
-    monkeypatch.setattr("bot.handlers.home_tab.HomeTabs.opened", broken)
-    ack = await bot.slack.open_home(ADA)
-
-    assert (ack.status, ack.error) == (200, "")
-    await bot.wait_sql("SELECT outcome = 'internal_error' FROM reload_model_audit")
-
-
-async def test_there_are_no_suggestions(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are none: what was typed can be typed in the other field. The audit has no line for each letter."""
+async def test_events_are_acknowledged_and_letters_have_no_suggestions(
+    bot: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack would send an event again and again. The audit has it, and no line for each letter that is typed."""
     bot.internal_errors = True
     await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     monkeypatch.setattr("bot.modelslab.catalog.Catalog.matching", broken)
-
     assert await bot.slack.suggest(modal, "s", user=ADA) == []
-    await bot.wait_sql("SELECT group_concat(outcome) = 'picker' FROM reload_model_audit")
+
+    monkeypatch.setattr("bot.handlers.home_tab.HomeTabs.opened", broken)
+    ack = await bot.slack.open_home(ADA)
+    assert (ack.status, ack.error) == (200, "")
+    await bot.wait_sql("SELECT group_concat(outcome) = 'picker,internal_error' FROM reload_model_audit")
 
 
 async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again, and given up after eight tries. People read that the model may be reloading."""
+    """After eight tries. People read that the model may be reloading. A failure of a later version is listed alike."""
     bot.internal_errors = True
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
     await bot.ask("sdxl")
@@ -108,6 +100,8 @@ async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytes
     assert "something broke inside this bot" in told.text
     assert "may already be reloading" in told.text
     assert len(bot.log.of("job_crashed")) == 8
+    bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")
+    assert "something broke inside this bot" in (await bot.ask("history")).text
 
 
 async def test_a_follow_up_that_cannot_be_worded_is_reported(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +143,3 @@ async def test_a_message_that_cannot_be_posted(bot: Scenario, monkeypatch: pytes
     await bot.wait_done(2)
     assert (lost["reason"], lost["users"]) == ("crashes", [ADA])
     assert "couldn't notify everyone" in (await bot.ask("history")).text
-
-
-async def test_a_failure_of_a_later_version_is_an_internal_one(bot: Scenario) -> None:
-    """A failure that only a later version knows is reported as an internal one."""
-    await bot.ask("no-such-model")
-    await bot.wait_done()
-    bot.sql("UPDATE reload_model_reloads SET failure = 'OF_A_LATER_VERSION'")
-
-    assert "something broke inside this bot" in (await bot.ask("history")).text

@@ -49,11 +49,7 @@ async def test_a_command_is_a_row_an_ack_and_one_call(bot: Scenario) -> None:
 
 @both_modes
 async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None:
-    """The status says who reloads what; the follow-up is a broadcast reply to it that mentions who asked.
-
-    Then the status says that the reload is over, and still not that anything is ready now. What it offers is first to
-    join, and after a while to reload again.
-    """
+    """A broadcast reply, which mentions who asked. Then the status says that the reload is over, and never "now"."""
     await slow.ask("sdxl")
     status = await slow.wait_said("is reloading")
     assert labels(status) == ["Notify me too"]

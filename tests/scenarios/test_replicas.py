@@ -84,9 +84,7 @@ async def test_people_who_have_been_notified_are_not_notified_again(slow: Scenar
 
 @pytest.mark.parametrize("committed", [True, False])
 async def test_a_commit_whose_outcome_is_unknown_is_reported_so(
-    bot: Scenario,
-    committed: bool,  # noqa: FBT001
-    monkeypatch: pytest.MonkeyPatch,
+    bot: Scenario, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
     """It is said to be unknown, and what was committed is carried out, whatever was said."""
     run = Database.run

@@ -39,12 +39,8 @@ async def test_started_joined_and_refused(bot: Scenario) -> None:
     assert lines[0].startswith("`zephyr`: 2 models are already reloading, which is the limit.")
     assert lines[1].startswith("<@U0BEN> is already reloading `sdxl`.")
     assert lines[2].startswith("Reloading `flux`.")
-    assert bot.sql("SELECT outcome FROM reload_model_audit ORDER BY outcome") == [
-        ("joined",),
-        ("requested",),
-        ("requested",),
-        ("too_many_in_flight",),
-    ]
+    outcomes = [row[0] for row in bot.sql("SELECT outcome FROM reload_model_audit ORDER BY outcome")]
+    assert outcomes == ["joined", "requested", "requested", "too_many_in_flight"]
 
 
 async def test_a_limit_counts_each_model(bot: Scenario) -> None:

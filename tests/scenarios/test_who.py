@@ -199,10 +199,7 @@ NO_ID: tuple[tuple[str, str], ...] = (
 
 
 async def test_what_is_no_id_is_shown_harmlessly(bot: Scenario) -> None:
-    """What isn't an ID is shown harmlessly to the person who typed it, starts nothing, and isn't logged.
-
-    Nor is what is nearly a subcommand taken for one: the person is asked what they meant.
-    """
+    """To the person who typed it; it starts nothing, and isn't logged. Nearly a subcommand isn't an ID either."""
     for text, meant in {"statsu": "status", "--help": "help"}.items():
         assert f"Did you mean `/reload-model {meant}`?" in (await bot.ask(text)).text
     assert {record["outcome"] for record in bot.log.of("command")} == {"not_a_command"}
