@@ -16,13 +16,6 @@ PASSING = ("team_added_to_org", "org_login_required", "message_limit_exceeded", 
 """Why Slack may refuse a message for a while."""
 
 
-@pytest.fixture
-def places(bot: Scenario) -> Scenario:
-    """A scenario with a private channel that the bot is not in."""
-    bot.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
-    return bot
-
-
 def rooms(bot: Scenario, faults: Mapping[str, Answer | str], *, times: int | None = None) -> list[str]:
     """Add a channel for each fault of chat.postMessage there, and return them."""
     for name, fault in faults.items():
@@ -74,7 +67,7 @@ async def test_a_channel_archived_meanwhile_gets_its_follow_up(slow: Scenario) -
     assert "status_dropped" in slow.log.text
 
 
-async def test_where_a_response_url_is_spent_people_get_direct_messages(places: Scenario) -> None:
+async def test_where_a_response_url_is_spent_people_get_direct_messages(bot: Scenario) -> None:
     """Where it is spent, gone or refused, everyone who asked there gets one DM, however often they asked."""
     held = asyncio.Event()
     faults: dict[str, Answer | None] = {
@@ -84,23 +77,23 @@ async def test_where_a_response_url_is_spent_people_get_direct_messages(places: 
     }
     for model, fault in faults.items():
         channel = f"G0{model.upper()}"
-        places.modelslab.answer(model, Held(held), ACCEPTED)
+        bot.modelslab.answer(model, Held(held), ACCEPTED)
         for user in (ADA, ADA, BEN):
-            ack = await places.ask(model, user, channel)
+            ack = await bot.ask(model, user, channel)
             if fault is None:
-                places.slack.spend(ack.response_url)
+                bot.slack.spend(ack.response_url)
         if fault is not None:
-            places.slack.fail("response_url", fault, channel=channel)
+            bot.slack.fail("response_url", fault, channel=channel)
     held.set()
-    await places.wait_done(3)
+    await bot.wait_done(3)
 
     for model in faults:
-        told = [(message.via, message.user, mentioned(message.text)) for message in places.said(f"`{model}`", READY)]
+        told = [(message.via, message.user, mentioned(message.text)) for message in bot.said(f"`{model}`", READY)]
         assert sorted(told) == [("dm", ADA, [ADA]), ("dm", BEN, [BEN])]
-    assert set(vias(places)) == {"dm"}
+    assert set(vias(bot)) == {"dm"}
 
 
-async def test_a_foreign_or_old_response_url_is_not_used(places: Scenario) -> None:
+async def test_a_foreign_or_old_response_url_is_not_used(bot: Scenario) -> None:
     """One that is not of Slack's hosts, or over 30 minutes old, is never sent anything."""
     held = asyncio.Event()
     foreign = [
@@ -113,42 +106,42 @@ async def test_a_foreign_or_old_response_url_is_not_used(places: Scenario) -> No
         "x",
     ]
     for number, url in enumerate(foreign):
-        await places.ask(f"model-{number}", ADA, PRIVATE, response_url=url)
-        await places.wait_done(number + 1)  # follow-ups that are due together would share one response_url
-    places.modelslab.answer("old", Held(held), ACCEPTED)
-    await places.ask("old", ADA, PRIVATE)
+        await bot.ask(f"model-{number}", ADA, PRIVATE, response_url=url)
+        await bot.wait_done(number + 1)  # follow-ups that are due together would share one response_url
+    bot.modelslab.answer("old", Held(held), ACCEPTED)
+    await bot.ask("old", ADA, PRIVATE)
     long_ago = "UPDATE reload_model_subscribers SET requested_at = requested_at - 1801 WHERE reload_id = ?"
-    places.sql(long_ago, places.last_id)
+    bot.sql(long_ago, bot.last_id)
     held.set()
-    await places.wait_done(len(foreign) + 1)
+    await bot.wait_done(len(foreign) + 1)
 
-    assert set(vias(places)) == {"dm"}
-    assert "response_url" not in [call.method for call in places.slack.calls]
+    assert set(vias(bot)) == {"dm"}
+    assert "response_url" not in [call.method for call in bot.slack.calls]
 
 
-async def test_a_follow_up_that_reaches_nobody_is_an_error(places: Scenario) -> None:
+async def test_a_follow_up_that_reaches_nobody_is_an_error(bot: Scenario) -> None:
     """After 25 minutes of faults the log says so at ERROR, with whom, and the history. People can ask again."""
-    places.set_timing(post_give_up=0.5)
-    await places.reopen()
-    places.slack.fail("response_url", "used_url")
+    bot.set_timing(post_give_up=0.5)
+    await bot.reopen()
+    bot.slack.fail("response_url", "used_url")
     faults: dict[str, tuple[str, Answer | str]] = {
         code: ("conversations.open", code) for code in ("messages_tab_disabled", "missing_scope", "user_disabled")
     }
     faults["http_500"] = ("chat.postMessage", Raw(500, b""))
     for number, (reason, (method, fault)) in enumerate(faults.items(), start=1):
-        places.slack.fail(method, fault)
-        await places.ask(reason, ADA, PRIVATE)
-        await places.log.wait_for("undeliverable", number)
-        await places.wait_done(number)
-        places.slack.heal(method)
-    history = await places.ask("history")
+        bot.slack.fail(method, fault)
+        await bot.ask(reason, ADA, PRIVATE)
+        await bot.log.wait_for("undeliverable", number)
+        await bot.wait_done(number)
+        bot.slack.heal(method)
+    history = await bot.ask("history")
 
-    lost = [(record["level"], record["users"], record["reason"]) for record in places.log.of("undeliverable")]
+    lost = [(record["level"], record["users"], record["reason"]) for record in bot.log.of("undeliverable")]
     assert lost == [("error", [ADA], reason) for reason in faults]
     assert history.text.count("couldn't notify everyone") == len(faults)
-    assert places.said() == []
-    assert "Reloading" in (await places.ask("http_500")).text
-    await places.wait_said(READY)
+    assert bot.said() == []
+    assert "Reloading" in (await bot.ask("http_500")).text
+    await bot.wait_said(READY)
 
 
 async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
@@ -271,14 +264,14 @@ async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:
 
 
 @pytest.mark.parametrize("code", ["fatal_error", "channel_not_found"])
-async def test_ways_that_fail_until_the_bot_gives_up_lead_to_a_direct_message(places: Scenario, code: str) -> None:
+async def test_ways_that_fail_until_the_bot_gives_up_lead_to_a_direct_message(bot: Scenario, code: str) -> None:
     """Whether the channel is refused or only out of order, and nothing answers at the response_url."""
-    places.set_timing(post_give_up=0.5)
-    await places.reopen()
-    places.slack.fail("chat.postMessage", code, channel=MODELS)
-    places.slack.fail("response_url", Raw(500, b""))
-    await places.ask("sdxl")
-    await places.wait_done()
+    bot.set_timing(post_give_up=0.5)
+    await bot.reopen()
+    bot.slack.fail("chat.postMessage", code, channel=MODELS)
+    bot.slack.fail("response_url", Raw(500, b""))
+    await bot.ask("sdxl")
+    await bot.wait_done()
 
-    (message,) = places.said(READY)
+    (message,) = bot.said(READY)
     assert message.via == "dm"

@@ -18,10 +18,7 @@ def _room(name: str) -> str:
 
 
 async def test_a_kill_in_the_middle_of_everything_loses_nothing(scenario: Scenario, machine: Machine) -> None:
-    """Killed while each reload is at another step, the bot goes on with all of them; only one message is repeated.
-
-    That is the one that Slack had taken and the bot had not yet recorded.
-    """
+    """Each reload is at another step. Only the message that Slack took and the bot did not record is repeated."""
     rooms = {"failing": "no-such-model"} | {
         name: name for name in ("posting", "posted", "calling", "called", "queued", "waiting")
     }
@@ -106,10 +103,7 @@ async def test_a_start_that_fails_says_why_and_how_to_fix_it(machine: Machine) -
 
 
 async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenario) -> None:
-    """It is broken off, and made again later. If that is refused, people read that the first may have worked.
-
-    Nor does a database that is away.
-    """
+    """Nor does a database. The call is made again later, and if it is refused, the first one may have worked."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     bot.modelslab.answer("large", Hang(), error(400, "This model is too large"))
     bot.set_timing(call_retry=60.0)

@@ -19,11 +19,8 @@ async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
     await bot.wait_done(3)
 
     for ack in (first, second):
-        assert [line.partition(".")[0] for line in ack.text.splitlines()] == [
-            "Reloading `sdxl`",
-            "Reloading `flux`",
-            "Reloading `midjourney`",
-        ]
+        lines = [line.partition(".")[0] for line in ack.text.splitlines()]
+        assert lines == ["Reloading `sdxl`", "Reloading `flux`", "Reloading `midjourney`"]
     assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "midjourney", "sdxl"]
     assert sorted(bot.ready()) == ["flux", "midjourney", "sdxl"]
 

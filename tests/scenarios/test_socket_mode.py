@@ -38,10 +38,7 @@ NONSENSE: tuple[JsonObject, ...] = (
 
 
 async def test_an_envelope_without_sense_is_dropped(bot: Scenario) -> None:
-    """An envelope that is no request of ours is acknowledged, logged by its shape alone, and dropped.
-
-    At LOG_LEVEL=DEBUG, too, neither Slack's library nor Bolt writes out what comes in, or how the bot connects.
-    """
+    """It is acknowledged. The log has its shape alone, even at DEBUG, and not how the bot connects."""
     await bot.ask(f"{MARK} _{MARK}")
     for number, envelope in enumerate(NONSENSE, start=1):
         async with asyncio.timeout(30.0):
