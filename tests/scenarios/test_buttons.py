@@ -9,8 +9,6 @@ from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scena
 
 NOTIFY, AGAIN, REMIND = "Notify me too", "Try again", "Remind me before it's unloaded"
 
-UNKNOWN = error(200, "Model not found: x")
-
 
 async def press(bot: Scenario, message: Message, label: str, user: str = ADA) -> None:
     """Press a button, and expect that it is acknowledged without words."""
@@ -20,7 +18,7 @@ async def press(bot: Scenario, message: Message, label: str, user: str = ADA) ->
 
 async def a_failure(bot: Scenario, model: str = "sdxl") -> Message:
     """A reload that ModelsLab refused once."""
-    bot.modelslab.answer(model, UNKNOWN)
+    bot.modelslab.answer(model, error(200, f"Model not found: {model}"))
     await bot.ask(model)
     failure = await bot.wait_said(f"`{model}`", FAILED)
     bot.modelslab.answer(model)
