@@ -164,7 +164,7 @@ class App:
         return Worker(
             self._database,
             secrets.token_hex(8),
-            Jobs(modelslab, delivery, nearest, settings.reload_seconds, timing),
+            Jobs(modelslab, delivery, nearest, settings.reload_seconds, settings.admin_users, timing),
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
             on_change=self._home_tabs.changed,

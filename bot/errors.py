@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     TOO_MANY_IN_FLIGHT = "too_many_in_flight"
     NOT_RECORDED = "not_recorded"
     UNCERTAIN = "uncertain"
+    UNCONFIRMED = "unconfirmed"
     OVER = "over"
     NOT_READY = "not_ready"
     NOT_LISTED = "not_listed"

@@ -11,6 +11,9 @@ from urllib.parse import unquote
 
 from bot.errors import Refusal, Refused
 
+MENTION = "@reload-model"
+"""How people call the bot in a message: its display name, as the app's manifest registers it."""
+
 SHORTCUT = "reload_model"
 """The callback_id of the global shortcut, as the app's manifest registers it."""
 
@@ -66,11 +69,13 @@ _SYNONYMS: Mapping[str, Word] = {
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
 _SENTENCES = """
-    again all and are can could for hello hey hi is it load me model models my need not now please pls reload restart
-    run start thank thanks that the this to up want we why with you
+    again all and are awesome can cool could done everyone everybody for good great guys hello hey hi is it job load
+    lol me model models my need nice no nope not now ok okay please pls reload reload-model restart run sorry start sure
+    test testing thank thanks that the there this to up wait want we well what who why with work working works wow yeah
+    yep yes you
 """
 _NO_MODEL = frozenset(_SENTENCES.split())
-"""What people write before, between and after models."""
+"""What people write before, between and after models, or instead of them."""
 
 MODEL_HERE = "<model ID>"
 """The placeholder for a model ID in a hint."""
@@ -124,7 +129,7 @@ def parse(text: str) -> Command:
     tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
     words = [token.text.lower() for token in tokens if not token.quoted]
     if not tokens:
-        return Pick()
+        return Word.HELP if "?" in text else Pick()
     if len(tokens) == 1 and words and words[0] in list(Word):
         return Word(words[0])
     model_ids = dict.fromkeys(_model_id(token, tokens) for token in tokens)
@@ -135,7 +140,7 @@ def parse(text: str) -> Command:
 
 def read_id(text: str) -> str | None:
     """Read a model ID or the address of a model's page; None if the text is neither. No word is a subcommand here."""
-    tokens = _tokens(text)
+    tokens = list(map(_without_punctuation, _tokens(text)))
     if len(tokens) != 1:
         return None
     id_ = _on_page(tokens[0].text)
@@ -156,8 +161,8 @@ def _unquoted(text: str) -> _Token:
 
 
 def _without_punctuation(token: _Token) -> _Token:
-    """The "sdxl" of "Please reload sdxl." An ID that ends so must be in quotes."""
-    return token if token.quoted else _Token(token.text.rstrip(".!?:"), quoted=False)
+    """The "sdxl" of "Please reload *sdxl*.", which is bold in Slack. An ID that ends like this must be in quotes."""
+    return token if token.quoted else _Token(token.text.strip("*").rstrip(".!?:*"), quoted=False)
 
 
 def _on_page(text: str) -> str:
@@ -187,7 +192,9 @@ def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
     if meant := _meant(word):
         _refuse(token.text, Slip.NOT_OURS, meant, tokens)
     if word in _NO_MODEL:
-        models = [other.text for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
+        others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
+        ids = [(_on_page(other.text), '"' if other.quoted else "") for other in others]
+        models = [f"{quote}{id_}{quote}" for id_, quote in ids if MODEL_ID.fullmatch(id_)]
         _refuse(token.text, Slip.NOT_OURS, " ".join(models) or MODEL_HERE, tokens)
 
 

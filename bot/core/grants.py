@@ -14,6 +14,9 @@ REQUEST_EXPIRES_AFTER = 7 * DAY
 ASK_AGAIN_AFTER = DAY
 """Seconds after a denial until the person can ask again."""
 
+RELOAD_MARK = "#"
+"""Stands before the ID of a reload where there can also be the ID of a model: no model ID contains it."""
+
 
 class RequestState(StrEnum):
     """Where a request for access stands. One that is open expires by itself: see AccessRequest.is_open()."""

@@ -173,10 +173,10 @@ class Subscriber:
         """Whether a viewer is allowed to see who this is: requests in the same channel, and their own."""
         return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
 
-    def can_respond(self, now: float) -> bool:
-        """Whether this request's response_url can still carry a message."""
+    def can_respond(self, now: float, *, spare: int = 0) -> bool:
+        """Whether this request's response_url can still carry a message, and so many more after it."""
         fresh = now - self.requested_at < RESPONSE_URL_SECONDS
-        return bool(self.response_url) and fresh and self.response_url_uses < RESPONSE_URL_USES
+        return bool(self.response_url) and fresh and self.response_url_uses + spare < RESPONSE_URL_USES
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +281,14 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class HomeData:
-    """What one person's Home tab shows, as of now. running are the first of count running reloads."""
+    """What one person's Home tab shows, as of now.
+
+    running are the first of count running reloads, reminders the first of reminder_count.
+    """
 
     running: Sequence[ListedReload]
     count: int
     recent: Sequence[ListedReload]
     reminders: Sequence[Reminder]
+    reminder_count: int
     now: float

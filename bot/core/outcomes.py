@@ -90,4 +90,11 @@ class GiveUp:
     """Nobody could be notified in time, in any way."""
 
 
-Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp
+@dataclass(frozen=True, slots=True)
+class AskEach:
+    """The channel of the admins can't be reached: each of these admins is asked by a direct message instead."""
+
+    user_ids: Collection[str]
+
+
+Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach

@@ -5,7 +5,8 @@ A listener behind it finds in its context:
 - person: the authorized Person
 - rule: the rule that allowed them, for the audit
 - reply: how its surface answers a text with buttons, whether it is a success or a refusal
-- of: the model that they want, or the ID of a reload of it, "" where that isn't known
+- called: how the bot was called, if by a command or a mention
+- of: the model that they want, or RELOAD_MARK and the ID of a reload of it, "" where that isn't known
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """

@@ -64,7 +64,7 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
         buttons = ask_buttons(refused, context["person"].place, context["of"])
-        response: BoltResponse = await context["reply"](sentence(refused, command), buttons)
+        response: BoltResponse = await context["reply"](sentence(refused, context.get("called", command)), buttons)
         return response
 
     return app

@@ -8,6 +8,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
+from bot.core.grants import RELOAD_MARK
 from bot.core.models import IN_FLIGHT
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
@@ -65,7 +66,8 @@ class Presses:
                 self._home_tabs.opened(person)
             return await ack()
 
-        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, button.of)
+        of = f"{RELOAD_MARK}{button.of}" if button.action in (Action.JOIN, Action.REMIND) else button.of
+        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, of)
         await next_()
         return None
 
@@ -100,7 +102,7 @@ def register(
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        reminder = await requests.write(reminders.add, context["person"].user_id, button.of, button.place.channel_id)
+        reminder = await requests.write(reminders.add, context["person"].user_id, button.of, button.place)
         if reminder is None:
             raise Refused(Refusal.OVER)
         audit.record(context, Action.REMIND)

@@ -16,7 +16,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
 from bot.core.access import Person
-from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, parse
+from bot.core.command import MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Viewer
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
@@ -100,7 +100,7 @@ class Typed:
         for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
             if isinstance(answer, Refused):
                 self._audit.record(context, answer.reason, rule=answer.rule)
-                lines.append(f"{code(model_id)}: {sentence(answer, self._name)}")
+                lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
             else:
                 self._audit.requested(context, answer)
                 lines.append(acknowledgement(context, answer, self._requests.reload_seconds))
@@ -125,6 +125,7 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     person = payloads.command_author(command)
     context["invocation_id"] = payloads.token(command["trigger_id"])
     context["response_url"] = payloads.token(command["response_url"])
+    context["called"] = payloads.text(command["command"])
 
     async def show(message: Message) -> BoltResponse:
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
@@ -165,6 +166,7 @@ class Mentions:
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["response_url"] = ""
+        context["called"] = MENTION
 
         async def show(message: Message) -> BoltResponse:
             self._answered.append(event_id)

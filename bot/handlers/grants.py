@@ -66,8 +66,14 @@ def register_list(
     async def revoke(context: AsyncBoltContext, user_ids: Sequence[str]) -> None:
         note = note_for(context, "access_revoked")
         revoked = await requests.change(grants.revoke, note, user_ids)
-        audit.recorded(context, note.outcome, of=" ".join(revoked))
-        await context["reply"](ui.revoked(revoked, access.allowlist.rules(revoked)))
+        rules = access.allowlist.rules(user_ids)
+        if revoked:
+            audit.recorded(context, note.outcome, of=" ".join(revoked))
+        elif rules:
+            audit.record(context, Refusal.NOT_GRANTED, rule="grant")
+        else:
+            raise Refused(Refusal.NOT_GRANTED, rule="grant")
+        await context["reply"](ui.revoked(revoked, rules))
 
     @app.action(action_ids(Action.REVOKE), middleware=[presses.read, access.admin])
     async def revoke_one(context: AsyncBoltContext) -> None:
@@ -88,7 +94,8 @@ def register_list(
     @app.view(ui.ADD_PEOPLE, middleware=[read_people, access.admin])
     async def add(context: AsyncBoltContext) -> None:
         chosen, note = context["chosen"], note_for(context, "access_granted")
-        added = await requests.change(grants.add_people, note, chosen)
+        rules = access.allowlist.rules(chosen)
+        added = await requests.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
         if added:
             audit.recorded(context, note.outcome, of=" ".join(added))
         else:

@@ -96,10 +96,9 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     The view's ID is the ID of the invocation, because each view is submitted once.
     """
     channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
-    typed = payloads.chosen(view, views.TYPED).strip()
-    chosen = typed or payloads.chosen(view, views.MODEL)
-    context["model_id"] = read_id(chosen)
-    wrong = views.NOT_AN_ID if chosen else views.NOTHING_CHOSEN
+    typed, picked = payloads.chosen(view, views.TYPED).strip(), payloads.chosen(view, views.MODEL)
+    context["model_id"] = read_id(typed or f'"{picked}"')
+    wrong = views.NOT_AN_ID if typed or picked else views.NOTHING_CHOSEN
     context["errors"] = {views.TYPED if typed else views.MODEL: wrong}
     context["invocation_id"] = payloads.token(view["id"])
     context["response_url"] = payloads.response_url_for(body, channel_id)

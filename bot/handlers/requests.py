@@ -57,28 +57,32 @@ class Requests:
 
     async def ask(self, request: Request) -> Requested:
         """Start a reload, or join the one in flight."""
-        return await self.change(requests.ask, request, self._limits)
+        return await self.change(requests.ask, request, self._limits, uncertain=Refusal.UNCERTAIN)
 
     async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
         """The same for several models. The result has a Refused for each model that a limit refuses."""
-        return await self.change(requests.ask_each, asked, self._limits)
+        return await self.change(requests.ask_each, asked, self._limits, uncertain=Refusal.UNCERTAIN)
 
     async def join(self, request: Request, reload_id: str) -> Requested | None:
         """Join this very reload; None if it is over or unknown."""
-        return await self.change(requests.join, request, reload_id, self._limits)
+        return await self.change(requests.join, request, reload_id, self._limits, uncertain=Refusal.UNCERTAIN)
 
-    async def change(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+    async def change(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
+    ) -> T:
         """Run a function of bot.storage that adds jobs, or changes what the Home tab shows."""
-        changed = await self.write(work, *args)
+        changed = await self.write(work, *args, uncertain=uncertain)
         self._on_change()
         return changed
 
-    async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
-        """Run a function of bot.storage that writes."""
+    async def write(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
+    ) -> T:
+        """Run a function of bot.storage that writes. uncertain is the reason if nobody knows whether it did."""
         try:
             return await self._database.run(work, *args, within=self._time_left())
         except CommitUncertain as error:
-            raise Refused(Refusal.UNCERTAIN) from error
+            raise Refused(uncertain) from error
         except DatabaseUnavailable as error:
             raise Refused(Refusal.NOT_RECORDED) from error
 
@@ -155,7 +159,7 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
     if not requested.joined:
         return messages.reloading(reload, ready_at, where)
     if requested.again or requested.first.user_id == person.user_id:
-        return messages.already_subscribed(reload, ready_at)
+        return messages.already_subscribed(reload, ready_at, where)
     return messages.joined(reload, requested.first, Viewer(person.user_id, person.place), ready_at, where)
 
 

@@ -5,7 +5,7 @@ https://docs.slack.dev/reference/app-manifest
 
 from collections.abc import Mapping
 
-from bot.core.command import SHORTCUT
+from bot.core.command import MENTION, SHORTCUT
 from bot.settings import COMMAND
 
 SCOPES: Mapping[str, str] = {
@@ -43,7 +43,7 @@ features:
     messages_tab_enabled: true
     messages_tab_read_only_enabled: false
   bot_user:
-    display_name: reload-model
+    display_name: {bot}
     always_online: true
   shortcuts:
     - name: Reload a model
@@ -88,6 +88,7 @@ def text(url: str | None = None, *, groups: bool = False, command: str = COMMAND
     return _TEMPLATE.format(
         command=command,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
+        bot=MENTION.removeprefix("@"),
         picker=SHORTCUT,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",

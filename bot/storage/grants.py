@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
-from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessClaim, AccessRequest, Grant, RequestState
+from bot.core.grants import (
+    ASK_AGAIN_AFTER,
+    RELOAD_MARK,
+    REQUEST_EXPIRES_AFTER,
+    AccessClaim,
+    AccessRequest,
+    Grant,
+    RequestState,
+)
 from bot.core.models import DAY, NOWHERE, Job, JobKind, Place
 from bot.errors import Refusal, Refused
 from bot.storage import history
@@ -76,7 +84,8 @@ def ask(
 ) -> AccessRequest | None:
     """Ask the admins, or in admin_channel if there is one, to give the author of the note access.
 
-    of is the model that they want, or the ID of a reload of it, or ""; thread_ts is the thread in which they want it.
+    of is the model that they want, or RELOAD_MARK and the ID of a reload of it, or ""; thread_ts is the thread in which
+    they want it.
     Returns None if they have access. Raises Refused if they've asked already, or were denied less than a day ago.
     """
     found = standing(connection, asked.user_id)
@@ -84,8 +93,10 @@ def ask(
         return None
     if found is not None:
         raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, asked=found.state)
-    reload = history.reload(connection, of)
-    model_id = of if reload is None else reload.model_id
+    model_id = of
+    if of.startswith(RELOAD_MARK):
+        reload = history.reload(connection, of.removeprefix(RELOAD_MARK))
+        model_id = "" if reload is None else reload.model_id
     request = _add_request(connection, asked.user_id, Place(asked.channel_id, thread_ts), model_id)
     copies = [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
     for channel_id, user_id in copies:
@@ -105,7 +116,8 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
     row = connection.execute(_DECIDE, values | {"decided_by": decided.user_id}).first()
     if row is None:
         before = connection.execute(_REQUEST, {"of": request_id}).first()
-        raise Refused(Refusal.ALREADY_DECIDED, decided_by="" if before is None else before.decided_by)
+        by = "" if before is None else before.decided_by
+        raise Refused(Refusal.ALREADY_DECIDED, decided_by=by, by_you=by == decided.user_id)
     request = to_access_request(row)
     if state is RequestState.ALLOWED and grant_of(connection, request.user_id) is None:
         grant = {"user_id": request.user_id, "granted_by": decided.user_id, "granted_at": at}
@@ -128,10 +140,8 @@ def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -
 
 
 def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> list[str]:
-    """Take back people's grants; the note's author is the admin. Returns who had one. Raises Refused if nobody had."""
+    """Take back people's grants; the note's author is the admin. Returns who had one."""
     had = [user_id for user_id in sorted(set(user_ids)) if connection.execute(_REVOKE, {"user": user_id}).rowcount]
-    if not had:
-        raise Refused(Refusal.NOT_GRANTED, rule="grant")
     for user_id in had:
         history.add_note(connection, replace(revoked, text=user_id))
     return had

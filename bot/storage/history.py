@@ -76,9 +76,8 @@ def recent(connection: Connection, limit: int) -> list[ListedReload]:
 def home(connection: Connection, user_id: str, limit: int) -> HomeData:
     """What one person's Home tab shows: at most limit of each kind."""
     first, count = running(connection, limit)
-    return HomeData(
-        first, count, recent(connection, limit), reminders.of_person(connection, user_id)[:limit], now(connection)
-    )
+    mine = reminders.of_person(connection, user_id)
+    return HomeData(first, count, recent(connection, limit), mine[:limit], len(mine), now(connection))
 
 
 def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> list[ListedReload]:

@@ -12,6 +12,7 @@ from bot.core.models import REMIND_AFTER, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import (
     REST,
     Accepted,
+    AskEach,
     Done,
     Failed,
     GiveUp,
@@ -99,6 +100,11 @@ def _record(connection: Connection, job: Job, outcome: Outcome) -> None:
             _record_notified(connection, job, outcome)
         case GiveUp():
             _record_given_up(connection, job)
+        case AskEach():
+            _end(connection, job)
+            for user_id in sorted(outcome.user_ids):
+                asked = {"access_id": job.access_id, "user_id": user_id}
+                add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
         case Reschedule():
             _record_rescheduled(connection, job, outcome)
         case Done():

@@ -5,14 +5,18 @@ Each function runs inside one transaction of Database.run.
 
 from sqlalchemy import Connection, and_, delete, select
 
-from bot.core.models import REMIND_AFTER, JobKind, Reload, Reminder
+from bot.core.models import REMIND_AFTER, JobKind, Place, Reload, Reminder
 from bot.core.outcomes import REST
+from bot.storage.database import now
 from bot.storage.requests import add_job
 from bot.storage.schema import is_reminder, jobs, reloads, to_reload, was_accepted
 
 
-def add(connection: Connection, user_id: str, reload_id: str, channel_id: str) -> Reminder | None:
-    """Add a reminder about a reload's model, unless there is one; None if that reload is unknown or wasn't accepted."""
+def add(connection: Connection, user_id: str, reload_id: str, place: Place) -> Reminder | None:
+    """Add a reminder about a reload's model, unless there is one; None if that reload is unknown or wasn't accepted.
+
+    place is where another reload is offered. If it is late for the reminder, it is due now.
+    """
     model_id = connection.execute(
         select(reloads.c.model_id).where(reloads.c.id == reload_id, was_accepted)
     ).scalar_one_or_none()
@@ -21,15 +25,9 @@ def add(connection: Connection, user_id: str, reload_id: str, channel_id: str) -
     mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]
     if not mine:
         last = last_accepted(connection, model_id)
-        add_job(
-            connection,
-            last.id,
-            JobKind.REMINDER,
-            (last.ready_at or 0.0) + REMIND_AFTER,
-            channel_id=channel_id,
-            user_id=user_id,
-            model_id=model_id,
-        )
+        due_at = max((last.ready_at or 0.0) + REMIND_AFTER, now(connection))
+        columns = {"user_id": user_id, "model_id": model_id, **place._asdict()}
+        add_job(connection, last.id, JobKind.REMINDER, due_at, **columns)
         mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]
     return mine[0]
 

@@ -6,12 +6,12 @@ decide: if another transaction was faster, the database refuses the row, and Dat
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from bot.core.models import PRIORITY, JobKind, Place, Reload, State, Subscriber
+from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Reload, State, Subscriber
 from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
@@ -92,7 +92,7 @@ class Request:
 
     invocation_id is unique. team_id (the person's workspace) and rule (what allowed them) are for the audit. button
     says which button of which message was pressed, if any. private is False only if the channel is known to be public.
-    thread_ts is the thread, if any.
+    thread_ts is the thread, if any. response_url_uses are the uses of the response_url that aren't for this request.
     """
 
     invocation_id: str
@@ -105,6 +105,7 @@ class Request:
     button: str = ""
     private: bool = True
     thread_ts: str = ""
+    response_url_uses: int = 0
 
     @property
     def place(self) -> Place:
@@ -148,9 +149,14 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
 def ask_each(
     connection: Connection, asked: Sequence[Request], limits: Limits = Limits()
 ) -> Sequence[Requested | Refused]:
-    """Request several models. Each is started, joined or refused independently."""
+    """Request several models. Each is started, joined or refused independently.
+
+    They are of one command, and share its response_url.
+    """
     answers: dict[str, Requested | Refused] = {}
-    for request in sorted(asked, key=lambda one: one.model_id):  # two transactions lock reloads in the same order
+    others = RESPONSE_URL_USES - RESPONSE_URL_USES // max(len(asked), 1)
+    each = [replace(request, response_url_uses=others) for request in asked]
+    for request in sorted(each, key=lambda one: one.model_id):  # two transactions lock reloads in the same order
         try:
             answers[request.model_id] = ask(connection, request, limits)
         except Refused as refused:
@@ -265,6 +271,7 @@ def _subscribe(connection: Connection, request: Request, reload: Reload, at: flo
         "private": request.private,
         "requested_at": at,
         "response_url": request.response_url,
+        "response_url_uses": request.response_url_uses,
     }
     return to_subscriber(connection.execute(_SUBSCRIBE, row).one())
 

@@ -77,7 +77,7 @@ def answer(asked: AccessRequest) -> Message:
             buttons=[_wanted(asked)],
         )
     if asked.state is RequestState.DENIED:
-        return Message("An admin denied your request to reload models. You can ask again tomorrow.")
+        return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
     return Message(
         "No admin decided on your request to reload models within seven days, so it has expired.",
         buttons=[Button("Ask again", Action.ASK_ACCESS, asked.model_id, asked.place)],

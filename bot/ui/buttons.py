@@ -12,6 +12,7 @@ from enum import StrEnum
 from slack_sdk.models.blocks import ActionsBlock, ButtonElement
 
 from bot.core.command import MODEL_ID
+from bot.core.grants import RELOAD_MARK
 from bot.core.models import NOWHERE, Place
 from bot.core.text import SLACK_ID, TIMESTAMP
 from bot.ui.blocks import LABEL_LIMIT, middle, plain
@@ -37,8 +38,9 @@ class Action(StrEnum):
 class Button:
     """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
-    For ASK_ACCESS it is either, or nothing; for ALLOW and DENY the ID of a request for access, for REVOKE a person's.
-    place is NOWHERE for a button that needs none. spoken is what a screen reader reads instead of the label.
+    For ASK_ACCESS it is a model, or RELOAD_MARK and a reload, or nothing; for ALLOW and DENY the ID of a request for
+    access, for REVOKE a person's. place is NOWHERE for a button that needs none. spoken is what a screen reader reads
+    instead of the label.
     """
 
     label: str
@@ -73,7 +75,9 @@ def action_ids(action: Action) -> re.Pattern[str]:
     return re.compile(rf"\A{action}(:\d{{1,3}})?\Z", re.ASCII)
 
 
-_VALUE = re.compile(rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({MODEL_ID.pattern})?", re.ASCII)
+_VALUE = re.compile(
+    rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({RELOAD_MARK}?{MODEL_ID.pattern})?", re.ASCII
+)
 _WITH_CHANNEL = (Action.JOIN, Action.AGAIN, Action.REMIND)
 _WITHOUT_ID = (Action.PICK, Action.ASK_ACCESS, Action.ADD_PEOPLE, Action.REVOKE_PEOPLE)
 
@@ -86,4 +90,5 @@ def pressed(action_id: str, value: str) -> Button | None:
         return None
     place, of = Place(found[1] or "", found[2] or ""), found[3] or ""
     complete = (place.channel_id or action not in _WITH_CHANNEL) and (of or action in _WITHOUT_ID)
-    return Button("", action, of, place) if complete else None
+    marked = of.startswith(RELOAD_MARK) and action is not Action.ASK_ACCESS
+    return Button("", action, of, place) if complete and not marked else None

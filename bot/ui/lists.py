@@ -10,10 +10,8 @@ from bot.core.models import IN_FLIGHT, ListedReload, Place, Reload, Reminder, St
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, size
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import ON_DATE, Line, Message, again_buttons, expected, is_typo, mention, when
+from bot.ui.messages import DAY_AND_TIME, ON_DATE, Line, Message, again_buttons, expected, is_typo, mention, when
 from bot.ui.reasons import FAILURES
-
-_DATE = "{date_short_pretty} at {time}"
 
 
 def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, viewer: Viewer) -> Message:
@@ -70,12 +68,13 @@ def ended_line(entry: ListedReload, viewer: Viewer) -> str:
     """One reload that has ended. After a typo, the similar models are on the buttons below."""
     reload, failure = entry.reload, entry.reload.failure
     if failure is None:
-        how = f"✓ {code(reload.model_id)} · should be ready since {when(reload.ready_at or reload.requested_at, _DATE)}"
+        since = when(reload.ready_at or reload.requested_at, DAY_AND_TIME)
+        how = f"✓ {code(reload.model_id)} · should be ready since {since}"
     else:
         how = f"✗ {code(reload.model_id)} · {FAILURES[failure].why}"
     if entry.is_private(viewer):
         return how
-    requested_at = f" · {when(reload.requested_at, _DATE)}" if failure else ""
+    requested_at = f" · {when(reload.requested_at, DAY_AND_TIME)}" if failure else ""
     lost = " · couldn't notify everyone" if reload.undeliverable else ""
     in_log = f" · reload `{reload.id}`" if failure and not is_typo(reload) else ""
     return f"{how}{requested_at}{lost}{_requested(entry, viewer)}{in_log}"

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from slack_sdk.models.blocks import Block
 
-from bot.core.models import DAY, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
+from bot.core.command import MENTION
+from bot.core.models import DAY, NOWHERE, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.ui import blocks
@@ -28,6 +29,8 @@ TRY_AGAIN = "Try again"
 NOT_OPENED = "Slack didn't open the form. Please try again."
 
 ON_DATE = "{date_short} at {time}"
+DAY_AND_TIME = "{date_short_pretty} at {time}"
+"""The same, with words for today and the days around it."""
 
 _FEW_SECONDS = 5.0
 _MINUTE = 60.0
@@ -89,7 +92,7 @@ def help_text(command: str, *, admin: bool = False) -> str:
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model and a channel for the updates
 • `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
-• `@reload-model sdxl` does the same in a thread, where slash commands don't work
+• `{MENTION} sdxl` does the same in a thread, where slash commands don't work, if I'm in the channel
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
 • `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
@@ -106,9 +109,9 @@ def joined(reload: Reload, first: Subscriber, viewer: Viewer, ready_at: float, w
     return f"{who} is already reloading {code(reload.model_id)}. {_ping(ready_at, where)}"
 
 
-def already_subscribed(reload: Reload, ready_at: float) -> str:
-    """The ack of somebody's second request for the same reload."""
-    return f"You're already on the list for {code(reload.model_id)}, around {when(ready_at)}."
+def already_subscribed(reload: Reload, ready_at: float, where: str = "here") -> str:
+    """The ack of somebody's second request for the same reload, perhaps in another place."""
+    return f"You're already on the list for {code(reload.model_id)}. {_ping(ready_at, where)}"
 
 
 def _ping(ready_at: float, where: str) -> str:
@@ -186,7 +189,9 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
     models = either([code(reload.model_id) for reload in reloads], "and")
     text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
-        text += f" Sorry, this is late: it was due at {when(reloads[0].ready_at or reloads[0].requested_at)}."
+        text += (
+            f" Sorry, this is late: it was due {when(reloads[0].ready_at or reloads[0].requested_at, DAY_AND_TIME)}."
+        )
     labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
     place = subscribers[0].place
     return Message(
@@ -242,26 +247,24 @@ def uncertain(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     )
 
 
-def reminder(reload: Reload, channel_id: str, now: float) -> Message:
-    """The reminder that an unused model will be unloaded. *Reload now* posts its updates to the channel."""
+def reminder(reload: Reload, place: Place, now: float) -> Message:
+    """The reminder that an unused model will be unloaded. *Reload now* posts its updates to the place."""
     age = now - (reload.ready_at or reload.requested_at)
-    fate = "ModelsLab will unload it tomorrow" if age < UNLOADED_AFTER else "it may have been unloaded by now"
+    fate = "ModelsLab will unload it within a day" if age < UNLOADED_AFTER else "it may have been unloaded by now"
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}.",
         buttons=[
-            Button(
-                "Reload now", Action.AGAIN, reload.model_id, Place(channel_id), spoken=f"Reload {reload.model_id} now"
-            ),
-            stop_reminding(reload.model_id, channel_id),
+            Button("Reload now", Action.AGAIN, reload.model_id, place, spoken=f"Reload {reload.model_id} now"),
+            stop_reminding(reload.model_id, place),
         ],
     )
 
 
-def stop_reminding(model_id: str, channel_id: str = "", *, named: bool = False) -> Button:
+def stop_reminding(model_id: str, place: Place = NOWHERE, *, named: bool = False) -> Button:
     """The button that ends the reminders about a model. named: its label contains the model ID."""
     short, long = "Stop reminding", f"Stop reminding me about {model_id}"
     label, spoken = (long, "") if named else (short, long)
-    return Button(label, Action.STOP_REMINDING, model_id, Place(channel_id), spoken=spoken)
+    return Button(label, Action.STOP_REMINDING, model_id, place, spoken=spoken)
 
 
 def expected(reload: Reload, reload_seconds: float, now: float) -> float:

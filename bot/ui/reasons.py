@@ -55,12 +55,14 @@ def _not_allowed(_command: str, user_id: str, **more: object) -> str:
         case None:
             return f"{refused} An admin can give it to you."
         case RequestState.DENIED:
-            return f"{refused} An admin denied your request. You can ask again the next day."
+            return f"{refused} An admin denied your request. You can ask again 24 hours after that."
         case _:
             return f"{refused} You've asked for it, and will get a direct message when an admin decides."
 
 
-def _already_decided(_command: str, decided_by: str) -> str:
+def _already_decided(_command: str, decided_by: str, *, by_you: bool) -> str:
+    if by_you:
+        return "You've already decided this."
     return f"<@{decided_by}> has already decided this." if decided_by else "This request has expired."
 
 
@@ -73,8 +75,9 @@ def _group_unread(_command: str, groups: Sequence[str]) -> str:
 
 
 def _wrong_channel(_command: str, channels: Sequence[str]) -> str:
-    shown = either([f"<#{escape(channel)}>" for channel in channels[:_CHANNELS_SHOWN]], "and")
-    return f"I only work in {shown}. Please try there."
+    shown = [f"<#{escape(channel)}>" for channel in channels[:_CHANNELS_SHOWN]]
+    more = [f"{len(channels) - _CHANNELS_SHOWN} more"] if len(channels) > _CHANNELS_SHOWN else []
+    return f"I only work in {either([*shown, *more], 'and')}. Please try there."
 
 
 def _other_workspace(command: str, *, interaction: bool = False) -> str:
@@ -102,16 +105,21 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         f"I don't answer to {code(typed, _SHOWN)}. Use `{command}`, or ask the operator to check `SLASH_COMMAND`."
     ),
     Refusal.TOO_MANY_COMMANDS: lambda _command, limit, seconds: (
-        f"You've hit the limit of {limit} reloads in {seconds / 60:.0f} minutes. Try again in a few minutes."
+        f"You've hit the limit of {limit} reload{'s' * (limit > 1)} in {seconds / 60:.0f} minutes. "
+        "Try again in a few minutes."
     ),
     Refusal.TOO_MANY_IN_FLIGHT: lambda command, limit: (
-        f"{limit} models are already reloading, which is the limit. Try again when some finish (`{command} status`)."
+        f"{limit} {'models are' if limit > 1 else 'model is'} already reloading, which is the limit. "
+        f"Try again when one finishes (`{command} status`)."
     ),
     Refusal.NOT_RECORDED: lambda _command: (
         "My database isn't responding, so I didn't start anything. Try again in a minute."
     ),
     Refusal.UNCERTAIN: lambda command: (
         f"I couldn't confirm that I recorded this. If I did, you'll hear from me here; `{command} status` shows it."
+    ),
+    Refusal.UNCONFIRMED: lambda _command: (
+        "My database didn't confirm this, so I don't know whether it's done. Try again: doing it twice changes nothing."
     ),
     Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model ID&gt;`.",
     Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",

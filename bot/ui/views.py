@@ -48,7 +48,7 @@ WHERE = "where"
 """The block_id and action_id of each of the picker's fields."""
 
 NOTHING_CHOSEN = "Pick a model or type its ID."
-NOT_AN_ID = "That isn't a valid model ID: no spaces."
+NOT_AN_ID = "That isn't a model's ID, nor the address of its page on ModelsLab."
 NO_CHANNEL = "Pick a channel."
 CLOSED_CHANNEL = "I don't work in this channel. Please pick another."
 """What is wrong with a field of the picker, shown below it."""
@@ -135,6 +135,8 @@ def home(data: HomeData, reload_seconds: float, user_id: str, access: Sequence[L
         for each in data.reminders
         for block in Line(lists.reminder_line(each), [messages.stop_reminding(each.model_id, named=True)]).blocks
     ]
+    if data.reminder_count > len(data.reminders):
+        reminders.append(context(f"… and {data.reminder_count - len(data.reminders)} more"))
     return View(
         type="home",
         blocks=[

@@ -126,11 +126,17 @@ class Delivery:
         )
 
     async def _respond(self, claim: Claim, message: Message) -> Delivered | None:
-        """Use the response_url of a request in the same place, the newest first; None if none works."""
+        """Use the response_url of a request in the same place, the newest first; None if none works.
+
+        A status message leaves the last use for the follow-up.
+        """
+        spare = int(claim.job.kind is JobKind.STATUS)
+        fields = {"text": message.text, "blocks": message.blocks}
+        fields |= {"thread_ts": claim.job.thread_ts} if claim.job.thread_ts else {}
         for subscriber in sorted(claim.in_place, key=lambda one: one.requested_at, reverse=True):
-            if subscriber.can_respond(claim.now):
+            if subscriber.can_respond(claim.now, spare=spare):
                 with suppress(SlackPermanentError):
-                    await self._slack.respond(subscriber.response_url, text=message.text, blocks=message.blocks)
+                    await self._slack.respond(subscriber.response_url, **fields)
                     return Delivered(response_url_of=subscriber.id)
         return None
 

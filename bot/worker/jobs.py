@@ -6,7 +6,7 @@ bot.worker.loop decides what is recorded, and what an error means for its job.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
 
 import structlog
@@ -24,7 +24,7 @@ from bot.core.models import (
     Subscriber,
     repeat_after,
 )
-from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
+from bot.core.outcomes import REST, Accepted, AskEach, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.modelslab.client import ModelsLab
@@ -58,6 +58,7 @@ class Jobs:
         delivery: Delivery,
         similar: Callable[[str], Awaitable[Sequence[str]]],
         reload_seconds: float,
+        admins: Collection[str] = (),
         timing: Timing = Timing(),
     ) -> None:
         """similar finds the IDs of models like an unknown one, the most similar first."""
@@ -65,6 +66,7 @@ class Jobs:
         self._delivery = delivery
         self._similar = similar
         self._reload_seconds = reload_seconds
+        self._admins = admins
         self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
         self.started_at = 0.0
@@ -94,7 +96,8 @@ class Jobs:
         if isinstance(claim, AccessClaim):
             level = logging.INFO if claim.job.status_ts else logging.ERROR
             log.log(level, "access_not_told", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
-            return Done()
+            in_channel = claim.job.kind is JobKind.ACCESS_REQUEST and claim.job.channel_id
+            return AskEach(self._admins) if in_channel and not claim.job.status_ts else Done()
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)
@@ -262,7 +265,7 @@ class Jobs:
         due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
-        message = messages.reminder(claim.reload, claim.job.channel_id, claim.now)
+        message = messages.reminder(claim.reload, claim.job.place, claim.now)
         await self._delivery.to_person(claim.job.user_id, message)
         log.info("reminded", user=claim.job.user_id)
         return Reschedule()

@@ -85,7 +85,8 @@ def refused(text: str) -> Refused:
         ('"sdxl".', ReloadModels(("sdxl",))),
         ("help?", Word.HELP),
         ("status!", Word.STATUS),
-        ("?!", Pick()),
+        ("!", Pick()),
+        ("?", Word.HELP),
     ],
 )
 def test_a_text_is_read_as(text: str, command: Command) -> None:
@@ -228,7 +229,9 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "model_id"),
     [
-        *((text, text) for text in ("sdxl", "helpp", "sdxl.")),
+        *((text, text) for text in ("sdxl", "helpp")),
+        ("sdxl. ", "sdxl"),
+        ('"sdxl."', "sdxl."),
         (" `status` ", "status"),
         *((text, None) for text in ("", '""', "two words", "https://example.com/x")),
     ],

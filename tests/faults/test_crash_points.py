@@ -94,9 +94,8 @@ class Run:
         async with aiohttp.ClientSession() as session, asyncio.timeout(240.0):
             slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
-            run = Jobs(
-                modelslab, Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=()), RELOAD_SECONDS, TIMING
-            )
+            delivery, similar = Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=())
+            run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, timing=TIMING)
             worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
             living = asyncio.create_task(self._live(real, database, worker, asks=asks))
             dying = asyncio.create_task(crash.happened.wait())
@@ -143,7 +142,7 @@ class Run:
     async def _remind(self, database: Database, reload_id: str) -> None:
         """Those who want to be reminded say so, once ModelsLab has accepted."""
         for person in self.story.reminding:
-            while await database.run(reminders.add, person, reload_id, MODELS.channel_id) is None:  # noqa: ASYNC110 - as above
+            while await database.run(reminders.add, person, reload_id, MODELS) is None:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
             self.reminding.append(person)
 

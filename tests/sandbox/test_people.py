@@ -56,7 +56,13 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
     await slack.press(public, "Press", user="U0ADA")
     await slack.press(slack.say("C0MODELS", content, "ack", user="U0ADA"), "Press", user="U0ADA")
     pressed, private = app.payloads
-    container = {"type": "message", "message_ts": public.ts, "channel_id": "C0MODELS", "is_ephemeral": False}
+    container = {
+        "type": "message",
+        "message_ts": public.ts,
+        "channel_id": "C0MODELS",
+        "is_ephemeral": False,
+        "thread_ts": "1.0",
+    }
 
     assert pressed["container"] == container
     assert (pressed["user"]["team_id"], pressed["team"]["id"]) == ("T0OTHER", "T0SANDBOX")

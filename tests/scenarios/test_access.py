@@ -80,7 +80,7 @@ async def test_somebody_who_is_denied_is_told(bot: Scenario) -> None:
     await bot.wait_said(READY)
     lists = [(await bot.ask(word, ADA)).text for word in ("status", "history")]
 
-    assert "An admin denied your request. You can ask again the next day." in again.text
+    assert "An admin denied your request. You can ask again 24 hours after that." in again.text
     assert labels(answer) == labels(again) == []
     others = [message.text for message in bot.slack.messages if message.user not in (BEN, CEM, EVE)]
     assert not [text for text in others + lists if EVE in text]
@@ -97,6 +97,29 @@ async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> 
     await eventually(lambda: f"Allowed by <@{CEM}>" in message.text)
 
     assert len(bot.said(f"<@{EVE}> asked for access")) == 1
+
+
+async def test_where_the_channel_for_admins_cannot_be_reached_each_gets_a_direct_message(bot: Scenario) -> None:
+    """Or else nobody would be asked, and the person could not ask again."""
+    await bot.reopen(ADMIN_CHANNEL=OPS)
+    bot.slack.fail("chat.postMessage", "not_in_channel", channel=OPS)
+    for message in await asks(bot):
+        assert labels(message) == [ALLOW, DENY]
+
+    assert len(bot.said(ASKS)) == 2
+
+
+async def test_of_a_reload_that_is_forgotten_nobody_knows_the_model(bot: Scenario) -> None:
+    """Its button has the ID of the reload, which is no model."""
+    await bot.ask("flux", ADA)
+    follow_up = await bot.wait_said(READY)
+    await bot.wait_done()
+    bot.sql("DELETE FROM reload_model_reloads")
+    await bot.slack.press(follow_up, "Remind me before it's unloaded", user=EVE)
+    await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
+    request = await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))
+
+    assert request.text == f"<@{EVE}> asks for access to reload models in <#{MODELS}>."
 
 
 async def test_below_a_button_the_reload_and_its_thread_are_what_is_wanted(bot: Scenario) -> None:

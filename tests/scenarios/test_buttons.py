@@ -83,6 +83,19 @@ async def test_a_lists_buttons_are_for_its_channel(slow: Scenario) -> None:
     await slow.wait_said("is reloading `sdxl`", channel=OPS)
 
 
+async def test_the_buttons_of_a_list_are_each_their_own(bot: Scenario) -> None:
+    """Two presses in one message are no double click if they are for two models, one right after the other."""
+    for model in ("sdxl", "flux"):
+        await a_failure(bot, model)
+    await bot.wait_done(2)
+    history = await bot.shown("history")
+    await press(bot, history, "Try sdxl again")
+    await press(bot, history, "Try flux again")
+    await bot.wait_done(4)
+
+    assert sorted(call.model_id for call in bot.modelslab.calls) == ["flux", "flux", "sdxl", "sdxl"]
+
+
 async def test_an_unknown_model_has_similar_ones(bot: Scenario) -> None:
     """The failure has the most similar IDs, as text and as buttons, own models before public ones."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
@@ -121,3 +134,21 @@ async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None
         slow.sql(f"DELETE FROM reload_model_{table}")  # noqa: S608 - names of ours
     await press(slow, follow_up, REMIND)
     await slow.wait_said("That reload has already finished", user=ADA)
+
+
+async def test_a_press_in_a_thread_is_answered_there(bot: Scenario) -> None:
+    """And says which thread it is about where it is pressed elsewhere."""
+    await bot.slack.mention("sdxl", user=ADA, thread_ts="1795787189.000100")
+    follow_up = await bot.wait_said(READY)
+    await bot.wait_done()
+    await press(bot, follow_up, REMIND)
+    answer = await bot.wait_said("I'll remind you about `sdxl`", user=ADA)
+    bot.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 6 * 86400")
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'reminder'")
+    bot.worker.wake()
+    await press(bot, await bot.wait_said("was reloaded 6 days ago"), "Reload now")
+    told = await bot.wait_said(f"I'll ping you in the thread in <#{MODELS}> around", user=ADA)
+    await bot.wait_done(2)
+
+    assert (answer.thread_ts, told.thread_ts) == ("1795787189.000100", None)
+    assert {m.thread_ts for m in bot.said(READY)} == {"1795787189.000100"}

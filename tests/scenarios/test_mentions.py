@@ -63,9 +63,9 @@ WORDS = {
     "help": "`/reload-model sdxl` reloads the model `sdxl`",
     "status": "No reloads right now.",
     "history": "No reloads yet.",
-    "list": "Did you mean `/reload-model status`?",
+    "list": "Did you mean `@reload-model status`?",
     "thanks <@U0BOT>": "I load it again",
-    "<@U0BOT> is broken today": "Did you mean `/reload-model broken today`? Nothing was started.",
+    "<@U0BOT> is broken today": "Did you mean `@reload-model broken today`? Nothing was started.",
     "sdxl &amp; flux": "`&amp;` isn't a valid model ID.",
 }
 
@@ -100,9 +100,12 @@ async def test_what_follows_the_mention_counts(bot: Scenario) -> None:
     await bot.slack.send_event(MENTION | {"text": "no-mention"})
     with_a_file = {"type": "message", "channel_type": "im", "subtype": "file_share", "files": [{"id": "F0"}]}
     await bot.slack.send_event(MENTION | with_a_file | {"channel": bot.slack.dm(ADA), "ts": "1.2", "text": "with-file"})
-    await bot.wait_done(len(READ_AS) + 2)
+    shown_in_channel = MENTION | {"subtype": "thread_broadcast", "thread_ts": THREAD, "text": "<@U0BOT> broadcast"}
+    await bot.slack.send_event(shown_in_channel)
+    await bot.wait_done(len(READ_AS) + 3)
 
-    assert {call.model_id for call in bot.modelslab.calls} == {*READ_AS.values(), "no-mention", "with-file"}
+    models = {*READ_AS.values(), "no-mention", "with-file", "broadcast"}
+    assert {call.model_id for call in bot.modelslab.calls} == models
 
 
 async def test_an_event_that_slack_delivers_again_is_one_request(bot: Scenario) -> None:

@@ -6,7 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from bot.core.models import Place
 from bot.sandbox.modelslab import ACCEPTED, error
+from bot.ui.buttons import Action, Button
+from bot.ui.messages import Message
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
 
@@ -91,6 +94,28 @@ async def test_where_a_response_url_is_spent_people_get_direct_messages(bot: Sce
         told = [(message.via, message.user, mentioned(message.text)) for message in bot.said(f"`{model}`", READY)]
         assert sorted(told) == [("dm", ADA, [ADA]), ("dm", BEN, [BEN])]
     assert set(vias(bot)) == {"dm"}
+
+
+async def test_a_response_url_only_carries_what_belongs_where_it_posts(slow: Scenario) -> None:
+    """That of a press in a direct message posts there: the channel's follow-up must not."""
+    in_dm = Message("Reload", buttons=[Button("Reload sdxl", Action.AGAIN, "sdxl", Place(PRIVATE))])
+    pressed = slow.slack.say(slow.slack.dm(BEN), {"text": in_dm.text, "blocks": in_dm.blocks}, "api")
+    await slow.ask("sdxl", ADA, PRIVATE)
+    await slow.slack.press(pressed, "Reload sdxl", user=BEN)
+    await slow.wait_said("is already reloading `sdxl`", user=BEN)
+    await slow.finish_reloads()
+
+    [follow_up] = slow.said(READY)
+    assert (follow_up.channel, follow_up.via, mentioned(follow_up.text)) == (PRIVATE, "response_url", [ADA, BEN])
+
+
+async def test_the_response_url_of_a_command_is_shared_by_its_models(slow: Scenario) -> None:
+    """It has five uses, and each follow-up gets one before a status message does."""
+    await slow.ask("a b c d e", ADA, PRIVATE)
+    await slow.finish_reloads(5)
+
+    assert set(vias(slow)) == {"response_url"}
+    assert not slow.said("is reloading")
 
 
 async def test_a_foreign_or_old_response_url_is_not_used(bot: Scenario) -> None:

@@ -32,7 +32,7 @@ async def test_a_reminder_comes_once(reminding: Scenario) -> None:
     """As a DM on the sixth day. The model can be reloaded from it, where the follow-up was; then it comes again."""
     _pass_days(reminding)
     reminding.worker.wake()
-    reminder = await reminding.wait_said(REMINDED, "ModelsLab will unload it tomorrow")
+    reminder = await reminding.wait_said(REMINDED, "ModelsLab will unload it within a day")
     await reminding.wait_sql(_RESTS)
 
     assert (reminder.via, reminder.user) == ("dm", ADA)

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
-from bot.core.models import Claim, JobKind, Reload, Reminder
+from bot.core.models import Claim, JobKind, Place, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, requests
@@ -107,7 +107,7 @@ class Bot:
 
     async def remind(self, reload_id: str, user: str = "U0ADA", channel: str = HERE) -> Reminder | None:
         """See reminders.add."""
-        return await self.run(reminders.add, user, reload_id, channel)
+        return await self.run(reminders.add, user, reload_id, Place(channel))
 
     async def ask_access(self, user: str, *admins: str) -> str:
         """Ask these admins for access, and return the request's ID. Raises Refused."""

@@ -36,7 +36,8 @@ async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
     assert (await refusal(bot, first)).reason is Refusal.ALREADY_DECIDED
     await bot.elapse(59.0)
 
-    assert (await refusal(bot, first)).data == (await refusal(bot, "nosuch")).data == {"decided_by": ""}
+    for request_id in (first, "nosuch"):
+        assert (await refusal(bot, request_id)).data == {"decided_by": "", "by_you": False}
     assert await bot.run(grants.standing, EVE) is None
     second = await bot.ask_access(EVE, BOSS, CHIEF)
     claims = await bot.claim_access()
@@ -57,7 +58,7 @@ async def test_people_are_added_once(bot: Bot) -> None:
     assert ([(grant.user_id, grant.granted_by) for grant in found], count) == ([("U0DAN", CHIEF), (EVE, CHIEF)], 3)
     answers = [claim.job.user_id for claim in await bot.claim_access(ANSWER) if claim.request.state is ALLOWED]
     assert sorted(answers) == ["U0DAN", EVE, FAY]
-    assert (await refusal(bot, asked)).data == {"decided_by": CHIEF}
+    assert (await refusal(bot, asked)).data == {"decided_by": CHIEF, "by_you": True}
 
 
 async def test_a_person_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:

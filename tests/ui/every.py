@@ -57,7 +57,7 @@ def every_message(
         "follow_up_late": messages.follow_up([ended], people, late=True),
         "failure": messages.failure(failed, people),
         "uncertain": messages.uncertain(ended, people),
-        "reminder": messages.reminder(ended, MODELS, _LATER),
+        "reminder": messages.reminder(ended, Place(MODELS), _LATER),
         "running": lists.running(running, 100, 120, _VIEWER),
         "running_none": lists.running([], 0, 120, _VIEWER),
         "history": lists.history(recent, 120, _VIEWER),
@@ -75,7 +75,7 @@ def every_view() -> Mapping[str, View]:
     reload = replace(ACCEPTED, model_id=LONGEST)
     failed = replace(reload, state=State.DONE, failure=Failure.REFUSED, similar=[LONGEST] * 3)
     running, recent = ([ListedReload(each, CROWD, _LATER)] * 10 for each in (reload, failed))
-    full = HomeData(running, 100, recent, _REMINDERS * 5, _LATER)
+    full = HomeData(running, 100, recent, _REMINDERS * 5, 100, _LATER)
     return {
         "picker": views.picker(),
         "picker_filled": views.picker(MODELS, LONGEST),
@@ -83,7 +83,7 @@ def every_view() -> Mapping[str, View]:
         "notice_refused": views.notice("You don't have permission.", [Button("Ask for access", Action.ASK_ACCESS)]),
         "home": views.home(full, 120, "U0EVE"),
         "home_of_admin": views.home(full, 120, "U0EVE", access.access_lines(_ACCESS)),
-        "home_empty": views.home(HomeData([], 0, [], [], _LATER), 120, "U0EVE"),
+        "home_empty": views.home(HomeData([], 0, [], [], 0, _LATER), 120, "U0EVE"),
         "home_notice": views.home_notice("You don't have permission to reload models."),
         "people_modal": access.people_modal(Action.ADD_PEOPLE),
         "people_modal_revoke": access.people_modal(Action.REVOKE_PEOPLE),

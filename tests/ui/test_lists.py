@@ -106,7 +106,7 @@ def test_the_home_tab_offers_to_reload_what_ended_a_while_ago_and_to_try_a_failu
     """At once, with the models that may have been meant. What has just been reloaded needs no other reload."""
     lately, old = replace(DONE, model_id="new", ended_at=NOON + 900), replace(DONE, model_id="old")
     recent = [listed(reload, now=NOON + 1000) for reload in (lately, old, replace(FAILED, ended_at=NOON + 900))]
-    text = json.dumps(views.home(HomeData([], 0, recent, [], NOON + 1000), 120.0, BEN).to_dict())
+    text = json.dumps(views.home(HomeData([], 0, recent, [], 0, NOON + 1000), 120.0, BEN).to_dict())
 
     labels = ("Reload new again", "Reload old again", "Try sdxl again", "Reload sd-xl")
     assert [f'"{label}"' in text for label in labels] == [False, True, True, True]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.grants import AccessRequest, RequestState
-from bot.core.models import DAY, Reminder, State
+from bot.core.models import DAY, Place, Reminder, State
 from bot.errors import Failure
 from bot.ui import access, messages
 from bot.ui.reasons import FAILURES
@@ -18,6 +18,7 @@ UNKNOWN = replace(FAILED, failure=Failure.UNKNOWN_MODEL)
 INTERNAL = FAILURES[Failure.INTERNAL]
 
 AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
+ON_1202_01 = "<!date^1700049721^{date_short_pretty} at {time}|15 Nov at 12:02 UTC>"
 NOT_RELOADED = "<@U0ADA> <@U0BEN> `sdxl` was not reloaded: ModelsLab refused the request."
 REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
 
@@ -40,7 +41,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         ),
         (
             messages.follow_up([ACCEPTED], [ADA_ASKED, BEN_ASKED, subscriber(3)], late=True).text,
-            f"<@U0ADA> <@U0BEN> `sdxl` should be ready now. Sorry, this is late: it was due at {AT_1202_01}.",
+            f"<@U0ADA> <@U0BEN> `sdxl` should be ready now. Sorry, this is late: it was due {ON_1202_01}.",
         ),
         # A failure has the reload's ID, and what ModelsLab said, in small print, unless the ID of the model is wrong.
         (
@@ -81,7 +82,7 @@ def test_a_status_message_offers_to_try_a_failure_again() -> None:
 def test_a_button_says_its_model_to_screen_readers() -> None:
     """Its short label only makes sense beside the text."""
     ended, failed = messages.closed(ACCEPTED, [ADA_ASKED], again=True), messages.failure(FAILED, [ADA_ASKED])
-    reminder = messages.reminder(ACCEPTED, OPS, NOON + 7 * DAY)
+    reminder = messages.reminder(ACCEPTED, Place(OPS), NOON + 7 * DAY)
 
     assert [button.element().accessibility_label for each in (ended, failed, reminder) for button in each.buttons] == [
         "Reload sdxl again",
@@ -124,10 +125,10 @@ def test_the_bar_draws_the_time_that_has_passed() -> None:
 
 def test_a_reminder_promises_nothing_that_may_be_over() -> None:
     """It may come late, as after the bot was down."""
-    tomorrow, by_now = "ModelsLab will unload it tomorrow.", "it may have been unloaded by now."
+    soon, by_now = "ModelsLab will unload it within a day.", "it may have been unloaded by now."
 
-    for days, shown, unloaded in ((6.01, 6, tomorrow), (6.99, 6, tomorrow), (7.0, 7, by_now), (30.5, 30, by_now)):
-        text = messages.reminder(ACCEPTED, OPS, NOON + 121 + days * DAY).text
+    for days, shown, unloaded in ((6.01, 6, soon), (6.99, 6, soon), (7.0, 7, by_now), (30.5, 30, by_now)):
+        text = messages.reminder(ACCEPTED, Place(OPS), NOON + 121 + days * DAY).text
         assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
 
 

@@ -16,7 +16,7 @@ REFUSED = {
         Refusal.NOT_A_COMMAND, text="<!here> sdxl", slip=Slip.SPACE, meant=None, alone=False
     ),
     Refusal.NOT_ALLOWED: Refused(Refusal.NOT_ALLOWED, user_id="U0ADA"),
-    Refusal.ALREADY_DECIDED: Refused(Refusal.ALREADY_DECIDED, decided_by="U0ADA"),
+    Refusal.ALREADY_DECIDED: Refused(Refusal.ALREADY_DECIDED, decided_by="U0ADA", by_you=False),
     Refusal.GROUP_UNREAD: Refused(Refusal.GROUP_UNREAD, groups=[f"S0{number}" for number in range(9)]),
     Refusal.OTHER_WORKSPACE: Refused(Refusal.OTHER_WORKSPACE, interaction=True),
     Refusal.WRONG_CHANNEL: Refused(Refusal.WRONG_CHANNEL, channels=["<!channel>", *["C0MODELS"] * 20]),

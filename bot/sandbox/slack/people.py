@@ -67,6 +67,7 @@ class People(Delivery):
         """The message below which a button was pressed."""
         ephemeral = message.user is not None and message.via != "dm"
         container = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
+        container |= {"thread_ts": message.thread_ts} if message.thread_ts else {}
         payload = {
             "container": container | {"is_ephemeral": ephemeral},
             "channel": {"id": message.channel, "name": self._channel_name(message.channel)},

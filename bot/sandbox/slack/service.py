@@ -121,7 +121,7 @@ class SandboxSlack(People, Server):
             return web.json_response(_no("expired_url" if expired else "used_url"), status=404)
         try:
             user = None if content.get("response_type") == "in_channel" else target.user
-            self.say(target.channel, content, RESPONSE_URL, user=user)
+            self.say(target.channel, content, RESPONSE_URL, user=user, thread_ts=content.get("thread_ts"))
         except ApiError as refused:
             return web.json_response(_no(refused.code), status=400)
         target.uses += 1
