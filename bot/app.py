@@ -13,7 +13,7 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, startup
-from bot.background import BackgroundTasks
+from bot.background import BackgroundTasks, DaemonThreads
 from bot.core.access import Allowlist
 from bot.core.timing import SteadyClock, Timing
 from bot.errors import DatabaseUnavailable, Refused
@@ -242,10 +242,12 @@ class App:
 
 async def run(settings: Settings, timing: Timing = Timing()) -> None:
     """Run the bot until SIGTERM or SIGINT. Raises CannotStart."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(DaemonThreads())
     app = App(settings, timing)
     stop_signal = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop_signal.set)
+        loop.add_signal_handler(number, stop_signal.set)
     starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop_signal.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,19 +1,26 @@
-"""Background tasks, with references to them until they end: asyncio itself only keeps weak ones.
-
-https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
-"""
+"""Tasks and threads that nobody waits for."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
+from threading import Thread
+from typing import ParamSpec, TypeVar
 
 import structlog
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
 class BackgroundTasks:
-    """Best-effort work that nobody waits for. One that fails is logged, and ends."""
+    """Best-effort work that nobody waits for. A task that fails is logged, and ends.
+
+    It keeps references to the tasks, because asyncio itself only keeps weak ones:
+    https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,3 +44,21 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_task_failed", exc_info=error)
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """Threads for asyncio that don't delay the exit: a DNS lookup can take half a minute, and can't be cancelled."""
+
+    def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a task in a thread of its own."""
+        future = Future[T]()
+        future.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                future.set_result(task(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the future's owner gets it
+                future.set_exception(error)
+
+        Thread(target=work, daemon=True).start()
+        return future

@@ -123,7 +123,7 @@ def read(
     """
     in_file, faults = env_file.read(dotenv) if dotenv else ({}, [])
     unreadable = [Problem(str(dotenv), *fault) for fault in faults]
-    reader = _Reader({**in_file, **env})
+    reader = _Reader(env, in_file)
     settings = Settings(
         slack_bot_token=reader.token("SLACK_BOT_TOKEN"),
         slack_app_token=reader.app_token(),
@@ -166,8 +166,9 @@ def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[
 class _Reader:
     """Reads one setting after another and collects the problems."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = dict(values)
+    def __init__(self, env: Mapping[str, str], in_file: Mapping[str, str]) -> None:
+        self._values = {**in_file, **env}
+        self._with_comments = frozenset(env)  # those in a .env file have been taken off
         self.problems: list[Problem] = []
         for name in IN_FILES:
             if path := self.get(f"{name}_FILE"):
@@ -195,8 +196,10 @@ class _Reader:
         docker run --env-file and kubectl --from-env-file keep what .env readers take off. Quotes can be nested.
         """
         text = self._values.get(name, "")
+        if name in self._with_comments and not _QUOTED.fullmatch(text):
+            text = re.sub(r"\s#.*", "", text, flags=re.DOTALL)
         for _ in range(2):
-            text = _AROUND.sub(r"\2", text.strip())
+            text = quoted[2] if (quoted := _QUOTED.fullmatch(text)) else text
         return text.strip() or default
 
     def _is_given(self, name: str) -> bool:
@@ -341,7 +344,8 @@ _ADMIN_FIX = "admins are listed one by one, by IDs like U012AB3CD (in Slack: pro
 _OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
 _KEY = re.compile(r"[!-~]*")
 """Printable ASCII."""
-_AROUND = re.compile(r"""^(["']?)(.*?)\1(?:\s+#.*)?$""", re.DOTALL)
+_QUOTED = re.compile(r"""\s*(["'])(.*?)\1(?:\s+#.*)?\s*""", re.DOTALL)
+"""A value in quotes, perhaps with a comment after it."""
 
 
 def _shown(text: str) -> str:

@@ -25,7 +25,7 @@ async def open_database(database: Database, timing: Timing) -> float:
     pauses = Backoff(timing.start_retry, timing.start_retry_most)
     while True:
         try:
-            return await database.run(jobs.open_database)
+            return await database.run(jobs.open_database, timing)
         except DatabaseUnavailable as error:
             if database.is_sqlite and "locked" not in str(error):
                 raise CannotStart(f"DATABASE_URL: can't use the SQLite file: {error}") from error

@@ -37,6 +37,14 @@ _ENCODE = (
 )
 
 
+def host_of(url: str) -> str:
+    """The host and the port of a URL, for a log; "" if it has none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its name or address alone."""
     if host == "localhost":
@@ -93,7 +101,7 @@ def proxy_fault(url: str) -> Fault | None:
     """Check the URL of a proxy."""
     if _is(_PROXY, url):
         return None
-    if "@" in url:
+    if "@" in url and url.lower().startswith(("http://", "https://")):
         return "isn't a valid URL", _ENCODE
     return "isn't an http(s) URL", "use one such as http://proxy.example.com:3128"
 
@@ -110,10 +118,18 @@ def database_fault(url: str) -> Fault | None:
     if not url.startswith(("postgresql://", "postgres://")):
         return "isn't a database URL", "it must start with sqlite:/// or postgresql://"
     if _POSTGRES.fullmatch(url):
-        return None
+        return None if _is_text(url) else ("has an encoded character that isn't UTF-8", _ENCODE)
     if "@" in url:
         return "isn't a valid URL", f"{_ENCODE}, or leave the password out and set PGPASSWORD"
     return "isn't a valid URL", "use one such as postgresql://user:password@db.example.com/name"
+
+
+def _is_text(url: str) -> bool:
+    """Whether what is percent-encoded is text that PostgreSQL's client takes."""
+    try:
+        return "\0" not in unquote(url, errors="strict")
+    except UnicodeDecodeError:
+        return False
 
 
 def _file_fault(file: str) -> Fault | None:

@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import socket
+import threading
 
+import pytest
 from structlog.testing import capture_logs
 
-from bot.background import BackgroundTasks
+from bot.background import BackgroundTasks, DaemonThreads
 
 
 async def test_tasks_run_until_a_stop_cancels_them() -> None:
@@ -35,3 +38,21 @@ async def test_tasks_run_until_a_stop_cancels_them() -> None:
     assert done.is_set()
     assert cancelled.is_set()
     assert [(line["event"], line["exc_info"]) for line in logged] == [("background_task_failed", error)]
+
+
+def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
+    """Threads can't be stopped, but they can be left behind. One that fails says so."""
+    release, before = threading.Event(), threading.enumerate()
+
+    async def wait() -> None:
+        asyncio.get_running_loop().set_default_executor(DaemonThreads())
+        with pytest.raises(socket.gaierror):
+            await asyncio.get_running_loop().getaddrinfo("x", 1, flags=socket.AI_NUMERICHOST)
+        waiting = asyncio.ensure_future(asyncio.to_thread(release.wait, 60))
+        await asyncio.wait([waiting], timeout=0.01)
+
+    asyncio.run(wait())
+    running = [thread for thread in threading.enumerate() if thread not in before]
+    release.set()
+
+    assert [thread.daemon for thread in running] == [True]

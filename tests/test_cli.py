@@ -217,3 +217,10 @@ def test_a_terminal_that_is_not_utf_8_gets_no_traceback(command: str, tmp_path: 
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert b"\\x" in done.stdout + done.stderr
+
+
+def test_closed_streams_are_no_obstacle() -> None:
+    """As after `>&-` in a shell: what would be written is lost, and the command does its work."""
+    command = f"exec {sys.executable} -m bot manifest >&- 2>&-"
+
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0  # noqa: S603, S607

@@ -96,19 +96,18 @@ def test_everything_can_be_set() -> None:
     assert {field.name.upper() for field in fields(Settings)} < {*NAMES}
 
 
-@pytest.mark.parametrize(
-    "around", ["  {}\r\n", " '{}' ", '"{}"', "{} # why", '"{}"  # "why"', "'\"{}\"'", "'{} # why'"]
-)
+@pytest.mark.parametrize("around", ["  {}\r\n", " '{}' ", '"{}"', "{} # why", '"{}"  # "why"', "'\"{}\"'"])
 def test_quotes_and_comments_are_no_part_of_a_value(around: str) -> None:
     """docker run --env-file and kubectl --from-env-file keep them."""
     assert load({name: around.format(value) for name, value in EVERYTHING.items()}) == EVERYTHING_SET
 
 
 def test_other_quotes_and_hashes_belong_to_the_value() -> None:
-    """Only a matching pair is removed, and a comment begins with a space. What is empty then is not set."""
+    """Only a matching pair is removed, and a comment begins with a space, not in quotes. What is empty is not set."""
     for value in ("'", "\"secret'", "it's'", "a#b"):
         assert loaded(MODELSLAB_API_KEY=value).modelslab_api_key == value
-    for value in ("  ", '""', "''"):
+    assert loaded(DATABASE_URL='"sqlite:////data/my #1.db" # why').database_url == "sqlite:////data/my #1.db"
+    for value in ("  ", '""', "''", " # why"):
         assert load({**REQUIRED, **dict.fromkeys(EVERYTHING.keys() - REQUIRED.keys(), value)}) == DEFAULTS
 
 
@@ -210,6 +209,7 @@ ENCODE = (
     "isn't a valid URL: percent-encode special characters in the user name and the password (@ is %40, : is %3A, / is "
     "%2F, # is %23, % is %25, a space is %20)"
 )
+NOT_TEXT = "has an encoded character that isn't UTF-8: percent-encode special characters"
 NO_PROXY = "isn't an http(s) URL: use one such as http://proxy.example.com:3128"
 
 
@@ -285,6 +285,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ("DATABASE_URL", ["sqlite:x.db", "postgresql:x"], NO_DATABASE),
         ("DATABASE_URL", ["sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=rw"], NO_FILE),
         ("DATABASE_URL", ["postgresql://db:port/x", "postgresql://db/x/y", "postgresql://db/x?sslmode"], NO_POSTGRES),
+        ("DATABASE_URL", ["postgresql://u:geh%E9im@db/x", "postgresql://u:%00@db/x"], NOT_TEXT),
         # A slip would silently leave the file less durable than it was meant to be.
         (
             "DATABASE_URL",
@@ -293,7 +294,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ),
         ("DATABASE_URL", [f"sqlite:///x.db?{slip}" for slip in ("mode=memory", "Synchronous=full")], NO_SQLITE),
         ("HTTPS_PROXY", ["socks5://proxy:1080", "http://", "proxy:port", "a proxy", "http://[::1"], NO_PROXY),
-        ("http_proxy", ["socks5://proxy:1080"], NO_PROXY),
+        ("http_proxy", ["socks5://user:pw@proxy:1080"], NO_PROXY),
     ],
 )
 def test_a_wrong_value_is_a_problem(name: str, values: list[str], expected: str) -> None:

@@ -25,7 +25,7 @@ class Timing:
     answer: float = 2.0
     """How long the transactions of a request can take in all: its answer has to reach Slack within 3 seconds."""
     lease: float = 10.0
-    """How long a claimed job belongs to its claimer, unless renewed."""
+    """How long a claimed job belongs to its claimer, unless renewed. See call_lease."""
     renew: float = 3.0
     """Between two renewals."""
     look: float = 1.0
@@ -112,6 +112,11 @@ class Timing:
     """Between a change and the refresh of open Home tabs, so that changes that come together are one refresh."""
     home_per_tab: float = 0.6
     """As much more for each open tab, so that many tabs stay within Slack's limit."""
+
+    @property
+    def call_lease(self) -> float:
+        """The same for a call. If its owner dies, nobody asks ModelsLab again before its spam filter allows that."""
+        return max(self.lease, self.call_retry)
 
 
 class SteadyClock:

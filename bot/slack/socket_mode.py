@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping
 from time import monotonic
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -23,10 +22,12 @@ from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
 from bot.slack.http import Dispatch
 from bot.slack.payloads import json_object
+from bot.urls import host_of
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
 
-_TOKEN_FAULTS = TOKEN_FAULTS | {"not_allowed_token_type"}
+APP_TOKEN_FAULTS = TOKEN_FAULTS | {"not_allowed_token_type", "missing_scope", "forbidden_team"}
+"""What Slack answers if the app's token can't open a connection: https://docs.slack.dev/reference/methods/apps.connections.open"""
 
 _ROUTINE = ("warning", "refresh_requested")
 """Slack replaces each connection every few hours, and says so a few seconds before."""
@@ -69,7 +70,7 @@ class SocketMode:
     async def connect(self) -> None:
         """Connect, waiting for as long as Slack is unavailable. Raises CannotStart if Slack rejects the app's token."""
         try:
-            await self._connect_patiently(final=_TOKEN_FAULTS)
+            await self._connect_patiently(final=APP_TOKEN_FAULTS)
         except SlackError as refused:
             fix = "create one with the scope connections:write (Basic Information)"
             raise CannotStart(f"SLACK_APP_TOKEN: Slack rejects it ({refused.code}): {fix}") from refused
@@ -113,8 +114,8 @@ class SocketMode:
 
     async def _connect(self) -> None:
         """Make a connection, and use it from now on. Raises SlackError."""
-        host = urlsplit(self._slack.base_url).netloc
-        answer = await translated(self._slack.apps_connections_open(app_token=self._app_token), host)
+        call = self._slack.apps_connections_open(app_token=self._app_token)
+        answer = await translated(call, host_of(self._slack.base_url))
         socket = await self._open(str(answer.get("url", "")))
         if refusal := await self._refusal(socket):
             await socket.close()
@@ -134,7 +135,7 @@ class SocketMode:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.http_stop),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SlackRetryableError(type(error).__name__, host=urlsplit(address).netloc) from None
+            raise SlackRetryableError(type(error).__name__, host=host_of(address)) from None
 
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""

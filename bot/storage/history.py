@@ -13,6 +13,7 @@ from bot.storage import reminders
 from bot.storage.database import now
 from bot.storage.schema import (
     audit,
+    insert_nothing,
     jobs,
     reloads,
     subscribers,
@@ -120,12 +121,14 @@ def add_note(connection: Connection, note: Note) -> int:
 
 
 def touch(connection: Connection) -> None:
-    """Write a line and delete it. A full disk or a read-only server refuses that, as it would refuse a request.
+    """Write a line and delete it, and nothing into the other tables. Whatever would refuse a request refuses that.
 
-    The line is long because SQLite needs no new page for a short one, and writes nothing for an empty update.
+    It can be a full disk, a read-only server, or a lock on a table. The line is long because SQLite needs no new page
+    for a short one, and writes nothing for an empty update.
     """
     line_id = add_note(connection, Note("", "", "", _ROOM, "", ""))
     connection.execute(delete(audit).where(audit.c.id == line_id))
+    insert_nothing(connection)
 
 
 def prune(connection: Connection, days: float) -> tuple[int, int]:

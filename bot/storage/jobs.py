@@ -6,11 +6,12 @@ long as running it.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, and_, bindparam, case, func, select, update
+from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, update
 
 from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, Claim, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import REST
+from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import jobs, reloads, to_job, to_reload
@@ -34,7 +35,11 @@ _CLAIM = (
     .where(jobs.c.id.in_(select(_DUE.c.id)))
     .values(
         lease_owner=bindparam("owner"),
-        due_at=bindparam("lease_ends"),
+        due_at=bindparam("at", type_=Double)
+        + case(
+            (jobs.c.kind == JobKind.CALL, bindparam("call_lease", type_=Double)),
+            else_=bindparam("lease", type_=Double),
+        ),
         first_tried_at=func.coalesce(jobs.c.first_tried_at, bindparam("at")),
         fence=jobs.c.fence + 1,
         # If a lease has run out, its owner died or was frozen in the middle of the job.
@@ -61,15 +66,19 @@ HELD = and_(
 _RENEW = update(jobs).where(HELD)
 
 
-def open_database(connection: Connection) -> float:
+def open_database(connection: Connection, timing: Timing = Timing()) -> float:
     """Create or upgrade the tables, and return the time now.
 
-    An SQLite file belongs to this process alone, so leases that are left in it end now.
+    An SQLite file belongs to this process alone, so leases that are left in it end now, those of calls once ModelsLab
+    can be asked again.
     """
     schema.migrate(connection)
     at = now(connection)
     if connection.dialect.name == "sqlite":
-        connection.execute(update(jobs).where(jobs.c.lease_owner.is_not(None)).values(due_at=at))
+        left = update(jobs).where(jobs.c.lease_owner.is_not(None))
+        ask_again_at = jobs.c.due_at - timing.call_lease + timing.call_retry
+        connection.execute(left.where(jobs.c.kind == JobKind.CALL).values(due_at=ask_again_at))
+        connection.execute(left.where(jobs.c.kind != JobKind.CALL).values(due_at=at))
     return at
 
 
@@ -77,10 +86,10 @@ def claim(
     connection: Connection,
     owner: str,
     slots: Mapping[tuple[JobKind, ...], int],
-    lease: float,
+    timing: Timing = Timing(),
     running: Collection[int] = (),
 ) -> tuple[list[Claimed], float | None]:
-    """Claim due jobs, at most as many of each group of kinds as it has free slots, for lease seconds.
+    """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
 
     running are the owner's own jobs: their leases may have run out while the database was away.
     Returns the claimed jobs, the most important first, and in how many seconds the first job of these kinds was due,
@@ -92,8 +101,9 @@ def claim(
     claimed: list[Job] = []
     for kinds, free in slots.items():
         if first_due[kinds] <= at:
-            values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "lease_ends": at + lease}
-            claimed += [to_job(job) for job in connection.execute(_CLAIM, values | {"running": list(running)})]
+            values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "running": list(running)}
+            leases = {"lease": timing.lease, "call_lease": timing.call_lease}
+            claimed += [to_job(job) for job in connection.execute(_CLAIM, values | leases)]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
     found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
     found |= _claims(connection, [job for job in claimed if job.reload_id], at)
@@ -154,10 +164,11 @@ def stage_of(state: str, *, waiting: bool) -> Stage:
     return Stage.WAITING if waiting else Stage.NOTIFIED
 
 
-def renew(connection: Connection, owner: str, claimed: Collection[Job], lease: float) -> None:
+def renew(connection: Connection, owner: str, claimed: Collection[Job], timing: Timing = Timing()) -> None:
     """Extend the leases of running jobs; one that was lost stays lost."""
-    until = now(connection) + lease
-    connection.execute(_RENEW, [{**held(job, owner), "due_at": until} for job in claimed])
+    at = now(connection)
+    leases = {job.id: timing.call_lease if job.kind is JobKind.CALL else timing.lease for job in claimed}
+    connection.execute(_RENEW, [{**held(job, owner), "due_at": at + leases[job.id]} for job in claimed])
 
 
 def held(job: Job, owner: str) -> dict[str, object]:

@@ -301,11 +301,17 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
 
 def _write_nothing(connection: Connection) -> None:
     """Run statements that touch no row, and yet fail if a table, a column or a permission is missing."""
+    insert_nothing(connection)
+    for table in metadata.sorted_tables:
+        connection.execute(update(table).where(false()).values({column: column for column in table.c}))
+        connection.execute(delete(table).where(false()))
+
+
+def insert_nothing(connection: Connection) -> None:
+    """Insert no row into each table, as far as that is possible now."""
     for table in metadata.sorted_tables:
         nothing = select(*table.c).where(false())
         connection.execute(insert(table).from_select([column.name for column in table.c], nothing))
-        connection.execute(update(table).where(false()).values({column: column for column in table.c}))
-        connection.execute(delete(table).where(false()))
 
 
 def version_of(connection: Connection) -> int:

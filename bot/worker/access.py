@@ -4,7 +4,7 @@ import structlog
 
 from bot.core.grants import AccessClaim
 from bot.core.models import JobKind
-from bot.core.outcomes import Done, Outcome, Reschedule
+from bot.core.outcomes import Done, Outcome, Postpone, Reschedule
 from bot.ui import access
 from bot.worker.delivery import Delivery
 
@@ -15,6 +15,8 @@ async def run(claim: AccessClaim, delivery: Delivery) -> Outcome:
     """Run a job. Raises SlackError."""
     if claim.job.kind is JobKind.ACCESS_REQUEST:
         return await _show_request(claim, delivery)
+    if pause := delivery.turn_to(claim.job.user_id):
+        return Postpone(pause)
     await delivery.to_person(claim.job.user_id, access.answer(claim.request))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
@@ -26,6 +28,8 @@ async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
     is_open = request.is_open(claim.now)
     if not (is_open or job.status_ts):
         return Done()
+    if not job.status_ts and (pause := delivery.turn_to(job.channel_id or job.user_id)):
+        return Postpone(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
     message = access.request(request, is_open=is_open)
     if is_open:

@@ -48,10 +48,29 @@ class Delivery:
         self._slack = slack
         self._pacer = pacer
         self._broadcast = broadcast
+        self._statuses_in: set[str] = set()
 
     def turn(self, claim: Claim) -> float:
-        """Seconds until a job's message can go to its channel; 0 if it goes now."""
-        return self._pacer.wait(claim.job.channel_id, best_effort=claim.job.kind is JobKind.STATUS)
+        """Seconds until a job's message can go to its channel; 0 if it goes now.
+
+        One status message at a time, so that a channel in which Slack hangs doesn't take all slots.
+        """
+        channel, is_status = claim.job.channel_id, claim.job.kind is JobKind.STATUS
+        if is_status and channel in self._statuses_in:
+            return self._pacer.gap
+        return self._pacer.wait(channel, best_effort=is_status)
+
+    def turn_to(self, recipient: str) -> float:
+        """Seconds until a message can go to a person, or to a channel that isn't a job's place; 0 if it goes now."""
+        return self._pacer.wait(recipient, best_effort=False)
+
+    async def status(self, claim: Claim, message: Message) -> Delivered:
+        """Post a status message as to_channel() does."""
+        self._statuses_in.add(claim.job.channel_id)
+        try:
+            return await self.to_channel(claim, message)
+        finally:
+            self._statuses_in.discard(claim.job.channel_id)
 
     async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
         """Post in a job's place in the first way that works there. thread: as a reply to its status message.
@@ -82,7 +101,12 @@ class Delivery:
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""
-        await self.post(await self.open_dm(user_id), message)
+        try:
+            await self.post(await self.open_dm(user_id), message)
+        except SlackError as error:
+            if error.wait is not None:
+                self._pacer.hold(user_id, error.wait)
+            raise
 
     async def open_dm(self, user_id: str) -> str:
         """The channel of direct messages to a person. Raises SlackPermanentError, SlackRetryableError."""
@@ -151,7 +175,7 @@ class Pacer:
     def __init__(self, clock: Callable[[], float], gap: float) -> None:
         """clock is monotonic and gap the time between two messages, both in seconds."""
         self._clock = clock
-        self._gap = gap
+        self.gap = gap
         self._free_at: dict[str, float] = {}
         self._wanted_at: dict[str, float] = {}
 
@@ -160,9 +184,9 @@ class Pacer:
         now = self._clock()
         at = self._free_at.get(channel_id, now)
         if best_effort:
-            at = max(at, self._wanted_at.get(channel_id, -math.inf) + self._gap)
+            at = max(at, self._wanted_at.get(channel_id, -math.inf) + self.gap)
         if at <= now:
-            self._free_at[channel_id] = now + self._gap
+            self._free_at[channel_id] = now + self.gap
             self._forget(now)
             return 0.0
         if not best_effort:
@@ -178,5 +202,5 @@ class Pacer:
         """Forget channels that are free, so that memory stays bounded."""
         for times in (self._free_at, self._wanted_at):
             if len(times) > _REMEMBERED:
-                for channel in [channel for channel, at in times.items() if at <= now - self._gap]:
+                for channel in [channel for channel, at in times.items() if at <= now - self.gap]:
                     del times[channel]

@@ -169,7 +169,7 @@ class Jobs:
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self._delivery.turn(claim):
             return Postpone(pause)
-        delivered = await self._delivery.to_channel(claim, message)
+        delivered = await self._delivery.status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
         if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
             wait = REST
@@ -237,6 +237,8 @@ class Jobs:
         recipients = claim.recipients
         if not recipients:
             return Notified()
+        if pause := self._delivery.turn_to(recipients[0].user_id):
+            return Postpone(pause)
         await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
         return Notified([recipients[0].id], uncertain=_is_last_try(claim))
@@ -265,6 +267,8 @@ class Jobs:
         due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
+        if pause := self._delivery.turn_to(claim.job.user_id):
+            return Postpone(pause)
         message = messages.reminder(claim.reload, claim.job.place, claim.now)
         await self._delivery.to_person(claim.job.user_id, message)
         log.info("reminded", user=claim.job.user_id)

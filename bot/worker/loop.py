@@ -151,7 +151,7 @@ class Worker:
         }
         running = [claim.job.id for batch in self._running.values() for claim in batch]
         claims, due_in = await self._database.run(
-            jobs.claim, self._owner, free, self._timing.lease, running, within=self._timing.answer
+            jobs.claim, self._owner, free, self._timing, running, within=self._timing.answer
         )
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch))
@@ -246,7 +246,7 @@ class Worker:
             if self._running:
                 running = [claim.job for batch in self._running.values() for claim in batch]
                 with suppress(DatabaseUnavailable):
-                    await self._database.run(jobs.renew, self._owner, running, self._timing.lease)
+                    await self._database.run(jobs.renew, self._owner, running, self._timing)
 
     async def _prune(self) -> None:
         """Delete what ended long ago."""

@@ -112,7 +112,7 @@ class Run:
 
     async def _live(self, real: Database, database: Database, worker: Worker, *, asks: bool) -> None:
         with contextlib.suppress(Crashed):
-            now = await database.run(jobs.open_database)
+            now = await database.run(jobs.open_database, TIMING)
             await real.run(expire)
             ids = await self._ask(database) if asks else []  # before the worker starts: all are for one reload
             worker.start(now)

@@ -55,6 +55,8 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
     public = slack.say("C0MODELS", content, "api", thread_ts="1.0")
     await slack.press(public, "Press", user="U0ADA")
     await slack.press(slack.say("C0MODELS", content, "ack", user="U0ADA"), "Press", user="U0ADA")
+    with pytest.raises(LookupError):
+        await slack.press(public, "Pull", user="U0ADA")
     pressed, private = app.payloads
     container = {
         "type": "message",

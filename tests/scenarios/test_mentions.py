@@ -2,8 +2,9 @@
 
 import pytest
 
+from bot.sandbox.modelslab import error
 from tests.answers import Answer, Json, RateLimited
-from tests.scenarios.scenario import ADA, BEN, CEM, MODELS, READY, Scenario, both_modes
+from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, READY, Scenario, both_modes
 
 THREAD = "1795787189.000100"
 
@@ -147,6 +148,18 @@ async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> N
     for words in ("Reloading `sdxl`.", f"<@{ADA}> `sdxl` should be ready now."):
         assert any(text.startswith(words) for text in texts)
     assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
+
+
+async def test_in_a_direct_message_it_is_here(bot: Scenario) -> None:
+    """And there, where a button of it is pressed elsewhere."""
+    bot.modelslab.answer("sdxl", error(200, "Model not found: sdxl"))
+    await bot.slack.write("sdxl", user=ADA)
+    failure = await bot.wait_said(FAILED)
+    await bot.slack.press(failure, "Try again", user=ADA)
+    await bot.wait_said("I'll ping you here around", user=ADA, n=2)
+    elsewhere = bot.slack.say(MODELS, {"text": failure.text, "blocks": failure.blocks}, "api")
+    await bot.slack.press(elsewhere, "Try again", user=ADA)
+    await bot.wait_said("I'll ping you there around", user=ADA)
 
 
 @pytest.mark.parametrize("text", ["sdxl " * 8_000, "\u6f22" * 40_000])

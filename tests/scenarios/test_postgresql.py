@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from bot import settings
@@ -43,6 +44,17 @@ async def test_what_waiting_cannot_fix_ends_the_start(
         assert str(ended.value).startswith("DATABASE_URL: can't use PostgreSQL (")
         assert reason in str(ended.value)
         assert fix in str(ended.value)
+
+
+async def test_a_table_that_is_locked_makes_the_bot_unready(scenario: Scenario, postgres_url: str) -> None:
+    """A request would be refused, as during a VACUUM FULL, whichever table it is."""
+    await scenario.open()
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE reload_model_subscribers IN ACCESS EXCLUSIVE MODE")
+        status, parts = await scenario.health("/readyz")
+        assert (status, "canceling statement" in str(parts["database"])) == (503, True), parts
+        other.rollback()
+        assert (await scenario.health("/readyz"))[0] == 200
 
 
 async def test_the_env_file_can_hold_what_libpq_reads(machine: Machine, tmp_path: Path, postgres_url: str) -> None:

@@ -128,7 +128,7 @@ async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenar
     await bot.modelslab.wait_for_calls(5)
     with bot.locked():
         await bot.shut()
-    bot.set_timing(call_retry=0.05)
+    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'call'")
     await bot.open()
     await bot.wait_said(READY, "`flux`")
 

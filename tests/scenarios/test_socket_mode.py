@@ -219,7 +219,7 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
     ("method", "code", "words"),
     [
         ("apps.connections.open", "invalid_auth", r"SLACK_APP_TOKEN: Slack rejects it \(invalid_auth\)"),
-        ("apps.connections.open", "not_allowed_token_type", "connections:write"),
+        ("apps.connections.open", "missing_scope", "connections:write"),
         ("auth.test", "token_revoked", r"SLACK_BOT_TOKEN: Slack rejects it \(token_revoked\)"),
     ],
 )
@@ -260,6 +260,7 @@ async def test_a_connection_that_fails_is_tried_again(scenario: Scenario, monkey
         Reset(),
         Json(200, {"ok": True}),
         Json(200, {"ok": True, "url": "nonsense"}),
+        Json(200, {"ok": True, "url": "wss://[::1"}),
         Json(200, {"ok": True, "url": "ws://127.0.0.1:1/"}),
         Hang(),
     )

@@ -32,6 +32,7 @@ WAIT = 30.0
 """Seconds after which a test gives up on what it waits for."""
 
 LEASE = 600.0
+TIMING = Timing(lease=LEASE, call_retry=30.0)
 READY_IN = 120.0
 
 PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
@@ -121,12 +122,12 @@ class Bot:
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all, for reloads."""
-        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, LEASE))[0]
+        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, TIMING))[0]
         return [one for one in claimed if isinstance(one, Claim)]
 
     async def claim_access(self, *kinds: JobKind) -> list[AccessClaim]:
         """Claim what is due of these kinds, or of all, for requests for access."""
-        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): 100}, LEASE))[0]
+        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): 100}, TIMING))[0]
         return [one for one in claimed if isinstance(one, AccessClaim)]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
@@ -136,7 +137,7 @@ class Bot:
 
     async def due_in(self, *kinds: JobKind) -> float | None:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
-        return (await self.run(steps.claim, self.owner, {kinds: 100}, LEASE))[1]
+        return (await self.run(steps.claim, self.owner, {kinds: 100}, TIMING))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome, *, lost: bool = False) -> None:
         """Record one outcome, which does nothing if the job's lease was lost."""

@@ -7,7 +7,7 @@ from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome,
 from bot.errors import Failure
 from bot.storage import jobs as steps
 from bot.storage.schema import jobs, subscribers
-from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
+from tests.storage.support import HERE, LEASE, READY_IN, THERE, TIMING, Bot, request
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
@@ -54,7 +54,7 @@ async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: B
     await bot.called(request("lost"))
     await bot.elapse(LEASE - 1.0)
     assert await other.claim(CALL) == []
-    await bot.run(steps.renew, bot.owner, [call.job], LEASE)
+    await bot.run(steps.renew, bot.owner, [call.job], TIMING)
     await bot.elapse(LEASE - 1.0)
 
     claim = await other.claim_one(CALL)
@@ -89,7 +89,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
 
     for outcome in OUTCOMES:
         await bot.record(call, outcome, lost=True)
-    await bot.run(steps.renew, bot.owner, [call.job], LEASE)
+    await bot.run(steps.renew, bot.owner, [call.job], TIMING)
 
     assert await bot.everything() == before
 

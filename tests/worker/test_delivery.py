@@ -1,12 +1,13 @@
 """The ways in which a message can go, where no scenario gets: tests/scenarios/test_places.py shows each of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import aiohttp
 import pytest
 
-from bot.core.models import RESPONSE_URL_SECONDS, Claim, Subscriber
+from bot.core.models import RESPONSE_URL_SECONDS, Claim, JobKind, Subscriber
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
 from bot.slack.client import SlackClient
@@ -16,6 +17,7 @@ from tests.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json,
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, claim, job, subscriber
 from tests.storage.support import Clock
 
+STATUS = JobKind.STATUS
 HELLO = Message("<@U0ADA> `sdxl` should be ready now.")
 
 
@@ -134,6 +136,31 @@ async def test_a_direct_message_that_cannot_be_opened_is_tried_again(
     slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}))
     with pytest.raises(SlackRetryableError, match="no_channel_opened"):
         await delivery.to_person(BEN, HELLO)
+
+
+async def test_a_person_whose_messages_slack_limits_is_left_alone(slack: SandboxSlack, delivery: Delivery) -> None:
+    """For as long as it asks for."""
+    slack.fail("chat.postMessage", RateLimited(7), times=1)
+    with pytest.raises(SlackRetryableError):
+        await delivery.to_person(BEN, HELLO)
+
+    assert (delivery.turn_to(BEN), delivery.turn_to(ADA)) == (7.0, 0.0)
+
+
+async def test_one_status_message_at_a_time_is_posted_in_a_channel(
+    slack: SandboxSlack, delivery: Delivery, clock: Clock
+) -> None:
+    """One in which Slack hangs keeps no other slot; follow-ups and other channels don't wait for it."""
+    here, there = claim(subscriber(), of=job(STATUS)), claim(subscriber(channel_id=OPS), of=job(STATUS, channel_id=OPS))
+    slack.fail("chat.postMessage", Hang(), times=1)
+    posting = asyncio.create_task(delivery.status(here, HELLO))
+    await slack.wait_until(lambda: bool(slack.calls))
+
+    assert [delivery.turn(each) for each in (here, there, claim(subscriber()))] == [1.0, 0.0, 0.0]
+    with pytest.raises(SlackRetryableError):
+        await posting
+    clock.now += 2.0
+    assert delivery.turn(here) == 0.0
 
 
 def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:

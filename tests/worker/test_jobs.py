@@ -5,19 +5,23 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from bot.core.models import REMIND_AFTER, JobKind, Stage
-from bot.core.outcomes import Reschedule
+from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
+from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage
+from bot.core.outcomes import Postpone, Reschedule
 from bot.modelslab.client import ModelsLab
 from bot.worker import jobs
 from bot.worker.delivery import Delivery
 from bot.worker.jobs import EDITS_PER_MINUTE, Jobs
 from tests.samples import ACCEPTED, ADA, NOON, claim, job, subscriber
 
+ASKED = AccessRequest("r4x7", ADA, "", "sdxl", RequestState.OPEN, NOON + DAY)
+
 
 @pytest.fixture
 def delivery() -> Delivery:
     """A delivery that reaches everyone."""
     made: Delivery = create_autospec(Delivery, instance=True)
+    vars(made)["turn_to"].return_value = 0.0
     return made
 
 
@@ -43,6 +47,23 @@ async def test_all_bars_together_keep_slacks_limit(
     seconds += 60.0
     await runner.run([status])
     assert edits.await_count == EDITS_PER_MINUTE + 1
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        claim(subscriber(), of=job(JobKind.DM, subscriber_id=1)),
+        claim(of=job(JobKind.REMINDER, user_id=ADA), now=NOON + 9 * DAY),
+        AccessClaim(job(JobKind.ACCESS_ANSWER, user_id=ADA), ASKED, NOON),
+        AccessClaim(job(JobKind.ACCESS_REQUEST), ASKED, NOON),
+    ],
+    ids=lambda waiting: waiting.job.kind,
+)
+async def test_a_direct_message_waits_for_its_turn(runner: Jobs, delivery: Delivery, waiting: Claimed) -> None:
+    """Slack's limit counts there as in any channel."""
+    vars(delivery)["turn_to"].return_value = 0.7
+
+    assert await runner.run([waiting]) == [Postpone(0.7)]
 
 
 async def test_a_reminder_that_is_early_waits_for_its_time(runner: Jobs, delivery: Delivery) -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from threading import Thread
-from typing import ParamSpec, TextIO, TypeVar
+from typing import TextIO
 
+from bot.background import DaemonThreads
 from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import Grant
 from bot.core.text import harmless
@@ -28,9 +27,6 @@ SECONDS = 16.0
 
 _LONGEST = 400
 _SIGNING_SECRET = "signing secret"  # noqa: S105 - not one
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def main(out: TextIO, settings: Settings, problems: Sequence[Problem], *, who: str, balance: bool, form: str) -> int:
@@ -176,21 +172,3 @@ def _refused(who: str, settings: Settings, refused: Refused) -> CheckResult:
     fix += ", or have an admin give them access in Slack" if settings.admin_users else ""
     which = f"{PEOPLE} has neither this ID nor a user group of theirs" if groups else f"not in {PEOPLE}"
     return problem(who, f"can't reload models: {which}", fix)
-
-
-class DaemonThreads(ThreadPoolExecutor):
-    """Threads that don't delay the exit: a DNS lookup can take longer than all checks together."""
-
-    def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a task in a thread of its own."""
-        future = Future[T]()
-        future.set_running_or_notify_cancel()
-
-        def work() -> None:
-            try:
-                future.set_result(task(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - the future's owner gets it
-                future.set_exception(error)
-
-        Thread(target=work, daemon=True).start()
-        return future

@@ -20,6 +20,7 @@ from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, u
 from bot.settings import CHANNEL, GROUP, PERSON, Settings
 from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
+from bot.slack.socket_mode import APP_TOKEN_FAULTS
 from bot.slack.user_groups import GONE, read_members
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
@@ -96,7 +97,7 @@ class SlackChecks:
         try:
             answer = await translated(self._slack.client.apps_connections_open(app_token=token), self._host)
         except SlackError as error:
-            if self._unusable(error):
+            if error.code not in APP_TOKEN_FAULTS and self._unusable(error):
                 return [unknown(APP_TOKEN, f"not checked ({error.code})")]
             fix = "create one with the scope connections:write (Basic Information), and turn Socket Mode on"
             return [problem(APP_TOKEN, f"Slack rejects it ({error.code})", fix)]

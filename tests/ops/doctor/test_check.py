@@ -5,13 +5,11 @@ import asyncio
 import json
 import socket
 import sqlite3
-import threading
 from contextlib import closing
 
 import pytest
 
 from bot.core.timing import Timing
-from bot.ops.doctor import check
 from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
 from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
@@ -371,24 +369,6 @@ async def test_a_check_that_hangs_or_breaks_hides_no_other() -> None:
     assert await in_time("the weather", 0.01, hangs()) == [unknown("the weather", "no answer within 0.01 s")]
     bug = "this is a bug in the check; please report it"
     assert await in_time("the weather", 1.0, breaks()) == [problem("the weather", "KeyError: 'what'", bug)]
-
-
-def test_a_slow_dns_lookup_does_not_delay_the_exit() -> None:
-    """Threads can't be stopped, but they can be left behind. One that fails says so."""
-    release, before = threading.Event(), threading.enumerate()
-
-    async def wait() -> None:
-        asyncio.get_running_loop().set_default_executor(check.DaemonThreads())
-        with pytest.raises(socket.gaierror):
-            await asyncio.get_running_loop().getaddrinfo("x", 1, flags=socket.AI_NUMERICHOST)
-        waiting = asyncio.ensure_future(asyncio.to_thread(release.wait, 60))
-        await asyncio.wait([waiting], timeout=0.01)
-
-    asyncio.run(wait())
-    running = [thread for thread in threading.enumerate() if thread not in before]
-    release.set()
-
-    assert [thread.daemon for thread in running] == [True]
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ BROKEN: list[tuple[Change, str, str]] = [
     ),
     (slack_tells(team_id=None), "bot token: Slack names neither a workspace nor an organisation for it", "reinstall"),
     (
-        slack_says("apps.connections.open", "not_allowed_token_type"),
-        "app token: Slack rejects it (not_allowed_token_type)",
+        slack_says("apps.connections.open", "missing_scope"),
+        "app token: Slack rejects it (missing_scope)",
         "turn Socket Mode on",
     ),
     (given(SLACK_API_URL="http://127.0.0.1:9/api/"), "Slack: no answer from 127.0.0.1:9", "check SLACK_API_URL"),
