@@ -4,6 +4,7 @@ import pytest
 
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
+from bot.core.timing import Timing
 from bot.errors import Failure
 from bot.storage import jobs as steps
 from bot.storage.schema import jobs, subscribers
@@ -164,3 +165,17 @@ async def test_a_follow_up_waits_a_moment_for_the_next_one_in_its_place(
 
     assert [at for channel, at in after if channel == HERE] == pytest.approx(due)
     assert [at for channel, at in after if channel != HERE] == pytest.approx(came)
+
+
+async def test_a_call_that_its_owner_did_not_survive_is_not_repeated_too_soon(bot: Bot, other: Bot) -> None:
+    """ModelsLab's spam filter would refuse it for half a minute; other jobs are taken over after ten seconds."""
+    timing = Timing()
+    await bot.ask(request())
+    await bot.elapse(timing.trouble_after)
+    for kind in (CALL, STATUS):
+        assert await bot.claim_under(timing, kind) == ["sdxl"]
+    await bot.elapse(10.0)
+    assert [await other.claim_under(timing, kind) for kind in (CALL, STATUS)] == [[], ["sdxl"]]
+    await bot.elapse(20.0)
+
+    assert await other.claim_under(timing, CALL) == ["sdxl"]
