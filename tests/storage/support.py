@@ -130,9 +130,9 @@ class Bot:
         claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): 100}, TIMING))[0]
         return [one for one in claimed if isinstance(one, AccessClaim)]
 
-    async def claim_under(self, timing: Timing, kind: JobKind) -> list[str]:
-        """Claim what is due of this kind under leases of that timing, and return the models."""
-        claimed = (await self.run(steps.claim, self.owner, {(kind,): 100}, timing))[0]
+    async def claim_under(self, timing: Timing, *kinds: JobKind) -> list[str]:
+        """Claim what is due of these kinds under leases of that timing, and return the models."""
+        claimed = (await self.run(steps.claim, self.owner, {kinds: 100}, timing))[0]
         return [one.reload.model_id for one in claimed if isinstance(one, Claim)]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
