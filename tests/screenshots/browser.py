@@ -7,18 +7,16 @@ import asyncio
 import base64
 import itertools
 import json
-import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
 from bot.sandbox.wire import JsonObject, read_object
 from tests.bench.processes import free_port
-from tests.faults.fleet import status_of
 from tests.scenarios.scenario import eventually_answered
+from tests.screenshots.needs import running
 
 WAIT_SECONDS = 15.0
 
@@ -149,22 +147,9 @@ async def opened(chromium: str, folder: Path) -> AsyncIterator[Page]:
     """A page, for as long as the context lasts; folder is for what Chromium keeps."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/json"
-    process = await asyncio.create_subprocess_exec(
-        chromium,
-        *(*_FLAGS, f"--remote-debugging-port={port}", f"--user-data-dir={folder}"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        await eventually_answered(lambda: status_of(f"{url}/version"))
-        async with aiohttp.ClientSession() as session:
-            async with session.put(f"{url}/new") as answer:
-                page = (await answer.json())["webSocketDebuggerUrl"]
-            async with session.ws_connect(page, max_msg_size=0) as connection:
-                yield Page(connection)
-    finally:
-        with suppress(ProcessLookupError):  # its renderers are processes of their own, of the same group
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    options = (*_FLAGS, f"--remote-debugging-port={port}", f"--user-data-dir={folder}")
+    async with running(f"{url}/version", chromium, *options), aiohttp.ClientSession() as session:
+        async with session.put(f"{url}/new") as answer:
+            page = (await answer.json())["webSocketDebuggerUrl"]
+        async with session.ws_connect(page, max_msg_size=0) as connection:
+            yield Page(connection)

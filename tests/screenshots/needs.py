@@ -1,10 +1,17 @@
 """What the pictures need that this project does not bring: node with npm, a Chromium, and three packages of npm's."""
 
+import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+from tests.faults.fleet import status_of
+from tests.scenarios.scenario import eventually_answered
 
 MODULES = Path(__file__).parent / "node_modules"
 LOCAL_SLACK = MODULES / "local-slack-linux-x64" / "bin" / "local-slack"
@@ -30,3 +37,22 @@ def install() -> None:
         timeout=300,
         check=True,
     )
+
+
+@asynccontextmanager
+async def running(url: str, *command: str | Path) -> AsyncIterator[None]:
+    """A command that serves this URL, for as long as the context lasts; processes of its own end with it."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        await eventually_answered(lambda: status_of(url))
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

@@ -1,19 +1,16 @@
 """A local-slack, a ModelsLab and the real bot in Socket Mode, each on loopback."""
 
-import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.sandbox.modelslab import SandboxModelsLab
 from tests.bench.processes import free_port
-from tests.faults.fleet import status_of
 from tests.scenarios.process import Process
-from tests.scenarios.scenario import eventually_answered
-from tests.screenshots.needs import LOCAL_SLACK
+from tests.screenshots.needs import LOCAL_SLACK, running
 
 RELOAD_SECONDS = 18
 """The least in which a bar moves often enough to be seen, and "a while" after it is still short."""
@@ -47,8 +44,11 @@ class Sandbox:
 @asynccontextmanager
 async def sandbox(folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
     """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't, unless settings say so."""
-    url = f"http://localhost:{free_port()}"
-    async with SandboxModelsLab() as modelslab, _slack(folder, url):
+    port, config = str(free_port()), folder / "workspace.json"
+    url = f"http://localhost:{port}"
+    config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
+    slack = running(url, LOCAL_SLACK, "--config", config, "--port", port, "--files-dir", folder)
+    async with SandboxModelsLab() as modelslab, slack:
         bot = Process(folder, _settings(modelslab, url) | settings)
         try:
             await bot.start()
@@ -60,26 +60,6 @@ async def sandbox(folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
             assert "Traceback" not in bot.stderr, bot.stderr
         finally:
             await bot.kill()
-
-
-@asynccontextmanager
-async def _slack(folder: Path, url: str) -> AsyncIterator[None]:
-    config = folder / "workspace.json"
-    config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        LOCAL_SLACK,
-        *("--config", config, "--port", url.rpartition(":")[2], "--files-dir", folder),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        await eventually_answered(lambda: status_of(url))
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def _settings(modelslab: SandboxModelsLab, url: str) -> dict[str, str]:

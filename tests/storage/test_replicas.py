@@ -185,17 +185,6 @@ async def test_a_channel_that_joins_while_an_outcome_is_recorded_learns_it(
     assert "notify" in await bot.kinds(THERE)
 
 
-async def test_a_job_is_claimed_by_one_replica(bot: Bot, other: Bot) -> None:
-    """Of a hundred calls none is claimed twice, and no replica claims more than it has slots."""
-    await asyncio.gather(*(bot.ask(request(f"model-{number}")) for number in range(100)))
-
-    claims = await asyncio.gather(*(each.claim(CALL, free=7) for _ in range(8) for each in (bot, other)))
-
-    claimed = [claim.job.id for each in claims for claim in each]
-    assert len(claimed) == len(set(claimed)) == 100
-    assert max(map(len, claims)) <= 7
-
-
 async def test_a_slow_claim_does_not_keep_another_replica_waiting(bot: Bot, other: Bot) -> None:
     """It passes over what the other has locked."""
     for model in ("first", "second"):

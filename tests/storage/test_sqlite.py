@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -49,20 +48,6 @@ async def test_a_write_survives_a_kill_and_with_synchronous_full_a_power_cut(url
     assert values == ["wal", level, 1]
     files = sqlite_file(url).parent.iterdir()
     assert sorted(path.name for path in files) == ["reload-model.db", "reload-model.db.lock"]
-
-
-async def test_a_file_that_stays_locked_is_unavailable(bot: Bot, file: Path, url: str) -> None:
-    """Nothing is written, then or later. It works again by itself."""
-    await bot.run(pragma, "busy_timeout=50")
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseUnavailable, match="database is locked"):
-            await bot.ask(request())
-        assert bot.database.fault == "database is locked"
-
-    assert outside(url, RELOADS) == [(0,)]
-    await bot.ask(request())
-    assert bot.database.fault == ""
 
 
 async def test_a_full_disk_records_nothing(bot: Bot) -> None:

@@ -18,7 +18,7 @@ from bot.slack.server import WebServer
 from bot.storage import grants, schema
 from bot.storage.database import Database
 from bot.storage.history import Note
-from tests.answers import HalfAnswer, Hang, Json, RateLimited, Raw, Reset
+from tests.answers import Hang, Json, RateLimited, Raw
 from tests.ops.doctor.conftest import (
     ADA,
     BEN,
@@ -343,17 +343,6 @@ def test_clocks_that_differ_are_compared_in_readable_units() -> None:
         "this machine is 1 hour ahead",
         "this machine is 2.9 years ahead",
     ]
-
-
-async def test_a_check_that_gets_no_answer_hides_no_other(setup: Setup) -> None:
-    """Neither of a service nor of an ID."""
-    setup.modelslab.wallet = Reset()
-    setup.slack.fail("users.info", HalfAnswer(), times=1)
-    report = await setup.run()
-
-    assert [line.split(":")[0] for line in report.marked("✗")] == ["✗ ModelsLab"]
-    assert len(report.marked("–")) == 2
-    assert report.line(f"ALLOWED_CHANNELS {MODELS}").startswith("✓")
 
 
 async def test_a_check_that_hangs_or_breaks_hides_no_other() -> None:
