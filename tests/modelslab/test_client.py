@@ -137,14 +137,8 @@ async def test_a_reload_is_accepted_or_under_way(
             (error(200, said), final(Failure.REFUSED, " ".join(said.split())))
             for said in (
                 "The model is not loaded",
-                "It isn't already loaded",
-                "Could not be reloaded",
                 "Maximum number of models already loaded on your plan",
-                "Error while the model is loading: CUDA out of memory",
-                "Model cannot be loaded: another model is already loaded",
                 "You can not reload, 5 models are being loaded. Upgrade your limit",
-                "Your model is loaded with errors and cannot be used",
-                "Reloading is running out of capacity",
                 "Another model is being loaded",
                 "Nothing is loaded",
                 "Model can't already loaded",

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from bot.ops import probe
 from bot.settings import read
+from tests.bench.processes import free_port
 
 
 async def answer(request: web.BaseRequest) -> web.Response:
@@ -28,17 +30,11 @@ async def garble(_request: web.BaseRequest) -> web.Response:
 async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     """The port of a bot that listens at a loopback address."""
     address, handler = request.param
-    runner = web.ServerRunner(web.Server(handler))
-    await runner.setup()
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        listener = socket.create_server((address, 0), family=family)
-    except OSError:
+    if ":" in address and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    with listener:
-        await web.SockSite(runner, listener).start()
-        yield listener.getsockname()[1]
-        await runner.cleanup()
+    async with RawTestServer(handler, host=address) as server:
+        assert server.port
+        yield server.port
 
 
 async def ask(*, ready: bool = False, **env: str) -> tuple[int, dict[str, object]]:
@@ -74,8 +70,7 @@ async def test_another_program_is_not_a_healthy_bot(port: int) -> None:
 @pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])  # noqa: S104 - all addresses
 async def test_a_bot_that_does_not_run_is_not_healthy(host: str, asked: str) -> None:
     """The answer says where it was asked, and why there was no answer."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        free = listener.getsockname()[1]
+    free = free_port()
     code, state = await ask(HOST=host, PORT=str(free))
 
     assert (code, state["status"], state["host"], state["port"]) == (1, "no answer", asked, free)

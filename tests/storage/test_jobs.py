@@ -37,24 +37,13 @@ async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot
     assert [shown(claim) for claim in await bot.claim()] == [*order, "status b", "status c"]
 
 
-async def test_a_claim_says_when_the_next_job_is_due(bot: Bot) -> None:
-    """The first of the wanted kinds: at its own time, or when its lease ends; None if there is no such job."""
-    assert await bot.due_in(*JobKind) is None
-    await bot.accepted(request())
-    await bot.elapse(20.0)
-
-    assert (await bot.due_in(NOTIFY), await bot.due_in(CALL, DM)) == (READY_IN - 20.0, None)
-    assert await bot.due_in(STATUS, NOTIFY) == -20.0
-    assert await bot.due_in(STATUS) == LEASE
-
-
 async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
-    """Unless that is renewed. It counts as a crash, and the first try is remembered."""
+    """Unless that is renewed. Until then it isn't due. It counts as a crash, and the first try is remembered."""
     began = bot.clock.now
     call = await bot.called(request("renewed"))
     await bot.called(request("lost"))
     await bot.elapse(LEASE - 1.0)
-    assert await other.claim(CALL) == []
+    assert (await other.claim(CALL), await other.due_in(CALL), await other.due_in(DM)) == ([], 1.0, None)
     await bot.run(steps.renew, bot.owner, [call.job], TIMING)
     await bot.elapse(LEASE - 1.0)
 

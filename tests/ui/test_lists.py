@@ -47,18 +47,6 @@ def test_status_lists_what_is_running() -> None:
     )
 
 
-def test_history_lists_what_has_ended() -> None:
-    """How each went, and whether somebody couldn't be notified."""
-    entries = [listed(DONE), listed(replace(DONE, undeliverable=True)), listed(replace(FAILED, undeliverable=True))]
-
-    assert lists.history(entries, 120, CEM_HERE).text == (
-        "Recent reloads\n"
-        f"• ✓ `sdxl` · should be ready since {SINCE} · requested by <@U0ADA>\n"
-        f"• ✓ `sdxl` · should be ready since {SINCE} · couldn't notify everyone · requested by <@U0ADA>\n"
-        f"• ✗ `sdxl` · no such model · {AT_NOON} · couldn't notify everyone · requested by <@U0ADA>"
-    )
-
-
 @pytest.mark.parametrize(
     ("viewer", "private", "who"),
     [

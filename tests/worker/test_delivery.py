@@ -128,16 +128,6 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     assert asked.response_url not in str(raised.value)
 
 
-@pytest.mark.parametrize("channel", [None, [], "D0BEN", {}, {"id": 7}])
-async def test_a_direct_message_that_cannot_be_opened_is_tried_again(
-    slack: SandboxSlack, delivery: Delivery, channel: object
-) -> None:
-    """An answer that names no channel makes no sense."""
-    slack.fail("conversations.open", Json(200, {"ok": True, "channel": channel}))
-    with pytest.raises(SlackRetryableError, match="no_channel_opened"):
-        await delivery.to_person(BEN, HELLO)
-
-
 async def test_a_person_whose_messages_slack_limits_is_left_alone(slack: SandboxSlack, delivery: Delivery) -> None:
     """For as long as it asks for."""
     slack.fail("chat.postMessage", RateLimited(7), times=1)
@@ -161,14 +151,6 @@ async def test_one_status_message_at_a_time_is_posted_in_a_channel(
         await posting
     clock.now += 2.0
     assert delivery.turn(here) == 0.0
-
-
-def test_messages_to_one_channel_are_a_gap_apart(pacer: Pacer, clock: Clock) -> None:
-    """A message that has to wait reserves nothing, and no channel waits for another."""
-    assert [pacer.wait(where, best_effort=False) for where in (MODELS, MODELS, MODELS, OPS)] == [0, 1, 1, 0]
-    for seconds, waits in ((0.25, [0.75]), (0.75, [0, 1]), (5, [0, 1])):
-        clock.now += seconds
-        assert [pacer.wait(MODELS, best_effort=False) for _ in waits] == waits
 
 
 def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock: Clock) -> None:

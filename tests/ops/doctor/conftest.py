@@ -117,6 +117,15 @@ class Setup:
         code = await asyncio.to_thread(check.main, out, settings, problems, who=who, balance=balance, form=form)
         return Report(code, out.getvalue())
 
+    async def assert_found(self, found: str, fix: str) -> None:
+        """One line with ✗, the fix in it, exit code 1, and no trace of the secrets."""
+        report = await self.run()
+        (line,) = report.marked("✗")
+        assert report.code == 1
+        assert line.startswith(f"✗ {found}")
+        assert fix in line.partition(" → ")[2]
+        assert not any(secret in report.text for secret in (self.slack.bot_token, self.modelslab.key))
+
 
 Change = Callable[[Setup], object]
 """What makes a set-up another one."""

@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-import socket
 import sqlite3
 from contextlib import closing
 
@@ -19,6 +18,7 @@ from bot.storage import grants, schema
 from bot.storage.database import Database
 from bot.storage.history import Note
 from tests.answers import Hang, Json, RateLimited, Raw
+from tests.bench.processes import free_port
 from tests.ops.doctor.conftest import (
     ADA,
     BEN,
@@ -62,25 +62,17 @@ OTHERS = f"""\
 """
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-async def test_what_is_right_is_listed_and_nothing_is_changed(setup: Setup, free_port: int) -> None:
+async def test_what_is_right_is_listed_and_nothing_is_changed(setup: Setup) -> None:
     """One line for the settings, unless --verbose asks for each, and no secret. Nothing is posted or written."""
     await setup.make_tables()
-    setup.env["PORT"] = str(free_port)
+    setup.env["PORT"] = str(free_port())
     before = {path: path.read_bytes() for path in setup.folder.iterdir()}
     brief, verbose = await setup.run(), await setup.run(form="verbose")
     shown = {
         "slack": setup.slack.api_url,
         "modelslab": setup.modelslab.url,
         "file": setup.file,
-        "port": free_port,
+        "port": setup.env["PORT"],
         "slack_host": setup.slack.api_url.split("/")[2],
         "modelslab_host": setup.modelslab.url.split("/")[2],
     }
@@ -255,21 +247,21 @@ async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("admin", [False, True])
-async def test_a_port_of_a_running_bot_can_be_in_use(setup: Setup, free_port: int, *, admin: bool) -> None:
+async def test_a_port_of_a_running_bot_can_be_in_use(setup: Setup, *, admin: bool) -> None:
     """The check can be run beside it, wherever its health is served."""
-    server = WebServer("127.0.0.1", free_port, Timing(http_stop=0.1))
+    server = WebServer("127.0.0.1", 0, Timing(http_stop=0.1))
 
     async def healthy() -> dict[str, str]:
         return {"worker": "ok"}
 
     add_health(server.app, "/healthz", healthy)
     await server.start()
-    setup.env["ADMIN_PORT" if admin else "PORT"] = str(free_port)
+    setup.env["ADMIN_PORT" if admin else "PORT"] = str(server.port)
     report = await setup.run()
     await server.stop()
 
     assert report.code == 0
-    assert report.line(f"port {free_port}") == f"✓ port {free_port}: in use by a running bot"
+    assert report.line(f"port {server.port}") == f"✓ port {server.port}: in use by a running bot"
 
 
 async def test_a_database_on_postgresql_is_written_and_nothing_kept(setup: Setup, postgres_url: str) -> None:
