@@ -47,10 +47,7 @@ class Postgres:
     def drop(self, url: str) -> None:
         """Empty a database, even one in use, for the next test: that is quicker than to drop it and create another."""
         self.terminate(url)
-        self.execute(
-            f"ALTER DATABASE {_name(url)} RESET ALL; DROP SCHEMA public CASCADE; CREATE SCHEMA public",
-            url,
-        )
+        self.execute(f"ALTER DATABASE {_name(url)} RESET ALL; DROP SCHEMA public CASCADE; CREATE SCHEMA public", url)
         self._spare.append(url)
 
     def terminate(self, url: str) -> int:

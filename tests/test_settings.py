@@ -326,17 +326,12 @@ def test_a_misspelled_name_is_a_problem() -> None:
     ]
 
 
-def test_other_names_in_the_environment_are_ignored() -> None:
-    """It holds other programs' settings, too, and Kubernetes' service links."""
+def test_other_names_are_ignored_in_the_environment_but_not_in_the_env_file(dotenv: Path) -> None:
+    """One holds other programs' settings, too, and Kubernetes' service links; the other what compose and libpq read."""
     others = "SLACK_APP_PATH SLACK_CLIENT_SECRET SLACK_SERVICE_HOST DATABASE_PORT RELOAD_MODEL_PORT LOG_FILE HOSTS"
-
     assert problems({**REQUIRED, **dict.fromkeys(others.split(), "")}) == []
 
-
-def test_any_name_in_the_env_file_can_be_misspelled(dotenv: Path) -> None:
-    """It is for this bot, though compose.yaml and libpq read it as well."""
     dotenv.write_text("HOSTS=x\nLOGLEVEL=x\nPOSTGRES_PASSWORD=x\nPGHOST=db\nPGPASSWORD=x\nHOSTNAME=x\nTZ=UTC\n")
-
     assert [found.partition(" ")[0] for found in problems(REQUIRED, dotenv)] == ["HOSTS", "LOGLEVEL"]
 
 

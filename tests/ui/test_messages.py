@@ -34,6 +34,10 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
             "✗ `sdxl` · couldn't notify everyone · requested by <@U0ADA>",
         ),
         (messages.closed(UNKNOWN, [ADA_ASKED]).text, "✗ `sdxl` · no such model · requested by <@U0ADA>"),
+        (
+            access.request(AccessRequest("r4x7", ADA, "D0ADA", "sdxl", RequestState.OPEN, NOON), is_open=True).text,
+            "<@U0ADA> asks for access to reload `sdxl` in a direct message.",
+        ),
         # A failure has the reload's ID, and what ModelsLab said, in small print, unless the ID of the model is wrong.
         (
             messages.failure(FAILED, [ADA_ASKED, BEN_ASKED]).text,
@@ -125,25 +129,6 @@ def test_help_names_every_way_to_ask() -> None:
 
     assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
     assert "`@reload-model sdxl` does the same in a thread" in text
-
-
-@pytest.mark.parametrize(
-    ("channel", "model", "what"),
-    [
-        (MODELS, "sdxl", "to reload `sdxl` in <#C0MODELS>"),
-        ("D0ADA", "sdxl", "to reload `sdxl` in a direct message"),
-        ("", "sdxl", "to reload `sdxl`"),
-        (MODELS, "", "to reload models in <#C0MODELS>"),
-        ("", "", "to reload models"),
-    ],
-)
-def test_a_request_says_who_wants_what_and_where(channel: str, model: str, what: str) -> None:
-    """As far as that is known."""
-    asked = AccessRequest("r4x7", "U0EVE", channel, model, RequestState.OPEN, NOON)
-    message = access.request(asked, is_open=True)
-
-    assert message.text == f"<@U0EVE> asks for access {what}."
-    assert [(button.label, button.of) for button in message.buttons] == [("Allow", "r4x7"), ("Deny", "r4x7")]
 
 
 def test_the_list_leaves_out_what_there_is_not() -> None:

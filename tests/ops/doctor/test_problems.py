@@ -129,11 +129,7 @@ BROKEN: list[tuple[Change, str, str]] = [
         "database: can't write and lock files in /",
         "on a local disk",
     ),
-    (
-        lambda setup: setup.file.write_text("Dear diary, " * 500),
-        "database: can't use /",
-        OTHER_FILE,
-    ),
+    (lambda setup: setup.file.write_text("Dear diary, " * 500), "database: can't use /", OTHER_FILE),
     (
         with_versions(99),
         "schema: the database has schema version 99, and this program only knows ",
