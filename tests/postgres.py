@@ -18,8 +18,6 @@ from psycopg.rows import TupleRow
 # Reads a line when all is well; the end of its input instead says that pytest died, however: then PostgreSQL goes too.
 _WATCHDOG = 'read -r _ || { kill -QUIT "$1"; rm -rf "$2"; }'
 
-_NOT_DURABLE = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
-
 
 class Postgres:
     """A running server."""
@@ -87,7 +85,7 @@ def server(settings: Sequence[str] = ()) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server of a session, which is fast and not durable."""
-    with server(_NOT_DURABLE) as running:
+    with server(("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")) as running:
         yield running
 
 

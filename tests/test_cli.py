@@ -81,11 +81,15 @@ def test_the_manifest_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_manifest_has_the_slash_command_of_the_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No other setting matters."""
+    """A wrong one is reported, and no other setting matters."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "")
     monkeypatch.setenv("SLASH_COMMAND", "/reload-model-dev")
     assert main(["manifest"]) == 0
     assert "    - command: /reload-model-dev\n" in capsys.readouterr().out
+
+    monkeypatch.setenv("SLASH_COMMAND", "reload")
+    assert main(["manifest"]) == 2
+    assert "- SLASH_COMMAND is 'reload': " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [1, 65536])
@@ -140,7 +144,6 @@ def test_a_command_takes_options(
         ("audit", "DATABASE_URL", "sqlite:///no.db", 1, "reload-model-bot audit: DATABASE_URL: there is no file"),
         ("audit", "DATABASE_URL", "mysql://x", 2, "- DATABASE_URL isn't a database URL: "),
         ("audit", "DATABASE_URI", "sqlite:///no.db", 2, "- DATABASE_URI isn't a setting: did you mean DATABASE_URL?"),
-        ("manifest", "SLASH_COMMAND", "reload", 2, "- SLASH_COMMAND is 'reload': "),
         ("health", "PORT", "x", 1, "- PORT is 'x'"),  # the exit code that container engines expect
     ],
 )

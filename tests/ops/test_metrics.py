@@ -22,7 +22,6 @@ RULES = GROUP["rules"]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "reload-model.json").read_text(encoding="utf-8"))
 QUERIES = [(panel["title"], target) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 
-_SUFFIX = re.compile(r"_(?:bucket|sum|count|total)$")
 _SERIES = re.compile(r"(reload_model_\w+)(?:\{([^}]*)\})?")
 _OF_THE_SCRAPE = {"instance", "job"}
 """The labels that Prometheus adds."""
@@ -59,7 +58,7 @@ def assert_exported(expression: str) -> None:
     assert found
     for name, selector in found:
         assert name in SAMPLES
-        family = FAMILIES[name] if name in FAMILIES else FAMILIES[_SUFFIX.sub("", name)]
+        family = FAMILIES.get(name) or FAMILIES[re.sub(r"_(?:bucket|sum|count|total)$", "", name)]
         for label, value in re.findall(r'(\w+)[=!]=?~?"([^"]*)"', selector):
             if label == "le":
                 assert value in {sample.labels.get("le") for sample in family.samples}

@@ -55,10 +55,10 @@ async def _play(story: type[Story], folder: Path, **settings: str) -> None:
         (folder / name).mkdir(parents=True)
     async with (
         asyncio.timeout(400),
-        sandbox(folder / "sandbox", **settings) as place,
+        sandbox(folder / "sandbox", **settings) as (url, modelslab),
         opened(needs.chromium(), folder / "chromium") as page,
     ):
-        await story(page, place, PICTURES).play()
+        await story(page, url, modelslab, PICTURES).play()
 
 
 needs.install()

@@ -4,7 +4,6 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -33,46 +32,38 @@ _WORKSPACE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """Where local-slack's page is, and the ModelsLab."""
-
-    url: str
-    modelslab: SandboxModelsLab
-
-
 @asynccontextmanager
-async def sandbox(folder: Path, **settings: str) -> AsyncIterator[Sandbox]:
-    """All three, for as long as the context lasts. Ada and Ben can reload models, Eve can't, unless settings say so."""
+async def sandbox(folder: Path, **settings: str) -> AsyncIterator[tuple[str, SandboxModelsLab]]:
+    """Where local-slack's page is, and the ModelsLab, for as long as the context lasts.
+
+    Ada and Ben can reload models, Eve can't, unless settings say so.
+    """
     port, config = str(free_port()), folder / "workspace.json"
     url = f"http://localhost:{port}"
     config.write_text(json.dumps(_WORKSPACE), encoding="utf-8")
     slack = running(url, LOCAL_SLACK, "--config", config, "--port", port, "--files-dir", folder)
     async with SandboxModelsLab() as modelslab, slack:
-        bot = Process(folder, _settings(modelslab, url) | settings)
+        usual = {
+            "SLACK_BOT_TOKEN": "xoxb-local",
+            "SLACK_APP_TOKEN": "xapp-local",
+            "SLACK_API_URL": f"{url}/api/",
+            "MODELSLAB_API_KEY": modelslab.key,
+            "MODELSLAB_URL": modelslab.url,
+            "ALLOWED_USERS": "U0ADA0001 U0BEN0001",
+            "RELOAD_SECONDS": str(RELOAD_SECONDS),
+            "HOST": "127.0.0.1",
+            "PORT": str(free_port()),
+            "LOG_FORMAT": "json",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        bot = Process(folder, usual | settings)
         try:
             await bot.start()
             await bot.ready()
-            yield Sandbox(url, modelslab)
+            yield url, modelslab
             bot.signal(signal.SIGTERM)
             code = await bot.wait()
             assert code == 0, bot.stderr
             assert "Traceback" not in bot.stderr, bot.stderr
         finally:
             await bot.kill()
-
-
-def _settings(modelslab: SandboxModelsLab, url: str) -> dict[str, str]:
-    return {
-        "SLACK_BOT_TOKEN": "xoxb-local",
-        "SLACK_APP_TOKEN": "xapp-local",
-        "SLACK_API_URL": f"{url}/api/",
-        "MODELSLAB_API_KEY": modelslab.key,
-        "MODELSLAB_URL": modelslab.url,
-        "ALLOWED_USERS": "U0ADA0001 U0BEN0001",
-        "RELOAD_SECONDS": str(RELOAD_SECONDS),
-        "HOST": "127.0.0.1",
-        "PORT": str(free_port()),
-        "LOG_FORMAT": "json",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }

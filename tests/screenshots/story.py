@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.core.models import REPEAT_AFTER
-from bot.sandbox.modelslab import ACCEPTED, error
+from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.ui import messages, views
 from tests.screenshots.browser import Page, found
-from tests.screenshots.sandbox import RELOAD_SECONDS, Sandbox
-
-PICTURE_BYTES = 200_000
+from tests.screenshots.sandbox import RELOAD_SECONDS
 
 MESSAGE = ".messages .msg"
 _IN_THREAD = ".thread-pane .msg"
-_FIELD = ".modal input.bk-plain-input"
 
 DESKTOP, PHONE = (1100, 900), (390, 2000)
 """CSS pixels: of the page while it is used, and while a picture is taken, which shows all that a phone scrolls to."""
@@ -74,13 +71,14 @@ class Story:
     """One run of it."""
 
     page: Page
-    sandbox: Sandbox
+    url: str
+    modelslab: SandboxModelsLab
     pictures: Path
 
     async def play(self) -> None:
         """One step after the other, from the first command to the last button."""
         await self.page.size(*DESKTOP)
-        await self.page.call("Page.navigate", url=self.sandbox.url)
+        await self.page.call("Page.navigate", url=self.url)
         await self.page.see(".status.ok", "connected")
         for step in self.steps():
             await step()
@@ -97,7 +95,7 @@ class Story:
 
     async def _trouble(self) -> None:
         """ModelsLab refuses the first call: the ack says nothing of it yet, the channel reads it soon."""
-        self.sandbox.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
+        self.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
         async with self._told("Reloading dreamshaper. I'll ping you here around"):
             await self._say("/reload-model dreamshaper")
         await self._picture("ack", MESSAGE, "I'll ping you here", lines=2)
@@ -106,13 +104,13 @@ class Story:
 
     async def _failure(self) -> None:
         """A slip: try it again, in vain, and then what was meant."""
-        self.sandbox.modelslab.answer("midjorney", error(200, "Model not found: midjorney"))
+        self.modelslab.answer("midjorney", error(200, "Model not found: midjorney"))
         async with self._seen(MESSAGE, "was not reloaded"):
             await self._say("/reload-model midjorney")
         await self._picture("failure", MESSAGE, "was not reloaded", lines=2)
         async with self._told("Reloading midjorney"), self._seen(MESSAGE, "was not reloaded"):
             await self.page.press(messages.TRY_AGAIN, MESSAGE, "was not reloaded")
-        assert [call.model_id for call in self.sandbox.modelslab.calls].count("midjorney") == 2
+        assert [call.model_id for call in self.modelslab.calls].count("midjorney") == 2
         async with self._told("Reloading midjourney"), self._seen(MESSAGE, "is reloading midjourney"):
             await self.page.press("midjourney", MESSAGE, "Did you mean")
 
@@ -125,7 +123,7 @@ class Story:
         await self.page.press("Cancel", ".modal")
         await self.page.see_no(".modal")
         await self._say("/reload-model")
-        await self.page.type(_FIELD, "sdxl")
+        await self.page.type(".modal input.bk-plain-input", "sdxl")
         await self._picture("picker", ".modal")
         await self.page.press("Reload", ".modal")
         said = await self.page.see(".modal-body", "Reloading sdxl")
@@ -252,7 +250,7 @@ class Story:
         short = not lines or await self.page.run(_LINES.format(element=found(selector, text), lines=lines))
         assert short, f"{name} takes more than {lines} lines"
         taken = await self.page.picture(selector, text)
-        assert len(taken) <= PICTURE_BYTES, f"{name} has {len(taken)} bytes"
+        assert len(taken) <= 200_000, f"{name} has {len(taken)} bytes"
         (self.pictures / f"{name}.png").write_bytes(taken)
         await self.page.size(*DESKTOP)
 

@@ -4,11 +4,8 @@ What becomes of payloads that are wrong otherwise is shown in tests/scenarios/te
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bot.core.access import Person
 from bot.errors import Malformed
@@ -74,13 +71,6 @@ def test_a_modal_has_a_response_url_for_the_channel_chosen_in_it() -> None:
 
     assert payloads.response_url_for({"response_urls": given_urls}, "C0OPS") == URL
     assert payloads.response_url_for({"response_urls": None}, "C0OPS") == ""
-
-
-@given(st.binary() | st.text("abc&=%+;C3\u00ff").map(str.encode))
-def test_any_body_is_a_form_or_malformed(body: bytes) -> None:
-    """Nothing else is raised."""
-    with suppress(Malformed):
-        assert all(isinstance(value, str) for value in payloads.form(body).values())
 
 
 def test_a_text_that_is_too_long_is_cut_so_that_it_is_no_command() -> None:

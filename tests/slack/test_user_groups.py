@@ -21,8 +21,6 @@ from tests.scenarios.scenario import eventually
 from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
-
-
 ONE_WORKSPACE = FakeOrganisation({"T0ART": FakeUserGroups({})})
 
 

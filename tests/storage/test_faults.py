@@ -39,7 +39,6 @@ PARAMETER, ADDRESS = "fix or remove that parameter", "fix the host and the port"
         (f"{FAILED}Connection refused", "", None),
         (f"{FAILED}FATAL:  the database system is starting up", "", None),
         ("server conn crashed?", "08P01", None),
-        (f"{FAILED}FATAL:  sorry, too many clients already", "", None),
         (f'{FAILED}FATAL:  too many connections for role "bot"', "", None),
         (f'{FAILED}FATAL:  database "bot" is not currently accepting connections', "", None),
         ('FATAL:  database "bot" is disabled', "", None),  # PgBouncer

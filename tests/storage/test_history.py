@@ -9,8 +9,6 @@ from bot.storage import history, reminders
 from bot.storage.history import Note
 from tests.storage.support import Bot, outside, request
 
-REFUSAL = Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS")
-
 
 async def test_reloads_are_listed(bot: Bot) -> None:
     """What runs, the oldest first, until everyone is notified; what has ended, the last first; no more than wanted."""
@@ -38,7 +36,7 @@ async def test_what_ended_long_ago_is_deleted_in_parts(bot: Bot, url: str, monke
     for model in range(3):
         await bot.done(request(f"old-{model}"))
     await bot.accepted(request("running"), ready_in=1000 * DAY)
-    await bot.run(history.add_note, REFUSAL)
+    await bot.run(history.add_note, Note("U0EVE", "T0HOME", "C0OPS", "flux", "not_allowed", "ALLOWED_USERS"))
     await bot.elapse(90 * DAY + 1.0)
     await bot.done(request("young"))
 

@@ -19,7 +19,6 @@ PID = "SELECT pg_backend_pid()"
 
 Notes = Callable[[], list[object]]
 
-
 pytestmark = pytest.mark.parametrize("url", ["postgres_url"], indirect=True)
 
 

@@ -16,9 +16,6 @@ from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
 from tests.storage.support import Bot, Clock, outside, request
 
-RELOADS = "SELECT count(*) FROM reload_model_reloads"
-
-
 pytestmark = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
 
 
@@ -76,7 +73,7 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
 
     assert not isinstance(raised.value, CommitUncertain)
     await bot.run(history.touch)
-    assert outside(url, RELOADS) == [(0,)]
+    assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
 
 
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,6 @@ def two_groups(setup: Setup) -> None:
 
 CANNOT_SUGGEST = "– account's models: the picker can't suggest them"
 NO_SCOPES = "– bot scopes: not checked (Slack didn't list them)"
-NOT_NOW = "bot token, scopes, people and channels: not checked"
 
 NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     "HTTP mode": (Setup.use_http_mode, [SIGNING_SECRET]),
@@ -199,7 +198,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     # A limit or an outage says nothing about the set-up.
     "Slack limits": (
         slack_says("auth.test", RateLimited(9)),
-        ["– Slack: {slack} currently answers ratelimited", f"– {NOT_NOW}"],
+        ["– Slack: {slack} currently answers ratelimited", "– bot token, scopes, people and channels: not checked"],
     ),
     "Socket Mode fails": (
         slack_says("apps.connections.open", "internal_error"),
