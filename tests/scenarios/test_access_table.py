@@ -22,7 +22,7 @@ STRANGERS_TEAM = "T0OTHER"
 RELOADS = {
     STRANGER: "other_workspace",
     PERSON: "not_allowed",
-    GRANTED: f"granted by {ADMIN}",
+    GRANTED: f"granted by {FORMER}",
     REVOKED: "not_allowed",
     FORMER: "not_allowed",
     ADMIN: "ADMIN_USERS",
@@ -61,9 +61,9 @@ Act = Callable[[Scenario, str], Awaitable[object]]
 
 @pytest.fixture
 async def bot(scenario: Scenario) -> Scenario:
-    """A scenario with one person of each kind; the stranger was granted access by mistake."""
+    """A scenario with one person of each kind. Grants by a former admin stay; the stranger's was a mistake."""
     await scenario.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{ADMIN} {FORMER}")
-    note = Note(ADMIN, "T0SANDBOX", "", "", "access_granted", "ADMIN_USERS")
+    note = Note(FORMER, "T0SANDBOX", "", "", "access_granted", "ADMIN_USERS")
     await scenario.requests.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
     assert (await scenario.ask("access", FORMER)).text.startswith("Who can reload models")
     assert (await scenario.ask("status", REVOKED)).text == "No reloads right now."
