@@ -101,9 +101,9 @@ def invocation(**fields: object) -> JsonObject:
     } | fields
 
 
-async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
+async def eventually(look: Callable[[], T]) -> T:
     """Look again and again until there is something true to return. Raises TimeoutError."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(30.0):
         while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
             await asyncio.sleep(0.02)
     return found
@@ -252,11 +252,11 @@ class Scenario:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
-    async def wait_ready(self, status: int = 200) -> Mapping[str, str]:
-        """Wait until /readyz answers so, and return the parts that it names."""
+    async def wait_ready(self, status: int = 200, path: str = "/readyz") -> Mapping[str, str]:
+        """Wait until /readyz or /healthz answers so, and return the parts that it names."""
 
         async def look() -> Mapping[str, str]:
-            found, parts = await self.health("/readyz")
+            found, parts = await self.health(path)
             return parts if found == status else {}
 
         return await eventually_answered(look)

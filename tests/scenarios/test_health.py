@@ -15,7 +15,7 @@ from bot.handlers.access import AuditTrail
 from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import grants
 from tests.answers import Held
-from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually_answered, http_mode
+from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, http_mode
 
 
 @both_modes
@@ -41,13 +41,10 @@ async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkey
     def broken(*_: object) -> None:
         raise KeyError("of our own")
 
-    async def unhealthy() -> bool:
-        return (await scenario.health("/healthz"))[0] == 503
-
     with monkeypatch.context() as patched:
         patched.setattr("bot.storage.jobs.claim", broken)
         assert (await scenario.wait_ready(503))["worker"] == "failing: KeyError"
-        assert await eventually_answered(unhealthy)
+        await scenario.wait_ready(503, "/healthz")
         assert scenario.log.of("worker_failed")
     await scenario.ask("sdxl")
     await scenario.wait_said(READY)

@@ -236,6 +236,7 @@ async def test_a_fault_in_one_channel_holds_up_no_other(bot: Scenario, monkeypat
     await bot.wait_said(READY, channel=OPS)
     await eventually(lambda: {record["channel"] for record in bot.log.of("job_failed")} == set(channels))
     assert bot.said() == bot.said(channel=OPS)
+    assert bot.slack.api_url.split("/")[2] in [record.get("host") for record in bot.log.of("job_failed")]
     bot.slack.heal()
     await bot.wait_done()
 

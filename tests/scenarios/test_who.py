@@ -132,8 +132,9 @@ async def test_other_channels_are_refused(bot: Scenario) -> None:
 async def test_status_and_history(slow: Scenario) -> None:
     """The lists say what is reloading, how the others ended and who asked, and start nothing."""
     empty = [(await slow.ask(word)).text for word in ("status", "history")]
-    await slow.ask("sdxl", ADA)
-    await slow.ask("sdxl", CEM)
+    for user in (ADA, CEM, CEM):
+        await slow.ask("sdxl", user)
+    await slow.open_home(ADA, "requested by you and 1 more")
     while_it_lasts = await slow.ask("status")
     await slow.finish_reloads()
     await slow.ask("no-such-model")
@@ -146,8 +147,9 @@ async def test_status_and_history(slow: Scenario) -> None:
     failed, done = history.text.splitlines()[1:]
     assert "✗ `no-such-model` · no such model" in failed
     assert "✓ `sdxl` · should be ready since" in done
+    assert "requested by you and 1 more" in done
     assert len(slow.modelslab.calls) == 2
-    words = ["status", "history", "requested", "joined", "status", "requested", "history"]
+    words = ["status", "history", "requested", "joined", "joined", "status", "requested", "history"]
     assert [record["outcome"] for record in slow.log.of("command")] == words
 
 
@@ -164,7 +166,6 @@ async def test_what_began_in_private(bot: Scenario) -> None:
 
 NO_ID: tuple[tuple[str, str], ...] = (
     ("<!channel>", "`&lt;!channel&gt;`"),
-    ("<https://evil.example|sdxl>", "`&lt;https://evil.example|sdxl&gt;`"),
     ("sd`xl", "`sd\u02cbxl`"),
     ("sd\x1b[31m\u202exl\x00", "`sd�[31m�xl�`"),
     ('"sd\r\nxl"', "`sd  xl`"),
