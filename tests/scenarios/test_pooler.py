@@ -39,7 +39,7 @@ async def address(request: pytest.FixtureRequest, postgres_url: str) -> AsyncIte
         yield postgres_url
         return
     base, _, behind = postgres_url.partition("?host=")
-    name, owner = base.rpartition("/")[2], Path(behind).stat().st_uid
+    name, owner = base.rpartition("/")[2], Path(behind).stat().st_uid  # noqa: ASYNC240 - takes no time
     folder = Path(tempfile.mkdtemp(prefix="reload-model-pooler-"))
     os.chown(folder, owner, -1)
     config = folder / "pgbouncer.ini"

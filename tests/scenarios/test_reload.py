@@ -168,7 +168,9 @@ async def test_a_rate_limit_is_waited_out(bot: Scenario, monkeypatch: pytest.Mon
 
 
 async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
-    """After a server error or a broken connection, and when it was down for a while."""
+    """After a server error or a broken connection, and when it was down for a while. Nobody reads of what soon passes."""
+    bot.set_timing(trouble_after=600.0)
+    await bot.reopen()
     faults: list[Answer] = [error(500, "Internal server error."), Raw(502, b"<h1>Oops</h1>"), Reset()]
     for number, fault in enumerate(faults):
         bot.modelslab.answer(f"model-{number}", fault, fault, ACCEPTED)
@@ -183,6 +185,7 @@ async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
     await bot.wait_done(len(faults) + 1)
     assert len(bot.ready()) == len(faults) + 1
     assert bot.said(FAILED) == []
+    assert "I'll keep trying" not in str(bot.slack.messages)
     failed = bot.log.of("job_failed")[-1]
     assert (failed["said"], failed["host"]) == ("no connection", bot.modelslab.url.split("/")[2])
 

@@ -1,12 +1,5 @@
 """Several models by one command."""
 
-from collections.abc import Sequence
-
-import pytest
-
-from bot.core.models import Reload
-from bot.ui import messages
-from bot.ui.messages import Message
 from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, both_modes, labels
 
 
@@ -75,21 +68,3 @@ async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) 
     assert sorted(said[MODELS, together]) == [f"Remind me about {model}" for model in ("flux", "midjourney", "sdxl")]
     assert said[MODELS, f"<@{BEN}> `zephyr` should be ready now."] == ["Remind me before it's unloaded"]
     assert (OPS, f"<@{ADA}> `orca` should be ready now.") in said
-
-
-async def test_one_message_that_cannot_be_made_hurts_no_other(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of its follow-ups is then tried alone."""
-    slow.internal_errors = True
-    follow_up = messages.follow_up
-
-    def broken(reloads: Sequence[Reload], *args: object, **kwargs: object) -> Message:
-        if len(reloads) > 1:
-            raise RuntimeError("together")
-        return follow_up(reloads, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("bot.ui.messages.follow_up", broken)
-    await slow.ask("sdxl flux")
-    await slow.finish_reloads(2)
-
-    assert len(slow.said(READY)) == 2
-    assert len(slow.log.of("job_crashed")) == 2

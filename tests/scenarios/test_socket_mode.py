@@ -16,10 +16,7 @@ from bot.core.command import Command
 from bot.errors import CannotStart
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
-from tests.scenarios.scenario import ADA, MARK, READY, Scenario, both_modes, eventually, http_mode, invocation
-
-# What comes over it
-
+from tests.scenarios.scenario import MARK, READY, Scenario, both_modes, eventually, http_mode, invocation
 
 NONSENSE: tuple[JsonObject, ...] = (
     {"type": "slash_commands"},

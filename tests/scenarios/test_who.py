@@ -6,7 +6,6 @@ import re
 import pytest
 
 from bot.core.command import SHORTCUT
-from bot.sandbox.slack.workspace import Message
 from bot.ui import messages
 from tests.answers import Json
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes
@@ -58,22 +57,6 @@ async def grid(scenario: Scenario, request: pytest.FixtureRequest) -> Scenario:
     return scenario
 
 
-async def every_surface(bot: Scenario, message: Message, user: str) -> list[str]:
-    """What somebody reads who presses a button, uses the shortcut and submits the picker, and opens the Home tab."""
-    said = len(bot.slack.messages)
-    await bot.slack.press(message, REMIND, user=user)
-    await bot.slack.wait_until(lambda: len(bot.slack.messages) > said)
-    await bot.slack.shortcut(SHORTCUT, user=user)
-    modal = await bot.slack.wait_modal(user)
-    if modal.fields:
-        await bot.slack.suggest(modal, "s", user=user)
-        await bot.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=user)
-    modal.open = False
-    await bot.slack.open_home(user)
-    home = await bot.slack.wait_home(user, lambda home: bool(home.texts))
-    return [bot.slack.messages[said].text, " ".join(modal.texts), " ".join(home.texts)]
-
-
 @pytest.mark.parametrize("team", ["T0SANDBOX", "T0SISTER", "E0GRID"])
 async def test_people_of_the_organisation_can_use_every_surface(grid: Scenario, team: str) -> None:
     """People of the organisation are known wherever Slack says that they belong, once they have used the command."""
@@ -84,12 +67,16 @@ async def test_people_of_the_organisation_can_use_every_surface(grid: Scenario, 
     await grid.reopen(RELOAD_SECONDS="60")
     grid.slack.user_teams[CEM] = team
 
-    pressed, picked, home = await every_surface(grid, follow_up, CEM)
+    await grid.slack.press(follow_up, REMIND, user=CEM)
+    await grid.wait_said("I'll remind you about `sdxl`", user=CEM)
+    await grid.slack.shortcut(SHORTCUT, user=CEM)
+    modal = await grid.slack.wait_modal(CEM)
+    await grid.slack.suggest(modal, "s", user=CEM)
+    await grid.slack.submit(modal, {"typed": "sdxl", "where": OPS}, user=CEM)
+    await grid.open_home(CEM, "`sdxl`")
 
     assert "Reloading `sdxl`" in ack.text
-    assert "I'll remind you about `sdxl`" in pressed
-    assert "Reloading `sdxl`" in picked
-    assert "`sdxl`" in home
+    assert "Reloading `sdxl`" in " ".join(modal.texts)
     assert grid.log.of("command")[-1]["outcome"] != "other_workspace"
 
 
@@ -102,13 +89,15 @@ async def test_a_stranger_of_a_shared_channel_is_refused(grid: Scenario) -> None
         grid.slack.user_teams[CEM] = team
         asked = await grid.ask("sdxl", CEM, team_id=team, enterprise_id="E0OTHER")
         helped = await grid.ask("help", CEM, team_id=team, enterprise_id="E0OTHER")
-        pressed, picked, _ = await every_surface(grid, follow_up, CEM)
+        said = len(grid.slack.messages)
+        await grid.slack.press(follow_up, REMIND, user=CEM)
+        await grid.slack.wait_until(lambda said=said: len(grid.slack.messages) > said)  # type: ignore[misc]
+        pressed = grid.slack.messages[said].text
 
         assert helped.text == messages.help_text("/reload-model")
         assert "Only members of this bot's workspace can reload models." in asked.text
-        for text in (pressed, picked):
-            assert "Only members of this bot's workspace can reload models." in text
-            assert "type `/reload-model help` once" in text
+        assert "Only members of this bot's workspace can reload models." in pressed
+        assert "type `/reload-model help` once" in pressed
     assert grid.sql("SELECT user_id FROM reload_model_people") == [(ADA,)]
 
 
@@ -162,6 +151,15 @@ async def test_what_began_in_private(bot: Scenario) -> None:
 
     assert own == f"{other} · requested by you"
     assert re.fullmatch(r"• ✓ `sdxl` · should be ready since <!date[^>]*>", other)
+
+
+async def test_a_long_list_is_cut(slow: Scenario) -> None:
+    """A list shows twenty, and says how many more there are."""
+    for number in range(0, 25, 5):
+        await slow.ask(" ".join(f"model-{number + n}" for n in range(5)))
+    lines = (await slow.ask("status")).text.splitlines()
+
+    assert (lines[0], lines[-1], len(lines)) == ("25 models reloading", "… and 5 more", 22)
 
 
 NO_ID: tuple[tuple[str, str], ...] = (
