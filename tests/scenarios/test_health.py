@@ -151,8 +151,8 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
     await bot.wait_ready()
 
 
-async def test_a_file_that_another_process_uses_ends_the_start(scenario: Scenario) -> None:
-    """A second bot on the same SQLite file says at once that it waits for the first, and then why it cannot start."""
+async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
+    """With what to do: one that another bot holds, which is waited for; of a newer version; no database; no folder."""
     scenario.set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
     first = scenario.app
@@ -163,17 +163,12 @@ async def test_a_file_that_another_process_uses_ends_the_start(scenario: Scenari
     await scenario.shut()
     assert isinstance(first, App)
     await first.stop()
-
-
-async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
-    """It ends the start, with what to do: a folder that isn't there, no database, one of a newer version."""
-    with pytest.raises(CannotStart, match=r"DATABASE_URL: can't write .* create the folder"):
-        await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
-    await scenario.shut()
-    (tmp_path / "text").write_bytes(b"no database at all" * 1000)
-    with pytest.raises(CannotStart, match="DATABASE_URL: can't use the SQLite file: file is not a database"):
-        await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/text")
-    await scenario.reopen(DATABASE_URL=f"sqlite:///{scenario.database}")
     scenario.sql("UPDATE reload_model_schema SET version = 999")
-    with pytest.raises(CannotStart, match="run the newer version"):
-        await scenario.reopen()
+    (tmp_path / "text").write_bytes(b"no database at all" * 1000)
+    for path, why in (
+        (scenario.database, "run the newer version"),
+        (tmp_path / "text", "DATABASE_URL: can't use the SQLite file: file is not a database"),
+        (tmp_path / "nowhere" / "bot.db", r"DATABASE_URL: can't write .* create the folder"),
+    ):
+        with pytest.raises(CannotStart, match=why):
+            await scenario.reopen(DATABASE_URL=f"sqlite:///{path}")

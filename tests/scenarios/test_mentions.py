@@ -140,25 +140,16 @@ async def test_what_is_not_for_the_bot_starts_nothing(bot: Scenario) -> None:
     assert [call.model_id for call in bot.modelslab.calls] == ["flux"]
 
 
-@pytest.mark.parametrize("text", ["sdxl", "<@U0BOT> sdxl"])
-async def test_a_direct_message_is_like_a_mention(bot: Scenario, text: str) -> None:
-    """Everything is said there."""
-    await bot.slack.write(text, user=ADA)
-    await bot.wait_done()
-    texts = [m.text for m in bot.slack.messages if m.channel == bot.slack.dm(ADA)]
-
-    for words in ("Reloading `sdxl`.", f"<@{ADA}> `sdxl` should be ready now."):
-        assert any(text.startswith(words) for text in texts)
-    assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
-
-
-async def test_in_a_direct_message_it_is_here(bot: Scenario) -> None:
-    """And there, where a button of it is pressed elsewhere."""
+async def test_a_direct_message_is_like_a_mention(bot: Scenario) -> None:
+    """Everything is said there, which is here; and there, where a button of it is pressed elsewhere."""
     bot.modelslab.answer("sdxl", error(200, "Model not found: sdxl"))
+    await bot.slack.write("<@U0BOT> flux", user=ADA)
+    await bot.wait_said(f"<@{ADA}> `flux` should be ready now.")
     await bot.slack.write("sdxl", user=ADA)
     failure = await bot.wait_said(FAILED)
     await bot.slack.press(failure, "Try again", user=ADA)
-    await bot.wait_said("I'll ping you here around", user=ADA, n=2)
+    await bot.wait_said("I'll ping you here around", user=ADA, n=3)
+    assert {m.channel for m in bot.slack.messages} == {bot.slack.dm(ADA)}
     elsewhere = bot.slack.say(MODELS, {"text": failure.text, "blocks": failure.blocks}, "api")
     await bot.slack.press(elsewhere, "Try again", user=ADA)
     await bot.wait_said("I'll ping you there around", user=ADA)
