@@ -1,6 +1,7 @@
 """A reload, its subscribers and a claimed job of it, made with only what a test cares about; and texts of any kind."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -21,47 +22,16 @@ def subscriber(
     id_: int = 1,
     user_id: str = ADA,
     channel_id: str = MODELS,
-    *,
-    requested_at: float = NOON,
-    response_url: str = "",
-    response_url_uses: int = 0,
-    notified_at: float | None = None,
+    **others: Any,  # noqa: ANN401 - any fields
 ) -> Subscriber:
-    """Somebody who asked for the reload."""
-    return Subscriber(
-        id=id_,
-        reload_id=RELOAD.id,
-        user_id=user_id,
-        channel_id=channel_id,
-        requested_at=requested_at,
-        response_url=response_url,
-        response_url_uses=response_url_uses,
-        notified_at=notified_at,
-    )
+    """Somebody who asked for the reload, with these fields."""
+    asked = Subscriber(id=id_, reload_id=RELOAD.id, user_id=user_id, channel_id=channel_id, requested_at=NOON)
+    return replace(asked, **others)
 
 
-def job(
-    kind: JobKind = JobKind.NOTIFY,
-    *,
-    channel_id: str = MODELS,
-    subscriber_id: int | None = None,
-    user_id: str = "",
-    first_tried_at: float = NOON,
-    attempts: int = 0,
-) -> Job:
-    """A job that was claimed for the first time."""
-    return Job(
-        id=1,
-        reload_id=RELOAD.id,
-        kind=kind,
-        channel_id=channel_id,
-        subscriber_id=subscriber_id,
-        user_id=user_id,
-        first_tried_at=first_tried_at,
-        fence=1,
-        attempts=attempts,
-        crashes=0,
-    )
+def job(kind: JobKind = JobKind.NOTIFY, **others: Any) -> Job:  # noqa: ANN401 - as above
+    """A job that was claimed for the first time, with these fields."""
+    return replace(Job(1, RELOAD.id, kind, MODELS, None, "", NOON, fence=1, attempts=0, crashes=0), **others)
 
 
 def claim(*subscribers: Subscriber, of: Job | None = None, status_ts: str = "", now: float = NOON) -> Claim:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import strategies as st
 
 from bot.sandbox.slack.delivery import Kind
-from tests.attack.conftest import Attack, all_harmless, unharmed, without_secrets
+from tests.attack.conftest import Attack, all_harmless, unharmed
 from tests.attack.junk import Json, Payloads, broken_of, deep_json, json_values, texts
 from tests.scenarios.scenario import Scenario
+from tests.secrecy import scan
 
 ANSWER_LIMIT = 16 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -60,7 +61,7 @@ async def answered(bot: Scenario, raw: bytes) -> int:
     finally:
         hanging_up.cancel()
         writer.close()
-    without_secrets(bot, answer.decode("latin-1"))
+    scan("an answer", answer.decode("latin-1"))
     found = re.match(rb"(?:HTTP/1.1 100 Continue\r\n\r\n)?HTTP/\d\.\d (\d{3}) ", answer)
     assert found or not answer, answer
     return int(found[1]) if found else 0
@@ -97,7 +98,7 @@ async def post(bot: Scenario, body: bytes, content_type: str = FORM) -> int:
     """Send a body that is signed, and return the status. A bad request is logged."""
     headers = bot.slack.sign(body) | {"Content-Type": content_type}
     async with aiohttp.request("POST", f"{bot.url}/slack/events", data=body, headers=headers) as answer:
-        without_secrets(bot, await answer.text())
+        scan("an answer", await answer.text())
         assert "request_refused" in unharmed(bot) or answer.status != 400
         return answer.status
 

@@ -114,7 +114,7 @@ async def test_any_answer_of_slack(bot: Scenario, attack: Attack) -> None:
         bot.slack.fail(method, answer, times=1, channel=channel)
         await bot.ask(f"m{number}", channel=channel)
         over = "SELECT 1 FROM reload_model_reloads WHERE model_id = ? AND state = 'done'"
-        await eventually(lambda: bot.sql(over, f"m{number}"), within=30.0)
+        await eventually(lambda: bot.sql(over, f"m{number}"))
         unharmed(bot)
 
     await attack(st.tuples(methods, answers(_slack)), holds, at_once=20)

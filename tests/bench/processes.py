@@ -14,7 +14,8 @@ from pathlib import Path
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import SandboxSlack
 from tests.bench.load import CHANNELS, Commands, channel
-from tests.faults.fleet import settings_of, status_of
+from tests.faults.fleet import status_of
+from tests.scenarios.scenario import settings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ async def services() -> AsyncIterator[tuple[SandboxSlack, Mapping[str, str]]]:
     async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
         for n in range(CHANNELS):
             slack.add_channel(channel(n), f"room-{n}")
-        yield slack, settings_of(slack, modelslab) | {"RELOAD_SECONDS": "3600"}
+        yield slack, settings_of(slack, modelslab) | {"ALLOWED_USERS": "*", "RELOAD_SECONDS": "3600"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import aiohttp
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import Ack, SandboxSlack
 from tests.scenarios.process import Process
+from tests.scenarios.scenario import settings_of
 
 
 class Wire:
@@ -146,23 +147,6 @@ class Fleet:
         assert len(notified()) == channels
 
 
-def settings_of(slack: SandboxSlack, modelslab: SandboxModelsLab) -> dict[str, str]:
-    """The settings of a bot that uses these two, in HTTP mode and without limits."""
-    return {
-        "SLACK_BOT_TOKEN": slack.bot_token,
-        "SLACK_SIGNING_SECRET": slack.signing_secret,
-        "SLACK_API_URL": slack.api_url,
-        "MODELSLAB_API_KEY": modelslab.key,
-        "MODELSLAB_URL": modelslab.url,
-        "ALLOWED_USERS": "*",
-        "COMMANDS_PER_PERSON": "0",
-        "MAX_IN_FLIGHT": "0",
-        "RELOAD_SECONDS": "2",
-        "HOST": "127.0.0.1",
-        "LOG_FORMAT": "json",
-    }
-
-
 async def status_of(url: str) -> int:
     """The status with which a URL is answered; 0 if nobody answers."""
     with contextlib.suppress(aiohttp.ClientError):
@@ -178,7 +162,9 @@ async def fleet(folder: Path, url: str, rooms: int, **env: str) -> AsyncIterator
         slack.ack_seconds = 30.0
         for n in range(rooms):
             slack.add_channel(f"C{n:05d}", f"room-{n}")
-        made = Fleet(slack, modelslab, folder, settings_of(slack, modelslab) | {"PORT": "0", "DATABASE_URL": url} | env)
+        made = Fleet(
+            slack, modelslab, folder, settings_of(slack, modelslab) | {"ALLOWED_USERS": "*", "DATABASE_URL": url} | env
+        )
         try:
             yield made
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.scenarios.scenario import Record, Scenario, eventually
-from tests.secrecy import remember, scan
+from tests.secrecy import scan
 
 PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
@@ -99,7 +99,7 @@ class Machine:
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self._scenario = scenario
         self._folder = folder
-        self._env = scenario.env | {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "RELOAD_SECONDS": "1"}
+        self._env = scenario.env | {"LOG_LEVEL": "DEBUG", "RELOAD_SECONDS": "1"}
         self.runs: list[Process] = []
         self.measured = False
         """Whether the coverage of the processes to come counts."""
@@ -128,6 +128,5 @@ class Machine:
         """Kill what still runs; see that no secret was written anywhere."""
         for run in self.runs:
             await run.kill()
-            remember(self._scenario.secrets)
             scan("what a process wrote", run.stdout + run.stderr)
             assert "Traceback" not in run.stdout + run.stderr

@@ -101,9 +101,9 @@ def invocation(**fields: object) -> JsonObject:
     } | fields
 
 
-async def eventually(look: Callable[[], T], *, within: float = 30.0) -> T:
+async def eventually(look: Callable[[], T]) -> T:
     """Look again and again until there is something true to return. Raises TimeoutError."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(30.0):
         while not (found := look()):  # noqa: ASYNC110 - a log, a database and a port ring no bell
             await asyncio.sleep(0.02)
     return found
@@ -142,6 +142,23 @@ class Log:
         return (await eventually(lambda: found if len(found := self.of(event)) >= n else []))[-1]
 
 
+def settings_of(slack: SandboxSlack, modelslab: SandboxModelsLab) -> dict[str, str]:
+    """The settings of a bot that uses these two, in HTTP mode, without limits, and on any free port."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_SIGNING_SECRET": slack.signing_secret,
+        "SLACK_API_URL": slack.api_url,
+        "MODELSLAB_API_KEY": modelslab.key,
+        "MODELSLAB_URL": modelslab.url,
+        "COMMANDS_PER_PERSON": "0",
+        "MAX_IN_FLIGHT": "0",
+        "RELOAD_SECONDS": "2",
+        "LOG_FORMAT": "json",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+    }
+
+
 class Scenario:
     """All parts of one scenario. The bot runs from open() to shut()."""
 
@@ -151,23 +168,14 @@ class Scenario:
         self.log = Log()
         self.database = folder / "reload-model.db"
         self.mode = mode
-        self.env = {
-            "SLACK_BOT_TOKEN": slack.bot_token,
-            "SLACK_API_URL": slack.api_url,
-            "MODELSLAB_API_KEY": modelslab.key,
-            "MODELSLAB_URL": modelslab.url,
+        self.env = settings_of(slack, modelslab) | {
             "ALLOWED_USERS": f"{ADA} {BEN} {CEM}",
-            "COMMANDS_PER_PERSON": "0",
-            "MAX_IN_FLIGHT": "0",
             "RELOAD_SECONDS": "0.2",
             "DATABASE_URL": f"sqlite:///{self.database}",
-            "HOST": "127.0.0.1",
-            "PORT": "0",
         }
         if mode == "socket":
             self.env["SLACK_APP_TOKEN"] = slack.app_token
-        else:
-            self.env["SLACK_SIGNING_SECRET"] = slack.signing_secret
+        remember(self.secrets)
         self.timing = BRISK
         """How long the bot's parts wait; set before it is started."""
         self.internal_errors = False
@@ -244,11 +252,11 @@ class Scenario:
             parts: Mapping[str, str] = await response.json()
             return response.status, parts
 
-    async def wait_ready(self, status: int = 200) -> Mapping[str, str]:
-        """Wait until /readyz answers so, and return the parts that it names."""
+    async def wait_ready(self, status: int = 200, path: str = "/readyz") -> Mapping[str, str]:
+        """Wait until /readyz or /healthz answers so, and return the parts that it names."""
 
         async def look() -> Mapping[str, str]:
-            found, parts = await self.health("/readyz")
+            found, parts = await self.health(path)
             return parts if found == status else {}
 
         return await eventually_answered(look)
@@ -360,7 +368,6 @@ class Scenario:
         """No secret shows anywhere, there was no internal error, and only a follow-up says "now"."""
         if self._connection is not None:
             self._connection.close()
-        remember(self.secrets)
         scan("the log", self.log.text)
         scan("a message", repr(self.slack.messages))
         scan_folder(self.database.parent)

@@ -15,7 +15,7 @@ from bot.handlers.access import AuditTrail
 from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import grants
 from tests.answers import Held
-from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, eventually_answered, http_mode
+from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, http_mode
 
 
 @both_modes
@@ -41,13 +41,10 @@ async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkey
     def broken(*_: object) -> None:
         raise KeyError("of our own")
 
-    async def unhealthy() -> bool:
-        return (await scenario.health("/healthz"))[0] == 503
-
     with monkeypatch.context() as patched:
         patched.setattr("bot.storage.jobs.claim", broken)
         assert (await scenario.wait_ready(503))["worker"] == "failing: KeyError"
-        assert await eventually_answered(unhealthy)
+        await scenario.wait_ready(503, "/healthz")
         assert scenario.log.of("worker_failed")
     await scenario.ask("sdxl")
     await scenario.wait_said(READY)
@@ -154,8 +151,8 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
     await bot.wait_ready()
 
 
-async def test_a_file_that_another_process_uses_ends_the_start(scenario: Scenario) -> None:
-    """A second bot on the same SQLite file says at once that it waits for the first, and then why it cannot start."""
+async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
+    """With what to do: one that another bot holds, which is waited for; of a newer version; no database; no folder."""
     scenario.set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
     first = scenario.app
@@ -166,17 +163,12 @@ async def test_a_file_that_another_process_uses_ends_the_start(scenario: Scenari
     await scenario.shut()
     assert isinstance(first, App)
     await first.stop()
-
-
-async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
-    """It ends the start, with what to do: a folder that isn't there, no database, one of a newer version."""
-    with pytest.raises(CannotStart, match=r"DATABASE_URL: can't write .* create the folder"):
-        await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db")
-    await scenario.shut()
-    (tmp_path / "text").write_bytes(b"no database at all" * 1000)
-    with pytest.raises(CannotStart, match="DATABASE_URL: can't use the SQLite file: file is not a database"):
-        await scenario.open(DATABASE_URL=f"sqlite:///{tmp_path}/text")
-    await scenario.reopen(DATABASE_URL=f"sqlite:///{scenario.database}")
     scenario.sql("UPDATE reload_model_schema SET version = 999")
-    with pytest.raises(CannotStart, match="run the newer version"):
-        await scenario.reopen()
+    (tmp_path / "text").write_bytes(b"no database at all" * 1000)
+    for path, why in (
+        (scenario.database, "run the newer version"),
+        (tmp_path / "text", "DATABASE_URL: can't use the SQLite file: file is not a database"),
+        (tmp_path / "nowhere" / "bot.db", r"DATABASE_URL: can't write .* create the folder"),
+    ):
+        with pytest.raises(CannotStart, match=why):
+            await scenario.reopen(DATABASE_URL=f"sqlite:///{path}")

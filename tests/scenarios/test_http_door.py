@@ -134,11 +134,7 @@ NONSENSE: tuple[bytes, ...] = (
         command(**{name: None})
         for name in ("command", "user_id", "team_id", "channel_id", "trigger_id", "response_url")
     ),
-    *(
-        command(**{name: value})
-        for name in ("user_id", "team_id", "channel_id", "enterprise_id")
-        for value in ("<!channel>", "u0ada", "U", "U" * 65, "U0ADA\0")
-    ),
+    *(command(**{name: "<!channel>"}) for name in ("user_id", "team_id", "channel_id", "enterprise_id")),
     *(command(trigger_id=value) for value in ("", "x" * 2001, "x\0y")),
     command(response_url="https://hooks.slack.com/\r\nX: y"),
     command(command=""),

@@ -1,6 +1,6 @@
 """Whatever breaks inside the bot: people read what is certain, the audit has it, and nothing else is held up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,30 +10,12 @@ from bot.sandbox.modelslab import error
 from bot.ui import messages, views
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, both_modes
 
-Break = Callable[[Exception], None]
-
 AWAY, UNCERTAIN, BROKEN = DatabaseUnavailable("away"), CommitUncertain("away"), ArithmeticError("of our own")
 
 
 def broken(*_: object, **__: object) -> None:
     """A function with a bug."""
     raise BROKEN
-
-
-@pytest.fixture
-def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
-    """Makes all that the handlers do with the database fail."""
-
-    def failing(failure: Exception) -> None:
-        def raising(*_: object) -> None:
-            raise failure
-
-        for work in ("requests.ask", "requests.join", "reminders.add", "reminders.stop"):
-            monkeypatch.setattr(f"bot.storage.{work}", raising)
-        for work in ("running", "recent", "home"):
-            monkeypatch.setattr(f"bot.storage.history.{work}", raising)
-
-    return failing
 
 
 @both_modes
@@ -47,9 +29,13 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Break:
     ids=["away", "uncertain", "broken"],
 )
 async def test_a_request_is_answered_with_what_is_certain(
-    bot: Scenario, fail: Break, failure: Exception, words: str, outcome: str, of_lists: str
+    bot: Scenario, monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str, outcome: str, of_lists: str
 ) -> None:
     """A command in its ack, a button below its message, the picker in the modal. A list speaks of itself only."""
+
+    def failing(*_: object) -> None:
+        raise failure
+
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.ask("bad")
     failed = await bot.wait_said(FAILED)
@@ -57,7 +43,8 @@ async def test_a_request_is_answered_with_what_is_certain(
     await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     bot.internal_errors = failure is BROKEN
-    fail(failure)
+    for work in ("requests.ask", "history.running", "history.recent"):
+        monkeypatch.setattr(f"bot.storage.{work}", failing)
 
     assert words in (await bot.ask("sdxl")).text
     await bot.slack.press(failed, "Try again", user=ADA)
@@ -105,25 +92,27 @@ async def test_a_call_that_crashes_is_given_up(bot: Scenario, monkeypatch: pytes
 
 
 async def test_a_follow_up_that_cannot_be_worded_is_reported(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the message fails every time, the requester reads so once, and another reload isn't affected."""
+    """If it fails every time, the requester reads so once. Others are posted, even what was in the same message."""
     slow.internal_errors = True
     wording = messages.follow_up
 
     def poisoned(reloads: Sequence[Reload], *rest: object, **more: bool) -> messages.Message:
-        if reloads[0].model_id == "poison":
+        if "poison" in [reload.model_id for reload in reloads]:
             raise ArithmeticError("no words")
         return wording(reloads, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bot.ui.messages.follow_up", poisoned)
-    await slow.ask("poison", ADA)
+    await slow.ask("poison flux", ADA)
     await slow.ask("sdxl", BEN, OPS)
     await slow.pass_reloads()
     await slow.wait_said(READY, channel=OPS)
+    await slow.wait_said(READY, "`flux`", channel=MODELS)
     told = await slow.wait_said("I don't know whether `poison` was reloaded")
-    await slow.wait_done(2)
+    await slow.wait_done(3)
 
     assert told.text.startswith(f"<@{ADA}>")
-    assert len(slow.log.of("job_crashed")) == 7
+    assert [record["model"] for record in slow.log.of("job_crashed")].count("poison") == 7
+    assert len(slow.said(READY)) == 2
     assert [record["level"] for record in slow.log.of("message_broken")] == ["error"]
     assert slow.sql("SELECT model_id FROM reload_model_reloads WHERE undeliverable") == [("poison",)]
     assert slow.said("✗ `poison`", "couldn't notify everyone")

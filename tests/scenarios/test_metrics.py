@@ -12,14 +12,13 @@ from bot.errors import DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario, both_modes
-from tests.secrecy import remember, scan
+from tests.secrecy import scan
 
 
 class Operator:
     """Reads the metrics of a scenario on a port for operators."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._secrets = scenario.secrets
+    def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
         self.before: dict[str, float] = {}
@@ -33,7 +32,6 @@ class Operator:
     async def scrape(self) -> dict[str, float]:
         """Every sample, as Prometheus names it, less what it was before."""
         _, _, text = await self.get("/metrics")
-        remember(self._secrets)
         scan("the metrics", text)
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) - self.before.get(name, 0.0) for name, _, value in samples}
@@ -42,7 +40,7 @@ class Operator:
 @pytest.fixture
 async def operator(scenario: Scenario) -> Operator:
     """The operator of a bot that runs."""
-    operator = Operator(scenario)
+    operator = Operator()
     await scenario.open(ADMIN_PORT=str(operator.port))
     operator.before = await operator.scrape()
     return operator

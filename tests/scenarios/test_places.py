@@ -15,8 +15,11 @@ from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scena
 
 PRIVATE, DM = "G0SECRET", "D0ADABEN"
 
-PASSING = ("team_added_to_org", "org_login_required", "message_limit_exceeded", "missing_scope", "what_is_this")
-"""Why Slack may refuse a message for a while."""
+PASSING = {
+    code.replace("_", ""): code
+    for code in ("team_added_to_org", "org_login_required", "message_limit_exceeded", "missing_scope", "what_is_this")
+}
+"""Why Slack may refuse a message for a while, by the name of a channel."""
 
 
 def rooms(bot: Scenario, faults: Mapping[str, Answer | str], *, times: int | None = None) -> list[str]:
@@ -25,11 +28,6 @@ def rooms(bot: Scenario, faults: Mapping[str, Answer | str], *, times: int | Non
         bot.slack.add_channel(f"C0{name.upper()}", name)
         bot.slack.fail("chat.postMessage", fault, times=times, channel=f"C0{name.upper()}")
     return [f"C0{name.upper()}" for name in faults]
-
-
-def passing(bot: Scenario, *, times: int | None = None) -> list[str]:
-    """The same for each reason that passes."""
-    return rooms(bot, {code.replace("_", ""): code for code in PASSING}, times=times)
 
 
 def vias(bot: Scenario, *words: str, channel: str | None = None) -> list[str]:
@@ -42,7 +40,7 @@ async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow:
     slow.slack.add_channel(PRIVATE, "secret", private=True, bot_is_member=False)
     slow.slack.scopes.remove("chat:write.public")
     slow.slack.add_channel("C0PUBLIC", "public", bot_is_member=False)
-    channels = [PRIVATE, DM, "C0PUBLIC", *rooms(slow, {"restricted": "restricted_action"}), *passing(slow)]
+    channels = [PRIVATE, DM, "C0PUBLIC", *rooms(slow, {"restricted": "restricted_action"}), *rooms(slow, PASSING)]
     slow.modelslab.answer("bad", error(402, "Insufficient credits."))
     for channel in channels:
         await slow.ask(channel.lower(), ADA, channel)
@@ -173,7 +171,7 @@ async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
     """Where nothing else leads there; nobody gets a direct message for what passes soon, such as an old token."""
     bot.slack.fail("response_url", "used_url")
     # Four times: the status message and the follow-up.
-    channels = passing(bot, times=4) + rooms(bot, {"revoked": "token_revoked"}, times=4)
+    channels = rooms(bot, PASSING | {"revoked": "token_revoked"}, times=4)
     for channel in channels:
         await bot.ask(channel.lower(), ADA, channel)
     await bot.wait_done(len(channels))
@@ -185,8 +183,9 @@ async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
 async def test_what_does_not_pass_leads_to_a_direct_message(bot: Scenario) -> None:
     """After a while; a DM meets the same faults as any message, and is tried again after them."""
     bot.slack.fail("response_url", "used_url")
-    channels = passing(bot)
-    for fault in (*PASSING, Json(200, {"ok": True, "channel": "?"}), Raw(500, b"oh")):
+    channels = rooms(bot, PASSING)
+    faults: list[Answer | str] = [*PASSING.values(), Json(200, {"ok": True, "channel": "?"}), Raw(500, b"oh")]
+    for fault in faults:
         bot.slack.fail("conversations.open", fault, times=1)
     bot.slack.fail("chat.postMessage", RateLimited(1), times=1, channel=bot.slack.dm(ADA))
     for channel in channels:
@@ -236,6 +235,7 @@ async def test_a_fault_in_one_channel_holds_up_no_other(bot: Scenario, monkeypat
     await bot.wait_said(READY, channel=OPS)
     await eventually(lambda: {record["channel"] for record in bot.log.of("job_failed")} == set(channels))
     assert bot.said() == bot.said(channel=OPS)
+    assert bot.slack.api_url.split("/")[2] in [record.get("host") for record in bot.log.of("job_failed")]
     bot.slack.heal()
     await bot.wait_done()
 

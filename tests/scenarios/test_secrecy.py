@@ -24,9 +24,8 @@ ALL = 6
 @pytest.fixture
 def planted(scenario: Scenario) -> str:
     """A text that holds every secret that a bot may have, and a response_url."""
-    scenario.env |= {"SLACK_APP_TOKEN": scenario.slack.app_token, "SLACK_SIGNING_SECRET": scenario.slack.signing_secret}
     scenario.env["HTTPS_PROXY"] = f"http://bot:{PASSWORD}@127.0.0.1:9"  # nothing in a scenario goes through it
-    remember([*scenario.secrets, PASSWORD])
+    remember([PASSWORD])
     return " ".join([*scenario.secrets, PASSWORD, URL])
 
 
@@ -84,16 +83,16 @@ def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
     scan("the log", "https://hooks.slack.com/commands/T0SANDBOX/17/[redacted] and [redacted]")
 
 
-@pytest.mark.parametrize(("printed", "outcome"), [("key=a-secret-of-a-test", "failed"), ("nothing", "passed")])
-def test_a_test_that_prints_a_secret_fails(printed: str, outcome: str) -> None:
+def test_a_test_that_prints_a_secret_fails() -> None:
     """The plugin looks at what every test writes to stdout and stderr."""
     remember(["a-secret-of-a-test"])
-    sections = [("Captured log call", "a-secret-of-a-test"), ("Captured stderr call", printed)]
-    report = pytest.TestReport("x", ("x", 0, ""), {}, "passed", None, "call", sections)
-    hook = pytest_runtest_makereport()
-    next(hook)
-    with pytest.raises(StopIteration) as done:
-        hook.send(report)
+    for part, outcome in (("log", "passed"), ("stderr", "failed")):
+        sections = [(f"Captured {part} call", "key=a-secret-of-a-test")]
+        report = pytest.TestReport("x", ("x", 0, ""), {}, "passed", None, "call", sections)
+        hook = pytest_runtest_makereport()
+        next(hook)
+        with pytest.raises(StopIteration) as done:
+            hook.send(report)
 
-    assert done.value.value is report
-    assert report.outcome == outcome
+        assert done.value.value is report
+        assert report.outcome == outcome

@@ -1,12 +1,5 @@
 """Several models by one command."""
 
-from collections.abc import Sequence
-
-import pytest
-
-from bot.core.models import Reload
-from bot.ui import messages
-from bot.ui.messages import Message
 from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, both_modes, labels
 
 
@@ -55,14 +48,19 @@ async def test_a_limit_counts_each_model(bot: Scenario) -> None:
 
 
 async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) -> None:
-    """With a button for each model. People who wait for other models have a message of their own."""
+    """With a button for each model, tried again as one. Who waits for other models has a message of their own."""
     await slow.ask("sdxl flux midjourney", ADA)
     await slow.ask("zephyr", BEN)
     await slow.ask("orca", ADA, OPS)
-    await slow.finish_reloads(5)
+    await slow.log.wait_for("status_posted", 5)
+    slow.slack.fail("chat.postMessage", "internal_error", channel=MODELS)
+    await slow.pass_reloads()
+    await slow.log.wait_for("job_failed", 4)
+    slow.slack.heal()
+    await slow.wait_done(5)
     said = {(message.channel, message.text): labels(message) for message in slow.said(READY)}
 
-    assert len(said) == 3
+    assert len(said) == len(slow.said(READY)) == 3
     [together] = [text for _, text in said if "`flux`" in text]
     assert together.startswith(f"<@{ADA}> `")
     assert together.count("`, `") == together.count("` and `") == 1
@@ -70,32 +68,3 @@ async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) 
     assert sorted(said[MODELS, together]) == [f"Remind me about {model}" for model in ("flux", "midjourney", "sdxl")]
     assert said[MODELS, f"<@{BEN}> `zephyr` should be ready now."] == ["Remind me before it's unloaded"]
     assert (OPS, f"<@{ADA}> `orca` should be ready now.") in said
-
-
-async def test_one_message_that_slack_does_not_take_is_tried_again(slow: Scenario) -> None:
-    """As one, for all of its models."""
-    await slow.ask("sdxl flux")
-    await slow.log.wait_for("status_posted", 2)
-    slow.slack.fail("chat.postMessage", "internal_error", times=1)
-    await slow.finish_reloads(2)
-
-    assert len(slow.said(READY)) == 1
-    assert len(slow.log.of("job_failed")) == 2
-
-
-async def test_one_message_that_cannot_be_made_hurts_no_other(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of its follow-ups is then tried alone."""
-    slow.internal_errors = True
-    follow_up = messages.follow_up
-
-    def broken(reloads: Sequence[Reload], *args: object, **kwargs: object) -> Message:
-        if len(reloads) > 1:
-            raise RuntimeError("together")
-        return follow_up(reloads, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("bot.ui.messages.follow_up", broken)
-    await slow.ask("sdxl flux")
-    await slow.finish_reloads(2)
-
-    assert len(slow.said(READY)) == 2
-    assert len(slow.log.of("job_crashed")) == 2

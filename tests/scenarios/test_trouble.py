@@ -51,18 +51,6 @@ async def test_the_channel_is_told_of_trouble_and_of_its_end(bot: Scenario, over
     assert sorted(bot.ready()) == sorted(answers)
 
 
-async def test_nobody_is_told_of_trouble_that_is_soon_over(bot: Scenario, over: asyncio.Event) -> None:
-    """An attempt that fails, and is followed by an acceptance before 20 s have passed, is not worth a message."""
-    bot.set_timing(trouble_after=600.0)
-    await bot.reopen()
-    over.set()
-    await bot.ask("sdxl")
-    await bot.finish_reloads()
-
-    (status,) = bot.said("✓")
-    assert TROUBLE not in "".join(status.edits)
-
-
 async def test_a_channel_that_joins_is_told_of_trouble(bot: Scenario, over: asyncio.Event) -> None:
     """At once, and even where the bot can't post: there the response_url carries each message once."""
     await bot.ask("sdxl", ADA, "C0NOWHERE")
@@ -76,16 +64,3 @@ async def test_a_channel_that_joins_is_told_of_trouble(bot: Scenario, over: asyn
     assert there.edits[0].startswith(f"<@{BEN}>")
     assert [message.via for message in bot.said(channel="C0NOWHERE")] == ["response_url"] * 3
     assert READY in bot.said(channel="C0NOWHERE")[-1].text
-
-
-async def test_a_restart_loses_no_report(bot: Scenario) -> None:
-    """A report that falls due while nothing runs is made at the next start."""
-    bot.set_timing(call_retry=60.0, trouble_after=60.0)
-    await bot.reopen()
-    await bot.ask("sdxl")
-    await bot.log.wait_for("job_failed")
-    await bot.shut()
-    bot.sql("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'status'")
-    await bot.open()
-
-    await bot.wait_said(TROUBLE)
