@@ -121,7 +121,7 @@ class App:
         log.info("stopped")
 
     async def close(self, *, drain: float = 0.0) -> None:
-        """Stop the parts, the last one started first: running jobs, Slack's connection, the port, the database."""
+        """Stop the worker, then the other parts in reverse order: Slack's connection, the ports, the database."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.exit):
                 await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))

@@ -1,4 +1,4 @@
-"""Tasks and threads that nobody waits for."""
+"""Background tasks, and threads that don't delay the exit."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class BackgroundTasks:
-    """Best-effort work that nobody waits for. A task that fails is logged, and ends.
+    """Tasks that nobody awaits. One that fails is logged, and ends.
 
     It keeps references to the tasks, because asyncio itself only keeps weak ones:
     https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
@@ -26,7 +26,7 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[object, object, None]) -> None:
-        """Run a coroutine in the background, without the context variables of the caller, such as its deadline."""
+        """Run a coroutine, without the caller's context variables, such as when its request arrived."""
         task = asyncio.create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -47,7 +47,10 @@ class BackgroundTasks:
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Threads for asyncio that don't delay the exit: a DNS lookup can take half a minute, and can't be cancelled."""
+    """Threads for asyncio that don't delay the exit: a DNS lookup can take half a minute, and can't be cancelled.
+
+    It is a ThreadPoolExecutor only by type, because asyncio takes no other.
+    """
 
     def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a task in a thread of its own."""

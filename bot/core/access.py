@@ -116,7 +116,7 @@ class Allowlist:
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
 
     def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
-        """The rule of the settings that allows each of these people, for those whom one allows."""
+        """The rule of the settings that allows each of these people, without those whom none allows."""
         found = {}
         for user_id in user_ids:
             with suppress(Refused):

@@ -68,13 +68,13 @@ _SYNONYMS: Mapping[str, Word] = {
     **dict.fromkeys(("last", "log", "logs", "recent"), Word.HISTORY),
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
-_SENTENCES = """
+_FILLERS = """
     again all and are awesome can cool could done everyone everybody for good great guys hello hey hi is it job load
     lol me model models my need nice no nope not now ok okay please pls reload reload-model restart run sorry start sure
     test testing thank thanks that the there this to up wait want we well what who why with work working works wow yeah
     yep yes you
 """
-_NO_MODEL = frozenset(_SENTENCES.split())
+_NO_MODEL = frozenset(_FILLERS.split())
 """What people write before, between and after models, or instead of them."""
 
 MODEL_HERE = "<model ID>"

@@ -135,7 +135,7 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place()
-"""For the Home tab and for direct messages of the bot."""
+"""No place: for the Home tab, and for direct messages that the bot sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ class Job:
     fence is the fencing number: it tells this claim from every other claim of the same job. attempts counts the tries
     that ended in a recorded failure, crashes those that ended in an error of ours or the death of a process.
     subscriber_id is who a DM is for, user_id who a reminder is for, status_ts the status message that was posted. For
-    a request for access, access_id is its ID, user_id the admin who is asked ("" in ADMIN_CHANNEL), and status_ts the
-    message; reload_id is "".
+    a request for access, access_id is its ID, user_id the admin who is asked ("" in ADMIN_CHANNEL) or the person who is
+    answered, and status_ts the message; reload_id is "".
     """
 
     id: int

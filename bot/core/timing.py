@@ -17,9 +17,9 @@ class Timing:
     postgres_lock: float = 1.5
     """How long one statement waits for a lock on PostgreSQL."""
     postgres_idle: float = 10.0
-    """How long a transaction on PostgreSQL can stay idle, as where its process was stopped."""
+    """How long a transaction on PostgreSQL can stay idle, for example while its process is frozen."""
     postgres_silence: float = 8.0
-    """After which a connection is given up that brings no answer: longer than a statement can take."""
+    """How long PostgreSQL can stay silent before the connection is given up: longer than a statement can take."""
     database_stop: float = 2.0
     """How long queued transactions can take when the bot stops."""
     answer: float = 2.0
@@ -111,11 +111,11 @@ class Timing:
     home_gather: float = 1.0
     """Between a change and the refresh of open Home tabs, so that changes that come together are one refresh."""
     home_per_tab: float = 0.6
-    """As much more for each open tab, so that many tabs stay within Slack's limit."""
+    """Added to home_gather for each open tab, so that many tabs stay within Slack's limit."""
 
     @property
     def call_lease(self) -> float:
-        """The same for a call. If its owner dies, nobody asks ModelsLab again before its spam filter allows that."""
+        """The lease of a call: ModelsLab's spam filter refuses a repeated call that comes sooner."""
         return max(self.lease, self.call_retry)
 
 

@@ -63,8 +63,10 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
             refused = Refused(Refusal.INTERNAL_ERROR)
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
+        # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
+        called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
         buttons = ask_buttons(refused, context["person"].place, context["of"])
-        response: BoltResponse = await context["reply"](sentence(refused, context.get("called", command)), buttons)
+        response: BoltResponse = await context["reply"](sentence(refused, called), buttons)
         return response
 
     return app

@@ -102,7 +102,7 @@ def register(
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        reminder = await requests.write(reminders.add, context["person"].user_id, button.of, button.place)
+        reminder = await requests.change(reminders.add, context["person"].user_id, button.of, button.place)
         if reminder is None:
             raise Refused(Refusal.OVER)
         audit.record(context, Action.REMIND)
@@ -112,7 +112,7 @@ def register(
     async def stop_reminding(context: AsyncBoltContext) -> None:
         """Also for somebody who has lost access: the reminders are theirs."""
         model_id = context["button"].of
-        await requests.write(reminders.stop, context["person"].user_id, model_id)
+        await requests.change(reminders.stop, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
         await context["reply"](messages.not_reminding(model_id))
 

@@ -131,6 +131,7 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
     async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+        # A bare command of somebody who is refused: there is no form for them, so they get help besides.
         helped = isinstance(context["wanted"], Pick)
         shown = f"{messages.help_text(command['command'])}\n{text}" if helped else text
         return await show(Message(shown, buttons=buttons))
@@ -238,10 +239,12 @@ def register_mentions(app: AsyncApp, typed: Typed, access: Access, mentions: Men
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
         """Help is for everybody but strangers, access for admins; the rest for people who can reload models here."""
-        of_word = {Word.HELP: access.colleague, Word.ACCESS: access.admin}
-        wanted = context["wanted"]
-        may = of_word.get(wanted, access.in_channel) if isinstance(wanted, Word) else access.in_channel
-        await may(context, next_)
+        if context["wanted"] is Word.HELP:
+            await access.colleague(context, next_)
+        elif context["wanted"] is Word.ACCESS:
+            await access.admin(context, next_)
+        else:
+            await access.in_channel(context, next_)
 
     @app.event("app_mention", middleware=[mentions.read, allowed])
     @app.event("message", middleware=[mentions.read, allowed])

@@ -70,9 +70,9 @@ def register_list(
         if revoked:
             audit.recorded(context, note.outcome, of=" ".join(revoked))
         elif rules:
-            audit.record(context, Refusal.NOT_GRANTED, rule="grant")
+            audit.record(context, Refusal.NOT_GRANTED)
         else:
-            raise Refused(Refusal.NOT_GRANTED, rule="grant")
+            raise Refused(Refusal.NOT_GRANTED)
         await context["reply"](ui.revoked(revoked, rules))
 
     @app.action(action_ids(Action.REVOKE), middleware=[presses.read, access.admin])

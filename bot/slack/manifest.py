@@ -32,9 +32,9 @@ display_information:
   name: Reload Model
   description: Reloads an idle ModelsLab model, and pings you when it should be ready.
   long_description: >-
-    ModelsLab takes an image model off its inference servers after seven idle days. {command} asks ModelsLab
+    ModelsLab unloads an image model after seven idle days. {command} asks ModelsLab
     to load it again, and mentions you in the channel about two minutes later, when the model should be ready.
-    Only people whom the operator of this app has named, or an admin has let in, may use it.
+    Only people whom the operator of this app has listed, or an admin has added, can use it.
   background_color: "#1d3557"
 features:
   app_home:

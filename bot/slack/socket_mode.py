@@ -182,7 +182,7 @@ class SocketMode:
         if not isinstance(ack["envelope_id"], str):
             return
         try:
-            await (self._socket or socket if socket.closed else socket).send_json(ack)
+            await ((self._socket or socket) if socket.closed else socket).send_json(ack)
         except (ConnectionError, aiohttp.ClientError) as error:
             log.warning("ack_lost", reason=type(error).__name__)
 

@@ -27,7 +27,7 @@ from bot.storage.requests import add_job, new_id
 from bot.storage.schema import access_requests, grants, is_open, jobs, people, to_access_request, to_grant
 
 _LAST_MOMENT = 60.0
-"""Seconds before a request expires from which on it can't be decided: a decision must not be committed after that."""
+"""A request can't be decided in its last so many seconds, so that no decision is committed after it expired."""
 
 _GRANT = select(grants).where(grants.c.user_id == bindparam("user"))
 _REVOKE = delete(grants).where(grants.c.user_id == bindparam("user"))

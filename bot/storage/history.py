@@ -121,10 +121,10 @@ def add_note(connection: Connection, note: Note) -> int:
 
 
 def touch(connection: Connection) -> None:
-    """Write a line and delete it, and nothing into the other tables. Whatever would refuse a request refuses that.
+    """Check that a request could be recorded: add a line to the audit and delete it, and add nothing to other tables.
 
-    It can be a full disk, a read-only server, or a lock on a table. The line is long because SQLite needs no new page
-    for a short one, and writes nothing for an empty update.
+    It fails on a full disk, a read-only server or a locked table. The line is long because SQLite needs no new page for
+    a short one, and writes nothing for an empty update.
     """
     line_id = add_note(connection, Note("", "", "", _ROOM, "", ""))
     connection.execute(delete(audit).where(audit.c.id == line_id))

@@ -101,10 +101,7 @@ def _record(connection: Connection, job: Job, outcome: Outcome) -> None:
         case GiveUp():
             _record_given_up(connection, job)
         case AskEach():
-            _end(connection, job)
-            for user_id in sorted(outcome.user_ids):
-                asked = {"access_id": job.access_id, "user_id": user_id}
-                add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
+            _ask_each(connection, job, outcome)
         case Reschedule():
             _record_rescheduled(connection, job, outcome)
         case Done():
@@ -201,6 +198,14 @@ def _record_given_up(connection: Connection, job: Job) -> None:
     _change_reload(connection, job, undeliverable=True)
     _end(connection, job)
     _finish(connection, job)
+
+
+def _ask_each(connection: Connection, job: Job, outcome: AskEach) -> None:
+    """Ask the admins one by one, instead of in their channel."""
+    _end(connection, job)
+    for user_id in sorted(outcome.user_ids):
+        asked = {"access_id": job.access_id, "user_id": user_id}
+        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
 
 
 def _finish(connection: Connection, job: Job) -> None:

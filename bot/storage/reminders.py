@@ -15,7 +15,7 @@ from bot.storage.schema import is_reminder, jobs, reloads, to_reload, was_accept
 def add(connection: Connection, user_id: str, reload_id: str, place: Place) -> Reminder | None:
     """Add a reminder about a reload's model, unless there is one; None if that reload is unknown or wasn't accepted.
 
-    place is where another reload is offered. If it is late for the reminder, it is due now.
+    place is where another reload is offered. If the time for the reminder has passed, it is due now.
     """
     model_id = connection.execute(
         select(reloads.c.model_id).where(reloads.c.id == reload_id, was_accepted)

@@ -291,7 +291,7 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
     opened = {(Place(row.channel_id, row.thread_ts), row.kind) for row in found}
     for place in places:
         if reload.ready_at is not None and (place, JobKind.NOTIFY) in opened:
-            continue
+            continue  # its status message may be over already, and must not come twice
         if reload.ready_at is not None:
             add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at, **place._asdict())
         if (place, JobKind.STATUS) not in opened:

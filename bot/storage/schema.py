@@ -48,7 +48,7 @@ def _reload_id(*, nullable: bool = False) -> Column[str]:
 
 
 def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
-    """Have an index of some rows created with their table, by the same statement on both databases.
+    """Create an index of some rows together with their table, by the same statement on both databases.
 
     SQLAlchemy's own parameters for it would load the code of both at each start.
     """
@@ -80,7 +80,7 @@ reloads = Table(
     Column("undeliverable", Boolean, nullable=False, default=False),
 )
 in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
-"""One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition."""
+# One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition.
 _partial_index("reload_model_one_in_flight", reloads.c.model_id, where=in_flight, unique=True)
 was_accepted = reloads.c.accepted_at.is_not(None)
 _partial_index("reload_model_accepted", reloads.c.model_id, reloads.c.accepted_at, where=was_accepted)
@@ -128,7 +128,7 @@ access_requests = Table(
     Column("decided_at", Double, nullable=False, default=0.0),
 )
 is_open = access_requests.c.state == literal(RequestState.OPEN.value, literal_execute=True)
-"""A person has one request at a time."""
+# A person has one open request at a time.
 _partial_index("reload_model_one_open_request", access_requests.c.user_id, where=is_open, unique=True)
 
 jobs = Table(
@@ -157,7 +157,7 @@ Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
 of_a_place = jobs.c.kind.in_(
     [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
 )
-"""Each place of a reload has one status message and one follow-up."""
+# Each place of a reload has one status message and one follow-up.
 _partial_index(
     "reload_model_one_per_place",
     jobs.c.reload_id,
@@ -168,7 +168,7 @@ _partial_index(
     unique=True,
 )
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
-"""Each person has one reminder for a model."""
+# Each person has one reminder for a model.
 _partial_index("reload_model_one_reminder", jobs.c.user_id, jobs.c.model_id, where=is_reminder, unique=True)
 
 people = Table(
@@ -308,7 +308,7 @@ def _write_nothing(connection: Connection) -> None:
 
 
 def insert_nothing(connection: Connection) -> None:
-    """Insert no row into each table, as far as that is possible now."""
+    """Insert no row into each table. It fails if a real row would be refused."""
     for table in metadata.sorted_tables:
         nothing = select(*table.c).where(false())
         connection.execute(insert(table).from_select([column.name for column in table.c], nothing))

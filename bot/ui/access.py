@@ -98,7 +98,7 @@ def asked() -> str:
 
 def has_access() -> str:
     """The answer to *Ask for access* of somebody who has it by now."""
-    return "You can reload models already."
+    return "You can already reload models."
 
 
 def decided(request: AccessRequest) -> str:
@@ -119,7 +119,7 @@ def added(new: Sequence[str], chosen: Collection[str]) -> str:
     """The answer to *Add people*."""
     had = [user_id for user_id in chosen if user_id not in new]
     parts = [f"{_mentions(new)} can reload models now. I'll tell them."] if new else []
-    return " ".join(parts + ([f"{_mentions(had)} had access already."] if had else [])) or "Nobody was chosen."
+    return " ".join(parts + ([f"{_mentions(had)} already had access."] if had else [])) or "Nobody was chosen."
 
 
 def access_lines(listed: AccessList) -> list[Line]:
@@ -130,7 +130,7 @@ def access_lines(listed: AccessList) -> list[Line]:
     lines.append(Line("People named in the settings can only be removed there."))
     lines += [_granted(grant, listed.rules.get(grant.user_id, "")) for grant in listed.grants]
     if more := listed.count - len(listed.grants):
-        text = f"… and {more} more, whom `reload-model-bot access` lists"
+        text = f"… and {more} more: see `reload-model-bot access`"
         lines.append(Line(text, [Button("Revoke others", Action.REVOKE_PEOPLE)]))
     return lines
 
@@ -180,7 +180,7 @@ def _first(named: Sequence[str]) -> Sequence[str]:
 def people_modal(action: Action) -> View:
     """The modal in which an admin chooses whom to add, or whose access to revoke."""
     add = action is Action.ADD_PEOPLE
-    hint = "People of other organisations stay refused, even if you add them."
+    hint = "People from other organisations still can't reload models, even if you add them."
     return View(
         type="modal",
         callback_id=ADD_PEOPLE if add else REVOKE_PEOPLE,
@@ -190,7 +190,7 @@ def people_modal(action: Action) -> View:
         blocks=[
             InputBlock(
                 block_id=PEOPLE,
-                label=plain("People who can reload models from now on" if add else "Whose access ends"),
+                label=plain("People who can reload models from now on" if add else "People who lose access"),
                 hint=plain(hint) if add else None,
                 element=UserMultiSelectElement(action_id=PEOPLE, max_selected_items=PEOPLE_AT_ONCE),
             )

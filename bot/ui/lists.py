@@ -101,7 +101,7 @@ def _requested(entry: ListedReload, viewer: Viewer) -> str:
 
 def _progress(reload: Reload, reload_seconds: float, now: float) -> str:
     if reload.state is State.NOTIFYING:
-        return "done, notifying people"
+        return "failed, notifying people" if reload.failure else "done, notifying people"
     if reload.state is State.REQUESTED:
         return "ModelsLab hasn't accepted it yet, still trying"
     return f"ready around {when(expected(reload, reload_seconds, now))}"

@@ -96,7 +96,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
     Refusal.NOT_ALLOWED: _not_allowed,
     Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
-    Refusal.NOT_GRANTED: lambda _command: "There is no access to revoke: an admin has done it already.",
+    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: no admin's grant is left.",
     Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
@@ -119,7 +119,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         f"I couldn't confirm that I recorded this. If I did, you'll hear from me here; `{command} status` shows it."
     ),
     Refusal.UNCONFIRMED: lambda _command: (
-        "My database didn't confirm this, so I don't know whether it's done. Try again: doing it twice changes nothing."
+        "My database didn't confirm this, so I don't know whether it's done. You can safely try again."
     ),
     Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model ID&gt;`.",
     Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",

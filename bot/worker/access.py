@@ -28,12 +28,13 @@ async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
     is_open = request.is_open(claim.now)
     if not (is_open or job.status_ts):
         return Done()
-    if not job.status_ts and (pause := delivery.turn_to(job.channel_id or job.user_id)):
+    recipient = job.channel_id or job.user_id
+    if not job.status_ts and (pause := delivery.turn_to(recipient)):
         return Postpone(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
     message = access.request(request, is_open=is_open)
     if is_open:
-        ts = job.status_ts or await delivery.post(channel_id, message)
+        ts = job.status_ts or await delivery.post(channel_id, message, recipient)
         return Reschedule(request.expires_at - claim.now, ts)
     await delivery.edit(channel_id, job.status_ts, message)
     return Done()

@@ -51,7 +51,7 @@ class Delivery:
         self._statuses_in: set[str] = set()
 
     def turn(self, claim: Claim) -> float:
-        """Seconds until a job's message can go to its channel; 0 if it goes now.
+        """Take the next turn in a job's channel. Returns 0, or the seconds after which to ask again.
 
         One status message at a time, so that a channel in which Slack hangs doesn't take all slots.
         """
@@ -61,11 +61,11 @@ class Delivery:
         return self._pacer.wait(channel, best_effort=is_status)
 
     def turn_to(self, recipient: str) -> float:
-        """Seconds until a message can go to a person, or to a channel that isn't a job's place; 0 if it goes now."""
+        """The same for a message to a person or to ADMIN_CHANNEL."""
         return self._pacer.wait(recipient, best_effort=False)
 
     async def status(self, claim: Claim, message: Message) -> Delivered:
-        """Post a status message as to_channel() does."""
+        """Post a status message as to_channel() does. Meanwhile, turn() lets no other one into its channel."""
         self._statuses_in.add(claim.job.channel_id)
         try:
             return await self.to_channel(claim, message)
@@ -101,12 +101,7 @@ class Delivery:
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""
-        try:
-            await self.post(await self.open_dm(user_id), message)
-        except SlackError as error:
-            if error.wait is not None:
-                self._pacer.hold(user_id, error.wait)
-            raise
+        await self.post(await self.open_dm(user_id), message, user_id)
 
     async def open_dm(self, user_id: str) -> str:
         """The channel of direct messages to a person. Raises SlackPermanentError, SlackRetryableError."""
@@ -116,9 +111,17 @@ class Delivery:
             raise SlackRetryableError("no_channel_opened")
         return str(channel["id"])
 
-    async def post(self, channel_id: str, message: Message) -> str:
-        """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError."""
-        return await self._post(channel_id, message, {})
+    async def post(self, channel_id: str, message: Message, recipient: str) -> str:
+        """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError.
+
+        recipient is the person or the channel for which turn_to() was asked.
+        """
+        try:
+            return await self._post(channel_id, message, {})
+        except SlackError as error:
+            if error.wait is not None:
+                self._pacer.hold(recipient, error.wait)
+            raise
 
     def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
         """The fields that put a message into a thread, if it belongs there."""
@@ -180,7 +183,7 @@ class Pacer:
         self._wanted_at: dict[str, float] = {}
 
     def wait(self, channel_id: str, *, best_effort: bool) -> float:
-        """Seconds until a message can go to the channel; 0 if it goes now."""
+        """Take the next turn in a channel. Returns 0, or the seconds after which to ask again."""
         now = self._clock()
         at = self._free_at.get(channel_id, now)
         if best_effort:

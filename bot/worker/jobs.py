@@ -81,21 +81,19 @@ class Jobs:
     async def _run(self, claim: Claimed) -> Outcome:
         if isinstance(claim, AccessClaim):
             return await access.run(claim, self._delivery)
-        match claim.job.kind:
-            case JobKind.CALL:
-                return await self._call(claim)
-            case JobKind.STATUS:
-                return await self._status(claim)
-            case JobKind.DM:
-                return await self._dm(claim)
-            case _:
-                return await self._reminder(claim)
+        of_kind = {
+            JobKind.CALL: self._call,
+            JobKind.STATUS: self._status,
+            JobKind.DM: self._dm,
+            JobKind.REMINDER: self._reminder,
+        }
+        return await of_kind[claim.job.kind](claim)
 
     async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
         if isinstance(claim, AccessClaim):
             level = logging.INFO if claim.job.status_ts else logging.ERROR
-            log.log(level, "access_not_told", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
+            log.log(level, "access_undeliverable", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
             in_channel = claim.job.kind is JobKind.ACCESS_REQUEST and claim.job.channel_id
             return AskEach(self._admins) if in_channel and not claim.job.status_ts else Done()
         match claim.job.kind:
@@ -112,8 +110,6 @@ class Jobs:
                 log.error("undeliverable", **describe(error), users=users)
                 metrics.UNDELIVERABLE.inc()
                 return GiveUp()
-
-    # Calls
 
     async def _call(self, claim: Claim) -> Outcome:
         with metrics.modelslab_call():
@@ -143,15 +139,13 @@ class Jobs:
             return ()
         return [similar for similar in dict.fromkeys(found) if similar != model_id][:SIMILAR_LIMIT]
 
-    # Status messages
-
     async def _status(self, claim: Claim) -> Outcome:
         """Show how far the reload is: trouble, a moving bar, the result."""
         if claim.stage is Stage.TRYING:
             return await self._report_trouble(claim)
         if claim.stage is Stage.WAITING:
             return await self._show_progress(claim)
-        return await self._last_word(claim)
+        return await self._show_result(claim)
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
         until = claim.reload.requested_at + self._timing.call_give_up
@@ -177,7 +171,7 @@ class Jobs:
 
     async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
         """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
-        if self._may_edit():
+        if self._take_edit():
             try:
                 async with asyncio.timeout(self._timing.bar_edit):
                     await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
@@ -186,7 +180,7 @@ class Jobs:
                 return Reschedule(stage=claim.stage)
         return Reschedule(wait, stage=claim.stage)
 
-    async def _last_word(self, claim: Claim) -> Outcome:
+    async def _show_result(self, claim: Claim) -> Outcome:
         """Show the result, and after a while offer another reload."""
         if not claim.status_ts:
             return Done()
@@ -200,14 +194,12 @@ class Jobs:
         every = retry.bar_wait(self._reload_seconds, self._timing)
         return every if left > every + self._timing.bar_last else REST
 
-    def _may_edit(self) -> bool:
+    def _take_edit(self) -> bool:
         now = monotonic()
         spent = len(self._edits) == EDITS_PER_MINUTE and now - self._edits[0] < 60.0  # noqa: PLR2004 - a minute
         if not spent:
             self._edits.append(now)
         return not spent
-
-    # Notifications
 
     async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
         """Tell everyone who asked in a place how it ended; those whom this does not reach get a DM.
@@ -226,10 +218,10 @@ class Jobs:
         mentioned = {one.user_id for one in recipients}
         outcomes = []
         for claim in claims:
-            told = [one for one in claim.recipients if one.user_id in mentioned]
-            self._log_notified(claim, via, told)
+            notified = [one for one in claim.recipients if one.user_id in mentioned]
+            self._log_notified(claim, via, notified)
             whose = delivered.response_url_of if claim is first else None
-            outcomes.append(Notified([one.id for one in told], whose, uncertain=_is_last_try(claim)))
+            outcomes.append(Notified([one.id for one in notified], whose, uncertain=_is_last_try(claim)))
         return outcomes
 
     async def _dm(self, claim: Claim) -> Outcome:
@@ -260,8 +252,6 @@ class Jobs:
         metrics.FOLLOW_UPS.labels(via).inc()
         if claim.reload.failure is None:
             metrics.FOLLOW_UP_LATE.observe(late)
-
-    # Reminders
 
     async def _reminder(self, claim: Claim) -> Outcome:
         due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER

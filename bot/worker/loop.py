@@ -101,7 +101,10 @@ class Worker:
         self._awake.set()
 
     async def stop(self) -> None:
-        """Claim no more, and let running jobs finish for a while. Another process can claim the rest at once."""
+        """Claim no more, and let running jobs finish for a while.
+
+        Another process can claim the rest at once, and calls when ModelsLab can be asked again.
+        """
         self._stopping = True
         self.wake()
         deadline = monotonic() + self._timing.stop

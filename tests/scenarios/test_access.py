@@ -247,12 +247,12 @@ async def test_an_admin_who_cannot_be_reached_holds_up_nobody(bot: Scenario) -> 
     bot.slack.fail("conversations.open", "user_not_found", times=1)
     await bot.slack.press(await refused(bot), ASK, user=EVE)
     asked = await bot.wait_said(ASKS)
-    assert (await bot.log.wait_for("access_not_told"))["level"] == "error"
+    assert (await bot.log.wait_for("access_undeliverable"))["level"] == "error"
     bot.slack.fail("chat.update", "message_not_found")
     await bot.slack.press(asked, ALLOW, user=asked.user or "")
     await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
 
-    assert (await bot.log.wait_for("access_not_told", 2))["level"] == "info"
+    assert (await bot.log.wait_for("access_undeliverable", 2))["level"] == "info"
     await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
 
 

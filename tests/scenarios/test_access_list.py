@@ -35,7 +35,7 @@ async def choose(bot: Scenario, source: Message | Home, button: str, *people: st
 async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> None:
     """The settings, a group, and each grant with who gave it and when; only a grant can be revoked."""
     added = await choose(bot, await bot.shown("access", BEN), ADD, EVE, FAY, CEM)
-    assert added == f"<@{EVE}>, <@{FAY}> can reload models now. I'll tell them. <@{CEM}> had access already."
+    assert added == f"<@{EVE}>, <@{FAY}> can reload models now. I'll tell them. <@{CEM}> already had access."
     await bot.reopen(ALLOWED_USERS=f"{ADA} {FAY} S0CREW")
     await bot.log.wait_for("group_read", 2)
     message = await bot.shown("access", BEN)
@@ -58,7 +58,7 @@ async def test_access_counts_as_soon_as_it_is_given_and_until_it_is_revoked(bot:
     await choose(bot, await bot.shown("access", BEN), ADD, EVE)
     await bot.wait_said(f"<@{BEN}> gave you access", channel=bot.slack.dm(EVE))
     assert (await bot.ask("sdxl", EVE)).text.startswith("Reloading `sdxl`")
-    assert await choose(bot, await bot.shown("access", BEN), ADD, EVE) == f"<@{EVE}> had access already."
+    assert await choose(bot, await bot.shown("access", BEN), ADD, EVE) == f"<@{EVE}> already had access."
     assert len(bot.said("gave you access")) == 1
     assert bot.sql(GRANTS) == [(EVE, BEN)]
 
@@ -66,7 +66,7 @@ async def test_access_counts_as_soon_as_it_is_given_and_until_it_is_revoked(bot:
     await bot.slack.press(message, REVOKE, user=BEN)
     await bot.wait_said(f"<@{EVE}> can't reload models any more.")
     await bot.slack.press(message, REVOKE, user=BEN)
-    await bot.wait_said("There is no access to revoke")
+    await bot.wait_said("There's nothing to revoke")
     assert "You don't have permission" in (await bot.ask("sdxl", EVE)).text
     assert (await bot.ask("flux", CEM)).text.startswith("Reloading `flux`")
     await bot.wait_sql("SELECT rule = 'S0CREW' FROM reload_model_audit WHERE user_id = ?", CEM)
@@ -93,7 +93,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
     for some in (many[:14], many[14:]):
         await choose(bot, await bot.shown("access", BEN), ADD, *some)
     message = await bot.shown("access", BEN)
-    assert message.text.splitlines()[-1] == "… and 18 more, whom `reload-model-bot access` lists"
+    assert message.text.splitlines()[-1] == "… and 18 more: see `reload-model-bot access`"
     still = f"<@{CEM}> can still reload models, by `ALLOWED_USERS` (`S0CREW`)."
     assert await choose(bot, message, "Revoke others", CEM) == still
     answer = await choose(bot, message, "Revoke others", many[0], CEM, EVE)
@@ -101,7 +101,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
     assert answer == f"<@{many[0]}> can't reload models any more. {still}"
     assert len(bot.sql(GRANTS)) == 27
     refused = await choose(bot, message, "Revoke others", EVE)
-    assert refused.startswith("There is no access to revoke")
+    assert refused.startswith("There's nothing to revoke")
     await bot.slack.press(message, ADD, user=BEN)
     modal = await bot.slack.wait_modal(BEN)
     modal.view["blocks"][0]["optional"] = True
