@@ -104,7 +104,7 @@ class App:
         started_at = await startup.open_database(self._database, self._timing)
         self._opened = True
         self.worker.start(started_at)
-        self._allowlist.home = await startup.sign_in(self._slack, self._timing)
+        self._allowlist.workspace = await startup.sign_in(self._slack, self._timing)
         if self._socket is not None:
             await self._socket.connect()
         log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
@@ -212,7 +212,7 @@ class App:
 
     async def _readiness(self) -> Mapping[str, str]:
         """Whether a command would be taken and carried out now."""
-        signed_in = self._allowlist.home is not None
+        signed_in = self._allowlist.workspace is not None
         connected = signed_in if self._socket is None else self._socket.connected
         parts = {
             "database": await self._database_state(),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from bot.core.access import Home
+from bot.core.access import Workspace
 from bot.core.retry import Backoff
 from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
@@ -34,7 +34,7 @@ async def open_database(database: Database, timing: Timing) -> float:
         await asyncio.sleep(pauses.pause())
 
 
-async def sign_in(slack: SlackClient, timing: Timing) -> Home:
+async def sign_in(slack: SlackClient, timing: Timing) -> Workspace:
     """Ask Slack which workspace or organisation the token is for, waiting for as long as Slack is unavailable.
 
     Raises CannotStart if Slack rejects the token. https://docs.slack.dev/reference/methods/auth.test
@@ -43,7 +43,7 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
     while True:
         try:
             answer = await slack.call("auth.test")
-            home = _home(answer)
+            workspace = _workspace(answer)
         except SlackError as error:
             if error.code in TOKEN_FAULTS:
                 fix = "copy it again from OAuth & Permissions on your app's page"
@@ -51,12 +51,12 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Home:
             wait = pauses.pause(error.wait)
             log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
         else:
-            log.info("signed_in", team=home.team_id or home.enterprise_id, bot=answer.get("user_id"))
-            return home
+            log.info("signed_in", team=workspace.team_id or workspace.enterprise_id, bot=answer.get("user_id"))
+            return workspace
         await asyncio.sleep(wait)
 
 
-def _home(answer: Mapping[str, object]) -> Home:
+def _workspace(answer: Mapping[str, object]) -> Workspace:
     """The workspace of a token, or the organisation of one that is installed org-wide.
 
     Raises SlackRetryableError if the answer names neither.
@@ -64,4 +64,4 @@ def _home(answer: Mapping[str, object]) -> Home:
     team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
     if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
         raise SlackRetryableError("no_sense")
-    return Home(team, enterprise)
+    return Workspace(team, enterprise)

@@ -13,7 +13,7 @@ ADMINS = "ADMIN_USERS"
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Workspace:
     """The workspace that the bot is installed in, and on Enterprise Grid its organisation: what auth.test says.
 
     team_id is "" where the bot is installed for a whole organisation.
@@ -73,7 +73,7 @@ class Allowlist:
         self._channels = tuple(channels)
         self._members = members
         self.admins = frozenset(admins)
-        self.home: Home | None = None
+        self.workspace: Workspace | None = None
 
     def check_channel(self, channel_id: str) -> None:
         """Raises Refused for a channel in which models can't be reloaded."""
@@ -89,7 +89,7 @@ class Allowlist:
         """The first channel in ALLOWED_CHANNELS, or "" if models can be reloaded everywhere."""
         return next(iter(self._channels), "")
 
-    def who(self, person: Person, *, known: bool | None = None) -> str:
+    def rule_for(self, person: Person, *, known: bool | None = None) -> str:
         """Return the rule of the settings that allows this person, in whatever channel. Raises Refused.
 
         known: see check_workspace().
@@ -110,7 +110,7 @@ class Allowlist:
         The payload of an interaction can name another team of the organisation. So for its author, known is whether
         this person has used the command here before.
         """
-        if self.home is None:
+        if self.workspace is None:
             raise Refused(Refusal.NOT_READY)
         if not (known or self.is_ours(person)):
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
@@ -133,11 +133,11 @@ class Allowlist:
 
         https://docs.slack.dev/enterprise/developing-for-enterprise-orgs
         """
-        if self.home is None:
+        if self.workspace is None:
             return False
-        if person.team_id in {self.home.team_id, self.home.enterprise_id} - {""}:
+        if person.team_id in {self.workspace.team_id, self.workspace.enterprise_id} - {""}:
             return True
-        return self.home.enterprise_id != "" and person.enterprise_id == self.home.enterprise_id
+        return self.workspace.enterprise_id != "" and person.enterprise_id == self.workspace.enterprise_id
 
     def rule(self, user_id: str) -> str:
         """The most specific rule of the settings that allows somebody of the workspace. Raises Refused.

@@ -4,9 +4,14 @@ A listener behind it finds in its context:
 
 - person: the authorized Person
 - rule: the rule that allowed them, for the audit
+- what: what they want, as text for the audit; None if nothing is audited
 - reply: how its surface answers a text with buttons, whether it is a success or a refusal
-- called: how the bot was called, if by a command or a mention
+- invocation_id and response_url: see bot.handlers.requests.request_for
 - of: the model that they want, or RELOAD_MARK and the ID of a reload of it, "" where that isn't known
+- called: how the bot was called, if by a command or a mention
+
+commands.py adds wanted (a Command, or the Refused of a slip) and show, which answers with a Message. buttons.py adds
+button, pressed (which one of which message), pressed_in (that message's place) and answer_url.
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """
@@ -27,8 +32,8 @@ from bot.ops import metrics
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.storage.requests import Requested
-from bot.ui.access import LISTED, AccessList
 from bot.ui.buttons import Button
+from bot.ui.grants import LISTED, AccessList
 
 Next = Callable[[], Awaitable[None]]
 
@@ -79,13 +84,13 @@ class Access:
 
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only people who can reload models in the channel that the interaction is about."""
-        context["rule"] = await self.who(context["person"])
+        context["rule"] = await self.rule_for(context["person"])
         self.allowlist.check_channel(context["person"].channel_id)
         await next_()
 
     async def anywhere(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only people who can reload models, regardless of the channel."""
-        context["rule"] = await self.who(context["person"])
+        context["rule"] = await self.rule_for(context["person"])
         await next_()
 
     async def admin(self, context: AsyncBoltContext, next_: Next) -> None:
@@ -100,7 +105,7 @@ class Access:
         self.allowlist.check_workspace(person, known=await self._is_known(person))
         await next_()
 
-    async def command(self, person: Person) -> str:
+    async def rule_for_command(self, person: Person) -> str:
         """Return the rule that allows the author of a command in their channel. Raises Refused."""
         rule = await self._rule(person, known=None)
         self.allowlist.check_channel(person.channel_id)
@@ -114,13 +119,13 @@ class Access:
         sizes = allowlist.group_sizes()
         return AccessList(allowlist.admins, allowlist.people, sizes, allowlist.everyone, found, count, rules)
 
-    async def who(self, person: Person) -> str:
+    async def rule_for(self, person: Person) -> str:
         """Return the rule that allows the author of an interaction or an event. Raises Refused."""
         return await self._rule(person, known=await self._is_known(person))
 
     async def _rule(self, person: Person, *, known: bool | None) -> str:
         try:
-            return self.allowlist.who(person, known=known)
+            return self.allowlist.rule_for(person, known=known)
         except Refused as refused:
             if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
                 raise
@@ -132,7 +137,7 @@ class Access:
             raise
 
     async def _is_known(self, person: Person) -> bool:
-        unclear = self.allowlist.home is not None and not self.allowlist.is_ours(person)
+        unclear = self.allowlist.workspace is not None and not self.allowlist.is_ours(person)
         return unclear and await self._requests.is_known(person.user_id)
 
 
@@ -148,13 +153,13 @@ class AuditTrail:
         self._log(context["person"], outcome, rule=rule)
         self._requests.note(note_for(context, outcome, rule=rule))
 
-    def requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """Record the request of a reload. Storage wrote its line of the audit in the same transaction."""
+    def log_requested(self, context: AsyncBoltContext, requested: Requested) -> None:
+        """Log the request of a reload. Storage wrote its line of the audit in the same transaction."""
         reload = requested.reload
         self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
 
-    def recorded(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
-        """Something else whose line storage wrote to the audit in the same transaction."""
+    def log_recorded(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
+        """Log something else whose line storage wrote to the audit in the same transaction."""
         self._log(context["person"], outcome, rule=context["rule"], **more)
 
     def unknown_command(self, name: str) -> None:

@@ -17,7 +17,7 @@ from bot.handlers.access import AuditTrail
 from bot.handlers.requests import arrived_at
 from bot.slack import payloads
 from bot.slack.payloads import Fields
-from bot.ui.access import ask_buttons
+from bot.ui.grants import ask_buttons
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)

@@ -87,7 +87,7 @@ def register(
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        audit.requested(context, requested)
+        audit.log_requested(context, requested)
         await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])

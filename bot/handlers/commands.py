@@ -28,8 +28,8 @@ from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import lists, messages
-from bot.ui.access import access_message
 from bot.ui.buttons import Button
+from bot.ui.grants import access_message
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
@@ -83,7 +83,7 @@ class Typed:
                 raise wanted
             case ReloadModels([model_id]):
                 asked = await self._requests.ask(request_for(context, model_id))
-                self._audit.requested(context, asked)
+                self._audit.log_requested(context, asked)
                 await context["reply"](acknowledgement(context, asked, self._requests.reload_seconds))
             case ReloadModels(model_ids):
                 await context["reply"](await self._reload_each(context, model_ids))
@@ -102,7 +102,7 @@ class Typed:
                 self._audit.record(context, answer.reason, rule=answer.rule)
                 lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
             else:
-                self._audit.requested(context, answer)
+                self._audit.log_requested(context, answer)
                 lines.append(acknowledgement(context, answer, self._requests.reload_seconds))
         return "\n".join(lines)
 
@@ -214,7 +214,7 @@ def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTr
         if context["wanted"] is Word.ACCESS:
             context["rule"] = access.allowlist.check_admin(person)
         elif context["wanted"] is not Word.HELP:
-            context["rule"] = await access.command(person)
+            context["rule"] = await access.rule_for_command(person)
         await next_()
 
     @app.command(name, middleware=[read_command, allowed])

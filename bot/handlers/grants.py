@@ -17,7 +17,7 @@ from bot.handlers.requests import Requests
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import grants
-from bot.ui import access as ui
+from bot.ui import grants as ui
 from bot.ui import views
 from bot.ui.buttons import Action, Button, action_ids
 
@@ -40,7 +40,7 @@ def register_requests(
             audit.record(context, "has_access")
             await context["reply"](ui.has_access())
         else:
-            audit.recorded(context, note.outcome)
+            audit.log_recorded(context, note.outcome)
             await context["reply"](ui.asked())
 
     @app.action(action_ids(Action.ALLOW), middleware=[presses.read, access.admin])
@@ -54,7 +54,7 @@ def register_requests(
     async def decide(context: AsyncBoltContext, state: RequestState, outcome: str) -> None:
         note = note_for(context, outcome)
         request = await requests.change(grants.decide, note, context["button"].of, state)
-        audit.recorded(context, outcome, of=request.user_id)
+        audit.log_recorded(context, outcome, of=request.user_id)
         await context["reply"](ui.decided(request))
 
 
@@ -68,7 +68,7 @@ def register_list(
         revoked = await requests.change(grants.revoke, note, user_ids)
         rules = access.allowlist.rules(user_ids)
         if revoked:
-            audit.recorded(context, note.outcome, of=" ".join(revoked))
+            audit.log_recorded(context, note.outcome, of=" ".join(revoked))
         elif rules:
             audit.record(context, Refusal.NOT_GRANTED)
         else:
@@ -97,7 +97,7 @@ def register_list(
         rules = access.allowlist.rules(chosen)
         added = await requests.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
         if added:
-            audit.recorded(context, note.outcome, of=" ".join(added))
+            audit.log_recorded(context, note.outcome, of=" ".join(added))
         else:
             audit.record(context, "has_access")
         await context["reply"](ui.added(added, chosen))

@@ -25,8 +25,8 @@ from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import views
-from bot.ui.access import access_lines, ask_buttons
 from bot.ui.buttons import Button
+from bot.ui.grants import access_lines, ask_buttons
 from bot.ui.messages import Line
 from bot.ui.reasons import sentence
 
@@ -103,7 +103,7 @@ class HomeTabs:
     async def _view(self, person: Person) -> Mapping[str, object]:
         """The view for somebody. Access is checked each time."""
         try:
-            await self._access.who(person)
+            await self._access.rule_for(person)
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
             lines = await self._access_lines(person)
         except Refused as refused:

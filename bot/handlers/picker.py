@@ -136,5 +136,5 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
             asked = await requests.ask(request_for(context, context["model_id"]))
-            audit.requested(context, asked)
+            audit.log_requested(context, asked)
             await context["reply"](acknowledgement(context, asked, requests.reload_seconds, there(context)))

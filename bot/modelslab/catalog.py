@@ -33,6 +33,9 @@ RETRY_SECONDS = 60.0
 RETRY_MOST_SECONDS = 600.0
 """The pause after a list couldn't be read, the first time; then twice as long each time, up to the second number."""
 
+SIMILAR_LIMIT = 3
+"""How many similar IDs are offered for an unknown one."""
+
 _LIKE = 0.6
 
 log = structlog.get_logger(__name__)
@@ -114,7 +117,7 @@ class Catalog:
         """
         return await asyncio.to_thread(_matching, await self._known(), query.lower().split(), limit)
 
-    async def nearest(self, model_id: str, limit: int = 3) -> Sequence[str]:
+    async def nearest(self, model_id: str, limit: int = SIMILAR_LIMIT) -> Sequence[str]:
         """The IDs most similar to this one; of equally similar ones, those in earlier groups first."""
         return await asyncio.to_thread(_nearest, await self._known(), model_id, limit)
 

@@ -36,7 +36,7 @@ class UserGroups:
         self._clock = clock
         self._members: dict[str, Collection[str]] = {}
         self._read_at: dict[str, float] = {}
-        self._turn = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     def members(self, group_id: str) -> Collection[str] | None:
         """The IDs of the members of a group; None if they are unknown, or were read too long ago."""
@@ -51,7 +51,7 @@ class UserGroups:
         pauses = Backoff(self._timing.groups_retry, self._timing.groups_refresh)
         fault: str | None = None
         while True:
-            async with self._turn:
+            async with self._one_at_a_time:
                 wait, apart, before = self._timing.groups_refresh, self._timing.groups_apart, fault
                 try:
                     self._members[group_id], fault = await read(group_id), ""

@@ -14,9 +14,7 @@ from bot.core.outcomes import REST
 from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
-from bot.storage.schema import jobs, reloads, to_job, to_reload
-
-_OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
+from bot.storage.schema import OF_A_PLACE, jobs, reloads, to_job, to_reload
 
 _FIRST_DUE = select(
     *[select(func.min(jobs.c.due_at)).where(jobs.c.kind == kind).scalar_subquery().label(kind) for kind in JobKind]
@@ -127,7 +125,7 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mappin
         if job.kind is JobKind.REMINDER
     }
     people = history.subscribers_of(connection, {job.reload_id for job in claimed if job.kind is not JobKind.CALL})
-    status_ts, waiting = _places_of(connection, {job.reload_id for job in claimed if job.kind in _OF_A_PLACE})
+    status_ts, waiting = _places_of(connection, {job.reload_id for job in claimed if job.kind in OF_A_PLACE})
     return {
         job.id: Claim(
             job,

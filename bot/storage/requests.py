@@ -7,6 +7,7 @@ decide: if another transaction was faster, the database refuses the row, and Dat
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
@@ -42,7 +43,6 @@ _LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=Tru
 _LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
 _LOCK_BY_ID = _LOCK_IN_FLIGHT.where(reloads.c.id == bindparam("of"))
 _RELOAD = select(reloads).where(reloads.c.id == bindparam("of"))
-_EARLIER = select(subscribers).where(subscribers.c.invocation_id == bindparam("invocation"))
 _CLICKED = (
     select(subscribers)
     .where(
@@ -53,7 +53,11 @@ _CLICKED = (
     .order_by(subscribers.c.id.desc())
     .limit(1)
 )
-_COUNTS = select(
+_LOOK = select(
+    select(subscribers.c.id)
+    .where(subscribers.c.invocation_id == bindparam("invocation"))
+    .scalar_subquery()
+    .label("earlier"),
     select(func.count())
     .select_from(subscribers)
     .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
@@ -61,6 +65,8 @@ _COUNTS = select(
     .label("of_person"),
     select(func.count()).select_from(reloads).where(in_flight).scalar_subquery().label("in_flight"),
 )
+"""The same invocation, if Slack has delivered it before, and what limits count."""
+_SUBSCRIBER = select(subscribers).where(subscribers.c.id == bindparam("id"))
 _PLACES_OF_PERSON = select(subscribers.c.channel_id, subscribers.c.thread_ts).where(
     subscribers.c.reload_id == bindparam("of"), subscribers.c.user_id == bindparam("user")
 )
@@ -137,12 +143,13 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
 
     Raises Refused (too many requests, too many reloads).
     """
-    if earlier := _earlier(connection, request):
-        return earlier
+    found = _look(connection, request)
+    if found.earlier is not None:
+        return _answered(connection, connection.execute(_SUBSCRIBER, {"id": found.earlier}).one())
     reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
-    _check_limits(connection, request.user_id, limits, starts=reload is None)
+    _check_limits(found, limits, starts=reload is None)
     return _start(connection, request, limits) if reload is None else _join(connection, request, reload, limits)
 
 
@@ -169,15 +176,16 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
 
     If the person is already subscribed in that place, nothing is written, and again is set.
     """
-    if earlier := _earlier(connection, request):
-        return earlier
+    found = _look(connection, request)
+    if found.earlier is not None:
+        return _answered(connection, connection.execute(_SUBSCRIBER, {"id": found.earlier}).one())
     reload = _lock(connection, _LOCK_BY_ID, reload_id)
     if reload is None:
         return None
     if request.place in _places_of_person(connection, request, reload_id):
         first = _first_subscriber(connection, reload_id)
         return Requested(reload, first, now(connection), joined=True, again=True)
-    _check_limits(connection, request.user_id, limits, starts=False)
+    _check_limits(found, limits, starts=False)
     return _join(connection, request, reload, limits)
 
 
@@ -220,10 +228,10 @@ def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -
     return None if found is None else to_reload(found)
 
 
-def _earlier(connection: Connection, request: Request) -> Requested | None:
-    """The result of this invocation, if Slack has delivered it before."""
-    row = connection.execute(_EARLIER, {"invocation": request.invocation_id}).first()
-    return None if row is None else _answered(connection, row)
+def _look(connection: Connection, request: Request) -> Row[*tuple[Any, ...]]:
+    since = now(connection) - LIMIT_SECONDS
+    values = {"invocation": request.invocation_id, "user": request.user_id, "since": since}
+    return connection.execute(_LOOK, values).one()
 
 
 def _double_click(connection: Connection, request: Request) -> Requested | None:
@@ -248,10 +256,8 @@ def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
     return to_subscriber(connection.execute(_FIRST_SUBSCRIBER, {"of": reload_id}).one())
 
 
-def _check_limits(connection: Connection, user_id: str, limits: Limits, *, starts: bool) -> None:
+def _check_limits(found: Row[*tuple[Any, ...]], limits: Limits, *, starts: bool) -> None:
     """Raises Refused if the person, or the bot with one more reload, is over its limit."""
-    lately = {"user": user_id, "since": now(connection) - LIMIT_SECONDS}
-    found = connection.execute(_COUNTS, lately).one()
     if limits.per_person and found.of_person >= limits.per_person:
         raise Refused(
             Refusal.TOO_MANY_COMMANDS, rule="COMMANDS_PER_PERSON", limit=limits.per_person, seconds=LIMIT_SECONDS

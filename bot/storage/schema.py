@@ -154,9 +154,8 @@ jobs = Table(
     Column("crashes", Integer, nullable=False, default=0),
 )
 Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
-of_a_place = jobs.c.kind.in_(
-    [literal(kind.value, literal_execute=True) for kind in (JobKind.STATUS, JobKind.NOTIFY)],
-)
+OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
+of_a_place = jobs.c.kind.in_([literal(kind.value, literal_execute=True) for kind in OF_A_PLACE])
 # Each place of a reload has one status message and one follow-up.
 _partial_index(
     "reload_model_one_per_place",

@@ -184,14 +184,17 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
     )
 
 
-def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, late: bool) -> Message:
-    """The follow-up. ModelsLab confirms nothing, so it says "should be"; no other message says "ready now"."""
+def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, late: float = 0.0) -> Message:
+    """The follow-up, and whether it is late by so many seconds.
+
+    ModelsLab confirms nothing, so it says "should be"; no other message says "ready now".
+    """
     models = either([code(reload.model_id) for reload in reloads], "and")
     text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
-        text += (
-            f" Sorry, this is late: it was due {when(reloads[0].ready_at or reloads[0].requested_at, DAY_AND_TIME)}."
-        )
+        due_at = reloads[0].ready_at or reloads[0].requested_at
+        due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
+        text += f" Sorry, this is late: it was due {due}."
     labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
     place = subscribers[0].place
     return Message(

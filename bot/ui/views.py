@@ -20,9 +20,9 @@ from slack_sdk.models.views import View
 from bot.core.command import MAX_ID, SHORTCUT
 from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, State, Viewer
 from bot.ui import lists, messages
-from bot.ui.access import TITLE, add_button
 from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
 from bot.ui.buttons import Action, Button, row
+from bot.ui.grants import TITLE, add_button
 from bot.ui.messages import Line
 
 PICKER = SHORTCUT

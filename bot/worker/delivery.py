@@ -50,7 +50,7 @@ class Delivery:
         self._broadcast = broadcast
         self._statuses_in: set[str] = set()
 
-    def turn(self, claim: Claim) -> float:
+    def take_turn(self, claim: Claim) -> float:
         """Take the next turn in a job's channel. Returns 0, or the seconds after which to ask again.
 
         One status message at a time, so that a channel in which Slack hangs doesn't take all slots.
@@ -58,14 +58,14 @@ class Delivery:
         channel, is_status = claim.job.channel_id, claim.job.kind is JobKind.STATUS
         if is_status and channel in self._statuses_in:
             return self._pacer.gap
-        return self._pacer.wait(channel, best_effort=is_status)
+        return self._pacer.take_turn(channel, best_effort=is_status)
 
-    def turn_to(self, recipient: str) -> float:
+    def take_turn_to(self, recipient: str) -> float:
         """The same for a message to a person or to ADMIN_CHANNEL."""
-        return self._pacer.wait(recipient, best_effort=False)
+        return self._pacer.take_turn(recipient, best_effort=False)
 
     async def status(self, claim: Claim, message: Message) -> Delivered:
-        """Post a status message as to_channel() does. Meanwhile, turn() lets no other one into its channel."""
+        """Post a status message as to_channel() does. Meanwhile, take_turn() lets no other one into its channel."""
         self._statuses_in.add(claim.job.channel_id)
         try:
             return await self.to_channel(claim, message)
@@ -114,7 +114,7 @@ class Delivery:
     async def post(self, channel_id: str, message: Message, recipient: str) -> str:
         """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError.
 
-        recipient is the person or the channel for which turn_to() was asked.
+        recipient is the person or the channel for which take_turn_to() was asked.
         """
         try:
             return await self._post(channel_id, message, {})
@@ -182,7 +182,7 @@ class Pacer:
         self._free_at: dict[str, float] = {}
         self._wanted_at: dict[str, float] = {}
 
-    def wait(self, channel_id: str, *, best_effort: bool) -> float:
+    def take_turn(self, channel_id: str, *, best_effort: bool) -> float:
         """Take the next turn in a channel. Returns 0, or the seconds after which to ask again."""
         now = self._clock()
         at = self._free_at.get(channel_id, now)

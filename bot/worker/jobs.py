@@ -31,11 +31,8 @@ from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
 from bot.ui import messages
 from bot.ui.messages import Message
-from bot.worker import access
+from bot.worker import grants
 from bot.worker.delivery import Delivery
-
-SIMILAR_LIMIT = 3
-"""How many similar model IDs are offered."""
 
 EDITS_PER_MINUTE = 40
 """How often this process moves bars; Slack allows 50: https://docs.slack.dev/apis/web-api/rate-limits"""
@@ -80,7 +77,7 @@ class Jobs:
 
     async def _run(self, claim: Claimed) -> Outcome:
         if isinstance(claim, AccessClaim):
-            return await access.run(claim, self._delivery)
+            return await grants.run(claim, self._delivery)
         of_kind = {
             JobKind.CALL: self._call,
             JobKind.STATUS: self._status,
@@ -137,7 +134,7 @@ class Jobs:
         except Exception as error:  # noqa: BLE001 - then the failure has no suggestions
             log.warning("no_similar_models", reason=type(error).__name__)
             return ()
-        return [similar for similar in dict.fromkeys(found) if similar != model_id][:SIMILAR_LIMIT]
+        return found
 
     async def _status(self, claim: Claim) -> Outcome:
         """Show how far the reload is: trouble, a moving bar, the result."""
@@ -161,7 +158,7 @@ class Jobs:
         return await self._move_bar(claim, message, self._next_move(left))
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
-        if pause := self._delivery.turn(claim):
+        if pause := self._delivery.take_turn(claim):
             return Postpone(pause)
         delivered = await self._delivery.status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
@@ -210,7 +207,7 @@ class Jobs:
         recipients = messages.mentioned(first.recipients)
         if not recipients:
             return [Notified() for _ in claims]
-        if pause := self._delivery.turn(first):
+        if pause := self._delivery.take_turn(first):
             return [Postpone(pause) for _ in claims]
         message = self._ending(claims, recipients)
         delivered = await self._delivery.to_channel(first, message, thread=True)
@@ -229,7 +226,7 @@ class Jobs:
         recipients = claim.recipients
         if not recipients:
             return Notified()
-        if pause := self._delivery.turn_to(recipients[0].user_id):
+        if pause := self._delivery.take_turn_to(recipients[0].user_id):
             return Postpone(pause)
         await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
@@ -243,7 +240,8 @@ class Jobs:
         if claim.reload.failure is not None:
             return messages.failure(claim.reload, recipients)
         due_before_start = (claim.reload.ready_at or 0.0) < self.started_at
-        late = _lateness(claim) > (LATE_AFTER_START if due_before_start else LATE)
+        tolerated = LATE_AFTER_START if due_before_start else LATE
+        late = _lateness(claim) if _lateness(claim) > tolerated else 0.0
         return messages.follow_up([each.reload for each in claims], recipients, late=late)
 
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
@@ -257,7 +255,7 @@ class Jobs:
         due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
-        if pause := self._delivery.turn_to(claim.job.user_id):
+        if pause := self._delivery.take_turn_to(claim.job.user_id):
             return Postpone(pause)
         message = messages.reminder(claim.reload, claim.job.place, claim.now)
         await self._delivery.to_person(claim.job.user_id, message)

@@ -79,22 +79,22 @@ class Worker:
         self._loop: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
         self._stopping = False
-        self._turned_at = 0.0
+        self._looked_at = 0.0
         self.fault = ""
-        """Why the last turn failed, or empty."""
+        """Why the last look for jobs failed, or empty."""
 
     def start(self, started_at: float) -> None:
         """Start the loop; started_at is the time now by the database's clock."""
         self._jobs.started_at = started_at
-        self._turned_at = monotonic()
-        self._loop = asyncio.create_task(self._turn())
+        self._looked_at = monotonic()
+        self._loop = asyncio.create_task(self._work())
         self._background.start(self._renew())
         self._background.start(self._prune())
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the loop last turned; 0 before it has started."""
-        return monotonic() - self._turned_at if self._turned_at else 0.0
+        """Seconds since it last looked for jobs; 0 before it has started."""
+        return monotonic() - self._looked_at if self._looked_at else 0.0
 
     def wake(self) -> None:
         """Look for due jobs now."""
@@ -120,8 +120,8 @@ class Worker:
         """The running jobs, and the loop, which may be claiming one."""
         return [*self._running, *([self._loop] if self._loop is not None and not self._loop.done() else [])]
 
-    async def _turn(self) -> None:
-        """Turn until stopped. An unavailable database only slows the loop down."""
+    async def _work(self) -> None:
+        """Look for jobs and start them until stopped. An unavailable database only slows that down."""
         claimed_at = monotonic()
         while not self._stopping:
             self._awake.clear()
@@ -130,11 +130,11 @@ class Worker:
                 if monotonic() - claimed_at > self._timing.lease - self._timing.renew:
                     await self._let_others_record()
                 wait = min(await self._start_due(), self._timing.look)
-                self.fault, self._turned_at = "", monotonic()
-                claimed_at = self._turned_at
+                self.fault, self._looked_at = "", monotonic()
+                claimed_at = self._looked_at
             except DatabaseUnavailable as error:
-                self.fault, self._turned_at = f"waiting for the database: {error}", monotonic()
-            except Exception as error:  # /healthz fails if every turn ends like this
+                self.fault, self._looked_at = f"waiting for the database: {error}", monotonic()
+            except Exception as error:  # /healthz fails if every look ends like this
                 log.exception("worker_failed")
                 self.fault = f"failing: {type(error).__name__}"
             await asyncio.sleep(self._timing.gather)

@@ -4,25 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.access import Allowlist, Home, Person
+from bot.core.access import Allowlist, Person, Workspace
 from bot.errors import Refusal, Refused
 
 ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")
 BEN = replace(ADA, user_id="W0BEN")
 AWAY = replace(ADA, team_id="T0AWAY")
 
-HOME, GRID, ORGANISATION = Home("T0HOME"), Home("T0HOME", "E0ORG"), Home("", "E0ORG")
+HOME, GRID, ORGANISATION = Workspace("T0HOME"), Workspace("T0HOME", "E0ORG"), Workspace("", "E0ORG")
 
 MEMBERS = {"S0BEN": {"W0BEN"}, "S0ADA": {"U0ADA"}, "S0NONE": set[str]()}
 """Who is in which user group; any other was not read."""
 
 
-def decision(users: str, person: Person, home: Home | None = HOME) -> str | Refusal:
+def decision(users: str, person: Person, home: Workspace | None = HOME) -> str | Refusal:
     """The rule that allows a person, or why none does."""
     allowlist = Allowlist(users.split(), (), MEMBERS.get)
-    allowlist.home = home
+    allowlist.workspace = home
     try:
-        return allowlist.who(person)
+        return allowlist.rule_for(person)
     except Refused as refused:
         return refused.reason
 
@@ -54,11 +54,11 @@ def decision(users: str, person: Person, home: Home | None = HOME) -> str | Refu
         ("*", replace(ADA, team_id=""), ORGANISATION, Refusal.OTHER_WORKSPACE),
         # Nobody can until Slack has said whose token it is; two teams that aren't named aren't the same.
         ("*", ADA, None, Refusal.NOT_READY),
-        ("*", replace(ADA, team_id=""), Home(""), Refusal.OTHER_WORKSPACE),
+        ("*", replace(ADA, team_id=""), Workspace(""), Refusal.OTHER_WORKSPACE),
     ],
 )
 def test_a_person_is_allowed_by_the_most_specific_rule(
-    users: str, person: Person, home: Home | None, expected: str | Refusal
+    users: str, person: Person, home: Workspace | None, expected: str | Refusal
 ) -> None:
     """Or is refused for a reason."""
     assert decision(users, person, home) == expected
@@ -77,7 +77,7 @@ def test_a_person_is_allowed_by_the_most_specific_rule(
     ],
 )
 @pytest.mark.parametrize("home", [HOME, GRID])
-def test_a_stranger_stays_out(home: Home, team_id: str, enterprise_id: str) -> None:
+def test_a_stranger_stays_out(home: Workspace, team_id: str, enterprise_id: str) -> None:
     """Neither *, nor their ID, nor a group lets in somebody whose own team is elsewhere or isn't named."""
     stranger = Person("U0ADA", team_id, "C0MODELS", enterprise_id)
 
@@ -97,10 +97,10 @@ def test_a_refusal_names_what_to_change(
 ) -> None:
     """The channels, for people who are allowed; otherwise their ID, or the group. By default no group is read."""
     made = Allowlist(users, ("C0OPS", "C0LAB"))
-    made.home = HOME
+    made.workspace = HOME
 
     def check() -> None:
-        made.who(person)
+        made.rule_for(person)
         made.check_channel(person.channel_id)
 
     with pytest.raises(Refused) as raised:

@@ -11,8 +11,8 @@ from bot.sandbox.slack.workspace import Message
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.ui import messages, views
-from bot.ui.access import people_modal
 from bot.ui.buttons import Action, Button
+from bot.ui.grants import people_modal
 from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, Scenario, eventually, labels
 
 STRANGER, PERSON, GRANTED, REVOKED, ADMIN, FORMER = "U0STRANGER", "U0PERSON", "U0GRANTED", "U0REVOKED", BEN, "U0FORMER"

@@ -1,4 +1,4 @@
-"""The bot on a PostgreSQL that isn't as one would wish."""
+"""The bot on a PostgreSQL that misbehaves."""
 
 import io
 import json

@@ -147,7 +147,7 @@ async def test_a_follow_up_due_while_the_bot_was_down_comes_late(slow: Scenario)
     told = await slow.wait_said(READY)
     await slow.wait_sql("SELECT count(*) = 1 FROM reload_model_jobs WHERE kind = 'notify'")
 
-    assert "`sdxl` should be ready now. Sorry, this is late: it was due <!date^" in told.text
+    assert "`sdxl` should be ready now. Sorry, this is late: it was due at <!date^" in told.text
     assert slow.sql("SELECT due_at FROM reload_model_jobs WHERE kind = 'notify'") == due
     await slow.pass_reloads()
     assert (await slow.wait_said(READY, n=2)).text == f"<@{ADA}> `flux` should be ready now."

@@ -5,7 +5,7 @@ What local-slack itself cannot do is left out: choosing people.
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from bot.ui import access
+from bot.ui import grants
 from tests.screenshots.sandbox import RELOAD_SECONDS
 from tests.screenshots.story import MESSAGE, Story
 
@@ -28,7 +28,7 @@ class AccessStory(Story):
         await self._say("/reload-model sdxl")
         await self.page.see(MESSAGE, _REFUSAL)
         await self._picture("access-refusal", MESSAGE, _REFUSAL)
-        async with self._told(access.asked()):
+        async with self._told(grants.asked()):
             await self.page.press("Ask for access", MESSAGE, _REFUSAL)
 
     async def _decide(self) -> None:

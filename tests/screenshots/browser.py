@@ -83,8 +83,6 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1.5, mobile=False
         )
 
-    # --- looking --------------------------------------------------------------------------------------
-
     async def see(self, selector: str, text: str = "", *, within: float = WAIT_SECONDS) -> str:
         """Wait for an element that holds a text, and return all that it says."""
         return str(await self.until(f"{found(selector, text)}?.textContent", within=within))
@@ -111,8 +109,6 @@ class Page:
         assert isinstance(box, list)
         left, top, width, height = (float(str(side)) for side in box)
         return left, top, width, height
-
-    # --- doing ----------------------------------------------------------------------------------------
 
     async def press(self, label: str, inside: str = "body", holding: str = "") -> None:
         """Click the last button of that label, inside the last element that holds a text."""

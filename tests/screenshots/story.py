@@ -91,8 +91,6 @@ class Story:
             *(self._follow_up, self._again, self._home, self._thread),
         )
 
-    # --- the steps ------------------------------------------------------------------------------------
-
     async def _trouble(self) -> None:
         """ModelsLab refuses the first call: the ack says nothing of it yet, the channel reads it soon."""
         self.modelslab.answer("dreamshaper", error(500, "Internal server error. Please try again."), ACCEPTED)
@@ -206,8 +204,6 @@ class Story:
         await self.page.see(_IN_THREAD, "✓ zephyr")
         await self._picture("thread", ".thread-body")
         await self.page.press("✕", ".thread-pane")
-
-    # --- what they are made of ------------------------------------------------------------------------
 
     async def _say(self, text: str) -> None:
         """Type into the channel, and send it."""

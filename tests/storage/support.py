@@ -16,7 +16,7 @@ from bot.core.models import Claim, JobKind, Place, Reload, Reminder
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, requests
-from bot.storage import jobs as steps
+from bot.storage import jobs as storage_jobs
 from bot.storage.database import Database, reading_engine
 from bot.storage.history import Note
 from bot.storage.outcomes import record
@@ -122,17 +122,17 @@ class Bot:
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all, for reloads."""
-        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): free}, TIMING))[0]
+        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): free}, TIMING))[0]
         return [one for one in claimed if isinstance(one, Claim)]
 
     async def claim_access(self, *kinds: JobKind) -> list[AccessClaim]:
         """Claim what is due of these kinds, or of all, for requests for access."""
-        claimed = (await self.run(steps.claim, self.owner, {kinds or tuple(JobKind): 100}, TIMING))[0]
+        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): 100}, TIMING))[0]
         return [one for one in claimed if isinstance(one, AccessClaim)]
 
     async def claim_under(self, timing: Timing, *kinds: JobKind) -> list[str]:
         """Claim what is due of these kinds under leases of that timing, and return the models."""
-        claimed = (await self.run(steps.claim, self.owner, {kinds: 100}, timing))[0]
+        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds: 100}, timing))[0]
         return [one.reload.model_id for one in claimed if isinstance(one, Claim)]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
@@ -142,7 +142,7 @@ class Bot:
 
     async def due_in(self, *kinds: JobKind) -> float | None:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
-        return (await self.run(steps.claim, self.owner, {kinds: 100}, TIMING))[1]
+        return (await self.run(storage_jobs.claim, self.owner, {kinds: 100}, TIMING))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome, *, lost: bool = False) -> None:
         """Record one outcome, which does nothing if the job's lease was lost."""

@@ -6,7 +6,7 @@ from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
 from bot.core.timing import Timing
 from bot.errors import Failure
-from bot.storage import jobs as steps
+from bot.storage import jobs as storage_jobs
 from bot.storage.schema import jobs, subscribers
 from tests.storage.support import HERE, LEASE, READY_IN, THERE, TIMING, Bot, request
 
@@ -44,7 +44,7 @@ async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: B
     await bot.called(request("lost"))
     await bot.elapse(LEASE - 1.0)
     assert (await other.claim(CALL), await other.due_in(CALL), await other.due_in(DM)) == ([], 1.0, None)
-    await bot.run(steps.renew, bot.owner, [call.job], TIMING)
+    await bot.run(storage_jobs.renew, bot.owner, [call.job], TIMING)
     await bot.elapse(LEASE - 1.0)
 
     claim = await other.claim_one(CALL)
@@ -79,7 +79,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
 
     for outcome in OUTCOMES:
         await bot.record(call, outcome, lost=True)
-    await bot.run(steps.renew, bot.owner, [call.job], TIMING)
+    await bot.run(storage_jobs.renew, bot.owner, [call.job], TIMING)
 
     assert await bot.everything() == before
 

@@ -12,7 +12,7 @@ from bot.core.command import MAX_ID
 from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import DAY, HomeData, ListedReload, Place, Reminder, State, Subscriber, Viewer
 from bot.errors import Failure
-from bot.ui import access, lists, messages, views
+from bot.ui import grants, lists, messages, views
 from bot.ui.buttons import Action, Button
 from bot.ui.messages import MENTIONS_LIMIT, Message
 from tests.samples import ACCEPTED, MODELS, NOON, subscriber
@@ -24,9 +24,9 @@ _LATER = NOON + 30 * DAY
 _VIEWER = Viewer("U0EVE", Place(MODELS))
 _REMINDERS = [Reminder(LONGEST, ACCEPTED.id, MODELS, NOON, due_at) for due_at in (_LATER, None)]
 _IDS = [f"U{number:024}" for number in range(200)]
-_GRANTS = [Grant(user_id, _IDS[-1], NOON) for user_id in _IDS[: access.LISTED]]
+_GRANTS = [Grant(user_id, _IDS[-1], NOON) for user_id in _IDS[: grants.LISTED]]
 _RULES = {grant.user_id: grant.user_id for grant in _GRANTS}
-_ACCESS = access.AccessList(_IDS, _IDS, dict.fromkeys(_IDS, 10_000), True, _GRANTS, 200, _RULES)
+_ACCESS = grants.AccessList(_IDS, _IDS, dict.fromkeys(_IDS, 10_000), True, _GRANTS, 200, _RULES)
 
 
 def every_message(
@@ -53,8 +53,8 @@ def every_message(
         "closed": messages.closed(ended, people),
         "closed_again": messages.closed(ended, people, again=True),
         "closed_failed": messages.closed(failed, people),
-        "follow_up": messages.follow_up([ended], people, late=False),
-        "follow_up_late": messages.follow_up([ended], people, late=True),
+        "follow_up": messages.follow_up([ended], people),
+        "follow_up_late": messages.follow_up([ended], people, late=DAY),
         "failure": messages.failure(failed, people),
         "uncertain": messages.uncertain(ended, people),
         "reminder": messages.reminder(ended, Place(MODELS), _LATER),
@@ -62,11 +62,11 @@ def every_message(
         "running_none": lists.running([], 0, 120, _VIEWER),
         "history": lists.history(recent, 120, _VIEWER),
         "history_none": lists.history([], 120, _VIEWER),
-        "request": access.request(asked, is_open=True),
-        "request_decided": access.request(asked, is_open=False),
-        "answer": access.answer(asked),
-        "answer_expired": access.answer(replace(asked, state=RequestState.OPEN)),
-        "access_message": access.access_message(_ACCESS),
+        "request": grants.request(asked, is_open=True),
+        "request_decided": grants.request(asked, is_open=False),
+        "answer": grants.answer(asked),
+        "answer_expired": grants.answer(replace(asked, state=RequestState.OPEN)),
+        "access_message": grants.access_message(_ACCESS),
     }
 
 
@@ -82,9 +82,9 @@ def every_view() -> Mapping[str, View]:
         "notice": views.notice("Reloading `sdxl`. " * 300),
         "notice_refused": views.notice("You don't have permission.", [Button("Ask for access", Action.ASK_ACCESS)]),
         "home": views.home(full, 120, "U0EVE"),
-        "home_of_admin": views.home(full, 120, "U0EVE", access.access_lines(_ACCESS)),
+        "home_of_admin": views.home(full, 120, "U0EVE", grants.access_lines(_ACCESS)),
         "home_empty": views.home(HomeData([], 0, [], [], 0, _LATER), 120, "U0EVE"),
         "home_notice": views.home_notice("You don't have permission to reload models."),
-        "people_modal": access.people_modal(Action.ADD_PEOPLE),
-        "people_modal_revoke": access.people_modal(Action.REVOKE_PEOPLE),
+        "people_modal": grants.people_modal(Action.ADD_PEOPLE),
+        "people_modal_revoke": grants.people_modal(Action.REVOKE_PEOPLE),
     }

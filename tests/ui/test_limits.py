@@ -12,9 +12,9 @@ from slack_sdk.models.blocks import Block, SectionBlock
 from slack_sdk.models.views import View
 
 from bot.core.command import MODEL_ID
-from bot.core.models import ModelGroup
+from bot.core.models import DAY, ModelGroup
 from bot.core.text import SAID_LIMIT
-from bot.ui import access, lists, messages, views
+from bot.ui import grants, lists, messages, views
 from bot.ui.messages import MENTIONS_LIMIT, Message
 from tests.samples import ACCEPTED, ADA, BEN, subscriber
 from tests.ui.every import every_message, every_view
@@ -39,7 +39,7 @@ def test_nothing_is_left_out() -> None:
     """Every function of bot/ui that makes a message or a view is among those that are checked here."""
     made = {
         name
-        for module, kinds in ((messages, (Message,)), (lists, (Message,)), (access, (Message, View)), (views, (View,)))
+        for module, kinds in ((messages, (Message,)), (lists, (Message,)), (grants, (Message, View)), (views, (View,)))
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")
@@ -100,7 +100,7 @@ def test_the_fallback_text_says_all_that_the_blocks_say(said: str, ids: list[str
 def test_a_time_is_never_torn_apart(shift: int) -> None:
     """A time contains spaces, but a section never ends within one."""
     crowd = [subscriber(number, f"U{number:05d}") for number in range(289)]
-    late = messages.follow_up([ACCEPTED], [*crowd, subscriber(999, "U" * (shift + 2))], late=True)
+    late = messages.follow_up([ACCEPTED], [*crowd, subscriber(999, "U" * (shift + 2))], late=DAY)
 
     assert [
         text

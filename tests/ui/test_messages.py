@@ -7,7 +7,7 @@ import pytest
 from bot.core.grants import AccessRequest, RequestState
 from bot.core.models import DAY, Place, Reminder, State
 from bot.errors import Failure
-from bot.ui import access, messages
+from bot.ui import grants, messages
 from bot.ui.reasons import FAILURES
 from tests.samples import ACCEPTED, ADA, BEN, MODELS, NOON, OPS, RELOAD, subscriber
 
@@ -35,7 +35,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         ),
         (messages.closed(UNKNOWN, [ADA_ASKED]).text, "✗ `sdxl` · no such model · requested by <@U0ADA>"),
         (
-            access.request(AccessRequest("r4x7", ADA, "D0ADA", "sdxl", RequestState.OPEN, NOON), is_open=True).text,
+            grants.request(AccessRequest("r4x7", ADA, "D0ADA", "sdxl", RequestState.OPEN, NOON), is_open=True).text,
             "<@U0ADA> asks for access to reload `sdxl` in a direct message.",
         ),
         # A failure has the reload's ID, and what ModelsLab said, in small print, unless the ID of the model is wrong.
@@ -133,14 +133,14 @@ def test_help_names_every_way_to_ask() -> None:
 
 def test_the_list_leaves_out_what_there_is_not() -> None:
     """Without ALLOWED_USERS there are only admins; a group that can't be read is named."""
-    nobody = access.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
+    nobody = grants.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
     everyone = replace(nobody, everyone=True, people=[ADA], groups={"S0CREW": None, "S0TEAM": 2})
 
-    assert [line.text for line in access.access_lines(nobody)] == [
+    assert [line.text for line in grants.access_lines(nobody)] == [
         "• Admins (`ADMIN_USERS`): <@U0BEN>",
         "People named in the settings can only be removed there.",
     ]
-    assert access.access_lines(everyone)[1].text == (
+    assert grants.access_lines(everyone)[1].text == (
         "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
         "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
     )

@@ -134,7 +134,7 @@ async def test_a_person_whose_messages_slack_limits_is_left_alone(slack: Sandbox
     with pytest.raises(SlackRetryableError):
         await delivery.to_person(BEN, HELLO)
 
-    assert (delivery.turn_to(BEN), delivery.turn_to(ADA)) == (7.0, 0.0)
+    assert (delivery.take_turn_to(BEN), delivery.take_turn_to(ADA)) == (7.0, 0.0)
 
 
 async def test_one_status_message_at_a_time_is_posted_in_a_channel(
@@ -146,20 +146,20 @@ async def test_one_status_message_at_a_time_is_posted_in_a_channel(
     posting = asyncio.create_task(delivery.status(here, HELLO))
     await slack.wait_until(lambda: bool(slack.calls))
 
-    assert [delivery.turn(each) for each in (here, there, claim(subscriber()))] == [1.0, 0.0, 0.0]
+    assert [delivery.take_turn(each) for each in (here, there, claim(subscriber()))] == [1.0, 0.0, 0.0]
     with pytest.raises(SlackRetryableError):
         await posting
     clock.now += 2.0
-    assert delivery.turn(here) == 0.0
+    assert delivery.take_turn(here) == 0.0
 
 
 def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock: Clock) -> None:
     """However many status messages wait, a follow-up waits for the last message only, and they wait for it."""
-    assert [pacer.wait(MODELS, best_effort=True) for _ in range(4)] == [0, 1, 1, 1]
-    assert [pacer.wait(MODELS, best_effort=False) for _ in range(2)] == [1, 1]
+    assert [pacer.take_turn(MODELS, best_effort=True) for _ in range(4)] == [0, 1, 1, 1]
+    assert [pacer.take_turn(MODELS, best_effort=False) for _ in range(2)] == [1, 1]
     for best_effort, waits in (([True, False, False], [1, 0, 1]), ([True, False], [1, 0]), ([True, True], [0, 1])):
         clock.now += 1
-        assert [pacer.wait(MODELS, best_effort=one) for one in best_effort] == waits
+        assert [pacer.take_turn(MODELS, best_effort=one) for one in best_effort] == waits
 
 
 def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clock) -> None:
@@ -167,9 +167,9 @@ def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clo
     pacer.hold(MODELS, 30)
     pacer.hold(MODELS, 10)
     pacer.hold(OPS, 1e300)
-    assert [pacer.wait(where, best_effort=False) for where in (MODELS, OPS, "C0LAB")] == [30, 300, 0]
+    assert [pacer.take_turn(where, best_effort=False) for where in (MODELS, OPS, "C0LAB")] == [30, 300, 0]
     clock.now += 30
-    assert [pacer.wait(where, best_effort=False) for where in (MODELS, MODELS, OPS)] == [0, 1, 270]
+    assert [pacer.take_turn(where, best_effort=False) for where in (MODELS, MODELS, OPS)] == [0, 1, 270]
 
 
 def test_what_is_remembered_does_not_grow_for_ever(pacer: Pacer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,10 +177,10 @@ def test_what_is_remembered_does_not_grow_for_ever(pacer: Pacer, clock: Clock, m
     monkeypatch.setattr("bot.worker.delivery._REMEMBERED", 3)
     for number in range(100):
         for _ in range(2):
-            pacer.wait(f"C{number}", best_effort=False)
+            pacer.take_turn(f"C{number}", best_effort=False)
         pacer.hold(f"C{number}", 1)
         clock.now += 70
-    pacer.wait(MODELS, best_effort=False)
+    pacer.take_turn(MODELS, best_effort=False)
 
     assert all(len(times) <= 6 for times in (pacer._free_at, pacer._wanted_at))  # noqa: SLF001
-    assert pacer.wait(MODELS, best_effort=False) == 1
+    assert pacer.take_turn(MODELS, best_effort=False) == 1

@@ -21,7 +21,7 @@ ASKED = AccessRequest("r4x7", ADA, "", "sdxl", RequestState.OPEN, NOON + DAY)
 def delivery() -> Delivery:
     """A delivery that reaches everyone."""
     made: Delivery = create_autospec(Delivery, instance=True)
-    vars(made)["turn_to"].return_value = 0.0
+    vars(made)["take_turn_to"].return_value = 0.0
     return made
 
 
@@ -61,7 +61,7 @@ async def test_all_bars_together_keep_slacks_limit(
 )
 async def test_a_direct_message_waits_for_its_turn(runner: Jobs, delivery: Delivery, waiting: Claimed) -> None:
     """Slack's limit counts there as in any channel."""
-    vars(delivery)["turn_to"].return_value = 0.7
+    vars(delivery)["take_turn_to"].return_value = 0.7
 
     assert await runner.run([waiting]) == [Postpone(0.7)]
 

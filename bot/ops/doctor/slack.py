@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.core.access import ADMINS, Home
+from bot.core.access import ADMINS, Workspace
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, GROUP, PERSON, Settings
@@ -52,7 +52,7 @@ class SlackChecks:
         self._session = session
         self._host = urlsplit(url).netloc
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
-        self._home = Home("")
+        self._workspace = Workspace("")
         self._org_wide = False
         """Whether the app is installed for a whole organisation."""
         self._scopes: Collection[str] | None = None
@@ -71,9 +71,9 @@ class SlackChecks:
         headers = signing_in.result().headers
         if "X-OAuth-Scopes" in headers:
             self._scopes = re.findall(r"[^,\s]+", headers["X-OAuth-Scopes"])
-        home = self._home = Home(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        home = self._workspace = Workspace(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
         self._org_wide = answer.get("is_enterprise_install") is True
-        if home == Home(""):
+        if home == Workspace(""):
             return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
         found = await asyncio.gather(
             self._look_up(PEOPLE, sorted(settings.allowed_users), PERSON, self._person, "users:read"),
@@ -167,7 +167,7 @@ class SlackChecks:
         """https://docs.slack.dev/reference/objects/user-object."""
         user = _object(await self._slack.read("users.info", user=user_id), "user")
         team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
-        home = self._home
+        home = self._workspace
         ours = team in (None, home.team_id) or (home.enterprise_id != "" and organisation == home.enterprise_id)
         faults = {
             "is deactivated": user.get("deleted") is True,

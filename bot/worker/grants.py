@@ -5,7 +5,7 @@ import structlog
 from bot.core.grants import AccessClaim
 from bot.core.models import JobKind
 from bot.core.outcomes import Done, Outcome, Postpone, Reschedule
-from bot.ui import access
+from bot.ui import grants
 from bot.worker.delivery import Delivery
 
 log = structlog.get_logger(__name__)
@@ -15,9 +15,9 @@ async def run(claim: AccessClaim, delivery: Delivery) -> Outcome:
     """Run a job. Raises SlackError."""
     if claim.job.kind is JobKind.ACCESS_REQUEST:
         return await _show_request(claim, delivery)
-    if pause := delivery.turn_to(claim.job.user_id):
+    if pause := delivery.take_turn_to(claim.job.user_id):
         return Postpone(pause)
-    await delivery.to_person(claim.job.user_id, access.answer(claim.request))
+    await delivery.to_person(claim.job.user_id, grants.answer(claim.request))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
 
@@ -29,10 +29,10 @@ async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
     if not (is_open or job.status_ts):
         return Done()
     recipient = job.channel_id or job.user_id
-    if not job.status_ts and (pause := delivery.turn_to(recipient)):
+    if not job.status_ts and (pause := delivery.take_turn_to(recipient)):
         return Postpone(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
-    message = access.request(request, is_open=is_open)
+    message = grants.request(request, is_open=is_open)
     if is_open:
         ts = job.status_ts or await delivery.post(channel_id, message, recipient)
         return Reschedule(request.expires_at - claim.now, ts)
