@@ -108,7 +108,6 @@ IN_FILES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "MODEL
 NAMES = (*(item.name.upper() for item in fields(Settings)), *(f"{name}_FILE" for name in IN_FILES))
 """The name of every setting. Those of the proxies also work in lower case."""
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _PREFIXES = tuple({f"{name.partition('_')[0]}_" for name in NAMES if "_" in name})
 _RESEMBLES = 0.82
 """How similar a name has to be. DATABASE_PORT, which Kubernetes sets for a service "database", reaches 0.8."""
@@ -158,7 +157,7 @@ def read(
 def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
     """Names that resemble a setting: ALLOWED_CHANNEL must not silently allow every channel."""
     candidates = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
-    known = {*NAMES, *map(str.lower, _PROXIES)}
+    known = {*NAMES, "https_proxy", "http_proxy", "no_proxy"}
     meant = {name: get_close_matches(name.upper(), NAMES, 1, _RESEMBLES) for name in candidates if name not in known}
     return [Problem(name, "isn't a setting", f"did you mean {like[0]}?") for name, like in meant.items() if like]
 
@@ -342,10 +341,8 @@ _PERSON_FIX = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy 
 _CHANNEL_FIX = "a channel ID looks like C012AB3CD (in Slack: at the bottom of the channel's details)"
 _ADMIN_FIX = "admins are listed one by one, by IDs like U012AB3CD (in Slack: profile, ⋮, Copy member ID)"
 _OF_SLACK = re.compile(r"[\w.-]*", re.ASCII)
-_KEY = re.compile(r"[!-~]*")
-"""Printable ASCII."""
-_QUOTED = re.compile(r"""\s*(["'])(.*?)\1(?:\s+#.*)?\s*""", re.DOTALL)
-"""A value in quotes, perhaps with a comment after it."""
+_KEY = re.compile(r"[!-~]*")  # printable ASCII
+_QUOTED = re.compile(r"""\s*(["'])(.*?)\1(?:\s+#.*)?\s*""", re.DOTALL)  # and perhaps a comment
 
 
 def _shown(text: str) -> str:
