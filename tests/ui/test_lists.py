@@ -35,14 +35,16 @@ def offered(message: Message) -> list[tuple[str, Action, str, str]]:
 
 def test_status_lists_what_is_running() -> None:
     """Each with its model, how far it is, and who requested it."""
-    failed = replace(ACCEPTED, state=State.NOTIFYING)
-    entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(failed, ADA, BEN)]
+    done = replace(ACCEPTED, state=State.NOTIFYING)
+    failed = replace(done, failure=Failure.REFUSED)
+    entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(done, ADA, BEN), listed(failed)]
 
-    assert lists.running(entries, 5, 120, CEM_HERE).text == (
-        "5 models reloading\n"
+    assert lists.running(entries, 6, 120, CEM_HERE).text == (
+        "6 models reloading\n"
         "• `sdxl` · ModelsLab hasn't accepted it yet, still trying · requested by <@U0ADA>\n"
         f"• `sdxl` · ready around {AT_1202_01} · requested by <@U0ADA> and 1 more\n"
         "• `sdxl` · done, notifying people · requested by <@U0ADA> and 1 more\n"
+        "• `sdxl` · failed, notifying people · requested by <@U0ADA>\n"
         "… and 2 more"
     )
 
