@@ -228,8 +228,8 @@ class App:
             return self._database.fault or "not open yet"
         try:
             await self._database.run(history.touch, within=self._timing.probe)
-        except DatabaseUnavailable:
-            return self._database.fault or "unavailable"
+        except DatabaseUnavailable as error:
+            return str(error)
         return "ok"
 
     async def _scrape(self) -> bytes:

@@ -26,7 +26,7 @@ async def slack() -> AsyncIterator[SandboxSlack]:
 @pytest.fixture
 async def api(slack: SandboxSlack) -> AsyncIterator[SlackClient]:
     """The Web API under test, with a session that waits less long for an answer than the bot's does."""
-    timeout = aiohttp.ClientTimeout(total=0.5)
+    timeout = aiohttp.ClientTimeout(total=3.0)
     async with aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse) as session:
         yield SlackClient(session, slack.bot_token, slack.api_url)
 

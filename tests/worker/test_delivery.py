@@ -45,8 +45,8 @@ def pacer(clock: Clock) -> Pacer:
 @pytest.fixture
 async def delivery(slack: SandboxSlack, pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Delivery]:
     """The delivery under test, which waits less long for an answer than the bot's does."""
-    monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 0.3)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+    monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 2.0)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as session:
         yield Delivery(SlackClient(session, slack.bot_token, slack.api_url), pacer)
 
 
