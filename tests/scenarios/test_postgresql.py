@@ -116,7 +116,7 @@ async def test_the_bot_recovers_from_a_database_that_goes_away(
     """Commands are refused honestly, what was accepted is not lost, and all comes back by itself."""
     wire = Wire(postgres_url, tmp_path)
     await wire.heal()
-    scenario.set_timing(postgres_silence=3.0)
+    scenario.set_timing(postgres_silence=2.0)
     await scenario.open(DATABASE_URL=wire.url)
     before = await scenario.ask("before")
     await scenario.modelslab.wait_for_calls(1)
