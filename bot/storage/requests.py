@@ -42,9 +42,8 @@ _ID_LENGTH = 6
 _LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=True)
 _LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
 _LOCK_BY_ID = _LOCK_IN_FLIGHT.where(reloads.c.id == bindparam("of"))
-_RELOAD = select(reloads).where(reloads.c.id == bindparam("of"))
 _CLICKED = (
-    select(subscribers)
+    select(subscribers.c.id)
     .where(
         subscribers.c.user_id == bindparam("user"),
         subscribers.c.requested_at > bindparam("since"),
@@ -65,8 +64,7 @@ _LOOK = select(
     .label("of_person"),
     select(func.count()).select_from(reloads).where(in_flight).scalar_subquery().label("in_flight"),
 )
-"""The same invocation, if Slack has delivered it before, and what limits count."""
-_SUBSCRIBER = select(subscribers).where(subscribers.c.id == bindparam("id"))
+_RELOAD_OF = select(reloads).join(subscribers).where(subscribers.c.id == bindparam("id"))
 _PLACES_OF_PERSON = select(subscribers.c.channel_id, subscribers.c.thread_ts).where(
     subscribers.c.reload_id == bindparam("of"), subscribers.c.user_id == bindparam("user")
 )
@@ -145,7 +143,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     """
     found = _look(connection, request)
     if found.earlier is not None:
-        return _answered(connection, connection.execute(_SUBSCRIBER, {"id": found.earlier}).one())
+        return _answered(connection, found.earlier)
     reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
@@ -178,7 +176,7 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     """
     found = _look(connection, request)
     if found.earlier is not None:
-        return _answered(connection, connection.execute(_SUBSCRIBER, {"id": found.earlier}).one())
+        return _answered(connection, found.earlier)
     reload = _lock(connection, _LOCK_BY_ID, reload_id)
     if reload is None:
         return None
@@ -229,6 +227,7 @@ def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -
 
 
 def _look(connection: Connection, request: Request) -> Row[*tuple[Any, ...]]:
+    """earlier is the subscriber of the same invocation; of_person and in_flight are what limits count."""
     since = now(connection) - LIMIT_SECONDS
     values = {"invocation": request.invocation_id, "user": request.user_id, "since": since}
     return connection.execute(_LOOK, values).one()
@@ -241,15 +240,16 @@ def _double_click(connection: Connection, request: Request) -> Requested | None:
         click = crc32(f"{request.user_id} {request.button}".encode())
         connection.execute(select(func.pg_advisory_xact_lock(click))).all()
     since = now(connection) - DOUBLE_CLICK_SECONDS
-    row = connection.execute(_CLICKED, {"user": request.user_id, "since": since, "pressed": request.button}).first()
-    return None if row is None else _answered(connection, row)
+    clicked = {"user": request.user_id, "since": since, "pressed": request.button}
+    first = connection.execute(_CLICKED, clicked).scalar_one_or_none()
+    return None if first is None else _answered(connection, first)
 
 
-def _answered(connection: Connection, row: Row[*tuple[object, ...]]) -> Requested:
-    """The result of the request in this row, as of now."""
-    reload = to_reload(connection.execute(_RELOAD, {"of": row.reload_id}).one())
+def _answered(connection: Connection, subscriber_id: int) -> Requested:
+    """The result of an earlier request, as of now."""
+    reload = to_reload(connection.execute(_RELOAD_OF, {"id": subscriber_id}).one())
     first = _first_subscriber(connection, reload.id)
-    return Requested(reload, first, now(connection), joined=first.id != row.id)
+    return Requested(reload, first, now(connection), joined=first.id != subscriber_id)
 
 
 def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
