@@ -128,7 +128,7 @@ def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
     tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
     words = [token.text.lower() for token in tokens if not token.quoted]
-    if not tokens:
+    if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
     if len(tokens) == 1 and words and words[0] in list(Word):
         return Word(words[0])

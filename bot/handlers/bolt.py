@@ -56,11 +56,7 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
             return _ignored(body)
         if "reply" not in context or isinstance(error, Malformed):
             raise error
-        if isinstance(error, Refused):
-            refused = error
-        else:
-            log.error("internal_error", user=context["person"].user_id, exc_info=error)
-            refused = Refused(Refusal.INTERNAL_ERROR)
+        refused = _as_refused(error, context)
         if context["what"] is not None:
             audit.record(context, refused.reason, rule=refused.rule)
         # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
@@ -70,6 +66,14 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
         return response
 
     return app
+
+
+def _as_refused(error: Exception, context: AsyncBoltContext) -> Refused:
+    """A refusal as it is; a bug is logged, and the person reads that something broke."""
+    if isinstance(error, Refused):
+        return error
+    log.error("internal_error", user=context["person"].user_id, exc_info=error)
+    return Refused(Refusal.INTERNAL_ERROR)
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:
