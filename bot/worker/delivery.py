@@ -64,7 +64,7 @@ class Delivery:
         """The same for a message to a person or to ADMIN_CHANNEL."""
         return self._pacer.take_turn(recipient, best_effort=False)
 
-    async def status(self, claim: Claim, message: Message) -> Delivered:
+    async def post_status(self, claim: Claim, message: Message) -> Delivered:
         """Post a status message as to_channel() does. Meanwhile, take_turn() lets no other one into its channel."""
         self._statuses_in.add(claim.job.channel_id)
         try:

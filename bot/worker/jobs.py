@@ -160,7 +160,7 @@ class Jobs:
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self._delivery.take_turn(claim):
             return Postpone(pause)
-        delivered = await self._delivery.status(claim, message)
+        delivered = await self._delivery.post_status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
         if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
             wait = REST

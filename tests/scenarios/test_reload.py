@@ -169,7 +169,7 @@ async def test_a_rate_limit_is_waited_out(bot: Scenario, monkeypatch: pytest.Mon
 
 
 async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
-    """After a server error, a broken connection, and a time when it was down. Nobody is told of what soon passes."""
+    """After a server error, a broken connection, and a time when it was down. Nobody hears of what soon passes."""
     bot.set_timing(trouble_after=600.0)
     await bot.reopen()
     faults: list[Answer] = [error(500, "Internal server error."), Raw(502, b"<h1>Oops</h1>"), Reset()]

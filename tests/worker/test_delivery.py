@@ -143,7 +143,7 @@ async def test_one_status_message_at_a_time_is_posted_in_a_channel(
     """One in which Slack hangs keeps no other slot; follow-ups and other channels don't wait for it."""
     here, there = claim(subscriber(), of=job(STATUS)), claim(subscriber(channel_id=OPS), of=job(STATUS, channel_id=OPS))
     slack.fail("chat.postMessage", Hang(), times=1)
-    posting = asyncio.create_task(delivery.status(here, HELLO))
+    posting = asyncio.create_task(delivery.post_status(here, HELLO))
     await slack.wait_until(lambda: bool(slack.calls))
 
     assert [delivery.take_turn(each) for each in (here, there, claim(subscriber()))] == [1.0, 0.0, 0.0]

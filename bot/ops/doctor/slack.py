@@ -71,9 +71,9 @@ class SlackChecks:
         headers = signing_in.result().headers
         if "X-OAuth-Scopes" in headers:
             self._scopes = re.findall(r"[^,\s]+", headers["X-OAuth-Scopes"])
-        home = self._workspace = Workspace(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
+        own = self._workspace = Workspace(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
         self._org_wide = answer.get("is_enterprise_install") is True
-        if home == Workspace(""):
+        if own == Workspace(""):
             return [problem(BOT_TOKEN, "Slack names neither a workspace nor an organisation for it", _REINSTALL)]
         found = await asyncio.gather(
             self._look_up(PEOPLE, sorted(settings.allowed_users), PERSON, self._person, "users:read"),
@@ -82,8 +82,8 @@ class SlackChecks:
             self._look_up(CHANNELS, settings.allowed_channels, CHANNEL, self._channel, "channels:read"),
             self._look_up(ADMIN_CHANNEL, [settings.admin_channel], CHANNEL, self._channel, "channels:read"),
         )
-        kind = "workspace" if home.team_id else "organisation"
-        where = f"{kind} {answer.get('team') or ''} ({home.team_id or home.enterprise_id})".replace("  ", " ")
+        kind = "workspace" if own.team_id else "organisation"
+        where = f"{kind} {answer.get('team') or ''} ({own.team_id or own.enterprise_id})".replace("  ", " ")
         return [
             ok(BOT_TOKEN, f"{where}, as {answer.get('user')} ({answer.get('user_id')})"),
             _clock(headers.get("Date", "")),
@@ -167,8 +167,8 @@ class SlackChecks:
         """https://docs.slack.dev/reference/objects/user-object."""
         user = _object(await self._slack.read("users.info", user=user_id), "user")
         team, organisation = user.get("team_id"), _object(user, "enterprise_user").get("enterprise_id")
-        home = self._workspace
-        ours = team in (None, home.team_id) or (home.enterprise_id != "" and organisation == home.enterprise_id)
+        own = self._workspace
+        ours = team in (None, own.team_id) or (own.enterprise_id != "" and organisation == own.enterprise_id)
         faults = {
             "is deactivated": user.get("deleted") is True,
             "is a bot, and bots can't use commands": user.get("is_bot") is True,
