@@ -42,7 +42,7 @@ class _Reader:
     """Somebody who opened the tab. until is monotonic time in seconds, shown is the view that they see."""
 
     person: Person
-    until: float
+    until: float = 0.0
     shown: Mapping[str, object] | None = None
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -64,8 +64,9 @@ class HomeTabs:
 
     def opened(self, person: Person) -> None:
         """Publish the tab for somebody, and refresh it from now on."""
-        self._readers.pop(person.user_id, None)
-        reader = self._readers[person.user_id] = _Reader(person, monotonic() + self._timing.home_open)
+        reader = self._readers.pop(person.user_id, None) or _Reader(person)
+        reader.person, reader.until, reader.shown = person, monotonic() + self._timing.home_open, None
+        self._readers[person.user_id] = reader  # the last one is the last that was opened
         while len(self._readers) > TABS:
             del self._readers[next(iter(self._readers))]
         self._tasks.start(self._publish(reader))

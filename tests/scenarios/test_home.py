@@ -81,6 +81,9 @@ async def test_an_older_view_does_not_come_after_a_newer_one(bot: Scenario) -> N
     await bot.slack.wait_until(lambda: published(bot) == [ADA])
     await bot.ask("sdxl", BEN)
     await bot.wait_done()
+    await bot.slack.open_home(ADA)
+    await bot.open_home(BEN, "`sdxl`", "✓")
+    assert published(bot) == [ADA, BEN]
     held.set()
 
     await bot.wait_home(ADA, "`sdxl`", "✓")
