@@ -69,7 +69,13 @@ class ReloadModelError(Exception):
 
 
 class CannotStart(ReloadModelError):  # noqa: N818 - reads as the sentence it prints
-    """The program cannot start; the message says why, and how to fix it."""
+    """The program can't start: what is wrong with which setting, and how to fix it."""
+
+    def __init__(self, setting: str, what: str, fix: str = "") -> None:
+        super().__init__(": ".join(filter(None, (setting, what, fix))))
+        self.setting = setting
+        self.what = what
+        self.fix = fix
 
 
 class DatabaseUnavailable(ReloadModelError):  # noqa: N818 - names the state of the database

@@ -28,9 +28,9 @@ async def open_database(database: Database, timing: Timing) -> float:
             return await database.run(jobs.open_database, timing)
         except DatabaseUnavailable as error:
             if database.is_sqlite and "locked" not in str(error):
-                raise CannotStart(f"DATABASE_URL: can't use the SQLite file: {error}") from error
+                raise CannotStart("DATABASE_URL", f"can't use the SQLite file: {error}") from error
             if fix := fix_for(error):
-                raise CannotStart(f"DATABASE_URL: can't use PostgreSQL ({error}): {fix}") from error
+                raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", fix) from error
         await asyncio.sleep(pauses.pause())
 
 
@@ -47,7 +47,7 @@ async def sign_in(slack: SlackClient, timing: Timing) -> Workspace:
         except SlackError as error:
             if error.code in TOKEN_FAULTS:
                 fix = "copy it again from OAuth & Permissions on your app's page"
-                raise CannotStart(f"SLACK_BOT_TOKEN: Slack rejects it ({error.code}): {fix}") from error
+                raise CannotStart("SLACK_BOT_TOKEN", f"Slack rejects it ({error.code})", fix) from error
             wait = pauses.pause(error.wait)
             log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
         else:

@@ -18,9 +18,9 @@ async def open_port(setting: str, server: WebServer) -> None:
     except (OSError, ValueError) as error:  # ValueError: a name that can't be looked up in DNS
         if isinstance(error, ValueError | socket.gaierror) or error.errno in _NOT_OURS:
             fix = "use an address of this machine, or 0.0.0.0 for all of them"
-            raise CannotStart(f"HOST: can't listen at {server.host} ({_reason(error)}): {fix}") from error
-        reason = f"can't listen on port {server.port} ({_reason(error)})"
-        raise CannotStart(f"{setting}: {reason}: use a free port") from error
+            raise CannotStart("HOST", f"can't listen at {server.host} ({_reason(error)})", fix) from error
+        what = f"can't listen on port {server.port} ({_reason(error)})"
+        raise CannotStart(setting, what, "use a free port") from error
 
 
 def _reason(error: OSError | ValueError) -> str:

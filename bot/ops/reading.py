@@ -26,27 +26,25 @@ def reading(settings: Settings) -> Iterator[Connection]:
     """A connection that only reads. Raises CannotStart, for what goes wrong while it is used, too."""
     url = settings.database_url
     if url.startswith("sqlite:") and not sqlite_file(url).exists():
-        raise CannotStart(f"DATABASE_URL: there is no file {sqlite_file(url)}: the bot creates it when it starts")
+        raise CannotStart("DATABASE_URL", f"there is no file {sqlite_file(url)}", "the bot creates it when it starts")
     try:
         with reading_engine(url).connect() as connection:
             _check_version(connection)
             yield connection
-    except ImportError:
-        raise CannotStart("DATABASE_URL: PostgreSQL's driver is missing: install reload-model-bot[postgres]") from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         hidden = Redactor(settings.secrets)(reason)
-        raise CannotStart(f"DATABASE_URL: the database can't be read: {hidden}") from None
+        raise CannotStart("DATABASE_URL", f"the database can't be read: {hidden}") from None
 
 
 def _check_version(connection: Connection) -> None:
     """Raises CannotStart for the tables of another version."""
     found = schema.version_of(connection)
     if found > schema.VERSION:
-        raise CannotStart("DATABASE_URL: the database belongs to a newer version of this program: run that one")
+        raise CannotStart("DATABASE_URL", "the database belongs to a newer version of this program", "run that one")
     if found < schema.VERSION:
         state = f"has schema version {found}" if found else "has no tables"
-        raise CannotStart(f"DATABASE_URL: the database {state}: the bot updates it when it starts")
+        raise CannotStart("DATABASE_URL", f"the database {state}", "the bot updates it when it starts")
 
 
 def print_rows(out: TextIO, form: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -73,7 +73,7 @@ class SocketMode:
             await self._connect_patiently(final=APP_TOKEN_FAULTS)
         except SlackError as refused:
             fix = "create one with the scope connections:write (Basic Information)"
-            raise CannotStart(f"SLACK_APP_TOKEN: Slack rejects it ({refused.code}): {fix}") from refused
+            raise CannotStart("SLACK_APP_TOKEN", f"Slack rejects it ({refused.code})", fix) from refused
         self._connections.start(self._keep_connected())
 
     async def stop(self) -> None:

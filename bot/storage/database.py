@@ -265,10 +265,7 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
             connection.info[_BEGAN_AT] = clock()
 
         return engine
-    if importlib.util.find_spec("psycopg") is None:
-        raise CannotStart(
-            "DATABASE_URL: psycopg, the driver for PostgreSQL, isn't installed: install reload-model-bot[postgres]"
-        )
+    _check_driver()
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: _postgres(url, timing),
@@ -304,12 +301,19 @@ def _milliseconds(seconds: float) -> str:
 
 
 def reading_engine(url: str) -> Engine:
-    """An engine for a program that only reads while the bot runs."""
+    """An engine for a program that only reads while the bot runs. Raises CannotStart as Database does."""
     if url.startswith("sqlite:"):
         return create_engine("sqlite://", creator=lambda: sqlite.connect_to_read(url), poolclass=NullPool)
+    _check_driver()
     return create_engine(
         "postgresql+psycopg://", creator=lambda: _postgres(url, Timing()), poolclass=NullPool, use_native_hstore=False
     )
+
+
+def _check_driver() -> None:
+    if importlib.util.find_spec("psycopg") is None:
+        what = "psycopg, the driver for PostgreSQL, isn't installed"
+        raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
 
 
 def _postgres(url: str, timing: Timing) -> "psycopg.Connection":

@@ -287,10 +287,8 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         metadata.create_all(connection, checkfirst=False)
         connection.execute(insert(version).values(version=wanted))
     elif found > wanted:
-        raise CannotStart(
-            f"DATABASE_URL: the database has schema version {found}, and this program only knows {wanted}: "
-            "run the newer version, or use another database"
-        )
+        what = f"the database has schema version {found}, and this program only knows {wanted}"
+        raise CannotStart("DATABASE_URL", what, "run the newer version, or use another database")
     else:
         for upgrade in migrations[found - 1 :]:
             upgrade(connection)
@@ -320,8 +318,10 @@ def version_of(connection: Connection) -> int:
     versions = connection.execute(select(version.c.version)).scalars().all()
     if len(versions) != 1 or not isinstance(versions[0], int):
         raise CannotStart(
-            f"DATABASE_URL: the table {version.name} should have one row, a number, and has {len(versions)}, so the "
-            "version of the tables is unknown: restore the database from a backup, or use a new one"
+            "DATABASE_URL",
+            f"the table {version.name} should have one row, a number, and has {len(versions)}, so the version of the "
+            "tables is unknown",
+            "restore the database from a backup, or use a new one",
         )
     found: int = versions[0]
     return found

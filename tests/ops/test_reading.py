@@ -4,10 +4,10 @@ import asyncio
 import csv
 import io
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from itertools import count
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import insert
@@ -185,5 +185,5 @@ def test_a_server_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "can't be read" in reason
     assert "hunter2secret" not in reason
 
-    monkeypatch.setattr("bot.ops.reading.reading_engine", Mock(side_effect=ImportError))
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     assert "install reload-model-bot[postgres]" in why_not(url)

@@ -102,8 +102,7 @@ async def _check_postgres(url: str) -> Sequence[CheckResult]:
     try:
         database = Database(url, time.time)
     except CannotStart as error:
-        _, reason, fix = str(error).split(": ", 2)
-        return [problem(DATABASE, reason, fix), _NOT_CHECKED]
+        return [problem(DATABASE, error.what, error.fix), _NOT_CHECKED]
     await database.start()
     try:
         return await database.run(_rehearse, within=ANSWER_SECONDS)
@@ -133,8 +132,7 @@ def _check_schema(connection: Connection, *, write: bool) -> CheckResult:
         if write:
             schema.migrate(connection)
     except CannotStart as error:
-        _, what, fix = str(error).split(": ", 2)
-        return problem(SCHEMA, what, fix)
+        return problem(SCHEMA, error.what, error.fix)
     if not found:
         return ok(SCHEMA, "no tables yet; the bot creates them when it starts")
     return ok(SCHEMA, f"version {found}" + (", writable" if write else ""))

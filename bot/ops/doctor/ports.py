@@ -12,7 +12,7 @@ from bot.slack.server import WebServer
 
 
 async def check(settings: Settings) -> Sequence[CheckResult]:
-    """Check PORT and ADMIN_PORT. 0 is whichever is free."""
+    """Check PORT and ADMIN_PORT. Port 0 means any free port, so it isn't checked."""
     ports = {"PORT": settings.port, "ADMIN_PORT": settings.admin_port}
     results = [await _check(settings, setting, port) for setting, port in ports.items() if port]
     return list(dict.fromkeys(results))  # a wrong HOST is one problem
@@ -25,7 +25,7 @@ async def _check(settings: Settings, setting: str, port: int) -> CheckResult:
     except CannotStart as error:
         if await asyncio.to_thread(probe.is_running, settings):
             return ok(f"port {port}", "in use by a running bot")
-        return problem(*str(error).split(": ", 2))
+        return problem(error.setting, error.what, error.fix)
     finally:
         await server.stop()
     return ok(f"port {port}", "free")

@@ -32,10 +32,8 @@ async def own(path: Path, timing: Timing) -> IO[bytes]:
     try:
         file = lock.open("ab")
     except OSError as error:
-        raise CannotStart(
-            f"DATABASE_URL: can't write {lock} ({error.strerror}): create the folder and make it writable for uid "
-            f"{os.getuid()}"
-        ) from error
+        fix = f"create the folder and make it writable for uid {os.getuid()}"
+        raise CannotStart("DATABASE_URL", f"can't write {lock} ({error.strerror})", fix) from error
     for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,16 +43,13 @@ async def own(path: Path, timing: Timing) -> IO[bytes]:
             await asyncio.sleep(0.1)
         except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
             file.close()
-            raise CannotStart(
-                f"DATABASE_URL: can't lock {lock} ({error.strerror}): put the SQLite file on a local disk"
-            ) from error
+            fix = "put the SQLite file on a local disk"
+            raise CannotStart("DATABASE_URL", f"can't lock {lock} ({error.strerror})", fix) from error
         else:
             return file
     file.close()
-    raise CannotStart(
-        f"DATABASE_URL: another process holds {lock}: only one process can use an SQLite file; "
-        "stop the other one, or use postgresql:// for several"
-    )
+    fix = "only one process can use an SQLite file; stop the other one, or use postgresql:// for several"
+    raise CannotStart("DATABASE_URL", f"another process holds {lock}", fix)
 
 
 def connect(url: str, timing: Timing) -> sqlite3.Connection:

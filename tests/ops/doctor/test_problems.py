@@ -73,6 +73,7 @@ BROKEN: list[tuple[Change, str, str]] = [
         "HOST: can't listen at 192.0.2.1 (Cannot assign requested address)",
         "use an address of this machine",
     ),
+    (given(HOST="2001:db8::", PORT="9"), "HOST: can't listen at 2001:db8:: (", "use an address of this machine"),
     # Slack
     (slack_says("auth.test", "token_revoked"), "bot token: Slack rejects it (", "copy it again: it is"),
     (
