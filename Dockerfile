@@ -5,7 +5,7 @@
 #
 # builds the wheel from this checkout. A release passes the wheel that it publishes: --build-context wheel=dist
 
-# Renovate moves the digest (renovate.json). It is that of the index, so it serves amd64 and arm64.
+# Renovate moves the digest (renovate.json). It is the digest of the index, so it serves amd64 and arm64.
 FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS base
 
 
@@ -72,7 +72,7 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="reload-model" \
-      org.opencontainers.image.description="Slack slash command that reloads an idle ModelsLab model" \
+      org.opencontainers.image.description="Slack bot that reloads an idle ModelsLab model, and pings you when it should be ready" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.url="$SOURCE" \

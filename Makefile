@@ -42,7 +42,7 @@ check: $(RUNTIME) ## what is set up wrong, and how to fix it; ARGS=--verbose lis
 audit: $(RUNTIME) ## who asked for what in the last week; ARGS="--since 30d" for longer
 	@$(BIN)/python -m bot audit $(ARGS)
 
-access: $(RUNTIME) ## who can reload models because an admin said so
+access: $(RUNTIME) ## the access that admins gave in Slack
 	@$(BIN)/python -m bot access $(ARGS)
 
 health: $(RUNTIME) ## whether the bot on this machine is alive; ARGS=--ready: whether it takes commands

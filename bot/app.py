@@ -34,7 +34,7 @@ from bot.slack.http import SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
 from bot.slack.server import WebServer
 from bot.slack.socket_mode import SocketMode
-from bot.slack.user_groups import UserGroups, reading
+from bot.slack.user_groups import UserGroups, read_members
 from bot.storage import history
 from bot.storage.database import Database
 from bot.storage.requests import Limits
@@ -97,7 +97,8 @@ class App:
         stops what has been started.
         """
         await self._database.start()
-        self._background.start(self._user_groups.run(reading(self._slack, self._timing)))
+        read = partial(read_members, self._slack, apart=self._timing.groups_apart)
+        self._background.start(self._user_groups.run(read))
         if self._admin is not None:
             await open_port("ADMIN_PORT", self._admin)
         await open_port("PORT", self._web)
@@ -178,9 +179,9 @@ class App:
         audit = AuditTrail(requests)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
-        typed = commands.Typed(access, requests, audit, command)
-        commands.register_command(app, typed, access, audit, opener, command)
-        commands.register_mentions(app, typed, access, commands.Mentions(self._slack, background))
+        runner = commands.CommandRunner(access, requests, audit, command)
+        commands.register_command(app, runner, access, audit, opener, command)
+        commands.register_mentions(app, runner, access, commands.Mentions(self._slack, background))
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
@@ -236,7 +237,7 @@ class App:
         metrics.WORKER_IDLE.set(self.worker.idle_seconds)
         metrics.IN_FLIGHT.set(float("nan"))
         with suppress(Refused):
-            metrics.IN_FLIGHT.set((await self.requests.read(history.running, 1))[1])
+            metrics.IN_FLIGHT.set(await self.requests.read(history.running_count))
         return metrics.text()
 
 

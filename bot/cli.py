@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     run = commands.add_parser("run", help="run the bot with the settings in the environment and .env (the default)")
     run.set_defaults(command=_run)
-    sandbox = commands.add_parser("try", help="run the bot with a sandbox Slack and ModelsLab on this machine")
+    sandbox = commands.add_parser("try", help="run the bot with a pretend Slack and ModelsLab on this machine")
     sandbox.add_argument("--seconds", type=_seconds, default=10.0, help="how long a reload takes there (default: 10)")
     sandbox.set_defaults(command=_try)
     printed = commands.add_parser("manifest", help="print the Slack app's manifest, to paste on Slack's app page")
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV, for spreadsheets")
     audit.set_defaults(command=_audit, form="table")
-    access = commands.add_parser("access", help="list who can reload models because an admin said so in Slack")
+    access = commands.add_parser("access", help="list the access that admins gave in Slack")
     access.add_argument("--json", action="store_true", help="print one JSON object per line")
     access.set_defaults(command=_access)
     health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
@@ -117,7 +117,7 @@ def _person(text: str) -> str:
 
 
 def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
-    """Read the settings. What .env has for libpq, such as PGPASSWORD, libpq looks for in the environment."""
+    """Read the settings. Also copy libpq's variables, such as PGPASSWORD, from .env to the environment."""
     for name, value in env_file.read(DOTENV)[0].items():
         if name.startswith("PG") and value:
             os.environ.setdefault(name, value)
@@ -147,7 +147,7 @@ def _run(_options: argparse.Namespace) -> int:
 def _try(options: argparse.Namespace) -> int:
     from bot.sandbox.terminal.program import sandbox  # noqa: PLC0415 - the other commands don't need it
 
-    logs.configure("CRITICAL", "console", ())  # errors there are part of the game, and show in the conversation
+    logs.configure("CRITICAL", "console", ())  # errors are part of the demonstration, and show in the conversation
     return asyncio.run(sandbox(seconds=options.seconds, stdin=sys.stdin or io.StringIO(), stdout=sys.stdout))
 
 
@@ -175,7 +175,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _access(options: argparse.Namespace) -> int:
-    from bot.ops import access  # noqa: PLC0415 - of no use to the other commands
+    from bot.ops import access  # noqa: PLC0415 - the other commands don't need it
 
     return _read("access", partial(access.write, form="json" if options.json else "table"))
 

@@ -8,7 +8,7 @@ from dotenv.parser import parse_stream
 
 from bot.urls import Fault
 
-_LINE_FIX = "write NAME=value there, and close each quote in its line"
+_LINE_FIX = "write NAME=value there, and close each quote on the same line"
 
 
 def read(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:

@@ -35,6 +35,7 @@ class Refusal(StrEnum):
     UNCERTAIN = "uncertain"
     UNCONFIRMED = "unconfirmed"
     OVER = "over"
+    FORGOTTEN = "forgotten"
     NOT_READY = "not_ready"
     NOT_LISTED = "not_listed"
     INTERNAL_ERROR = "internal_error"

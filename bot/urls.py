@@ -133,7 +133,7 @@ def _is_text(url: str) -> bool:
 
 
 def _file_fault(file: str) -> Fault | None:
-    """Check an SQLite file and its parameters. SQLite itself would ignore a misspelt one."""
+    """Check an SQLite file and its parameters. SQLite itself would ignore a misspelled one."""
     path, _, parameters = file.partition("?")
     if path in ("", ":memory:"):
         return "doesn't name a file", "use one such as sqlite:////data/reload-model.db"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bot.cli import main
-from bot.core.command import Word
+from bot.core.command import FOR_ADMINS, Word
 from bot.settings import NAMES, Settings, read
+from bot.ui.messages import help_text
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
@@ -93,6 +94,15 @@ def test_the_folders_are_drawn_as_they_are() -> None:
 def test_every_setting_secret_and_word_has_a_row(document: str, name: str) -> None:
     """Each setting, how to change each that is kept out of a repr, and each word of the command."""
     assert re.search(rf"^\| [^|]*`{name}`[^|]*\|", DOCUMENTS[document], re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", Word)
+def test_the_help_names_every_word(word: Word) -> None:
+    """So does the hint that Slack shows while somebody types, except for what is for admins only."""
+    hint = re.findall(r"usage_hint: .*", (ROOT / "manifest.yml").read_text(encoding="utf-8"))[0]
+
+    assert f"/reload-model {word}" in help_text("/reload-model", admin=True) or word is Word.HELP
+    assert (f" {word}" in hint) == (word not in FOR_ADMINS)
 
 
 def test_the_example_has_every_setting() -> None:

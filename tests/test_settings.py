@@ -176,7 +176,7 @@ def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch:
         "PORT is 'x': use a whole number from 0 to 65535",
     ]
 
-    fix = "write NAME=value there, and close each quote in its line"
+    fix = "write NAME=value there, and close each quote on the same line"
     dotenv.write_text("# why\nPORT: 3000\nHISTORY_DAYS=3\nHOST='::\nLOG_LEVEL=DEBUG\n")
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 4)]
 

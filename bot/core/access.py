@@ -63,9 +63,9 @@ class Allowlist:
         members: Members = _not_known,
         admins: Collection[str] = (),
     ) -> None:
-        """users are ids of people and user groups, or * for everyone in the workspace; no channels means all of them.
+        """users are IDs of people and user groups, or * for everyone in the workspace; no channels means all of them.
 
-        members is called for each decision. admins are ids of people, who can also give access to others.
+        members is called for each decision. admins are IDs of people, who can also give access to others.
         """
         self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
         self.people = frozenset(users) - {EVERYONE, *self._groups}
@@ -108,7 +108,7 @@ class Allowlist:
         """Raises Refused for a stranger.
 
         The payload of an interaction can name another team of the organisation. So for its author, known is whether
-        this person has used the command here before.
+        this person has used the command here before. It is None for a command, whose payload names the right team.
         """
         if self.workspace is None:
             raise Refused(Refusal.NOT_READY)
@@ -116,7 +116,7 @@ class Allowlist:
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
 
     def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
-        """The rule of the settings that allows each of these people, without those whom none allows."""
+        """The rule of the settings that allows each of these people. People whom no rule allows are left out."""
         found = {}
         for user_id in user_ids:
             with suppress(Refused):

@@ -35,9 +35,9 @@ _AROUND = _SPACES + _INVISIBLE
 # Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, or everything up to the next space or comma. Anybody can send any text, and
-# reading it must not take long. So no part of a pattern skips the spaces and commas between tokens: if no token
-# follows, it would do so again from each of them.
+# A quoted text, a link as Slack writes it, or everything up to the next space, comma or semicolon. Anybody can send any
+# text, and reading it must not take long. So the pattern skips no spaces or commas between tokens: in a long run of
+# them, the search would skip them again from each position.
 _TOKEN = re.compile(
     rf"[{_INVISIBLE}]*("
     + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
@@ -61,6 +61,10 @@ class Word(StrEnum):
     HISTORY = "history"
     ACCESS = "access"
 
+
+FOR_EVERYBODY = (Word.HELP,)
+FOR_ADMINS = (Word.ACCESS,)
+"""The other words are for people who can reload models."""
 
 _SYNONYMS: Mapping[str, Word] = {
     **dict.fromkeys(("h", "info", "man", "options", "usage", "version"), Word.HELP),
@@ -127,11 +131,11 @@ def after_mention(text: str, bot_user_id: str) -> str:
 def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
     tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
-    words = [token.text.lower() for token in tokens if not token.quoted]
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
-    if len(tokens) == 1 and words and words[0] in list(Word):
-        return Word(words[0])
+    first = tokens[0]
+    if len(tokens) == 1 and not first.quoted and first.text.lower() in list(Word):
+        return Word(first.text.lower())
     model_ids = dict.fromkeys(_model_id(token, tokens) for token in tokens)
     if len(model_ids) > MAX_MODELS:
         _refuse(text.strip(_AROUND), Slip.TOO_MANY, None, tokens)

@@ -126,6 +126,11 @@ class Reload:
     outcome_unknown: bool = False
     undeliverable: bool = False
 
+    @property
+    def ready_by(self) -> float:
+        """When it should be ready, or when it was requested if ModelsLab hasn't accepted it."""
+        return self.requested_at if self.ready_at is None else self.ready_at
+
 
 class Place(NamedTuple):
     """Where people request reloads and get their answers: a channel, or a thread in one."""

@@ -54,7 +54,7 @@ def wait(
 ) -> float:
     """Seconds until a job is tried again, after so many attempts. asked is the pause that a service asked for.
 
-    It is limited to PAUSE_LIMIT. Half as much again is left to chance, as in Backoff.
+    It is limited to PAUSE_LIMIT. Up to half as much again is added at random, as in Backoff.
     """
     if kind is JobKind.CALL:
         pause = max(asked or 0.0, timing.call_retry)
@@ -69,7 +69,7 @@ def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
     """Whether a job is given up rather than tried again after a pause."""
     again_at = claim.now + pause
     if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
-        too_late = claim.stage is Stage.WAITING and again_at >= (claim.reload.ready_at or 0.0)
+        too_late = claim.stage is Stage.WAITING and again_at >= claim.reload.ready_by
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
     limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up
     return again_at - claim.job.first_tried_at > limit

@@ -55,9 +55,9 @@ class Timing:
     post_give_up: float = 1500.0
     """From the first try of a message to the last."""
     bar_every: float = 20.0
-    """Between two moves of a status message's bar, at most: a sixth of the time that a reload takes."""
+    """A status message's bar moves every sixth of a reload, but at least this often."""
     bar_least: float = 3.0
-    """Between two moves, at least."""
+    """And at most this often."""
     bar_last: float = 3.0
     """Before a reload should be ready, bars stop moving: no edit must come after the follow-up."""
     bar_edit: float = 5.0

@@ -133,7 +133,7 @@ class Access:
             if isinstance(found, Grant):
                 return f"granted by {found.granted_by}"
             if refused.reason is Refusal.NOT_ALLOWED:
-                refused.data["asked"] = None if found is None else found.state
+                refused.data.update(has_admins=True, asked=None if found is None else found.state)
             raise
 
     async def _is_known(self, person: Person) -> bool:
@@ -149,9 +149,9 @@ class AuditTrail:
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
-        rule = rule or context["rule"]
-        self._log(context["person"], outcome, rule=rule)
-        self._requests.note(note_for(context, outcome, rule=rule))
+        note = note_for(context, outcome, rule=rule)
+        self._log(context["person"], outcome, rule=note.rule)
+        self._requests.note(note)
 
     def log_requested(self, context: AsyncBoltContext, requested: Requested) -> None:
         """Log the request of a reload. Storage wrote its line of the audit in the same transaction."""

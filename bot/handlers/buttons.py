@@ -14,7 +14,7 @@ from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests, acknowledgement, request_for, there
+from bot.handlers.requests import Requests, acknowledgement, place_in_words, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -50,11 +50,11 @@ class Presses:
         context["pressed"] = f"{payloads.pressed_message(body)}/{button.action}/{button.of}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
         answer_url = context["answer_url"] = payloads.response_url(body)
-        # It posts where the button is, which need not be where the updates go.
+        # A response_url posts where the button is; the updates may go elsewhere.
         context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""
 
         async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-            """Privately, below the message, or in place of the modal. The Home tab is shown anew, without the text."""
+            """Answer privately below the message, or in place of the modal. In the Home tab, only refresh the tab."""
             if answer_url:
                 more: dict[str, object] = {"blocks": Message(text, buttons=buttons).blocks} if buttons else {}
                 if place.thread_ts:
@@ -88,7 +88,7 @@ def register(
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.log_requested(context, requested)
-        await context["reply"](acknowledgement(context, requested, requests.reload_seconds, there(context)))
+        await context["reply"](acknowledgement(context, requested, requests.reload_seconds, place_in_words(context)))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(context: AsyncBoltContext) -> None:
@@ -104,7 +104,7 @@ def register(
         button: Button = context["button"]
         reminder = await requests.change(reminders.add, context["person"].user_id, button.of, button.place)
         if reminder is None:
-            raise Refused(Refusal.OVER)
+            raise Refused(Refusal.FORGOTTEN)
         audit.record(context, Action.REMIND)
         await context["reply"](messages.will_remind(reminder))
 
@@ -118,7 +118,7 @@ def register(
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
     async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
-        """There is nothing to say: the picker opens. The Home tab is shown anew, as after each press in it."""
+        """There is nothing to say: the picker opens. The Home tab is refreshed, as after each press in it."""
         audit.record(context, "picker")  # one word, however it was opened
         button, answer_url = context["button"], context["answer_url"]
         picker.open(context["invocation_id"], button.place.channel_id, model_id=button.of, answer_url=answer_url)

@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import assert_never
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -16,7 +17,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
 from bot.core.access import Person
-from bot.core.command import MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
+from bot.core.command import FOR_ADMINS, FOR_EVERYBODY, MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Viewer
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
@@ -65,8 +66,8 @@ def identify_typed(
     identify(context, person, text, reply, wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "")
 
 
-class Typed:
-    """Carries out what somebody typed."""
+class CommandRunner:
+    """Runs what somebody typed."""
 
     def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""
@@ -75,7 +76,7 @@ class Typed:
         self._audit = audit
         self._name = name
 
-    async def carry_out(self, context: AsyncBoltContext) -> None:
+    async def run(self, context: AsyncBoltContext) -> None:
         """Do what is wanted, and reply. Raises Refused."""
         wanted: Command | Refused = context["wanted"]
         match wanted:
@@ -109,14 +110,19 @@ class Typed:
     async def _shown(self, word: Word, person: Person) -> Message:
         """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
         viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
-        if word is Word.HELP:
-            return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
-        if word is Word.ACCESS:
-            return access_message(await self._access.listed())
-        if word is Word.STATUS:
-            entries, count = await self._requests.read(history.running, LISTED_RUNNING)
-            return lists.running(entries, count, reload_seconds, viewer)
-        return lists.history(await self._requests.read(history.recent, LISTED_RECENT), reload_seconds, viewer)
+        match word:
+            case Word.HELP:
+                return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
+            case Word.ACCESS:
+                return access_message(await self._access.listed())
+            case Word.STATUS:
+                entries, count = await self._requests.read(history.running, LISTED_RUNNING)
+                return lists.running(entries, count, reload_seconds, viewer)
+            case Word.HISTORY:
+                recent = await self._requests.read(history.recent, LISTED_RECENT)
+                return lists.history(recent, reload_seconds, viewer)
+            case _:
+                assert_never(word)
 
 
 async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
@@ -131,9 +137,9 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
     async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-        # A bare command of somebody who is refused: there is no form for them, so they get help besides.
+        # Somebody who is refused typed only the command. No form opens for them, so they also get help.
         helped = isinstance(context["wanted"], Pick)
-        shown = f"{messages.help_text(command['command'])}\n{text}" if helped else text
+        shown = f"{messages.help_text(context['called'])}\n{text}" if helped else text
         return await show(Message(shown, buttons=buttons))
 
     identify_typed(context, person, typed, show, reply)
@@ -204,16 +210,18 @@ class Mentions:
                 log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
-def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTrail, picker: Picker, name: str) -> None:
+def register_command(
+    app: AsyncApp, runner: CommandRunner, access: Access, audit: AuditTrail, picker: Picker, name: str
+) -> None:
     """Register the listeners for the slash command of this name, and for one of another name."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody, access for admins; the rest is for people who can reload models in this channel."""
+        """What isn't for everybody or for admins is for people who can reload models in this channel."""
         person = context["person"]
         access.remember(person)
-        if context["wanted"] is Word.ACCESS:
+        if context["wanted"] in FOR_ADMINS:
             context["rule"] = access.allowlist.check_admin(person)
-        elif context["wanted"] is not Word.HELP:
+        elif context["wanted"] not in FOR_EVERYBODY:
             context["rule"] = await access.rule_for_command(person)
         await next_()
 
@@ -224,7 +232,7 @@ def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTr
             picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
             await ack()
         else:
-            await typed.carry_out(context)
+            await runner.run(context)
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
@@ -234,14 +242,14 @@ def register_command(app: AsyncApp, typed: Typed, access: Access, audit: AuditTr
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")
 
 
-def register_mentions(app: AsyncApp, typed: Typed, access: Access, mentions: Mentions) -> None:
+def register_mentions(app: AsyncApp, runner: CommandRunner, access: Access, mentions: Mentions) -> None:
     """Register the listeners for mentions and direct messages."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """Help is for everybody but strangers, access for admins; the rest for people who can reload models here."""
-        if context["wanted"] is Word.HELP:
+        """The same, except that nothing is for strangers."""
+        if context["wanted"] in FOR_EVERYBODY:
             await access.colleague(context, next_)
-        elif context["wanted"] is Word.ACCESS:
+        elif context["wanted"] in FOR_ADMINS:
             await access.admin(context, next_)
         else:
             await access.in_channel(context, next_)
@@ -249,4 +257,4 @@ def register_mentions(app: AsyncApp, typed: Typed, access: Access, mentions: Men
     @app.event("app_mention", middleware=[mentions.read, allowed])
     @app.event("message", middleware=[mentions.read, allowed])
     async def written(context: AsyncBoltContext) -> None:
-        await typed.carry_out(context)
+        await runner.run(context)

@@ -13,7 +13,7 @@ from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
-from bot.handlers.requests import Requests, acknowledgement, request_for, there
+from bot.handlers.requests import Requests, acknowledgement, place_in_words, request_for
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -97,7 +97,7 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     """
     channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
     typed, picked = payloads.chosen(view, views.TYPED).strip(), payloads.chosen(view, views.MODEL)
-    context["model_id"] = read_id(typed or f'"{picked}"')
+    context["model_id"] = read_id(typed or f'"{picked}"')  # quoted, so that an ID that ends with a dot stays whole
     wrong = views.NOT_AN_ID if typed or picked else views.NOTHING_CHOSEN
     context["errors"] = {views.TYPED if typed else views.MODEL: wrong}
     context["invocation_id"] = payloads.token(view["id"])
@@ -137,4 +137,4 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
         else:
             asked = await requests.ask(request_for(context, context["model_id"]))
             audit.log_requested(context, asked)
-            await context["reply"](acknowledgement(context, asked, requests.reload_seconds, there(context)))
+            await context["reply"](acknowledgement(context, asked, requests.reload_seconds, place_in_words(context)))

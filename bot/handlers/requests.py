@@ -163,7 +163,7 @@ def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seco
     return messages.joined(reload, requested.first, Viewer(person.user_id, person.place), ready_at, where)
 
 
-def there(context: AsyncBoltContext) -> str:
+def place_in_words(context: AsyncBoltContext) -> str:
     """The name of the place for somebody who may have made the request elsewhere. A DM has no useful name."""
     place: Place = context["person"].place
     if place.channel_id.startswith("D"):

@@ -1,4 +1,4 @@
-"""`reload-model-bot access`: who can reload models because an admin said so. It only reads, beside a running bot."""
+"""`reload-model-bot access`: the access that admins gave in Slack. It only reads, beside a running bot."""
 
 from datetime import UTC, datetime
 from typing import TextIO

@@ -24,6 +24,7 @@ _REFUSED = frozenset(
         *(Refusal.TOO_MANY_COMMANDS, Refusal.TOO_MANY_IN_FLIGHT, Refusal.WRONG_CHANNEL),
     }
 )
+"""The outcomes of people who weren't allowed to do what they wanted. All others were, even if nothing came of it."""
 
 
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from bot.errors import ModelsLabError, SlackError
+
 REDACTED = "[redacted]"
 
 # Secrets that are recognised by their shape: Slack's tokens, the ticket in a Socket Mode URL
@@ -125,3 +127,12 @@ def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -
     """Keep a library's record to one line: its tracebacks only show its own internals, again and again."""
     event.pop("exc_info", None)
     return event
+
+
+def describe(error: BaseException | None) -> dict[str, str]:
+    """Fields that describe why a job failed: an error, or too many crashes."""
+    if isinstance(error, SlackError):
+        return {"reason": error.code, "host": error.host}
+    if isinstance(error, ModelsLabError):
+        return {"reason": error.failure.value, "said": error.said, "host": error.host}
+    return {"reason": "crashes" if error is None else type(error).__name__}

@@ -51,7 +51,7 @@ class WebServer:
         self._refused = refused
         self._log_again_at: dict[str, float] = {}
         logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - only for this server, and passes nothing on
-        logger.addHandler(_Unreadable(self._unhandled))
+        logger.addHandler(_Unreadable(self._count_refused))
         self._runner = web.AppRunner(
             self.app,
             access_log=None,
@@ -94,15 +94,15 @@ class WebServer:
                 self._refused(str(refused.status))
             elif refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
                 path = harmless(request.path, _PATH_SHOWN)
-                self._unhandled(refused.status, refused.reason, method=request.method, path=path)
+                self._count_refused(refused.status, refused.reason, method=request.method, path=path)
             else:
-                self._unhandled(refused.status, refused.reason)
+                self._count_refused(refused.status, refused.reason)
             raise
         if self.closing:
             response.force_close()
         return response
 
-    def _unhandled(self, status: int, reason: str, **more: str) -> None:
+    def _count_refused(self, status: int, reason: str, **more: str) -> None:
         """Count a request that was refused, and log one of each kind: a wrong Request URL or secret shows here."""
         self._refused(str(status))
         now = monotonic()
@@ -114,15 +114,15 @@ class WebServer:
 class _Unreadable(logging.Handler):
     """Gets what aiohttp logs about requests, which can contain their bytes, and passes only the kind of error on."""
 
-    def __init__(self, unhandled: Callable[[int, str], None]) -> None:
+    def __init__(self, refused: Callable[[int, str], None]) -> None:
         super().__init__()
-        self._unhandled = unhandled
+        self._refused = refused
 
     def emit(self, record: logging.LogRecord) -> None:
         """Such as LineTooLong, for a header that is too long."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            self._unhandled(HTTPStatus.BAD_REQUEST, type(error).__name__)
+            self._refused(HTTPStatus.BAD_REQUEST, type(error).__name__)
         elif error is not None and not isinstance(error, ConnectionError):  # a client can hang up
             log.error("internal_error", exc_info=error)
 

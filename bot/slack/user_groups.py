@@ -5,7 +5,6 @@ https://docs.slack.dev/reference/methods/usergroups.users.list
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 from time import monotonic
 
 import structlog
@@ -78,13 +77,8 @@ class UserGroups:
             log.info("group_read", group=group_id, members=len(self._members[group_id]))
 
 
-def reading(slack: SlackClient, timing: Timing = Timing()) -> Read:
-    """Read groups with the bot's token, which needs the scope usergroups:read."""
-    return partial(read_members, slack, apart=timing.groups_apart)
-
-
 async def read_members(slack: SlackClient, group_id: str, *, apart: float = 0.0, **options: str) -> Collection[str]:
-    """The IDs of a group's members. Raises SlackError.
+    """The IDs of a group's members, which needs the scope usergroups:read. Raises SlackError.
 
     If the app is installed for a whole organisation, its workspaces are asked for the group one after another, with a
     pause of apart seconds, because Slack limits the method.

@@ -92,7 +92,7 @@ def ask(
     if isinstance(found, Grant):
         return None
     if found is not None:
-        raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, asked=found.state)
+        raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, has_admins=True, asked=found.state)
     model_id = of
     if of.startswith(RELOAD_MARK):
         reload = history.reload(connection, of.removeprefix(RELOAD_MARK))

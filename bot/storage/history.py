@@ -64,8 +64,13 @@ def known_models(connection: Connection, limit: int) -> list[str]:
 
 def running(connection: Connection, limit: int) -> tuple[list[ListedReload], int]:
     """At most limit of the reloads that haven't ended, oldest first, and how many there are."""
-    count = connection.execute(select(func.count()).select_from(reloads).where(_running)).scalar_one()
-    return _listed(connection, select(reloads).where(_running).order_by(reloads.c.requested_at), limit), count
+    oldest = select(reloads).where(_running).order_by(reloads.c.requested_at)
+    return _listed(connection, oldest, limit), running_count(connection)
+
+
+def running_count(connection: Connection) -> int:
+    """How many reloads haven't ended."""
+    return connection.execute(select(func.count()).select_from(reloads).where(_running)).scalar_one()
 
 
 def recent(connection: Connection, limit: int) -> list[ListedReload]:

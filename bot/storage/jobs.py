@@ -89,9 +89,9 @@ def claim(
 ) -> tuple[list[Claimed], float | None]:
     """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
 
-    running are the owner's own jobs: their leases may have run out while the database was away.
-    Returns the claimed jobs, the most important first, and in how many seconds the first job of these kinds was due,
-    as it was before the claim: 0 or less if there was one to claim, None if all of them rest.
+    running are the IDs of the owner's running jobs. They aren't claimed again, even if their leases ran out while the
+    database was unavailable. Returns the claimed jobs, the most important first, and the seconds until the first job of
+    these kinds is due, as of before the claim: 0 or less if one was due, None if none ever will be.
     """
     at = now(connection)
     row = connection.execute(_FIRST_DUE).one()._asdict()

@@ -5,6 +5,7 @@ reload, so that the jobs of one reload are recorded one after another, even on s
 """
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
@@ -107,8 +108,10 @@ def _record(connection: Connection, job: Job, outcome: Outcome) -> None:
         case Done():
             _end(connection, job)
             _count_response(connection, outcome.response_url_of)
-        case _:
+        case RetryIn() | Postpone():
             _put_back(connection, job, outcome)
+        case _:
+            assert_never(outcome)
 
 
 def _of_place(job: Job) -> dict[str, object]:

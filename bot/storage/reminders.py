@@ -25,7 +25,7 @@ def add(connection: Connection, user_id: str, reload_id: str, place: Place) -> R
     mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]
     if not mine:
         last = last_accepted(connection, model_id)
-        due_at = max((last.ready_at or 0.0) + REMIND_AFTER, now(connection))
+        due_at = max(last.ready_by + REMIND_AFTER, now(connection))
         columns = {"user_id": user_id, "model_id": model_id, **place._asdict()}
         add_job(connection, last.id, JobKind.REMINDER, due_at, **columns)
         mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]

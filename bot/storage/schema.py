@@ -111,7 +111,7 @@ grants = Table(
     Column("granted_by", Text, nullable=False),
     Column("granted_at", Double, nullable=False),
 )
-"""Who can reload models because an admin said so: see bot.storage.grants."""
+"""The access that admins gave in Slack: see bot.storage.grants."""
 
 access_requests = Table(
     "reload_model_access_requests",

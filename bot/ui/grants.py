@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from slack_sdk.models.blocks import InputBlock, UserMultiSelectElement
 from slack_sdk.models.views import View
 
+from bot.core.access import ADMINS
 from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import Place
 from bot.core.text import code
@@ -36,7 +37,7 @@ _NAMED = 40
 class AccessList:
     """Who can reload models: people, and user groups with how many members they have, None where that isn't known.
 
-    grants are the last of count. rules are those of the settings that allow people of the grants besides, by their IDs.
+    grants are the last of count. rules has, by ID, the setting that also allows a person who has a grant.
     """
 
     admins: Collection[str]
@@ -50,7 +51,8 @@ class AccessList:
 
 def ask_buttons(refused: Refused, place: Place, of: str) -> Sequence[Button]:
     """The button below a refusal by which a person can ask for access, if they can; of as in Button."""
-    can_ask = refused.reason is Refusal.NOT_ALLOWED and refused.data.get("asked", "") is None
+    data = refused.data
+    can_ask = refused.reason is Refusal.NOT_ALLOWED and data.get("has_admins") and data["asked"] is None
     return [Button("Ask for access", Action.ASK_ACCESS, of, place)] if can_ask else []
 
 
@@ -110,7 +112,9 @@ def decided(request: AccessRequest) -> str:
 
 def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> str:
     """The answer to *Revoke*; rules are the settings by which some of the people can still reload models."""
-    parts = [f"{mention(user_id)} can still reload models, by {_named(rule)}." for user_id, rule in rules.items()]
+    parts = [
+        f"{mention(user_id)} can still reload models, because of {_named(rule)}." for user_id, rule in rules.items()
+    ]
     gone = [user_id for user_id in user_ids if user_id not in rules]
     return " ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts)
 
@@ -126,7 +130,7 @@ def access_lines(listed: AccessList) -> list[Line]:
     """Who can reload models and by which rule, line by line; what an admin gave can be revoked there."""
     lines = [Line(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(listed.admins))}")]
     if allowed := _by_settings(listed):
-        lines.append(Line(f"• By the settings (`ALLOWED_USERS`): {allowed}"))
+        lines.append(Line(f"• Listed in the settings (`ALLOWED_USERS`): {allowed}"))
     lines.append(Line("People named in the settings can only be removed there."))
     lines += [_granted(grant, listed.rules.get(grant.user_id, "")) for grant in listed.grants]
     if more := listed.count - len(listed.grants):
@@ -160,12 +164,12 @@ def _group(group: str, members: int | None) -> str:
 def _granted(grant: Grant, rule: str) -> Line:
     text = f"• {mention(grant.user_id)} · granted by {mention(grant.granted_by)} on {when(grant.granted_at, ON_DATE)}"
     revoke = Button("Revoke", Action.REVOKE, grant.user_id)
-    return Line(f"{text} · also allowed by {_named(rule)}" if rule else text, [revoke])
+    return Line(f"{text} · also listed in {_named(rule)}" if rule else text, [revoke])
 
 
 def _named(rule: str) -> str:
     """How to name a rule of the settings to an admin."""
-    return "`ADMIN_USERS`" if rule == "ADMIN_USERS" else f"`ALLOWED_USERS` ({code(rule)})"
+    return "`ADMIN_USERS`" if rule == ADMINS else f"`ALLOWED_USERS` ({code(rule)})"
 
 
 def _mentions(user_ids: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def ended_line(entry: ListedReload, viewer: Viewer) -> str:
     """One reload that has ended. After a typo, the similar models are on the buttons below."""
     reload, failure = entry.reload, entry.reload.failure
     if failure is None:
-        since = when(reload.ready_at or reload.requested_at, DAY_AND_TIME)
+        since = when(reload.ready_by, DAY_AND_TIME)
         how = f"✓ {code(reload.model_id)} · should be ready since {since}"
     else:
         how = f"✗ {code(reload.model_id)} · {FAILURES[failure].why}"

@@ -15,7 +15,7 @@ from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.ui import blocks
 from bot.ui.buttons import Action, Button, row
-from bot.ui.reasons import FAILURES, either
+from bot.ui.reasons import FAILURES, phrase
 
 MENTIONS_LIMIT = 400
 MENTIONS_CHARACTERS = 7500
@@ -133,7 +133,7 @@ def not_reminding(model_id: str) -> str:
 
 def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber, now: float) -> Message:
     """The status message as of now: subscribers are those of this channel, first the first of all."""
-    here, ready_at = subscribers[0], reload.ready_at or reload.requested_at
+    here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
     return Message(
         f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)})",
@@ -164,7 +164,7 @@ def left(seconds: float) -> str:
 
 def bar(reload: Reload, now: float) -> str:
     """How much of the time has passed, drawn and as a figure."""
-    began, ready_at = reload.accepted_at or reload.requested_at, reload.ready_at or reload.requested_at
+    began, ready_at = reload.accepted_at or reload.requested_at, reload.ready_by
     passed = min(max((now - began) / (ready_at - began), 0.0), 1.0) if ready_at > began else 1.0
     full = int(passed * _BAR_LENGTH)
     return f"{'▓' * full}{'░' * (_BAR_LENGTH - full)} {int(passed * 100)} %"
@@ -173,7 +173,7 @@ def bar(reload: Reload, now: float) -> str:
 def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = False) -> Message:
     """The status message after the follow-up. It offers another reload if again is set, and always after a failure."""
     here = subscribers[0]
-    mark, how = "✓", f"should be ready since {when(reload.ready_at or reload.requested_at)}"
+    mark, how = "✓", f"should be ready since {when(reload.ready_by)}"
     if reload.failure is not None:
         mark, how = "✗", FAILURES[reload.failure].why
     elif reload.undeliverable:
@@ -189,10 +189,10 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
 
     ModelsLab confirms nothing, so it says "should be"; no other message says "ready now".
     """
-    models = either([code(reload.model_id) for reload in reloads], "and")
+    models = phrase([code(reload.model_id) for reload in reloads], "and")
     text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
-        due_at = reloads[0].ready_at or reloads[0].requested_at
+        due_at = reloads[0].ready_by
         due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
         text += f" Sorry, this is late: it was due {due}."
     labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
@@ -229,7 +229,7 @@ def is_typo(reload: Reload) -> bool:
 def _did_you_mean(reload: Reload) -> str:
     """A question that names similar models, if there are any."""
     similar = [code(model_id) for model_id in reload.similar]
-    return f"Did you mean {either(similar)}?" if similar else ""
+    return f"Did you mean {phrase(similar)}?" if similar else ""
 
 
 def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *, named: bool = False) -> list[Button]:
@@ -252,7 +252,7 @@ def uncertain(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
 
 def reminder(reload: Reload, place: Place, now: float) -> Message:
     """The reminder that an unused model will be unloaded. *Reload now* posts its updates to the place."""
-    age = now - (reload.ready_at or reload.requested_at)
+    age = now - reload.ready_by
     fate = "ModelsLab will unload it within a day" if age < UNLOADED_AFTER else "it may have been unloaded by now"
     return Message(
         f"{code(reload.model_id)} was reloaded {int(age // DAY)} days ago. If nobody has used it since, {fate}.",

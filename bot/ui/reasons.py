@@ -46,18 +46,18 @@ def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, al
     return " ".join(said)
 
 
-def _not_allowed(_command: str, user_id: str, **more: object) -> str:
-    """asked is how the person's request for access stands, where admins can be asked: None if they haven't asked."""
+def _not_allowed(_command: str, user_id: str, *, has_admins: bool = False, asked: RequestState | None = None) -> str:
+    """asked is how the person's request for access stands, None if they haven't asked."""
     refused = "You don't have permission to reload models."
-    if "asked" not in more:
+    if not has_admins:
         return f"{refused} Ask the bot's operator to add your Slack ID, {code(user_id)}, to `ALLOWED_USERS`."
-    match more["asked"]:
+    match asked:
         case None:
             return f"{refused} An admin can give it to you."
         case RequestState.DENIED:
-            return f"{refused} An admin denied your request. You can ask again 24 hours after that."
+            return f"{refused} An admin denied your request. You can ask again 24 hours after the denial."
         case _:
-            return f"{refused} You've asked for it, and will get a direct message when an admin decides."
+            return f"{refused} You've already asked for it. You'll get a direct message when an admin decides."
 
 
 def _already_decided(_command: str, decided_by: str, *, by_you: bool) -> str:
@@ -67,7 +67,7 @@ def _already_decided(_command: str, decided_by: str, *, by_you: bool) -> str:
 
 
 def _group_unread(_command: str, groups: Sequence[str]) -> str:
-    shown = either([code(group) for group in groups[:_GROUPS_SHOWN]])
+    shown = phrase([code(group) for group in groups[:_GROUPS_SHOWN]])
     return (
         f"I can't check whether you're allowed: Slack won't let me read the user group {shown}. Try again in a few "
         "minutes. If it persists, ask the operator to run `reload-model-bot check`."
@@ -77,7 +77,7 @@ def _group_unread(_command: str, groups: Sequence[str]) -> str:
 def _wrong_channel(_command: str, channels: Sequence[str]) -> str:
     shown = [f"<#{escape(channel)}>" for channel in channels[:_CHANNELS_SHOWN]]
     more = [f"{len(channels) - _CHANNELS_SHOWN} more"] if len(channels) > _CHANNELS_SHOWN else []
-    return f"I only work in {either([*shown, *more], 'and')}. Please try there."
+    return f"I only work in {phrase([*shown, *more], 'and')}. Please try there."
 
 
 def _other_workspace(command: str, *, interaction: bool = False) -> str:
@@ -86,7 +86,7 @@ def _other_workspace(command: str, *, interaction: bool = False) -> str:
     return f"{only} If you're one, type `{command} help` once, and this will work too." if interaction else only
 
 
-def either(words: Sequence[str], joint: str = "or") -> str:
+def phrase(words: Sequence[str], joint: str = "or") -> str:
     """Join words into one phrase: "a", "a or b", "a, b or c"."""
     *others, last = words
     return f"{', '.join(others)} {joint} {last}" if others else last
@@ -96,7 +96,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
     Refusal.NOT_ALLOWED: _not_allowed,
     Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
-    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: no admin's grant is left.",
+    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: their access was already taken back.",
     Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
@@ -122,6 +122,9 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         "My database didn't confirm this, so I don't know whether it's done. You can safely try again."
     ),
     Refusal.OVER: lambda command: f"That reload has already finished. To start another: `{command} &lt;model ID&gt;`.",
+    Refusal.FORGOTTEN: lambda command: (
+        f"I no longer have a record of that reload. Reload the model first: `{command} &lt;model ID&gt;`."
+    ),
     Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",
     Refusal.NOT_LISTED: lambda _command: "My database isn't responding. Try again in a minute.",
     Refusal.INTERNAL_ERROR: lambda command: (
@@ -168,12 +171,12 @@ FAILURES: Mapping[Failure, Explanation] = {
     ),
     Failure.DOWN: Explanation(
         "ModelsLab is having problems",
-        f"Try again later; {STATUS_PAGE} shows whether it works.",
+        f"Try again later, or check ModelsLab's status: {STATUS_PAGE}.",
     ),
     Failure.NO_ANSWER: Explanation(
         "ModelsLab couldn't be reached or didn't answer",
-        f"Try again later; {STATUS_PAGE} shows whether it works. If it does, ask the operator to check the bot's "
-        "connection to ModelsLab.",
+        f"Try again later, or check ModelsLab's status: {STATUS_PAGE}. If it works, ask the operator to check the "
+        "bot's connection to ModelsLab.",
     ),
     Failure.NO_SENSE: Explanation(
         "ModelsLab sent a reply I couldn't understand",

@@ -1,10 +1,15 @@
 """The jobs of a request for access: the admins are asked, and the person is told what was decided."""
 
+import logging
+from collections.abc import Collection
+
 import structlog
 
 from bot.core.grants import AccessClaim
 from bot.core.models import JobKind
-from bot.core.outcomes import Done, Outcome, Postpone, Reschedule
+from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
+from bot.errors import ReloadModelError
+from bot.ops.logging import describe
 from bot.ui import grants
 from bot.worker.delivery import Delivery
 
@@ -20,6 +25,15 @@ async def run(claim: AccessClaim, delivery: Delivery) -> Outcome:
     await delivery.to_person(claim.job.user_id, grants.answer(claim.request))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
+
+
+def give_up(claim: AccessClaim, error: ReloadModelError | None, admins: Collection[str]) -> Outcome:
+    """What becomes of a job that is not tried again: if the admins' channel can't be reached, each admin is asked."""
+    job = claim.job
+    level = logging.INFO if job.status_ts else logging.ERROR  # that message is already there
+    log.log(level, "access_undeliverable", **describe(error), user=job.user_id, channel=job.channel_id)
+    in_channel = job.kind is JobKind.ACCESS_REQUEST and job.channel_id
+    return AskEach(admins) if in_channel and not job.status_ts else Done()
 
 
 async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:

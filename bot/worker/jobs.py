@@ -24,11 +24,12 @@ from bot.core.models import (
     Subscriber,
     repeat_after,
 )
-from bot.core.outcomes import REST, Accepted, AskEach, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
+from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
+from bot.ops.logging import describe
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker import grants
@@ -89,10 +90,7 @@ class Jobs:
     async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
         if isinstance(claim, AccessClaim):
-            level = logging.INFO if claim.job.status_ts else logging.ERROR
-            log.log(level, "access_undeliverable", **describe(error), users=[claim.job.user_id or claim.job.channel_id])
-            in_channel = claim.job.kind is JobKind.ACCESS_REQUEST and claim.job.channel_id
-            return AskEach(self._admins) if in_channel and not claim.job.status_ts else Done()
+            return grants.give_up(claim, error, self._admins)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)
@@ -149,7 +147,7 @@ class Jobs:
         return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
-        left = (claim.reload.ready_at or 0.0) - claim.now
+        left = claim.reload.ready_by - claim.now
         if left <= 0:  # the follow-up is due, and comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
@@ -181,7 +179,7 @@ class Jobs:
         """Show the result, and after a while offer another reload."""
         if not claim.status_ts:
             return Done()
-        left = (claim.reload.ready_at or 0.0) + repeat_after(self._reload_seconds) - claim.now
+        left = claim.reload.ready_by + repeat_after(self._reload_seconds) - claim.now
         message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
@@ -199,7 +197,7 @@ class Jobs:
         return not spent
 
     async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
-        """Tell everyone who asked in a place how it ended; those whom this does not reach get a DM.
+        """Tell everyone who asked in a place how it ended; whoever isn't mentioned gets a DM.
 
         Several claims are follow-ups in one place to the same people: they become one message. Raises SlackError.
         """
@@ -239,7 +237,7 @@ class Jobs:
             return messages.uncertain(claim.reload, recipients)
         if claim.reload.failure is not None:
             return messages.failure(claim.reload, recipients)
-        due_before_start = (claim.reload.ready_at or 0.0) < self.started_at
+        due_before_start = claim.reload.ready_by < self.started_at
         tolerated = LATE_AFTER_START if due_before_start else LATE
         late = _lateness(claim) if _lateness(claim) > tolerated else 0.0
         return messages.follow_up([each.reload for each in claims], recipients, late=late)
@@ -252,7 +250,7 @@ class Jobs:
             metrics.FOLLOW_UP_LATE.observe(late)
 
     async def _reminder(self, claim: Claim) -> Outcome:
-        due_at = (claim.reload.ready_at or 0.0) + REMIND_AFTER
+        due_at = claim.reload.ready_by + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
         if pause := self._delivery.take_turn_to(claim.job.user_id):
@@ -270,13 +268,4 @@ def _is_last_try(claim: Claim) -> bool:
 
 def _lateness(claim: Claim) -> float:
     """Seconds since the reload should have been ready; 0 if it failed."""
-    return 0.0 if claim.reload.failure else round(claim.now - (claim.reload.ready_at or claim.now), 3)
-
-
-def describe(error: BaseException | None) -> dict[str, str]:
-    """Fields for the log that describe an error, or too many crashes."""
-    if isinstance(error, SlackError):
-        return {"reason": error.code, "host": error.host}
-    if isinstance(error, ModelsLabError):
-        return {"reason": error.failure.value, "said": error.said, "host": error.host}
-    return {"reason": "crashes" if error is None else type(error).__name__}
+    return 0.0 if claim.reload.failure else round(claim.now - claim.reload.ready_by, 3)

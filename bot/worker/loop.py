@@ -27,10 +27,11 @@ from bot.errors import (
     SlackRetryableError,
 )
 from bot.ops import metrics
+from bot.ops.logging import describe
 from bot.storage import grants, history, jobs
 from bot.storage.database import Database
 from bot.storage.outcomes import record
-from bot.worker.jobs import Jobs, describe
+from bot.worker.jobs import Jobs
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
 NOTIFICATIONS: tuple[JobKind, ...] = (
@@ -59,7 +60,7 @@ class Worker:
         self,
         database: Database,
         owner: str,
-        jobs_: Jobs,
+        runner: Jobs,
         *,
         calls_at_once: int,
         history_days: float,
@@ -69,7 +70,7 @@ class Worker:
         """owner has to be unique to this process. on_change is called when a reload has changed."""
         self._database = database
         self._owner = owner
-        self._jobs = jobs_
+        self._jobs = runner
         self._slots = {CALLS: calls_at_once, NOTIFICATIONS: NOTIFICATION_SLOTS, STATUSES: STATUS_SLOTS}
         self._history_days = history_days
         self._on_change = on_change
@@ -152,7 +153,7 @@ class Worker:
         free: Mapping[tuple[JobKind, ...], int] = {
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
-        running = [claim.job.id for batch in self._running.values() for claim in batch]
+        running = [claim.job.id for claim in self._claims]
         claims, due_in = await self._database.run(
             jobs.claim, self._owner, free, self._timing, running, within=self._timing.answer
         )
@@ -168,7 +169,12 @@ class Worker:
         return 0.0 if claims else CONTENDED_SECONDS
 
     def _free(self, kinds: tuple[JobKind, ...]) -> int:
-        return self._slots[kinds] - sum(claim.job.kind in kinds for batch in self._running.values() for claim in batch)
+        return self._slots[kinds] - sum(claim.job.kind in kinds for claim in self._claims)
+
+    @property
+    def _claims(self) -> list[Claimed]:
+        """What is running."""
+        return [claim for batch in self._running.values() for claim in batch]
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         batch = self._running.pop(task)
@@ -202,6 +208,7 @@ class Worker:
             return await self._jobs.run(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
             outcomes = [await self._after(claim, error) for claim in batch]
+            # The same wait for all, so that what is one message stays one.
             wait = max([outcome.wait for outcome in outcomes if isinstance(outcome, RetryIn)], default=0.0)
             return [replace(one, wait=wait) if isinstance(one, RetryIn) else one for one in outcomes]
 
@@ -247,7 +254,7 @@ class Worker:
         while True:
             await asyncio.sleep(self._timing.renew)
             if self._running:
-                running = [claim.job for batch in self._running.values() for claim in batch]
+                running = [claim.job for claim in self._claims]
                 with suppress(DatabaseUnavailable):
                     await self._database.run(jobs.renew, self._owner, running, self._timing)
 
@@ -271,8 +278,12 @@ def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
     together: dict[object, list[Claimed]] = {}
     for claim in claims:
         key: object = claim.job.id
-        follow_up = isinstance(claim, Claim) and claim.job.kind is JobKind.NOTIFY and claim.reload.failure is None
-        if isinstance(claim, Claim) and follow_up and not claim.job.crashes:
+        if (
+            isinstance(claim, Claim)
+            and claim.job.kind is JobKind.NOTIFY
+            and claim.reload.failure is None
+            and not claim.job.crashes
+        ):
             key = claim.job.place, frozenset(one.user_id for one in claim.recipients)
         together.setdefault(key, []).append(claim)
     return [

@@ -83,7 +83,7 @@ SPEAKING = """\
 #ops     ben: /reload-model access
 #ops     (only ben sees) Who can reload models
          • Admins (`ADMIN_USERS`): @ben
-         • By the settings (`ALLOWED_USERS`): @ada
+         • Listed in the settings (`ALLOWED_USERS`): @ada
          People named in the settings can only be removed there.
          [1] Add people
 > ada: 1

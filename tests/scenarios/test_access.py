@@ -80,7 +80,7 @@ async def test_somebody_who_is_denied_is_told(bot: Scenario) -> None:
     await bot.wait_said(READY)
     lists = [(await bot.ask(word, ADA)).text for word in ("status", "history")]
 
-    assert "An admin denied your request. You can ask again 24 hours after that." in again.text
+    assert "An admin denied your request. You can ask again 24 hours after the denial." in again.text
     assert labels(answer) == labels(again) == []
     others = [message.text for message in bot.slack.messages if message.user not in (BEN, CEM, EVE)]
     assert not [text for text in others + lists if EVE in text]
@@ -157,7 +157,7 @@ async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_pic
     """Which asks for the model and the channel that aren't known."""
     tab = await bot.open_home(EVE, "An admin can give it to you.")
     await bot.slack.press(tab, ASK, user=EVE)
-    await bot.wait_home(EVE, "You've asked for it")
+    await bot.wait_home(EVE, "You've already asked for it")
     await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
     await bot.wait_home(EVE, "No reloads right now.")
     await bot.slack.press(await bot.wait_said("gave you access"), "Reload a model", user=EVE)

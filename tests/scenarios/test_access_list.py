@@ -44,12 +44,12 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> 
     assert lines[:4] == [
         "Who can reload models",
         f"• Admins (`ADMIN_USERS`): <@{BEN}>",
-        f"• By the settings (`ALLOWED_USERS`): <@{ADA}>, <@{FAY}>, user group `S0CREW` (1 member)",
+        f"• Listed in the settings (`ALLOWED_USERS`): <@{ADA}>, <@{FAY}>, user group `S0CREW` (1 member)",
         "People named in the settings can only be removed there.",
     ]
     assert lines[4].startswith(f"• <@{EVE}> · granted by <@{BEN}> on <!date^")
     assert lines[5].startswith(f"• <@{FAY}> · granted by <@{BEN}> on <!date^")
-    assert lines[5].endswith(f" · also allowed by `ALLOWED_USERS` (`{FAY}`)")
+    assert lines[5].endswith(f" · also listed in `ALLOWED_USERS` (`{FAY}`)")
     assert labels(message) == [REVOKE, REVOKE, ADD]
 
 
@@ -94,7 +94,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
         await choose(bot, await bot.shown("access", BEN), ADD, *some)
     message = await bot.shown("access", BEN)
     assert message.text.splitlines()[-1] == "… and 18 more: see `reload-model-bot access`"
-    still = f"<@{CEM}> can still reload models, by `ALLOWED_USERS` (`S0CREW`)."
+    still = f"<@{CEM}> can still reload models, because of `ALLOWED_USERS` (`S0CREW`)."
     assert await choose(bot, message, "Revoke others", CEM) == still
     answer = await choose(bot, message, "Revoke others", many[0], CEM, EVE)
 

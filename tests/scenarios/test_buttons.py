@@ -121,7 +121,7 @@ async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None
     for table in ("jobs", "subscribers", "reloads"):
         slow.sql(f"DELETE FROM reload_model_{table}")  # noqa: S608 - names of ours
     await press(slow, follow_up, REMIND)
-    await slow.wait_said("That reload has already finished", user=ADA)
+    await slow.wait_said("I no longer have a record of that reload", user=ADA)
 
 
 async def test_a_press_in_a_thread_is_answered_there(bot: Scenario) -> None:

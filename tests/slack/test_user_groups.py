@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import aiohttp
@@ -15,7 +16,7 @@ from bot.core.timing import Timing
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import SandboxSlack
 from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
-from bot.slack.user_groups import UserGroups, reading
+from bot.slack.user_groups import UserGroups, read_members
 from tests.answers import Answer, Json
 from tests.scenarios.scenario import eventually
 from tests.usergroups import FakeOrganisation, FakeUserGroups
@@ -123,7 +124,7 @@ async def test_a_group_is_read_by_the_bots_token() -> None:
     everyone = [f"U{number:010}" for number in range(200_000)]
     async with SandboxSlack() as slack, aiohttp.ClientSession(response_class=BoundedResponse) as session:
         slack.fail(GROUP_METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
-        read = reading(SlackClient(session, slack.bot_token, slack.api_url))
+        read = partial(read_members, SlackClient(session, slack.bot_token, slack.api_url))
 
         assert await read("S0CREW") == {"U0ADA", "W0BEN"}
         assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
@@ -141,7 +142,7 @@ async def test_in_an_organisation_the_workspaces_are_asked_in_turn() -> None:
     async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
         slack.fail(GROUP_METHOD, organisation)
         slack.fail("auth.teams.list", organisation.listed)
-        read = reading(SlackClient(session, slack.bot_token, slack.api_url), replace(BRISK, groups_apart=0.03))
+        read = partial(read_members, SlackClient(session, slack.bot_token, slack.api_url), apart=0.03)
 
         began = time.monotonic()
         assert await read("S0CREW") == {"U0ADA", "U0BEN"}
@@ -179,4 +180,4 @@ async def test_what_cannot_be_read_is_no_empty_or_missing_group(
         for method, answer in answers.items():
             slack.fail(method, answer)
         with pytest.raises(SlackRetryableError, match=reason):
-            await reading(SlackClient(session, slack.bot_token, slack.api_url), BRISK)("S0CREW")
+            await read_members(SlackClient(session, slack.bot_token, slack.api_url), "S0CREW")

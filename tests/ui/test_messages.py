@@ -141,6 +141,6 @@ def test_the_list_leaves_out_what_there_is_not() -> None:
         "People named in the settings can only be removed there.",
     ]
     assert grants.access_lines(everyone)[1].text == (
-        "• By the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
+        "• Listed in the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
         "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
     )
