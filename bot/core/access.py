@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bot.core.models import Place
+from bot.core.models import Placed
 from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
 
@@ -24,7 +24,7 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Person(Placed):
     """The author of a request, and the channel that it is about ("" if there is none).
 
     private means that the channel isn't known to be public. thread_ts is the thread in the channel, "" for the channel
@@ -38,11 +38,6 @@ class Person:
     enterprise_id: str = ""
     private: bool = True
     thread_ts: str = ""
-
-    @property
-    def place(self) -> Place:
-        """Where the request was made."""
-        return Place(self.channel_id, self.thread_ts)
 
 
 Members = Callable[[str], Collection[str] | None]

@@ -6,7 +6,7 @@ All times are seconds since the Unix epoch (UTC).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.core.models import DAY, Claim, Job, Place
+from bot.core.models import DAY, Claim, Job, Placed
 
 REQUEST_EXPIRES_AFTER = 7 * DAY
 """Seconds within which a request for access can be decided."""
@@ -37,7 +37,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessRequest:
+class AccessRequest(Placed):
     """Somebody asked for access, or an admin gave it unasked.
 
     channel_id and thread_ts are where they wanted to reload a model and model_id which one, "" where that isn't known.
@@ -52,11 +52,6 @@ class AccessRequest:
     decided_by: str = ""
     decided_at: float = 0.0
     thread_ts: str = ""
-
-    @property
-    def place(self) -> Place:
-        """Where they wanted to reload it."""
-        return Place(self.channel_id, self.thread_ts)
 
     def is_open(self, now: float) -> bool:
         """Whether it can still be decided."""

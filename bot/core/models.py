@@ -139,6 +139,19 @@ class Place(NamedTuple):
     thread_ts: str = ""
 
 
+class Placed:
+    """Something in a place."""
+
+    __slots__ = ()
+    channel_id: str
+    thread_ts: str
+
+    @property
+    def place(self) -> Place:
+        """Its channel or thread."""
+        return Place(self.channel_id, self.thread_ts)
+
+
 NOWHERE = Place()
 """No place: for the Home tab, and for direct messages that the bot sends."""
 
@@ -152,7 +165,7 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(Placed):
     """One request of one person for a reload, in one place. notified_at is when they were notified of the result.
 
     private means that the channel isn't known to be public.
@@ -169,11 +182,6 @@ class Subscriber:
     private: bool = True
     thread_ts: str = ""
 
-    @property
-    def place(self) -> Place:
-        """Where the request was made and is answered."""
-        return Place(self.channel_id, self.thread_ts)
-
     def is_known_to(self, viewer: Viewer) -> bool:
         """Whether a viewer is allowed to see who this is: requests in the same channel, and their own."""
         return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
@@ -185,7 +193,7 @@ class Subscriber:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Job(Placed):
     """A job as it was claimed.
 
     fence is the fencing number: it tells this claim from every other claim of the same job. attempts counts the tries
@@ -208,11 +216,6 @@ class Job:
     status_ts: str = ""
     thread_ts: str = ""
     access_id: str = ""
-
-    @property
-    def place(self) -> Place:
-        """Where the job posts."""
-        return Place(self.channel_id, self.thread_ts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class Database:
         transaction = partial(self._attempt, attempt, lambda connection: work(connection, *args))
         self._queue.put((deadline, next(self._counter), transaction))
         answer = asyncio.wrap_future(attempt)
-        answer.add_done_callback(_retrieve)
+        # Otherwise asyncio complains about the error of an answer that nobody is waiting for any more.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         done, _ = await asyncio.wait([answer], timeout=within)
         if done:
             return answer.result()
@@ -227,12 +228,6 @@ def _give_up(connection: Connection, error: DBAPIError) -> None:
 def _is_awaited(attempt: Future[Any]) -> bool:
     """Whether somebody is still waiting for an attempt. If so, it can't be cancelled from now on."""
     return attempt.running() or (not attempt.cancelled() and attempt.set_running_or_notify_cancel())
-
-
-def _retrieve(answer: "asyncio.Future[Any]") -> None:
-    """Look at an answer that nobody is waiting for any more, so that asyncio doesn't complain about its error."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -7,7 +7,7 @@ UPDATE of a request that is open. The line of the audit is in the same transacti
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from bot.core.grants import (
     ASK_AGAIN_AFTER,
@@ -29,46 +29,24 @@ from bot.storage.schema import access_requests, grants, is_open, jobs, people, t
 _LAST_MOMENT = 60.0
 """A request can't be decided in its last so many seconds, so that no decision is committed after it expired."""
 
-_GRANT = select(grants).where(grants.c.user_id == bindparam("user"))
-_REVOKE = delete(grants).where(grants.c.user_id == bindparam("user"))
-_STANDS = (
-    select(access_requests)
-    .where(
-        access_requests.c.user_id == bindparam("user"),
-        or_(
-            and_(is_open, access_requests.c.expires_at > bindparam("at")),
-            and_(access_requests.c.state == RequestState.DENIED, access_requests.c.decided_at > bindparam("since")),
-        ),
-    )
-    .order_by(access_requests.c.requested_at.desc())
-    .limit(1)
-)
-_EXPIRE = update(access_requests).where(
-    access_requests.c.user_id == bindparam("user"), is_open, access_requests.c.expires_at <= bindparam("at")
-)
-_DECIDE = (
-    update(access_requests)
-    .where(access_requests.c.id == bindparam("of"), is_open, access_requests.c.expires_at > bindparam("at"))
-    .returning(access_requests)
-)
-_REQUEST = select(access_requests).where(access_requests.c.id == bindparam("of"))
-_LOCK_REQUEST = select(access_requests.c.state).where(access_requests.c.id == bindparam("of")).with_for_update()
-_REQUESTS = select(access_requests).where(access_requests.c.id.in_(bindparam("ids", expanding=True)))
-_RESTING_JOBS = update(jobs).where(jobs.c.access_id == bindparam("of"), jobs.c.lease_owner.is_(None))
-
 
 def standing(connection: Connection, user_id: str) -> Grant | AccessRequest | None:
     """A person's grant, or their request that is open or was denied less than a day ago; None if they can ask."""
     if granted := grant_of(connection, user_id):
         return granted
     at = now(connection)
-    row = connection.execute(_STANDS, {"user": user_id, "at": at, "since": at - ASK_AGAIN_AFTER}).first()
+    stands = or_(
+        and_(is_open, access_requests.c.expires_at > at),
+        and_(access_requests.c.state == RequestState.DENIED, access_requests.c.decided_at > at - ASK_AGAIN_AFTER),
+    )
+    theirs = select(access_requests).where(access_requests.c.user_id == user_id, stands)
+    row = connection.execute(theirs.order_by(access_requests.c.requested_at.desc()).limit(1)).first()
     return None if row is None else to_access_request(row)
 
 
 def grant_of(connection: Connection, user_id: str) -> Grant | None:
     """A person's grant."""
-    row = connection.execute(_GRANT, {"user": user_id}).first()
+    row = connection.execute(select(grants).where(grants.c.user_id == user_id)).first()
     return None if row is None else to_grant(row)
 
 
@@ -112,10 +90,12 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
     Raises Refused if it is decided already, has expired or is unknown.
     """
     at = now(connection)
-    values = {"of": request_id, "at": at + _LAST_MOMENT, "state": state, "decided_at": at}
-    row = connection.execute(_DECIDE, values | {"decided_by": decided.user_id}).first()
+    this = access_requests.c.id == request_id
+    undecided = update(access_requests).where(this, is_open, access_requests.c.expires_at > at + _LAST_MOMENT)
+    deciding = undecided.values(state=state, decided_at=at, decided_by=decided.user_id)
+    row = connection.execute(deciding.returning(access_requests)).first()
     if row is None:
-        before = connection.execute(_REQUEST, {"of": request_id}).first()
+        before = connection.execute(select(access_requests).where(this)).first()
         by = "" if before is None else before.decided_by
         raise Refused(Refusal.ALREADY_DECIDED, decided_by=by, by_you=by == decided.user_id)
     request = to_access_request(row)
@@ -123,7 +103,8 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
         grant = {"user_id": request.user_id, "granted_by": decided.user_id, "granted_at": at}
         connection.execute(insert(grants), grant)
     # A job that is running just now sees for itself that the request is decided.
-    connection.execute(_RESTING_JOBS, {"of": request_id, "due_at": at, "attempts": 0, "crashes": 0})
+    resting = update(jobs).where(jobs.c.access_id == request_id, jobs.c.lease_owner.is_(None))
+    connection.execute(resting.values(due_at=at, attempts=0, crashes=0))
     history.add_note(connection, replace(decided, text=request.user_id))
     return request
 
@@ -141,7 +122,8 @@ def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -
 
 def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> list[str]:
     """Take back people's grants; the note's author is the admin. Returns who had one."""
-    had = [user_id for user_id in sorted(set(user_ids)) if connection.execute(_REVOKE, {"user": user_id}).rowcount]
+    revoking = delete(grants).where(grants.c.user_id.in_(user_ids)).returning(grants.c.user_id)
+    had = sorted(connection.execute(revoking).scalars())
     for user_id in had:
         history.add_note(connection, replace(revoked, text=user_id))
     return had
@@ -150,26 +132,18 @@ def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> 
 def _add_request(connection: Connection, user_id: str, place: Place = NOWHERE, model_id: str = "") -> AccessRequest:
     """Add a request, and the answer that is due when it expires, or earlier if it is decided."""
     at = now(connection)
-    connection.execute(_EXPIRE, {"user": user_id, "at": at, "state": RequestState.EXPIRED})
-    request = AccessRequest(
-        new_id(),
-        user_id,
-        place.channel_id,
-        model_id,
-        RequestState.OPEN,
-        expires_at=at + REQUEST_EXPIRES_AFTER,
-        thread_ts=place.thread_ts,
-    )
+    expired = (access_requests.c.user_id == user_id, is_open, access_requests.c.expires_at <= at)
+    connection.execute(update(access_requests).where(*expired).values(state=RequestState.EXPIRED))
     row = {
-        "id": request.id,
+        "id": new_id(),
         "user_id": user_id,
         **place._asdict(),
         "model_id": model_id,
-        "state": request.state,
+        "state": RequestState.OPEN,
         "requested_at": at,
-        "expires_at": request.expires_at,
+        "expires_at": at + REQUEST_EXPIRES_AFTER,
     }
-    connection.execute(insert(access_requests), row)
+    request = to_access_request(connection.execute(insert(access_requests).returning(access_requests), row).one())
     add_job(connection, None, JobKind.ACCESS_ANSWER, request.expires_at, access_id=request.id, user_id=user_id)
     return request
 
@@ -179,14 +153,15 @@ def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping
     of_access = [job for job in claimed if job.access_id]
     if not of_access:
         return {}
-    rows = connection.execute(_REQUESTS, {"ids": list({job.access_id for job in of_access})})
-    found = {row.id: to_access_request(row) for row in rows}
+    requests = select(access_requests).where(access_requests.c.id.in_({job.access_id for job in of_access}))
+    found = {row.id: to_access_request(row) for row in connection.execute(requests)}
     return {job.id: AccessClaim(job, found[job.access_id], at) for job in of_access}
 
 
 def lock(connection: Connection, request_id: str) -> bool:
     """Lock a request, and return whether it is undecided."""
-    return bool(connection.execute(_LOCK_REQUEST, {"of": request_id}).scalar_one() == RequestState.OPEN)
+    lock = select(access_requests.c.state).where(access_requests.c.id == request_id).with_for_update()
+    return bool(connection.execute(lock).scalar_one() == RequestState.OPEN)
 
 
 def prune(connection: Connection, days: float) -> int:

@@ -4,7 +4,7 @@ Each function runs inside one transaction of Database.run.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
 
@@ -108,20 +108,8 @@ def subscribers_of(connection: Connection, reload_ids: Collection[str]) -> dict[
 
 def add_note(connection: Connection, note: Note) -> int:
     """Add a line to the audit, and return its ID."""
-    added = connection.execute(
-        insert(audit)
-        .values(
-            at=now(connection),
-            user_id=note.user_id,
-            team_id=note.team_id,
-            channel_id=note.channel_id,
-            text=note.text,
-            outcome=note.outcome,
-            rule=note.rule,
-        )
-        .returning(audit.c.id)
-    )
-    line_id: int = added.scalar_one()
+    line = insert(audit).values(at=now(connection), **asdict(note)).returning(audit.c.id)
+    line_id: int = connection.execute(line).scalar_one()
     return line_id
 
 

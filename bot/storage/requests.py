@@ -6,13 +6,13 @@ decide: if another transaction was faster, the database refuses the row, and Dat
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Reload, State, Subscriber
+from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, State, Subscriber
 from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
@@ -91,7 +91,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(Placed):
     """One invocation: who wants which model, and where.
 
     invocation_id is unique. team_id (the person's workspace) and rule (what allowed them) are for the audit. button
@@ -110,11 +110,6 @@ class Request:
     private: bool = True
     thread_ts: str = ""
     response_url_uses: int = 0
-
-    @property
-    def place(self) -> Place:
-        """Where it is answered."""
-        return Place(self.channel_id, self.thread_ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,19 +262,9 @@ def _check_limits(found: Row[*tuple[Any, ...]], limits: Limits, *, starts: bool)
 
 
 def _subscribe(connection: Connection, request: Request, reload: Reload, at: float) -> Subscriber:
-    row = {
-        "reload_id": reload.id,
-        "invocation_id": request.invocation_id,
-        "button": request.button,
-        "user_id": request.user_id,
-        "channel_id": request.channel_id,
-        "thread_ts": request.thread_ts,
-        "private": request.private,
-        "requested_at": at,
-        "response_url": request.response_url,
-        "response_url_uses": request.response_url_uses,
-    }
-    return to_subscriber(connection.execute(_SUBSCRIBE, row).one())
+    """Add a subscriber: the columns of the same names are the request's."""
+    given = {name: value for name, value in asdict(request).items() if name in subscribers.c}
+    return to_subscriber(connection.execute(_SUBSCRIBE, given | {"reload_id": reload.id, "requested_at": at}).one())
 
 
 def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
@@ -305,17 +290,9 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
 
 
 def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:
-    row = {
-        "at": at,
-        "user_id": request.user_id,
-        "team_id": request.team_id,
-        "channel_id": request.channel_id,
-        "text": reload.model_id,
-        "outcome": outcome,
-        "rule": request.rule,
-        "reload_id": reload.id,
-    }
-    connection.execute(insert(audit), row)
+    given = {name: value for name, value in asdict(request).items() if name in audit.c}
+    line = {"at": at, "text": reload.model_id, "outcome": outcome, "reload_id": reload.id}
+    connection.execute(insert(audit), given | line)
 
 
 def new_id() -> str:

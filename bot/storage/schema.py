@@ -5,7 +5,8 @@ begins with reload_model, so that the tables can share a database with another p
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -22,7 +23,6 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    event,
     false,
     func,
     insert,
@@ -36,6 +36,8 @@ from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import IN_FLIGHT, Job, JobKind, Reload, State, Subscriber
 from bot.errors import CannotStart, Failure
 
+T = TypeVar("T", Reload, Subscriber, Job, Grant, AccessRequest)
+
 metadata = MetaData()
 
 # An INTEGER primary key is SQLite's own row number: https://www.sqlite.org/lang_createtable.html#rowid
@@ -47,18 +49,9 @@ def _reload_id(*, nullable: bool = False) -> Column[str]:
     return Column("reload_id", Text, reference, nullable=nullable, index=True)
 
 
-def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
-    """Create an index of some rows together with their table, by the same statement on both databases.
-
-    SQLAlchemy's own parameters for it would load the code of both at each start.
-    """
-    table = columns[0].table
-    condition = str(where.compile(compile_kwargs={"literal_binds": True})).replace(f"{table.name}.", "")
-    kind, of = "UNIQUE INDEX" if unique else "INDEX", ", ".join(column.name for column in columns)
-
-    @event.listens_for(table, "after_create")
-    def create(_table: Table, connection: Connection, **_more: object) -> None:
-        connection.exec_driver_sql(f"CREATE {kind} {name} ON {table.name} ({of}) WHERE {condition}")
+def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """For an index of some rows, on both databases."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
 
 
 version = Table("reload_model_schema", metadata, Column("version", Integer, nullable=False))
@@ -81,9 +74,9 @@ reloads = Table(
 )
 in_flight = reloads.c.state.in_([literal(state.value, literal_execute=True) for state in IN_FLIGHT])
 # One reload of a model is in flight at a time. SQLite uses a partial index only for exactly the same condition.
-_partial_index("reload_model_one_in_flight", reloads.c.model_id, where=in_flight, unique=True)
+Index("reload_model_one_in_flight", reloads.c.model_id, unique=True, **_only(in_flight))
 was_accepted = reloads.c.accepted_at.is_not(None)
-_partial_index("reload_model_accepted", reloads.c.model_id, reloads.c.accepted_at, where=was_accepted)
+Index("reload_model_accepted", reloads.c.model_id, reloads.c.accepted_at, **_only(was_accepted))
 
 subscribers = Table(
     "reload_model_subscribers",
@@ -129,7 +122,7 @@ access_requests = Table(
 )
 is_open = access_requests.c.state == literal(RequestState.OPEN.value, literal_execute=True)
 # A person has one open request at a time.
-_partial_index("reload_model_one_open_request", access_requests.c.user_id, where=is_open, unique=True)
+Index("reload_model_one_open_request", access_requests.c.user_id, unique=True, **_only(is_open))
 
 jobs = Table(
     "reload_model_jobs",
@@ -157,18 +150,11 @@ Index("reload_model_due", jobs.c.kind, jobs.c.due_at)
 OF_A_PLACE = (JobKind.STATUS, JobKind.NOTIFY)
 of_a_place = jobs.c.kind.in_([literal(kind.value, literal_execute=True) for kind in OF_A_PLACE])
 # Each place of a reload has one status message and one follow-up.
-_partial_index(
-    "reload_model_one_per_place",
-    jobs.c.reload_id,
-    jobs.c.channel_id,
-    jobs.c.thread_ts,
-    jobs.c.kind,
-    where=of_a_place,
-    unique=True,
-)
+_place = (jobs.c.reload_id, jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind)
+Index("reload_model_one_per_place", *_place, unique=True, **_only(of_a_place))
 is_reminder = jobs.c.kind == literal(JobKind.REMINDER.value, literal_execute=True)
 # Each person has one reminder for a model.
-_partial_index("reload_model_one_reminder", jobs.c.user_id, jobs.c.model_id, where=is_reminder, unique=True)
+Index("reload_model_one_reminder", jobs.c.user_id, jobs.c.model_id, unique=True, **_only(is_reminder))
 
 people = Table(
     "reload_model_people",
@@ -195,75 +181,33 @@ audit = Table(
 
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
     """A row of reloads. A failure from a later version of this program becomes an internal one."""
-    return Reload(
-        id=row.id,
-        model_id=row.model_id,
-        state=State(row.state),
-        requested_at=row.requested_at,
-        accepted_at=row.accepted_at,
-        ready_at=row.ready_at,
-        ended_at=row.ended_at,
-        failure=Failure(row.failure) if row.failure else None,
-        said=row.said,
-        similar=tuple(row.similar.split()),
-        outcome_unknown=row.outcome_unknown,
-        undeliverable=row.undeliverable,
-    )
+    failure = Failure(row.failure) if row.failure else None
+    return _to(Reload, row, state=State(row.state), failure=failure, similar=tuple(row.similar.split()))
 
 
 def to_subscriber(row: Row[*tuple[object, ...]]) -> Subscriber:
     """A row of subscribers."""
-    return Subscriber(
-        id=row.id,
-        reload_id=row.reload_id,
-        user_id=row.user_id,
-        channel_id=row.channel_id,
-        requested_at=row.requested_at,
-        response_url=row.response_url,
-        response_url_uses=row.response_url_uses,
-        notified_at=row.notified_at,
-        private=row.private,
-        thread_ts=row.thread_ts,
-    )
+    return _to(Subscriber, row)
 
 
 def to_job(row: Row[*tuple[object, ...]]) -> Job:
     """A row of jobs that was claimed."""
-    return Job(
-        id=row.id,
-        reload_id=row.reload_id or "",
-        kind=JobKind(row.kind),
-        channel_id=row.channel_id,
-        subscriber_id=row.subscriber_id,
-        user_id=row.user_id,
-        first_tried_at=row.first_tried_at,
-        fence=row.fence,
-        attempts=row.attempts,
-        crashes=row.crashes,
-        status_ts=row.status_ts,
-        thread_ts=row.thread_ts,
-        access_id=row.access_id or "",
-    )
+    return _to(Job, row, kind=JobKind(row.kind), reload_id=row.reload_id or "", access_id=row.access_id or "")
 
 
 def to_grant(row: Row[*tuple[object, ...]]) -> Grant:
     """A row of grants."""
-    return Grant(row.user_id, row.granted_by, row.granted_at)
+    return _to(Grant, row)
 
 
 def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
     """A row of access_requests."""
-    return AccessRequest(
-        id=row.id,
-        user_id=row.user_id,
-        channel_id=row.channel_id,
-        model_id=row.model_id,
-        state=RequestState(row.state),
-        expires_at=row.expires_at,
-        decided_by=row.decided_by,
-        decided_at=row.decided_at,
-        thread_ts=row.thread_ts,
-    )
+    return _to(AccessRequest, row, state=RequestState(row.state))
+
+
+def _to(kind: type[T], row: Row[*tuple[object, ...]], /, **converted: object) -> T:
+    """Each field is the column of the same name, unless it is among those that had to be converted."""
+    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)} | converted)
 
 
 MIGRATIONS: Sequence[Callable[[Connection], None]] = ()

@@ -80,10 +80,8 @@ class Delivery:
         """
         channel = claim.job.channel_id
         try:
-            return Delivered(ts=await self._post(channel, message, self._threaded(claim, thread=thread)))
+            return Delivered(ts=await self.post(channel, message, channel, self._threaded(claim, thread=thread)))
         except SlackError as error:
-            if error.wait is not None:
-                self._pacer.hold(channel, error.wait)
             if isinstance(error, SlackRetryableError) and not error.refused:
                 raise
             patient = claim.job.attempts < _PATIENT_TRIES
@@ -111,17 +109,33 @@ class Delivery:
             raise SlackRetryableError("no_channel_opened")
         return str(channel["id"])
 
-    async def post(self, channel_id: str, message: Message, recipient: str) -> str:
+    async def post(
+        self, channel_id: str, message: Message, recipient: str, threaded: Mapping[str, object] | None = None
+    ) -> str:
         """Post in a channel, and return the message's ts. Raises SlackPermanentError, SlackRetryableError.
 
-        recipient is the person or the channel for which take_turn_to() was asked.
+        If Slack doesn't take all of it, post less: without the thread, without the blocks. recipient is the person or
+        the channel whose turn was taken, and who gets nothing more while Slack asks for a pause.
         """
         try:
-            return await self._post(channel_id, message, {})
+            return await self._post(channel_id, recipient, text=message.text, blocks=message.blocks, **(threaded or {}))
+        except SlackPermanentError as error:
+            if threaded and error.code in _THREAD_FAULTS:
+                return await self.post(channel_id, message, recipient)
+            if error.code not in _TOO_LONG:
+                raise
+            return await self._post(channel_id, recipient, text=message.text)
+
+    async def _post(self, channel_id: str, recipient: str, **fields: object) -> str:
+        try:
+            answer = await self._slack.call(
+                "chat.postMessage", channel=channel_id, unfurl_links=False, unfurl_media=False, **fields
+            )
         except SlackError as error:
             if error.wait is not None:
                 self._pacer.hold(recipient, error.wait)
             raise
+        return str(answer.get("ts", ""))
 
     def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
         """The fields that put a message into a thread, if it belongs there."""
@@ -134,23 +148,6 @@ class Delivery:
     async def edit(self, channel_id: str, ts: str, message: Message) -> None:
         """Change a message that the bot posted. Raises SlackPermanentError, SlackRetryableError."""
         await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
-
-    async def _post(self, channel_id: str, message: Message, threaded: Mapping[str, object]) -> str:
-        """Post. If Slack doesn't take all of it, post less: without the thread, without the blocks."""
-        try:
-            answer = await self._post_fields(channel_id, {"text": message.text, "blocks": message.blocks, **threaded})
-        except SlackPermanentError as error:
-            if threaded and error.code in _THREAD_FAULTS:
-                return await self._post(channel_id, message, {})
-            if error.code not in _TOO_LONG:
-                raise
-            answer = await self._post_fields(channel_id, {"text": message.text})
-        return str(answer.get("ts", ""))
-
-    async def _post_fields(self, channel_id: str, fields: Mapping[str, object]) -> Mapping[str, object]:
-        return await self._slack.call(
-            "chat.postMessage", channel=channel_id, unfurl_links=False, unfurl_media=False, **fields
-        )
 
     async def _respond(self, claim: Claim, message: Message) -> Delivered | None:
         """Use the response_url of a request in the same place, the newest first; None if none works.

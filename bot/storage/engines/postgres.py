@@ -5,7 +5,6 @@ psycopg is an extra that SQLite does without: this module is imported where it i
 
 import logging
 from collections.abc import Mapping
-from time import monotonic
 from typing import TypeVar
 
 import psycopg
@@ -40,8 +39,7 @@ class _Connection(psycopg.Connection[TupleRow]):
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer, but not for ever: a proxy keeps a connection whose server is gone."""
-        del timeout
-        return super().wait(_limited(gen, self.silence), interval)
+        return super().wait(gen, interval, timeout or self.silence)
 
 
 class _AsciiDumper(StrDumperUnknown):
@@ -73,16 +71,3 @@ def connect(url: str, silence: float) -> psycopg.Connection:
 def _connect(parameters: Mapping[str, str | int]) -> _Connection:
     # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
     return _Connection.connect(make_conninfo("", **parameters), prepare_threshold=None)
-
-
-def _limited(answer: PQGen[RV], seconds: float) -> PQGen[RV]:
-    """The same, which raises OperationalError after so many seconds; psycopg looks in ten times a second."""
-    until = monotonic() + seconds
-    try:
-        wanted = next(answer)
-        while monotonic() < until:
-            wanted = answer.send((yield wanted))
-    except StopIteration as end:
-        answered: RV = end.value
-        return answered
-    raise psycopg.OperationalError(f"no answer within {seconds:g} s")
