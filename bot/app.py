@@ -10,6 +10,7 @@ from time import monotonic
 
 import aiohttp
 import structlog
+from prometheus_client import generate_latest
 from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, startup
@@ -64,9 +65,13 @@ class App:
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
         limits = Limits(settings.commands_per_person, settings.max_in_flight, timing.trouble_after)
-        self.requests = Requests(self._database, limits, settings.reload_seconds, self._requested, timing)
+        self.requests = Requests(
+            self._database, limits, settings.reload_seconds, self._requested, self._background, timing
+        )
         self._access = Access(self._allowlist, self.requests)
-        self._home_tabs = HomeTabs(self._slack, self.requests, self._access, settings.slash_command, timing)
+        self._home_tabs = HomeTabs(
+            self._slack, self.requests, self._access, settings.slash_command, self._background, timing
+        )
         modelslab = self._modelslab_client()
         self._catalog = Catalog(
             lambda limit: self.requests.read(history.known_models, limit),
@@ -80,8 +85,7 @@ class App:
         self._web = WebServer(settings.host, settings.port, timing, metrics.request_refused)
         self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
         self._add_routes()
-        parts = (self._catalog, self.requests, self._home_tabs, self._background)
-        for part in (*parts, self._admin, self._web, self._socket):
+        for part in (self._catalog, self._background, self._admin, self._web, self._socket):
             if part is not None:
                 self._at_stop(part.stop)
 
@@ -180,8 +184,8 @@ class App:
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
         runner = commands.CommandRunner(access, requests, audit, command)
-        commands.register_command(app, runner, access, audit, opener, command)
-        commands.register_mentions(app, runner, access, commands.Mentions(self._slack, background))
+        mentions = commands.Mentions(self._slack, background)
+        commands.register(app, runner, access, audit, opener, mentions, command)
         presses = buttons.Presses(self._slack, self._home_tabs, background)
         buttons.register(app, access, requests, audit, opener, presses)
         picker.register(app, access, requests, audit, opener)
@@ -238,7 +242,7 @@ class App:
         metrics.IN_FLIGHT.set(float("nan"))
         with suppress(Refused):
             metrics.IN_FLIGHT.set(await self.requests.read(history.running_count))
-        return metrics.text()
+        return generate_latest()
 
 
 async def run(settings: Settings, timing: Timing = Timing()) -> None:

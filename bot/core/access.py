@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bot.core.models import Placed
+from bot.core.models import Person
 from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
 
@@ -21,23 +21,6 @@ class Workspace:
 
     team_id: str
     enterprise_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Person(Placed):
-    """The author of a request, and the channel that it is about ("" if there is none).
-
-    private means that the channel isn't known to be public. thread_ts is the thread in the channel, "" for the channel
-    itself. team_id and enterprise_id are the person's own, or "" if the payload doesn't say. team_id can be the ID of
-    an organisation.
-    """
-
-    user_id: str
-    team_id: str
-    channel_id: str
-    enterprise_id: str = ""
-    private: bool = True
-    thread_ts: str = ""
 
 
 Members = Callable[[str], Collection[str] | None]
@@ -65,7 +48,7 @@ class Allowlist:
         self._groups = tuple(sorted(filter(GROUP.fullmatch, users)))
         self.people = frozenset(users) - {EVERYONE, *self._groups}
         self.everyone = EVERYONE in users
-        self._channels = tuple(channels)
+        self.channels = tuple(channels)
         self._members = members
         self.admins = frozenset(admins)
         self.workspace: Workspace | None = None
@@ -73,42 +56,18 @@ class Allowlist:
     def check_channel(self, channel_id: str) -> None:
         """Raises Refused for a channel in which models can't be reloaded."""
         if not self.is_open(channel_id):
-            raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self._channels)
+            raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self.channels)
 
     def is_open(self, channel_id: str) -> bool:
         """Whether models can be reloaded in this channel at all."""
-        return not self._channels or channel_id in self._channels
+        return not self.channels or channel_id in self.channels
 
-    @property
-    def first_channel(self) -> str:
-        """The first channel in ALLOWED_CHANNELS, or "" if models can be reloaded everywhere."""
-        return next(iter(self._channels), "")
-
-    def rule_for(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule of the settings that allows this person, in whatever channel. Raises Refused.
-
-        known: see check_workspace().
-        """
-        self.check_workspace(person, known=known)
-        return self.rule(person.user_id)
-
-    def check_admin(self, person: Person, *, known: bool | None = None) -> str:
-        """Return the rule by which this person can give access. Raises Refused. known: see check_workspace()."""
-        self.check_workspace(person, known=known)
-        if person.user_id not in self.admins:
-            raise Refused(Refusal.NOT_ADMIN, rule=ADMINS)
-        return ADMINS
-
-    def check_workspace(self, person: Person, *, known: bool | None = None) -> None:
-        """Raises Refused for a stranger.
-
-        The payload of an interaction can name another team of the organisation. So for its author, known is whether
-        this person has used the command here before. It is None for a command, whose payload names the right team.
-        """
+    def check_workspace(self, person: Person, *, known: bool = False) -> None:
+        """Raises Refused for a stranger; known is whether this person has used the command here before."""
         if self.workspace is None:
             raise Refused(Refusal.NOT_READY)
         if not (known or self.is_ours(person)):
-            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=known is not None)
+            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=not person.by_command)
 
     def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
         """The rule of the settings that allows each of these people. People whom no rule allows are left out."""

@@ -130,7 +130,7 @@ def after_mention(text: str, bot_user_id: str) -> str:
 
 def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
-    tokens = [token for token in map(_without_punctuation, _tokens(text)) if token.text or token.quoted]
+    tokens = _tokens(text)
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
     first = tokens[0]
@@ -144,7 +144,7 @@ def parse(text: str) -> Command:
 
 def read_id(text: str) -> str | None:
     """Read a model ID or the address of a model's page; None if the text is neither. No word is a subcommand here."""
-    tokens = list(map(_without_punctuation, _tokens(text)))
+    tokens = _tokens(text)
     if len(tokens) != 1:
         return None
     id_ = _on_page(tokens[0].text)
@@ -152,21 +152,20 @@ def read_id(text: str) -> str | None:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens = [_unquoted(found.strip(_AROUND)) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
+    tokens = [_token(found.strip(_AROUND)) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
     return [token for token in tokens if token.text or token.quoted]
 
 
-def _unquoted(text: str) -> _Token:
-    """Remove the quotes, one pair after another."""
+def _token(text: str) -> _Token:
+    """Remove the quotes, one pair after another, or else the punctuation.
+
+    That leaves the "sdxl" of "Please reload *sdxl*.", which is bold in Slack. An ID that ends like this must be in
+    quotes.
+    """
     quoted = False
     while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
         text, quoted = text[1:-1].strip(_AROUND), True
-    return _Token(text, quoted)
-
-
-def _without_punctuation(token: _Token) -> _Token:
-    """The "sdxl" of "Please reload *sdxl*.", which is bold in Slack. An ID that ends like this must be in quotes."""
-    return token if token.quoted else _Token(token.text.strip("*").rstrip(".!?:*"), quoted=False)
+    return _Token(text if quoted else text.strip("*").rstrip(".!?:*"), quoted)
 
 
 def _on_page(text: str) -> str:

@@ -45,11 +45,6 @@ class ModelGroup(StrEnum):
     PUBLIC = "public"
 
 
-def repeat_after(reload_seconds: float) -> float:
-    """Seconds after a reload's end until another one is offered."""
-    return REPEAT_AFTER * reload_seconds
-
-
 class State(StrEnum):
     """Where a reload stands."""
 
@@ -157,11 +152,21 @@ NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
-    """A person who sees a list of reloads, and where they see it."""
+class Person(Placed):
+    """The author of a request, and the channel that it is about ("" if there is none).
+
+    private means that the channel isn't known to be public. thread_ts is the thread in the channel, "" for the channel
+    itself. team_id and enterprise_id are the person's own, or "" if the payload doesn't say. team_id can be the ID of
+    an organisation. by_command means that they used the slash command, which strangers can't.
+    """
 
     user_id: str
-    place: Place = NOWHERE
+    team_id: str
+    channel_id: str
+    enterprise_id: str = ""
+    private: bool = True
+    thread_ts: str = ""
+    by_command: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ class Subscriber(Placed):
     private: bool = True
     thread_ts: str = ""
 
-    def is_known_to(self, viewer: Viewer) -> bool:
+    def is_known_to(self, viewer: Person) -> bool:
         """Whether a viewer is allowed to see who this is: requests in the same channel, and their own."""
         return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
 
@@ -190,6 +195,20 @@ class Subscriber(Placed):
         """Whether this request's response_url can still carry a message, and so many more after it."""
         fresh = now - self.requested_at < RESPONSE_URL_SECONDS
         return bool(self.response_url) and fresh and self.response_url_uses + spare < RESPONSE_URL_USES
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The result of a request as of now: its reload, the first subscriber, and whether it joined a running reload.
+
+    again means that the person had requested it before.
+    """
+
+    reload: Reload
+    first: Subscriber
+    now: float
+    joined: bool
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +282,11 @@ class ListedReload:
         """How many people requested it, in however many requests."""
         return len({subscriber.user_id for subscriber in self.subscribers})
 
-    def known_to(self, viewer: Viewer) -> Subscriber | None:
+    def known_to(self, viewer: Person) -> Subscriber | None:
         """The first requester whose name the viewer is allowed to see, or None."""
         return next((one for one in self.subscribers if one.is_known_to(viewer)), None)
 
-    def is_private(self, viewer: Viewer) -> bool:
+    def is_private(self, viewer: Person) -> bool:
         """Whether the viewer is only allowed to see the model and its state, because it began in private elsewhere."""
         return self.subscribers[0].private and self.known_to(viewer) is None
 

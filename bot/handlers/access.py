@@ -5,45 +5,40 @@ A listener behind it finds in its context:
 - person: the authorized Person
 - rule: the rule that allowed them, for the audit
 - what: what they want, as text for the audit; None if nothing is audited
-- reply: how its surface answers a text with buttons, whether it is a success or a refusal
+- reply: how its surface answers with a Message, whether it is a success or a refusal
 - invocation_id and response_url: see bot.handlers.requests.request_for
 - of: the model that they want, or RELOAD_MARK and the ID of a reload of it, "" where that isn't known
 - called: how the bot was called, if by a command or a mention
 
-commands.py adds wanted (a Command, or the Refused of a slip) and show, which answers with a Message. buttons.py adds
-button, pressed (which one of which message), pressed_in (that message's place) and answer_url.
+commands.py adds wanted (a Command, or the Refused of a slip). buttons.py adds button, pressed (which one of which
+message), pressed_in (that message's place) and answer_url.
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 import structlog
 from slack_bolt.async_app import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
-from bot.core.access import Allowlist, Person
+from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import Grant
+from bot.core.models import Person, Requested
 from bot.core.text import harmless
 from bot.errors import Refusal, Refused
 from bot.handlers.requests import Requests
 from bot.ops import metrics
 from bot.storage import grants
 from bot.storage.history import Note
-from bot.storage.requests import Requested
-from bot.ui.buttons import Button
-from bot.ui.grants import LISTED, AccessList
+from bot.ui.grants import LISTED, access_lines
+from bot.ui.messages import Message
 
 Next = Callable[[], Awaitable[None]]
 
 
-class Reply(Protocol):
-    """Answers a request in words, in mrkdwn, and acknowledges it."""
-
-    def __call__(self, text: str, buttons: Sequence[Button] = (), /) -> Awaitable[BoltResponse]:
-        """Answer."""
-
+Reply = Callable[[Message], Awaitable[BoltResponse]]
+"""Answers a request, and acknowledges it."""
 
 _WHAT_LIMIT = 128
 _NAME_LIMIT = 40
@@ -77,10 +72,11 @@ class Access:
         self.allowlist = allowlist
         self._requests = requests
 
-    def remember(self, person: Person) -> None:
+    async def remember(self, context: AsyncBoltContext, next_: Next) -> None:
         """Remember somebody who used the command: only members of the workspace or organisation can."""
-        if self.allowlist.is_ours(person):
-            self._requests.remember(person.user_id)
+        if self.allowlist.is_ours(context["person"]):
+            self._requests.remember(context["person"].user_id)
+        await next_()
 
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only people who can reload models in the channel that the interaction is about."""
@@ -95,37 +91,28 @@ class Access:
 
     async def admin(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only admins."""
-        person = context["person"]
-        context["rule"] = self.allowlist.check_admin(person, known=await self._is_known(person))
+        await self._check_workspace(context["person"])
+        if context["person"].user_id not in self.allowlist.admins:
+            raise Refused(Refusal.NOT_ADMIN, rule=ADMINS)
+        context["rule"] = ADMINS
         await next_()
 
     async def colleague(self, context: AsyncBoltContext, next_: Next) -> None:
-        """Everybody but strangers."""
-        person = context["person"]
-        self.allowlist.check_workspace(person, known=await self._is_known(person))
+        """Everybody but strangers, who can't use the command."""
+        if not context["person"].by_command:
+            await self._check_workspace(context["person"])
         await next_()
 
-    async def rule_for_command(self, person: Person) -> str:
-        """Return the rule that allows the author of a command in their channel. Raises Refused."""
-        rule = await self._rule(person, known=None)
-        self.allowlist.check_channel(person.channel_id)
-        return rule
-
-    async def listed(self) -> AccessList:
-        """Who can reload models, for an admin to read. Raises Refused."""
+    async def listed(self) -> Sequence[Message]:
+        """Who can reload models, line by line, for an admin to read. Raises Refused."""
         found, count = await self._requests.read(grants.granted, LISTED)
-        allowlist = self.allowlist
-        rules = allowlist.rules([grant.user_id for grant in found])
-        sizes = allowlist.group_sizes()
-        return AccessList(allowlist.admins, allowlist.people, sizes, allowlist.everyone, found, count, rules)
+        return access_lines(self.allowlist, found, count)
 
     async def rule_for(self, person: Person) -> str:
-        """Return the rule that allows the author of an interaction or an event. Raises Refused."""
-        return await self._rule(person, known=await self._is_known(person))
-
-    async def _rule(self, person: Person, *, known: bool | None) -> str:
+        """Return the rule that allows somebody, in whatever channel. Raises Refused."""
+        await self._check_workspace(person)
         try:
-            return self.allowlist.rule_for(person, known=known)
+            return self.allowlist.rule(person.user_id)
         except Refused as refused:
             if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
                 raise
@@ -136,9 +123,14 @@ class Access:
                 refused.data.update(has_admins=True, asked=None if found is None else found.state)
             raise
 
-    async def _is_known(self, person: Person) -> bool:
-        unclear = self.allowlist.workspace is not None and not self.allowlist.is_ours(person)
-        return unclear and await self._requests.is_known(person.user_id)
+    async def _check_workspace(self, person: Person) -> None:
+        """Raises Refused for a stranger.
+
+        The payload of an interaction can name another team of the organisation. So its author is also known if they
+        have used the command here before.
+        """
+        unclear = not (person.by_command or self.allowlist.workspace is None or self.allowlist.is_ours(person))
+        self.allowlist.check_workspace(person, known=unclear and await self._requests.is_known(person.user_id))
 
 
 class AuditTrail:
@@ -150,25 +142,22 @@ class AuditTrail:
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
         note = note_for(context, outcome, rule=rule)
-        self._log(context["person"], outcome, rule=note.rule)
+        self.log(context, outcome, rule=note.rule)
         self._requests.note(note)
 
     def log_requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """Log the request of a reload. Storage wrote its line of the audit in the same transaction."""
+        """Log the request of a reload."""
         reload = requested.reload
-        self._log(context["person"], requested.outcome, rule=context["rule"], reload=reload.id, model=reload.model_id)
+        self.log(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)
 
-    def log_recorded(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
-        """Log something else whose line storage wrote to the audit in the same transaction."""
-        self._log(context["person"], outcome, rule=context["rule"], **more)
+    def log(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
+        """Log what storage has written to the audit in the same transaction."""
+        person: Person = context["person"]
+        who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": context["rule"]}
+        metrics.COMMANDS.labels(outcome).inc()
+        log.info("command", outcome=outcome, **(who | more))
 
     def unknown_command(self, name: str) -> None:
         """Record a command with an unknown name: it has to be fixed on the Slack app's page."""
         metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
         log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(name, _NAME_LIMIT))
-
-    def _log(self, person: Person, outcome: str, **more: str) -> None:
-        metrics.COMMANDS.labels(outcome).inc()
-        log.info(
-            "command", outcome=outcome, user=person.user_id, team=person.team_id, channel=person.channel_id, **more
-        )

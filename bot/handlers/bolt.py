@@ -18,6 +18,7 @@ from bot.handlers.requests import arrived_at
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui.grants import ask_buttons
+from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
@@ -62,7 +63,7 @@ def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: 
         # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
         called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
         buttons = ask_buttons(refused, context["person"].place, context["of"])
-        response: BoltResponse = await context["reply"](sentence(refused, called), buttons)
+        response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
         return response
 
     return app

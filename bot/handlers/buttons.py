@@ -1,7 +1,5 @@
 """The buttons below messages and in the Home tab. A press is acknowledged once it is recorded; its answer follows."""
 
-from collections.abc import Sequence
-
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -9,17 +7,16 @@ from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
 from bot.core.grants import RELOAD_MARK
-from bot.core.models import IN_FLIGHT
+from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests, acknowledgement, place_in_words, request_for
+from bot.handlers.requests import Requests, place_in_words, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import reminders
-from bot.storage.requests import Requested
 from bot.ui import messages, views
 from bot.ui.buttons import Action, Button, action_ids, pressed
 from bot.ui.messages import Message
@@ -53,15 +50,15 @@ class Presses:
         # A response_url posts where the button is; the updates may go elsewhere.
         context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""
 
-        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
+        async def reply(message: Message) -> BoltResponse:
             """Answer privately below the message, or in place of the modal. In the Home tab, only refresh the tab."""
             if answer_url:
-                more: dict[str, object] = {"blocks": Message(text, buttons=buttons).blocks} if buttons else {}
+                more: dict[str, object] = {"blocks": message.blocks} if message.is_rich else {}
                 if place.thread_ts:
                     more["thread_ts"] = place.thread_ts
-                self._background.start(self._slack.reply(answer_url, text, **more))
+                self._background.start(self._slack.reply(answer_url, message.text, **more))
             elif modal_id:
-                self._background.start(self._change_modal(modal_id, views.notice(text, buttons)))
+                self._background.start(self._change_modal(modal_id, views.notice(message)))
             else:
                 self._home_tabs.opened(person)
             return await ack()
@@ -88,7 +85,8 @@ def register(
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.log_requested(context, requested)
-        await context["reply"](acknowledgement(context, requested, requests.reload_seconds, place_in_words(context)))
+        said = messages.acknowledgement(requested, context["person"], requests.reload_seconds, place_in_words(context))
+        await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(context: AsyncBoltContext) -> None:
@@ -106,7 +104,7 @@ def register(
         if reminder is None:
             raise Refused(Refusal.FORGOTTEN)
         audit.record(context, Action.REMIND)
-        await context["reply"](messages.will_remind(reminder))
+        await context["reply"](Message(messages.will_remind(reminder)))
 
     @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.colleague])
     async def stop_reminding(context: AsyncBoltContext) -> None:
@@ -114,7 +112,7 @@ def register(
         model_id = context["button"].of
         await requests.change(reminders.stop, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
-        await context["reply"](messages.not_reminding(model_id))
+        await context["reply"](Message(messages.not_reminding(model_id)))
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
     async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
@@ -122,4 +120,4 @@ def register(
         audit.record(context, "picker")  # one word, however it was opened
         button, answer_url = context["button"], context["answer_url"]
         picker.open(context["invocation_id"], button.place.channel_id, model_id=button.of, answer_url=answer_url)
-        await (ack() if answer_url else context["reply"](""))
+        await (ack() if answer_url else context["reply"](Message("")))

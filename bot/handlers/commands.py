@@ -7,7 +7,7 @@ https://docs.slack.dev/reference/events/app_mention
 import html
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -16,20 +16,18 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
-from bot.core.access import Person
 from bot.core.command import FOR_ADMINS, FOR_EVERYBODY, MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
-from bot.core.models import Viewer
+from bot.core.models import Person
 from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, Reply, identify
 from bot.handlers.picker import Picker
-from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, acknowledgement, request_for
+from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import lists, messages
-from bot.ui.buttons import Button
 from bot.ui.grants import access_message
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
@@ -45,14 +43,8 @@ _NEW_MESSAGES = {"app_mention": (None, "file_share", "thread_broadcast"), "messa
 log = structlog.get_logger(__name__)
 
 
-def identify_typed(
-    context: AsyncBoltContext,
-    person: Person,
-    text: str,
-    show: Callable[[Message], Awaitable[BoltResponse]],
-    reply: Reply,
-) -> None:
-    """Put into the context who typed what, and how to answer: show takes a whole Message.
+def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: Reply) -> None:
+    """Put into the context who typed what, and how to answer.
 
     A slip is only explained to people with access, so it is raised later.
     """
@@ -62,7 +54,6 @@ def identify_typed(
     except Refused as slip:
         wanted = slip
     context["wanted"] = wanted
-    context["show"] = show
     identify(context, person, text, reply, wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "")
 
 
@@ -85,14 +76,15 @@ class CommandRunner:
             case ReloadModels([model_id]):
                 asked = await self._requests.ask(request_for(context, model_id))
                 self._audit.log_requested(context, asked)
-                await context["reply"](acknowledgement(context, asked, self._requests.reload_seconds))
+                said = messages.acknowledgement(asked, context["person"], self._requests.reload_seconds)
+                await context["reply"](Message(said))
             case ReloadModels(model_ids):
-                await context["reply"](await self._reload_each(context, model_ids))
+                await context["reply"](Message(await self._reload_each(context, model_ids)))
             case _:
                 word = Word.HELP if isinstance(wanted, Pick) else wanted
                 shown = await self._shown(word, context["person"])
                 self._audit.record(context, word)
-                await context["show"](shown)
+                await context["reply"](shown)
 
     async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
         """Request several models. The answer has a line for each."""
@@ -104,12 +96,12 @@ class CommandRunner:
                 lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
             else:
                 self._audit.log_requested(context, answer)
-                lines.append(acknowledgement(context, answer, self._requests.reload_seconds))
+                lines.append(messages.acknowledgement(answer, context["person"], self._requests.reload_seconds))
         return "\n".join(lines)
 
     async def _shown(self, word: Word, person: Person) -> Message:
         """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
-        viewer, reload_seconds = Viewer(person.user_id, person.place), self._requests.reload_seconds
+        reload_seconds = self._requests.reload_seconds
         match word:
             case Word.HELP:
                 return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
@@ -117,10 +109,10 @@ class CommandRunner:
                 return access_message(await self._access.listed())
             case Word.STATUS:
                 entries, count = await self._requests.read(history.running, LISTED_RUNNING)
-                return lists.running(entries, count, reload_seconds, viewer)
+                return lists.running(entries, count, reload_seconds, person)
             case Word.HISTORY:
                 recent = await self._requests.read(history.recent, LISTED_RECENT)
-                return lists.history(recent, reload_seconds, viewer)
+                return lists.history(recent, reload_seconds, person)
             case _:
                 assert_never(word)
 
@@ -133,16 +125,13 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     context["response_url"] = payloads.token(command["response_url"])
     context["called"] = payloads.text(command["command"])
 
-    async def show(message: Message) -> BoltResponse:
+    async def reply(message: Message) -> BoltResponse:
+        # Somebody who is refused typed only the command. No form opens for them, so they also get help.
+        if isinstance(context["wanted"], Pick):
+            message = replace(message, headline=f"{messages.help_text(context['called'])}\n{message.headline}")
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
-    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-        # Somebody who is refused typed only the command. No form opens for them, so they also get help.
-        helped = isinstance(context["wanted"], Pick)
-        shown = f"{messages.help_text(context['called'])}\n{text}" if helped else text
-        return await show(Message(shown, buttons=buttons))
-
-    identify_typed(context, person, typed, show, reply)
+    identify_typed(context, person, typed, reply)
     await next_()
 
 
@@ -175,15 +164,12 @@ class Mentions:
         context["response_url"] = ""
         context["called"] = MENTION
 
-        async def show(message: Message) -> BoltResponse:
+        async def reply(message: Message) -> BoltResponse:
             self._answered.append(event_id)
             self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
-        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-            return await show(Message(text, buttons=buttons))
-
-        identify_typed(context, person, text, show, reply)
+        identify_typed(context, person, text, reply)
         await next_()
         return None
 
@@ -210,22 +196,27 @@ class Mentions:
                 log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
-def register_command(
-    app: AsyncApp, runner: CommandRunner, access: Access, audit: AuditTrail, picker: Picker, name: str
+def register(
+    app: AsyncApp,
+    runner: CommandRunner,
+    access: Access,
+    audit: AuditTrail,
+    picker: Picker,
+    mentions: Mentions,
+    name: str,
 ) -> None:
-    """Register the listeners for the slash command of this name, and for one of another name."""
+    """Register the listeners for the slash command of this name, one of another name, mentions and direct messages."""
 
     async def allowed(context: AsyncBoltContext, next_: Next) -> None:
         """What isn't for everybody or for admins is for people who can reload models in this channel."""
-        person = context["person"]
-        access.remember(person)
-        if context["wanted"] in FOR_ADMINS:
-            context["rule"] = access.allowlist.check_admin(person)
-        elif context["wanted"] not in FOR_EVERYBODY:
-            context["rule"] = await access.rule_for_command(person)
-        await next_()
+        if context["wanted"] in FOR_EVERYBODY:
+            await access.colleague(context, next_)
+        elif context["wanted"] in FOR_ADMINS:
+            await access.admin(context, next_)
+        else:
+            await access.in_channel(context, next_)
 
-    @app.command(name, middleware=[read_command, allowed])
+    @app.command(name, middleware=[read_command, access.remember, allowed])
     async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
         if isinstance(context["wanted"], Pick):
             audit.record(context, "picker")
@@ -240,19 +231,6 @@ def register_command(
         other = payloads.text(command["command"])
         audit.unknown_command(other)
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")
-
-
-def register_mentions(app: AsyncApp, runner: CommandRunner, access: Access, mentions: Mentions) -> None:
-    """Register the listeners for mentions and direct messages."""
-
-    async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """The same, except that nothing is for strangers."""
-        if context["wanted"] in FOR_EVERYBODY:
-            await access.colleague(context, next_)
-        elif context["wanted"] in FOR_ADMINS:
-            await access.admin(context, next_)
-        else:
-            await access.in_channel(context, next_)
 
     @app.event("app_mention", middleware=[mentions.read, allowed])
     @app.event("message", middleware=[mentions.read, allowed])

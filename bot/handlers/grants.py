@@ -20,6 +20,7 @@ from bot.storage import grants
 from bot.ui import grants as ui
 from bot.ui import views
 from bot.ui.buttons import Action, Button, action_ids
+from bot.ui.messages import Message
 
 
 def register_requests(
@@ -38,23 +39,20 @@ def register_requests(
             asked = await requests.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
         if asked is None:
             audit.record(context, "has_access")
-            await context["reply"](ui.has_access())
+            await context["reply"](ui.HAS_ACCESS)
         else:
-            audit.log_recorded(context, note.outcome)
-            await context["reply"](ui.asked())
+            audit.log(context, note.outcome)
+            await context["reply"](ui.ASKED)
 
     @app.action(action_ids(Action.ALLOW), middleware=[presses.read, access.admin])
-    async def allow(context: AsyncBoltContext) -> None:
-        await decide(context, RequestState.ALLOWED, "access_granted")
-
     @app.action(action_ids(Action.DENY), middleware=[presses.read, access.admin])
-    async def deny(context: AsyncBoltContext) -> None:
-        await decide(context, RequestState.DENIED, "access_denied")
-
-    async def decide(context: AsyncBoltContext, state: RequestState, outcome: str) -> None:
-        note = note_for(context, outcome)
-        request = await requests.change(grants.decide, note, context["button"].of, state)
-        audit.log_recorded(context, outcome, of=request.user_id)
+    async def decide(context: AsyncBoltContext) -> None:
+        button: Button = context["button"]
+        allow = button.action is Action.ALLOW
+        note = note_for(context, "access_granted" if allow else "access_denied")
+        state = RequestState.ALLOWED if allow else RequestState.DENIED
+        request = await requests.change(grants.decide, note, button.of, state)
+        audit.log(context, note.outcome, of=request.user_id)
         await context["reply"](ui.decided(request))
 
 
@@ -68,7 +66,7 @@ def register_list(
         revoked = await requests.change(grants.revoke, note, user_ids)
         rules = access.allowlist.rules(user_ids)
         if revoked:
-            audit.log_recorded(context, note.outcome, of=" ".join(revoked))
+            audit.log(context, note.outcome, of=" ".join(revoked))
         elif rules:
             audit.record(context, Refusal.NOT_GRANTED)
         else:
@@ -97,7 +95,7 @@ def register_list(
         rules = access.allowlist.rules(chosen)
         added = await requests.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
         if added:
-            audit.log_recorded(context, note.outcome, of=" ".join(added))
+            audit.log(context, note.outcome, of=" ".join(added))
         else:
             audit.record(context, "has_access")
         await context["reply"](ui.added(added, chosen))
@@ -107,8 +105,8 @@ async def read_people(body: Fields, view: Fields, context: AsyncBoltContext, ack
     """Middleware: who submitted a modal, and whom they chose there."""
     chosen = context["chosen"] = payloads.chosen_users(view, ui.PEOPLE, ui.PEOPLE_AT_ONCE)
 
-    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-        return await ack(response_action="update", view=views.notice(text, buttons, ui.TITLE))
+    async def reply(message: Message) -> BoltResponse:
+        return await ack(response_action="update", view=views.notice(message, ui.TITLE))
 
     what = f"[{payloads.token(view['callback_id'])}] {' '.join(chosen)}"
     identify(context, payloads.interaction_author(body), what, reply)

@@ -5,8 +5,8 @@ missed a refresh is right again the next time it is opened. https://docs.slack.d
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import structlog
@@ -14,20 +14,18 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
-from bot.core.access import Person
-from bot.core.models import NOWHERE
+from bot.core.models import NOWHERE, Person
 from bot.core.timing import Timing
 from bot.errors import Refused, SlackError
-from bot.handlers.access import Access, Next, identify
+from bot.handlers.access import Access, identify
 from bot.handlers.requests import LISTED_RECENT, Requests
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.storage import history
 from bot.ui import views
-from bot.ui.buttons import Button
-from bot.ui.grants import access_lines, ask_buttons
-from bot.ui.messages import Line
+from bot.ui.grants import ask_buttons
+from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 log = structlog.get_logger(__name__)
@@ -51,7 +49,13 @@ class HomeTabs:
     """Publishes the Home tab for everybody who opened it recently."""
 
     def __init__(
-        self, slack: SlackClient, requests: Requests, access: Access, command: str, timing: Timing = Timing()
+        self,
+        slack: SlackClient,
+        requests: Requests,
+        access: Access,
+        command: str,
+        background: BackgroundTasks,
+        timing: Timing = Timing(),
     ) -> None:
         self._slack = slack
         self._requests = requests
@@ -59,27 +63,25 @@ class HomeTabs:
         self._command = command
         self._timing = timing
         self._readers: dict[str, _Reader] = {}
-        self._tasks = BackgroundTasks()
+        self._background = background
         self._refresh_due = False
 
     def opened(self, person: Person) -> None:
         """Publish the tab for somebody, and refresh it from now on."""
         reader = self._readers.pop(person.user_id, None) or _Reader(person)
-        reader.person, reader.until, reader.shown = person, monotonic() + self._timing.home_open, None
+        # The tab is in no channel, so it names nobody who asked in one.
+        reader.person = replace(person, channel_id="", thread_ts="")
+        reader.until, reader.shown = monotonic() + self._timing.home_open, None
         self._readers[person.user_id] = reader  # the last one is the last that was opened
         while len(self._readers) > TABS:
             del self._readers[next(iter(self._readers))]
-        self._tasks.start(self._publish(reader))
+        self._background.start(self._publish(reader))
 
     def changed(self) -> None:
         """Refresh the open tabs soon, because a reload has changed. Changes that come together are one refresh."""
         if self._readers and not self._refresh_due:
             self._refresh_due = True
-            self._tasks.start(self._refresh())
-
-    async def stop(self) -> None:
-        """Cancel what is being published."""
-        await self._tasks.stop()
+            self._background.start(self._refresh())
 
     async def _refresh(self) -> None:
         await asyncio.sleep(self._timing.home_gather + self._timing.home_per_tab * len(self._readers))
@@ -106,31 +108,21 @@ class HomeTabs:
         try:
             await self._access.rule_for(person)
             data = await self._requests.read(history.home, person.user_id, LISTED_RECENT)
-            lines = await self._access_lines(person)
+            lines = await self._access.listed() if person.user_id in self._access.allowlist.admins else ()
         except Refused as refused:
-            return views.home_notice(sentence(refused, self._command), ask_buttons(refused, NOWHERE, "")).to_dict()
-        return views.home(data, self._requests.reload_seconds, person.user_id, lines).to_dict()
-
-    async def _access_lines(self, person: Person) -> Sequence[Line]:
-        """Who can reload models, for an admin only."""
-        if person.user_id not in self._access.allowlist.admins:
-            return ()
-        return access_lines(await self._access.listed())
+            buttons = ask_buttons(refused, NOWHERE, "")
+            return views.home_notice(Message(sentence(refused, self._command), buttons=buttons)).to_dict()
+        return views.home(data, self._requests.reload_seconds, person, lines).to_dict()
 
 
 def register(app: AsyncApp, home_tabs: HomeTabs) -> None:
-    """Register the listener for the Home tab."""
+    """Register the listener for the Home tab. Access is checked when the tab is published."""
 
-    async def read(body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-        """Read who opened the app's Home. Access is checked when the tab is published."""
-
-        async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
+    @app.event("app_home_opened")
+    async def opened(event: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck) -> None:
+        async def reply(_message: Message) -> BoltResponse:
             return await ack()
 
         identify(context, payloads.event_author(body), "[home]", reply)
-        await next_()
-
-    @app.event("app_home_opened", middleware=[read])
-    async def opened(event: Fields, context: AsyncBoltContext) -> None:
         if event.get("tab", "home") == "home":  # and not Messages
             home_tabs.opened(context["person"])

@@ -1,7 +1,5 @@
 """The picker: a modal to choose a model and a channel, the shortcut that opens it, and its suggestions."""
 
-from collections.abc import Sequence
-
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -13,13 +11,13 @@ from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
-from bot.handlers.requests import Requests, acknowledgement, place_in_words, request_for
+from bot.handlers.requests import Requests, place_in_words, request_for
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
 from bot.ui import messages, views
-from bot.ui.buttons import Button
+from bot.ui.messages import Message
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +42,7 @@ class Picker:
     def open(self, trigger_id: str, channel_id: str = "", *, model_id: str = "", answer_url: str = "") -> None:
         """Open it, with the channel and the model filled in. If it doesn't open, help is sent to answer_url."""
         self._catalog.look()
-        view = views.picker(channel_id or self._allowlist.first_channel, model_id)
+        view = views.picker(channel_id or next(iter(self._allowlist.channels), ""), model_id)
         self.show(trigger_id, view, answer_url, messages.help_text(self._command))
 
     def show(self, trigger_id: str, view: View, answer_url: str = "", otherwise: str = messages.NOT_OPENED) -> None:
@@ -71,8 +69,8 @@ class Picker:
         """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""
         trigger_id = context["trigger_id"] = payloads.token(shortcut["trigger_id"])
 
-        async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-            self.show(trigger_id, views.notice(text, buttons))
+        async def reply(message: Message) -> BoltResponse:
+            self.show(trigger_id, views.notice(message))
             return await ack()
 
         identify(context, payloads.interaction_author(shortcut), "[shortcut]", reply)
@@ -83,7 +81,7 @@ async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, 
     """Middleware: who is typing in the picker, and what. A refusal can only be answered with no suggestions."""
     context["query"] = payloads.text(options["value"])
 
-    async def reply(_text: str, _buttons: Sequence[Button] = (), /) -> BoltResponse:
+    async def reply(_message: Message) -> BoltResponse:
         return await ack(options=[])
 
     identify(context, payloads.interaction_author(options), None, reply)
@@ -103,8 +101,8 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     context["invocation_id"] = payloads.token(view["id"])
     context["response_url"] = payloads.response_url_for(body, channel_id)
 
-    async def reply(text: str, buttons: Sequence[Button] = (), /) -> BoltResponse:
-        return await ack(response_action="update", view=views.notice(text, buttons))
+    async def reply(message: Message) -> BoltResponse:
+        return await ack(response_action="update", view=views.notice(message))
 
     person = payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else "")
     identify(context, person, context["model_id"] or "[picker]", reply, context["model_id"] or "")
@@ -137,4 +135,5 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
         else:
             asked = await requests.ask(request_for(context, context["model_id"]))
             audit.log_requested(context, asked)
-            await context["reply"](acknowledgement(context, asked, requests.reload_seconds, place_in_words(context)))
+            said = messages.acknowledgement(asked, context["person"], requests.reload_seconds, place_in_words(context))
+            await context["reply"](Message(said))

@@ -1,4 +1,4 @@
-"""What the handlers do with the database, each in one transaction, and the acknowledgement of a reload."""
+"""What the handlers do with the database, each in one transaction, and what a request for a reload says."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,14 +11,13 @@ from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
-from bot.core.models import Place, Viewer
+from bot.core.models import Place, Requested
 from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history, requests
 from bot.storage.database import Database
 from bot.storage.history import Note
-from bot.storage.requests import Limits, Request, Requested
-from bot.ui import messages
+from bot.storage.requests import Limits, Request
 
 LISTED_RUNNING = 20
 LISTED_RECENT = 10
@@ -44,15 +43,16 @@ class Requests:
         limits: Limits,
         reload_seconds: float,
         on_change: Callable[[], None],
+        background: BackgroundTasks,
         timing: Timing = Timing(),
     ) -> None:
-        """on_change is called after a request was recorded."""
+        """on_change is called after something was written that adds jobs, or changes what the Home tab shows."""
         self._database = database
         self._limits = limits
         self.reload_seconds = reload_seconds
         self._on_change = on_change
         self._answer = timing.answer
-        self._background = BackgroundTasks()
+        self._background = background
         self._known: set[str] = set()
 
     async def ask(self, request: Request) -> Requested:
@@ -70,33 +70,25 @@ class Requests:
     async def change(
         self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
     ) -> T:
-        """Run a function of bot.storage that adds jobs, or changes what the Home tab shows."""
-        changed = await self.write(work, *args, uncertain=uncertain)
+        """Run a function of bot.storage that writes. uncertain is the reason if nobody knows whether it did."""
+        changed = await self._run(work, *args, uncertain=uncertain, unavailable=Refusal.NOT_RECORDED)
         self._on_change()
         return changed
 
-    async def write(
-        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
+    async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that only reads."""
+        return await self._run(work, *args, uncertain=Refusal.NOT_LISTED, unavailable=Refusal.NOT_LISTED)
+
+    async def _run(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal, unavailable: Refusal
     ) -> T:
-        """Run a function of bot.storage that writes. uncertain is the reason if nobody knows whether it did."""
+        used = max(monotonic() - arrived_at.get(), 0.0)  # in the background, each transaction has its full time
         try:
-            return await self._database.run(work, *args, within=self._time_left())
+            return await self._database.run(work, *args, within=max(self._answer - used, 0.0))
         except CommitUncertain as error:
             raise Refused(uncertain) from error
         except DatabaseUnavailable as error:
-            raise Refused(Refusal.NOT_RECORDED) from error
-
-    async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
-        """Run a function of bot.storage that only reads."""
-        try:
-            return await self._database.run(work, *args, within=self._time_left())
-        except DatabaseUnavailable as error:
-            raise Refused(Refusal.NOT_LISTED) from error
-
-    def _time_left(self) -> float:
-        """Seconds for the next transaction. In the background, each has its full time."""
-        used = max(monotonic() - arrived_at.get(), 0.0)
-        return max(self._answer - used, 0.0)
+            raise Refused(unavailable) from error
 
     async def is_known(self, user_id: str) -> bool:
         """Whether this person has used the command."""
@@ -111,22 +103,18 @@ class Requests:
         """Add a line to the audit in the background. The answer doesn't wait for it, and the log has it, too."""
         self._background.start(self._note(note))
 
-    async def stop(self) -> None:
-        """Cancel what is still being written."""
-        await self._background.stop()
-
     async def _remember(self, user_id: str) -> None:
         try:
-            await self.write(grants.remember, user_id)
+            await self._database.run(grants.remember, user_id, within=self._answer)
             self._known.add(user_id)
-        except Refused as refused:
-            log.warning("person_not_remembered", user=user_id, reason=str(refused.__cause__))
+        except DatabaseUnavailable as error:
+            log.warning("person_not_remembered", user=user_id, reason=str(error))
 
     async def _note(self, note: Note) -> None:
         try:
-            await self.write(history.add_note, note)
-        except Refused as refused:
-            log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(refused.__cause__))
+            await self._database.run(history.add_note, note, within=self._answer)
+        except DatabaseUnavailable as error:
+            log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(error))
 
 
 def request_for(context: AsyncBoltContext, model_id: str) -> Request:
@@ -150,17 +138,6 @@ def request_for(context: AsyncBoltContext, model_id: str) -> Request:
         private=person.private,
         thread_ts=person.thread_ts,
     )
-
-
-def acknowledgement(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
-    """The answer to a request that was recorded. where names the channel of the reload."""
-    person, reload = context["person"], requested.reload
-    ready_at = messages.expected(reload, reload_seconds, requested.now)
-    if not requested.joined:
-        return messages.reloading(reload, ready_at, where)
-    if requested.again or requested.first.user_id == person.user_id:
-        return messages.already_subscribed(reload, ready_at, where)
-    return messages.joined(reload, requested.first, Viewer(person.user_id, person.place), ready_at, where)
 
 
 def place_in_words(context: AsyncBoltContext) -> str:

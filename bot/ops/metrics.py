@@ -17,7 +17,6 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
 )
 
 from bot import __version__
@@ -100,11 +99,6 @@ for _kind in JobKind:
 _CODE = re.compile(r"[A-Za-z_]{1,60}(?:_\d{3})?", re.ASCII)
 _CODES_LIMIT = 100
 _codes: set[str] = set()
-
-
-def text() -> bytes:
-    """Everything, in Prometheus's format."""
-    return generate_latest()
 
 
 @contextmanager

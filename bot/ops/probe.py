@@ -2,7 +2,6 @@
 
 import json
 from http.client import HTTPConnection, HTTPException
-from ipaddress import ip_address
 from typing import Any, TextIO
 
 from bot.settings import Settings
@@ -11,6 +10,7 @@ SECONDS = 4.0
 """Less than the usual 5 seconds of a health check, so that there is time to print the reason."""
 
 _LIMIT = 4096
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server that listens everywhere is reached
 
 
 def ask(out: TextIO, settings: Settings, *, ready: bool) -> int:
@@ -28,7 +28,7 @@ def is_running(settings: Settings) -> bool:
 
 def _get(settings: Settings, path: str) -> tuple[int, Any]:
     """The status and the JSON of a path. The status is 0 if nothing answers."""
-    host, port = _loopback(settings.host), settings.admin_port or settings.port
+    host, port = _LOOPBACK.get(settings.host, settings.host), settings.admin_port or settings.port
     connection = HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", path)
@@ -39,14 +39,3 @@ def _get(settings: Settings, path: str) -> tuple[int, Any]:
         return 0, {"status": "no answer", "host": host, "port": port, "error": reason or type(error).__name__}
     finally:
         connection.close()
-
-
-def _loopback(host: str) -> str:
-    """The address at which a server that listens at HOST can be reached from this machine."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IPv4

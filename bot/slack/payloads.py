@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bot.core.access import Person
-from bot.core.models import Place
+from bot.core.models import Person, Place
 from bot.core.text import SLACK_ID, TIMESTAMP, bounded
 from bot.errors import Malformed
 
@@ -96,6 +95,7 @@ def command_author(command: Fields) -> Person:
         slack_id(command["channel_id"]),
         enterprise_id,
         private=_is_private(command.get("channel_name")),
+        by_command=True,
     )
 
 

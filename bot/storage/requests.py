@@ -12,7 +12,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, State, Subscriber
+from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, Requested, State, Subscriber
 from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
@@ -110,25 +110,6 @@ class Request(Placed):
     private: bool = True
     thread_ts: str = ""
     response_url_uses: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Requested:
-    """The result of a request as of now: its reload, the first subscriber, and whether it joined a running reload.
-
-    again means that the person had requested it before.
-    """
-
-    reload: Reload
-    first: Subscriber
-    now: float
-    joined: bool
-    again: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """The outcome for the audit."""
-        return "joined" if self.joined else "requested"
 
 
 def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested:

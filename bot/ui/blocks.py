@@ -5,9 +5,9 @@ https://docs.slack.dev/reference/block-kit/blocks
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
+from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
 SECTION_LIMIT = 3000
 """Characters of one section: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
@@ -48,9 +48,9 @@ def sections(text: str) -> list[SectionBlock]:
     return [section(each) for each in [*parts, part]]
 
 
-def size(blocks: Sequence[Block]) -> int:
+def size(blocks: Sequence[Mapping[str, object]]) -> int:
     """How many characters these blocks add to the JSON of a message."""
-    return sum(len(json.dumps(block.to_dict())) + 2 for block in blocks)
+    return sum(len(json.dumps(block)) + 2 for block in blocks)
 
 
 def middle(text: str, limit: int) -> str:

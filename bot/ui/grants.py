@@ -1,19 +1,18 @@
 """What people read about access: the request and its answer, and the list of who can reload models. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from slack_sdk.models.blocks import InputBlock, UserMultiSelectElement
 from slack_sdk.models.views import View
 
-from bot.core.access import ADMINS
+from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import Place
 from bot.core.text import code
 from bot.errors import Refusal, Refused
 from bot.ui.blocks import plain
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import ON_DATE, Line, Message, mention, when
+from bot.ui.messages import ON_DATE, Message, mention, when
 
 ADD_PEOPLE, REVOKE_PEOPLE = "add_people", "revoke_people"
 """The callback_ids of the modals in which an admin chooses people."""
@@ -29,24 +28,16 @@ PEOPLE_AT_ONCE = 20
 LISTED = 10
 """Grants that a list shows, so that a message with it stays within BLOCKS_LIMIT and the Home tab within 100 blocks."""
 
+ASKED = Message("I've asked the admins. You'll get a direct message when one of them decides.")
+"""The answer to *Ask for access*."""
+
+HAS_ACCESS = Message("You can already reload models.")
+"""The answer to *Ask for access* of somebody who has it by now."""
+
+ADD_BUTTON = Button("Add people", Action.ADD_PEOPLE)
+
 _NAMED = 40
 """People and user groups of the settings that a list names."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccessList:
-    """Who can reload models: people, and user groups with how many members they have, None where that isn't known.
-
-    grants are the last of count. rules has, by ID, the setting that also allows a person who has a grant.
-    """
-
-    admins: Collection[str]
-    people: Collection[str]
-    groups: Mapping[str, int | None]
-    everyone: bool
-    grants: Sequence[Grant]
-    count: int
-    rules: Mapping[str, str]
 
 
 def ask_buttons(refused: Refused, place: Place, of: str) -> Sequence[Button]:
@@ -93,67 +84,52 @@ def _wanted(asked: AccessRequest) -> Button:
     return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, asked.place)
 
 
-def asked() -> str:
-    """The answer to *Ask for access*."""
-    return "I've asked the admins. You'll get a direct message when one of them decides."
-
-
-def has_access() -> str:
-    """The answer to *Ask for access* of somebody who has it by now."""
-    return "You can already reload models."
-
-
-def decided(request: AccessRequest) -> str:
+def decided(request: AccessRequest) -> Message:
     """The answer to *Allow* and *Deny*."""
     if request.state is RequestState.ALLOWED:
-        return f"{mention(request.user_id)} can reload models now. I'll tell them."
-    return f"You denied {mention(request.user_id)} access. I'll tell them."
+        return Message(f"{mention(request.user_id)} can reload models now. I'll tell them.")
+    return Message(f"You denied {mention(request.user_id)} access. I'll tell them.")
 
 
-def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> str:
+def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> Message:
     """The answer to *Revoke*; rules are the settings by which some of the people can still reload models."""
     parts = [
         f"{mention(user_id)} can still reload models, because of {_named(rule)}." for user_id, rule in rules.items()
     ]
     gone = [user_id for user_id in user_ids if user_id not in rules]
-    return " ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts)
+    return Message(" ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts))
 
 
-def added(new: Sequence[str], chosen: Collection[str]) -> str:
+def added(new: Sequence[str], chosen: Collection[str]) -> Message:
     """The answer to *Add people*."""
     had = [user_id for user_id in chosen if user_id not in new]
     parts = [f"{_mentions(new)} can reload models now. I'll tell them."] if new else []
-    return " ".join(parts + ([f"{_mentions(had)} already had access."] if had else [])) or "Nobody was chosen."
+    parts += [f"{_mentions(had)} already had access."] if had else []
+    return Message(" ".join(parts) or "Nobody was chosen.")
 
 
-def access_lines(listed: AccessList) -> list[Line]:
-    """Who can reload models and by which rule, line by line; what an admin gave can be revoked there."""
-    lines = [Line(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(listed.admins))}")]
-    if allowed := _by_settings(listed):
-        lines.append(Line(f"• Listed in the settings (`ALLOWED_USERS`): {allowed}"))
-    lines.append(Line("People named in the settings can only be removed there."))
-    lines += [_granted(grant, listed.rules.get(grant.user_id, "")) for grant in listed.grants]
-    if more := listed.count - len(listed.grants):
+def access_lines(allowlist: Allowlist, given: Sequence[Grant], count: int) -> Sequence[Message]:
+    """Who can reload models and by which rule, line by line; given are the last of count grants, which can be revoked.
+
+    A user group is listed with how many members it has.
+    """
+    rules = allowlist.rules([grant.user_id for grant in given])
+    lines = [Message(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(allowlist.admins))}")]
+    groups = [_group(*group) for group in allowlist.group_sizes().items()]
+    named = _first([*map(mention, sorted(allowlist.people)), *groups])
+    if allowed := ", ".join([*["everyone in this workspace"] * allowlist.everyone, *named]):
+        lines.append(Message(f"• Listed in the settings (`ALLOWED_USERS`): {allowed}"))
+    lines.append(Message("People named in the settings can only be removed there."))
+    lines += [_granted(grant, rules.get(grant.user_id, "")) for grant in given]
+    if more := count - len(given):
         text = f"… and {more} more: see `reload-model-bot access`"
-        lines.append(Line(text, [Button("Revoke others", Action.REVOKE_PEOPLE)]))
+        lines.append(Message(text, buttons=[Button("Revoke others", Action.REVOKE_PEOPLE)]))
     return lines
 
 
-def add_button() -> Button:
-    """The button that opens the modal."""
-    return Button("Add people", Action.ADD_PEOPLE)
-
-
-def access_message(listed: AccessList) -> Message:
+def access_message(lines: Sequence[Message]) -> Message:
     """The answer to the word `access`."""
-    lines = [Line(TITLE), *access_lines(listed)]
-    return Message("\n".join(line.text for line in lines), lines=lines, buttons=[add_button()])
-
-
-def _by_settings(listed: AccessList) -> str:
-    """The people, the user groups and the star of ALLOWED_USERS."""
-    named = [*map(mention, sorted(listed.people)), *(_group(*group) for group in listed.groups.items())]
-    return ", ".join([*["everyone in this workspace"] * listed.everyone, *_first(named)])
+    return Message.of_lines([Message(TITLE), *lines], buttons=[ADD_BUTTON])
 
 
 def _group(group: str, members: int | None) -> str:
@@ -161,10 +137,10 @@ def _group(group: str, members: int | None) -> str:
     return f"user group {code(group)} ({shown})"
 
 
-def _granted(grant: Grant, rule: str) -> Line:
+def _granted(grant: Grant, rule: str) -> Message:
     text = f"• {mention(grant.user_id)} · granted by {mention(grant.granted_by)} on {when(grant.granted_at, ON_DATE)}"
     revoke = Button("Revoke", Action.REVOKE, grant.user_id)
-    return Line(f"{text} · also listed in {_named(rule)}" if rule else text, [revoke])
+    return Message(f"{text} · also listed in {_named(rule)}" if rule else text, buttons=[revoke])
 
 
 def _named(rule: str) -> str:

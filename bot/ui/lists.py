@@ -6,42 +6,48 @@ their own. A reload that began in a private channel or a DM appears elsewhere as
 
 from collections.abc import Sequence
 
-from bot.core.models import IN_FLIGHT, ListedReload, Place, Reload, Reminder, State, Viewer, repeat_after
+from bot.core.models import IN_FLIGHT, REPEAT_AFTER, ListedReload, Person, Place, Reload, Reminder, State
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, size
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import DAY_AND_TIME, ON_DATE, Line, Message, again_buttons, expected, is_typo, mention, when
+from bot.ui.messages import DAY_AND_TIME, ON_DATE, Message, again_buttons, expected, is_typo, mention, when
 from bot.ui.reasons import FAILURES
 
 
-def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, viewer: Viewer) -> Message:
+def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, viewer: Person) -> Message:
     """The answer to `status`. Its buttons post to the viewer's channel."""
     if not entries:
         return Message("No reloads right now.")
-    lines = [Line(f"• {running_line(entry, reload_seconds, viewer)}", _join(entry.reload, viewer)) for entry in entries]
-    more = [Line(f"… and {count - len(entries)} more")] if count > len(entries) else []
-    return _list(Line(f"{count} model{'s' * (count > 1)} reloading"), *lines, *more)
+    lines = [
+        Message(f"• {running_line(entry, reload_seconds, viewer)}", buttons=_join(entry.reload, viewer))
+        for entry in entries
+    ]
+    more = [Message(f"… and {count - len(entries)} more")] if count > len(entries) else []
+    return _list(Message(f"{count} model{'s' * (count > 1)} reloading"), *lines, *more)
 
 
-def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: Viewer) -> Message:
+def history(entries: Sequence[ListedReload], reload_seconds: float, viewer: Person) -> Message:
     """The answer to `history`. What failed, or ended a while ago, has buttons to reload it again."""
     if not entries:
         return Message("No reloads yet.")
-    lines = [Line(f"• {ended_line(entry, viewer)}", _again(entry, reload_seconds, viewer.place)) for entry in entries]
-    return _list(Line("Recent reloads"), *lines)
+    lines = [
+        Message(f"• {ended_line(entry, viewer)}", buttons=_again(entry, reload_seconds, viewer.place))
+        for entry in entries
+    ]
+    return _list(Message("Recent reloads"), *lines)
 
 
-def _list(*lines: Line) -> Message:
+def _list(*lines: Message) -> Message:
     """The lines as one message. If there isn't room for all buttons, the last lines have none: IDs can be long."""
-    room = BLOCKS_LIMIT - sum(size(Line(line.text).blocks) for line in lines)
+    room = BLOCKS_LIMIT - sum(size(Message(line.text).blocks) for line in lines)
     fitting = []
     for line in lines:
-        room -= size(line.blocks) - size(Line(line.text).blocks)
-        fitting.append(line if room >= 0 else Line(line.text))
-    return Message("\n".join(line.text for line in lines), lines=fitting)
+        room -= size(line.blocks) - size(Message(line.text).blocks)
+        fitting.append(line if room >= 0 else Message(line.text))
+    return Message.of_lines(fitting)
 
 
-def _join(reload: Reload, viewer: Viewer) -> Sequence[Button]:
+def _join(reload: Reload, viewer: Person) -> Sequence[Button]:
     if not viewer.place.channel_id or reload.state not in IN_FLIGHT:
         return ()
     return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.place)]
@@ -55,16 +61,16 @@ def _again(entry: ListedReload, reload_seconds: float, place: Place) -> Sequence
 def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:
     """Whether another reload makes sense: at once after a failure, otherwise after a while."""
     ended = entry.reload.ended_at if entry.reload.ended_at is not None else entry.now
-    return entry.reload.failure is not None or entry.now - ended >= repeat_after(reload_seconds)
+    return entry.reload.failure is not None or entry.now - ended >= REPEAT_AFTER * reload_seconds
 
 
-def running_line(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> str:
+def running_line(entry: ListedReload, reload_seconds: float, viewer: Person) -> str:
     """One reload that hasn't ended."""
     progress = _progress(entry.reload, reload_seconds, entry.now)
     return f"{code(entry.reload.model_id)} · {progress}{_requested(entry, viewer)}"
 
 
-def ended_line(entry: ListedReload, viewer: Viewer) -> str:
+def ended_line(entry: ListedReload, viewer: Person) -> str:
     """One reload that has ended. After a typo, the similar models are on the buttons below."""
     reload, failure = entry.reload, entry.reload.failure
     if failure is None:
@@ -87,7 +93,7 @@ def reminder_line(reminder: Reminder) -> str:
     return f"{code(reminder.model_id)} · I'll remind you on {when(reminder.due_at, ON_DATE)}"
 
 
-def _requested(entry: ListedReload, viewer: Viewer) -> str:
+def _requested(entry: ListedReload, viewer: Person) -> str:
     """Who requested a reload, as far as the viewer is allowed to know."""
     if entry.is_private(viewer):
         return ""

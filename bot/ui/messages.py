@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from slack_sdk.models.blocks import Block
-
 from bot.core.command import MENTION
-from bot.core.models import DAY, NOWHERE, UNLOADED_AFTER, Place, Reload, Reminder, Subscriber, Viewer
+from bot.core.models import DAY, NOWHERE, UNLOADED_AFTER, Person, Place, Reload, Reminder, Requested, Subscriber
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.ui import blocks
@@ -49,7 +47,12 @@ class Message:
     bar: str = ""
     small_print: str = ""
     buttons: Sequence[Button] = ()
-    lines: Sequence["Line"] = ()
+    lines: Sequence["Message"] = ()
+
+    @classmethod
+    def of_lines(cls, lines: Sequence["Message"], buttons: Sequence[Button] = ()) -> "Message":
+        """A list; each line is short enough for one section."""
+        return cls("\n".join(line.text for line in lines), lines=lines, buttons=buttons)
 
     @property
     def text(self) -> str:
@@ -64,25 +67,11 @@ class Message:
     @property
     def blocks(self) -> list[dict[str, object]]:
         """The text in as many sections as it needs, or line by line, and what is below it."""
-        shown = [block for line in self.lines for block in line.blocks] or [*blocks.sections(self.headline)]
-        shown += [blocks.context(below) for below in (self.bar, self.small_print) if below]
-        if self.buttons:
-            shown.append(row(self.buttons))
-        return [block.to_dict() for block in shown]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a list, short enough for one section, with its buttons below: a phone has no room beside it."""
-
-    text: str
-    buttons: Sequence[Button] = ()
-
-    @property
-    def blocks(self) -> list[Block]:
-        """Its section, and its row of buttons."""
-        shown: list[Block] = [blocks.section(self.text)]
-        return [*shown, row(self.buttons)] if self.buttons else shown
+        shown = [block for line in self.lines for block in line.blocks]
+        if not self.lines:
+            shown += [section.to_dict() for section in blocks.sections(self.headline)]
+        shown += [blocks.context(below).to_dict() for below in (self.bar, self.small_print) if below]
+        return [*shown, row(self.buttons).to_dict()] if self.buttons else shown
 
 
 def help_text(command: str, *, admin: bool = False) -> str:
@@ -98,24 +87,18 @@ ModelsLab unloads a model after 7 idle days. I load it again and ping you when i
 • `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
 
 
-def reloading(reload: Reload, ready_at: float, where: str = "here") -> str:
-    """The ack of a request that started a reload; where names the channel of the follow-up."""
-    return f"Reloading {code(reload.model_id)}. {_ping(ready_at, where)}"
-
-
-def joined(reload: Reload, first: Subscriber, viewer: Viewer, ready_at: float, where: str = "here") -> str:
-    """The ack of a request that joined a reload somebody else had started."""
-    who = mention(first.user_id) if first.is_known_to(viewer) else "A colleague"
-    return f"{who} is already reloading {code(reload.model_id)}. {_ping(ready_at, where)}"
-
-
-def already_subscribed(reload: Reload, ready_at: float, where: str = "here") -> str:
-    """The ack of somebody's second request for the same reload, perhaps in another place."""
-    return f"You're already on the list for {code(reload.model_id)}. {_ping(ready_at, where)}"
-
-
-def _ping(ready_at: float, where: str) -> str:
-    return f"I'll ping you {where} around {when(ready_at)}."
+def acknowledgement(requested: Requested, viewer: Person, reload_seconds: float, where: str = "here") -> str:
+    """The ack of a request that was recorded; where names the channel of the follow-up."""
+    reload, first = requested.reload, requested.first
+    model, ready_at = code(reload.model_id), expected(reload, reload_seconds, requested.now)
+    if not requested.joined:
+        what = f"Reloading {model}."
+    elif requested.again or first.user_id == viewer.user_id:
+        what = f"You're already on the list for {model}."
+    else:
+        who = mention(first.user_id) if first.is_known_to(viewer) else "A colleague"
+        what = f"{who} is already reloading {model}."
+    return f"{what} I'll ping you {where} around {when(ready_at)}."
 
 
 def will_remind(reminder: Reminder) -> str:

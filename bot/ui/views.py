@@ -18,12 +18,12 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.views import View
 
 from bot.core.command import MAX_ID, SHORTCUT
-from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, State, Viewer
+from bot.core.models import NOWHERE, HomeData, ListedReload, ModelGroup, Person, State
 from bot.ui import lists, messages
-from bot.ui.blocks import LABEL_LIMIT, context, middle, plain, section, sections
+from bot.ui.blocks import LABEL_LIMIT, context, middle, plain
 from bot.ui.buttons import Action, Button, row
-from bot.ui.grants import TITLE, add_button
-from bot.ui.messages import Line
+from bot.ui.grants import ADD_BUTTON, TITLE
+from bot.ui.messages import Message
 
 PICKER = SHORTCUT
 """The callback_id of the picker."""
@@ -118,64 +118,51 @@ def option(model_id: str) -> Option:
     return Option(text=plain(middle(model_id, LABEL_LIMIT)), value=model_id)
 
 
-def notice(text: str, buttons: Sequence[Button] = (), title: str = _TITLE) -> View:
-    """A modal with nothing to submit: the answer to another one, or a refusal. text is mrkdwn."""
-    return View(type="modal", title=plain(title), close=plain("Close"), blocks=_noticed(text, buttons))
+def notice(message: Message, title: str = _TITLE) -> View:
+    """A modal with nothing to submit: the answer to another one, or a refusal."""
+    return View(type="modal", title=plain(title), close=plain("Close"), blocks=message.blocks)
 
 
-def home(data: HomeData, reload_seconds: float, user_id: str, access: Sequence[Line] = ()) -> View:
+def home(data: HomeData, reload_seconds: float, viewer: Person, access: Sequence[Message] = ()) -> View:
     """The Home tab of somebody who can reload models; access is the list of who can, for an admin."""
-    viewer = Viewer(user_id)
-    running = [block for entry in data.running for block in _running(entry, reload_seconds, viewer, data.now)]
-    if data.count > len(data.running):
-        running.append(context(f"… and {data.count - len(data.running)} more"))
-    recent = [block for entry in data.recent for block in _ended(entry, reload_seconds, viewer)]
+    running = [_running(entry, reload_seconds, viewer, data.now) for entry in data.running]
+    recent = [_ended(entry, reload_seconds, viewer) for entry in data.recent]
     reminders = [
-        block
+        Message(lists.reminder_line(each), buttons=[messages.stop_reminding(each.model_id, named=True)])
         for each in data.reminders
-        for block in Line(lists.reminder_line(each), [messages.stop_reminding(each.model_id, named=True)]).blocks
     ]
-    if data.reminder_count > len(data.reminders):
-        reminders.append(context(f"… and {data.reminder_count - len(data.reminders)} more"))
     return View(
         type="home",
         blocks=[
             row([Button(_TITLE, Action.PICK)]),
-            *_titled("Reloading now", running, "No reloads right now."),
-            *_titled("Recent reloads", recent, "No reloads yet."),
-            *_titled("My reminders", reminders, "No reminders set."),
-            *(_access(access) if access else []),
+            *_titled("Reloading now", running, "No reloads right now.", data.count),
+            *_titled("Recent reloads", recent, "No reloads yet.", len(recent)),
+            *_titled("My reminders", reminders, "No reminders set.", data.reminder_count),
+            *([*_titled(TITLE, access, "", len(access)), row([ADD_BUTTON])] if access else []),
         ],
     )
 
 
-def home_notice(text: str, buttons: Sequence[Button] = ()) -> View:
+def home_notice(message: Message) -> View:
     """The Home tab of somebody who can't reload models, or of everybody while the database is unavailable."""
-    return View(type="home", blocks=_noticed(text, buttons))
+    return View(type="home", blocks=message.blocks)
 
 
-def _noticed(text: str, buttons: Sequence[Button]) -> Sequence[Block]:
-    return [*sections(text), *([row(buttons)] if buttons else [])]
+def _titled(title: str, lines: Sequence[Message], empty: str, count: int) -> Sequence[Block | dict[str, object]]:
+    """The first of so many lines below a title."""
+    more = [context(f"… and {count - len(lines)} more")] if count > len(lines) else []
+    shown = [block for line in lines for block in line.blocks] or [context(empty).to_dict()]
+    return [HeaderBlock(text=plain(title)), *shown, *more]
 
 
-def _access(lines: Sequence[Line]) -> Sequence[Block]:
-    """Who can reload models, and the button to add people."""
-    return [*_titled(TITLE, [block for line in lines for block in line.blocks], ""), row([add_button()])]
-
-
-def _titled(title: str, shown: Sequence[Block], empty: str) -> Sequence[Block]:
-    return [HeaderBlock(text=plain(title)), *(shown or [context(empty)])]
-
-
-def _running(entry: ListedReload, reload_seconds: float, viewer: Viewer, now: float) -> list[Block]:
+def _running(entry: ListedReload, reload_seconds: float, viewer: Person, now: float) -> Message:
     """A reload that hasn't ended, with its bar once ModelsLab has accepted it."""
-    shown: list[Block] = [section(lists.running_line(entry, reload_seconds, viewer))]
-    if entry.reload.state is State.ACCEPTED:
-        shown.append(context(messages.bar(entry.reload, now)))
-    return shown
+    bar = messages.bar(entry.reload, now) if entry.reload.state is State.ACCEPTED else ""
+    return Message(lists.running_line(entry, reload_seconds, viewer), bar=bar)
 
 
-def _ended(entry: ListedReload, reload_seconds: float, viewer: Viewer) -> list[Block]:
+def _ended(entry: ListedReload, reload_seconds: float, viewer: Person) -> Message:
     """A reload that has ended. Its buttons open the picker, because a channel has to be chosen first."""
     buttons = messages.again_buttons(entry.reload, NOWHERE, Action.PICK, named=True)
-    return Line(lists.ended_line(entry, viewer), buttons if lists.can_repeat(entry, reload_seconds) else ()).blocks
+    offered = lists.can_repeat(entry, reload_seconds)
+    return Message(lists.ended_line(entry, viewer), buttons=buttons if offered else ())

@@ -18,11 +18,11 @@ from bot.core.models import (
     LATE,
     LATE_AFTER_START,
     REMIND_AFTER,
+    REPEAT_AFTER,
     Claim,
     JobKind,
     Stage,
     Subscriber,
-    repeat_after,
 )
 from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.core.timing import Timing
@@ -179,7 +179,7 @@ class Jobs:
         """Show the result, and after a while offer another reload."""
         if not claim.status_ts:
             return Done()
-        left = claim.reload.ready_by + repeat_after(self._reload_seconds) - claim.now
+        left = claim.reload.ready_by + REPEAT_AFTER * self._reload_seconds - claim.now
         message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.access import Allowlist, Person, Workspace
+from bot.core.access import Allowlist, Workspace
+from bot.core.models import Person
 from bot.errors import Refusal, Refused
 
 ADA = Person(user_id="U0ADA", team_id="T0HOME", channel_id="C0MODELS")
@@ -22,7 +23,8 @@ def decision(users: str, person: Person, home: Workspace | None = HOME) -> str |
     allowlist = Allowlist(users.split(), (), MEMBERS.get)
     allowlist.workspace = home
     try:
-        return allowlist.rule_for(person)
+        allowlist.check_workspace(person)
+        return allowlist.rule(person.user_id)
     except Refused as refused:
         return refused.reason
 
@@ -100,7 +102,8 @@ def test_a_refusal_names_what_to_change(
     made.workspace = HOME
 
     def check() -> None:
-        made.rule_for(person)
+        made.check_workspace(person)
+        made.rule(person.user_id)
         made.check_channel(person.channel_id)
 
     with pytest.raises(Refused) as raised:

@@ -1,6 +1,6 @@
 """The rules between a reload and its jobs."""
 
-from bot.core.models import IN_FLIGHT, PRIORITY, JobKind, State, repeat_after
+from bot.core.models import IN_FLIGHT, PRIORITY, REPEAT_AFTER, JobKind, State
 
 
 def test_what_is_guaranteed_goes_before_what_is_best_effort() -> None:
@@ -9,4 +9,4 @@ def test_what_is_guaranteed_goes_before_what_is_best_effort() -> None:
     assert sorted(JobKind, key=PRIORITY.__getitem__) == [*guaranteed, "status"]
     assert len(set(PRIORITY.values())) == len(JobKind)
     assert set(State) - set(IN_FLIGHT) == {State.NOTIFYING, State.DONE}
-    assert repeat_after(120.0) == 600.0
+    assert REPEAT_AFTER == 5.0

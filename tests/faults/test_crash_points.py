@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from sqlalchemy import Connection, text
 
-from bot.core.models import Place
+from bot.core.models import Place, Requested
 from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
@@ -24,7 +24,7 @@ from bot.sandbox.terminal.screen import ended
 from bot.slack.client import SlackClient
 from bot.storage import jobs, reminders, requests
 from bot.storage.database import Database
-from bot.storage.requests import Request, Requested
+from bot.storage.requests import Request
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker

@@ -121,7 +121,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
         with scenario.locked(), pytest.raises(Refused, match="not_listed"):
             await requests.is_known(ADA)
         with pytest.raises(Refused, match="not_recorded"):
-            await requests.write(grants.remember, ADA)
+            await requests.change(grants.remember, ADA)
         requests.remember(BEN)
 
     response = await bolt.dispatch(app, {"type": "event_callback", "event": {"type": "app_home_opened"}})

@@ -28,7 +28,7 @@ class AccessStory(Story):
         await self._say("/reload-model sdxl")
         await self.page.see(MESSAGE, _REFUSAL)
         await self._picture("access-refusal", MESSAGE, _REFUSAL)
-        async with self._told(grants.asked()):
+        async with self._told(grants.ASKED.text):
             await self.page.press("Ask for access", MESSAGE, _REFUSAL)
 
     async def _decide(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.core.access import Person
+from bot.core.models import Person
 from bot.errors import Malformed
 from bot.slack import payloads
 from bot.slack.payloads import Fields

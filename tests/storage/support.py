@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
-from bot.core.models import Claim, JobKind, Place, Reload, Reminder
+from bot.core.models import Claim, JobKind, Place, Reload, Reminder, Requested
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, requests
@@ -20,7 +20,7 @@ from bot.storage import jobs as storage_jobs
 from bot.storage.database import Database, reading_engine
 from bot.storage.history import Note
 from bot.storage.outcomes import record
-from bot.storage.requests import Limits, Request, Requested
+from bot.storage.requests import Limits, Request
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 
 T = TypeVar("T")

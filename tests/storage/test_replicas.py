@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.core.grants import RequestState
-from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage, State
+from bot.core.models import DAY, REMIND_AFTER, JobKind, Requested, Stage, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure, Refused
 from bot.storage import history, requests
-from bot.storage.requests import Request, Requested
+from bot.storage.requests import Request
 from bot.storage.schema import access_requests
 from tests.storage.support import (
     COMMIT,

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from slack_sdk.models.views import View
 
+from bot.core.access import Allowlist
 from bot.core.command import MAX_ID
 from bot.core.grants import AccessRequest, Grant, RequestState
-from bot.core.models import DAY, HomeData, ListedReload, Place, Reminder, State, Subscriber, Viewer
+from bot.core.models import DAY, HomeData, ListedReload, Person, Place, Reminder, Requested, State, Subscriber
 from bot.errors import Failure
 from bot.ui import grants, lists, messages, views
 from bot.ui.buttons import Action, Button
@@ -21,12 +22,13 @@ LONGEST = "m" * MAX_ID
 CROWD = [subscriber(number, f"U{number:010}") for number in range(MENTIONS_LIMIT)]
 
 _LATER = NOON + 30 * DAY
-_VIEWER = Viewer("U0EVE", Place(MODELS))
+_VIEWER = Person("U0EVE", "T0HOME", MODELS)
 _REMINDERS = [Reminder(LONGEST, ACCEPTED.id, MODELS, NOON, due_at) for due_at in (_LATER, None)]
 _IDS = [f"U{number:024}" for number in range(200)]
 _GRANTS = [Grant(user_id, _IDS[-1], NOON) for user_id in _IDS[: grants.LISTED]]
-_RULES = {grant.user_id: grant.user_id for grant in _GRANTS}
-_ACCESS = grants.AccessList(_IDS, _IDS, dict.fromkeys(_IDS, 10_000), True, _GRANTS, 200, _RULES)
+_GROUPS = [f"S{number:024}" for number in range(200)]
+_ALLOWLIST = Allowlist(["*", *_IDS, *_GROUPS], (), dict.fromkeys(_GROUPS, _IDS * 50).get, _IDS)
+_ACCESS = grants.access_lines(_ALLOWLIST, _GRANTS, 200)
 
 
 def every_message(
@@ -42,9 +44,14 @@ def every_message(
     asked = AccessRequest("r4x7", "U0EVE", MODELS, model_id, RequestState.ALLOWED, NOON, "U0BOSS", NOON)
     return {
         "help": Message(messages.help_text("/reload-model")),
-        "reloading": Message(messages.reloading(reload, NOON + 120)),
-        "joined": Message(messages.joined(reload, people[0], _VIEWER, NOON + 120)),
-        "already_subscribed": Message(messages.already_subscribed(reload, NOON + 120)),
+        **{
+            name: Message(messages.acknowledgement(Requested(reload, people[0], NOON, joined, again), _VIEWER, 120))
+            for name, joined, again in (
+                ("reloading", False, False),
+                ("joined", True, False),
+                ("already_subscribed", True, True),
+            )
+        },
         "will_remind": Message(messages.will_remind(replace(_REMINDERS[0], model_id=model_id))),
         "not_reminding": Message(messages.not_reminding(model_id)),
         "status": messages.status(reload, people, people[0], NOON + 60),
@@ -66,6 +73,9 @@ def every_message(
         "request_decided": grants.request(asked, is_open=False),
         "answer": grants.answer(asked),
         "answer_expired": grants.answer(replace(asked, state=RequestState.OPEN)),
+        "decided": grants.decided(asked),
+        "revoked": grants.revoked(_IDS[:20], {}),
+        "added": grants.added(_IDS[:20], _IDS[:20]),
         "access_message": grants.access_message(_ACCESS),
     }
 
@@ -79,12 +89,14 @@ def every_view() -> Mapping[str, View]:
     return {
         "picker": views.picker(),
         "picker_filled": views.picker(MODELS, LONGEST),
-        "notice": views.notice("Reloading `sdxl`. " * 300),
-        "notice_refused": views.notice("You don't have permission.", [Button("Ask for access", Action.ASK_ACCESS)]),
-        "home": views.home(full, 120, "U0EVE"),
-        "home_of_admin": views.home(full, 120, "U0EVE", grants.access_lines(_ACCESS)),
-        "home_empty": views.home(HomeData([], 0, [], [], 0, _LATER), 120, "U0EVE"),
-        "home_notice": views.home_notice("You don't have permission to reload models."),
+        "notice": views.notice(Message("Reloading `sdxl`. " * 300)),
+        "notice_refused": views.notice(
+            Message("You don't have permission.", buttons=[Button("Ask for access", Action.ASK_ACCESS)])
+        ),
+        "home": views.home(full, 120, _VIEWER),
+        "home_of_admin": views.home(full, 120, _VIEWER, _ACCESS),
+        "home_empty": views.home(HomeData([], 0, [], [], 0, _LATER), 120, _VIEWER),
+        "home_notice": views.home_notice(Message("You don't have permission to reload models.")),
         "people_modal": grants.people_modal(Action.ADD_PEOPLE),
         "people_modal_revoke": grants.people_modal(Action.REVOKE_PEOPLE),
     }

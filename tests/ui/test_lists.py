@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.models import HomeData, ListedReload, Place, Reload, Reminder, State, Viewer
+from bot.core.models import HomeData, ListedReload, Person, Reload, Reminder, State
 from bot.errors import Failure
 from bot.ui import lists, views
 from bot.ui.buttons import Action
@@ -18,7 +18,7 @@ AT_1202_01 = "<!date^1700049721^{time}|12:02 UTC>"
 SINCE = "<!date^1700049721^{date_short_pretty} at {time}|15 Nov at 12:02 UTC>"
 AT_NOON = "<!date^1700049600^{date_short_pretty} at {time}|15 Nov at 12:00 UTC>"
 
-CEM_HERE, BEN_IN_OPS = Viewer("U0CEM", Place(MODELS)), Viewer(BEN, Place(OPS))
+CEM_HERE, BEN_IN_OPS = Person("U0CEM", "T0HOME", MODELS), Person(BEN, "T0HOME", OPS)
 
 
 def listed(reload: Reload, *people: str, private: bool = False, now: float = NOON) -> ListedReload:
@@ -53,15 +53,15 @@ def test_status_lists_what_is_running() -> None:
     ("viewer", "private", "who"),
     [
         *((CEM_HERE, private, " · requested by <@U0ADA> and 1 more") for private in (False, True)),
-        *((Viewer(user, Place(OPS)), True, " · requested by you and 1 more") for user in (ADA, BEN)),
-        (Viewer("U0CEM", Place(OPS)), False, " · requested by a colleague and 1 more"),
-        (Viewer("U0CEM"), False, " · requested by a colleague and 1 more"),
-        (Viewer("U0CEM", Place(OPS)), True, ""),
-        (Viewer("U0CEM"), True, ""),
+        *((Person(user, "T0HOME", OPS), True, " · requested by you and 1 more") for user in (ADA, BEN)),
+        (Person("U0CEM", "T0HOME", OPS), False, " · requested by a colleague and 1 more"),
+        (Person("U0CEM", "T0HOME", ""), False, " · requested by a colleague and 1 more"),
+        (Person("U0CEM", "T0HOME", OPS), True, ""),
+        (Person("U0CEM", "T0HOME", ""), True, ""),
     ],
 )
 def test_a_requester_is_named_only_to_people_who_could_see_the_request(
-    viewer: Viewer, who: str, *, private: bool
+    viewer: Person, who: str, *, private: bool
 ) -> None:
     """Of what began in private, others read only which model it is and how it is doing."""
     running, ended = (listed(reload, ADA, BEN, private=private) for reload in (ACCEPTED, DONE))
@@ -88,15 +88,17 @@ def test_a_line_offers_what_can_be_done() -> None:
         ("Reload sd-xl", Action.AGAIN, "sd-xl", OPS),
         ("Try sdxl again", Action.AGAIN, "sdxl", OPS),
     ]
-    assert offered(lists.running(running, 3, 120, Viewer(BEN))) == []
-    assert offered(lists.history(ended, 120, Viewer(BEN))) == []
+    assert offered(lists.running(running, 3, 120, Person(BEN, "T0HOME", ""))) == []
+    assert offered(lists.history(ended, 120, Person(BEN, "T0HOME", ""))) == []
 
 
 def test_the_home_tab_offers_to_reload_what_ended_a_while_ago_and_to_try_a_failure_again() -> None:
     """At once, with the models that may have been meant. What has just been reloaded needs no other reload."""
     lately, old = replace(DONE, model_id="new", ended_at=NOON + 900), replace(DONE, model_id="old")
     recent = [listed(reload, now=NOON + 1000) for reload in (lately, old, replace(FAILED, ended_at=NOON + 900))]
-    text = json.dumps(views.home(HomeData([], 0, recent, [], 0, NOON + 1000), 120.0, BEN).to_dict())
+    text = json.dumps(
+        views.home(HomeData([], 0, recent, [], 0, NOON + 1000), 120.0, Person(BEN, "T0HOME", "")).to_dict()
+    )
 
     labels = ("Reload new again", "Reload old again", "Try sdxl again", "Reload sd-xl")
     assert [f'"{label}"' in text for label in labels] == [False, True, True, True]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.core.access import Allowlist
 from bot.core.grants import AccessRequest, RequestState
 from bot.core.models import DAY, Place, Reminder, State
 from bot.errors import Failure
@@ -133,14 +134,14 @@ def test_help_names_every_way_to_ask() -> None:
 
 def test_the_list_leaves_out_what_there_is_not() -> None:
     """Without ALLOWED_USERS there are only admins; a group that can't be read is named."""
-    nobody = grants.AccessList(admins=[BEN], people=[], groups={}, everyone=False, grants=[], count=0, rules={})
-    everyone = replace(nobody, everyone=True, people=[ADA], groups={"S0CREW": None, "S0TEAM": 2})
+    nobody = Allowlist([], [], admins=[BEN])
+    everyone = Allowlist(["*", ADA, "S0CREW", "S0TEAM"], [], {"S0TEAM": [ADA, BEN]}.get, [BEN])
 
-    assert [line.text for line in grants.access_lines(nobody)] == [
+    assert [line.text for line in grants.access_lines(nobody, [], 0)] == [
         "• Admins (`ADMIN_USERS`): <@U0BEN>",
         "People named in the settings can only be removed there.",
     ]
-    assert grants.access_lines(everyone)[1].text == (
+    assert grants.access_lines(everyone, [], 0)[1].text == (
         "• Listed in the settings (`ALLOWED_USERS`): everyone in this workspace, <@U0ADA>, "
         "user group `S0CREW` (Slack hasn't said who is in it), user group `S0TEAM` (2 members)"
     )
