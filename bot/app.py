@@ -38,6 +38,7 @@ from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, read_members
 from bot.storage import history
 from bot.storage.database import Database
+from bot.storage.grants import show_to_new_admins
 from bot.storage.requests import Limits
 from bot.worker.delivery import Delivery, Pacer
 from bot.worker.jobs import Jobs
@@ -109,6 +110,7 @@ class App:
         started_at = await startup.open_database(self._database, self._timing)
         self._opened = True
         self.worker.start(started_at)
+        self._background.start(self._show_to_new_admins())
         self._allowlist.workspace = await startup.sign_in(self._slack, self._timing)
         if self._socket is not None:
             await self._socket.connect()
@@ -134,6 +136,12 @@ class App:
 
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
         self._closing.push_async_callback(stop)
+
+    async def _show_to_new_admins(self) -> None:
+        """Best-effort: the admins of before, if any are left, have the requests."""
+        with suppress(Refused):
+            admins, channel = self._settings.admin_users, self._settings.admin_channel
+            await self.requests.change(show_to_new_admins, admins, channel)
 
     def _requested(self) -> None:
         """Wake the worker and refresh the Home tabs, because a request was recorded."""
@@ -169,7 +177,15 @@ class App:
         return Worker(
             self._database,
             secrets.token_hex(8),
-            Jobs(modelslab, delivery, nearest, settings.reload_seconds, settings.admin_users, timing),
+            Jobs(
+                modelslab,
+                delivery,
+                nearest,
+                settings.reload_seconds,
+                settings.admin_users,
+                self._allowlist.is_open,
+                timing,
+            ),
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
             on_change=self._home_tabs.changed,

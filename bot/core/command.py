@@ -196,9 +196,16 @@ def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
         _refuse(token.text, Slip.NOT_OURS, meant, tokens)
     if word in _NO_MODEL:
         others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
-        ids = [(_on_page(other.text), '"' if other.quoted else "") for other in others]
-        models = [f"{quote}{id_}{quote}" for id_, quote in ids if MODEL_ID.fullmatch(id_)]
-        _refuse(token.text, Slip.NOT_OURS, " ".join(models) or MODEL_HERE, tokens)
+        meant = " ".join(f'"{_on_page(other.text)}"' if other.quoted else _on_page(other.text) for other in others)
+        _refuse(token.text, Slip.NOT_OURS, meant if _is_command(meant) else MODEL_HERE, tokens)
+
+
+def _is_command(text: str) -> bool:
+    """Whether a text can be suggested: it has models or is a subcommand."""
+    try:
+        return not isinstance(parse(text), Pick)
+    except Refused:
+        return False
 
 
 def _meant(word: str) -> str | None:

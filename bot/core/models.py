@@ -104,8 +104,9 @@ class Stage(StrEnum):
 class Reload:
     """One reload of one model; failure is None unless it failed.
 
-    said is ModelsLab's own text. similar are the IDs of models that may have been meant. outcome_unknown means that
-    ModelsLab may have carried out a call without the bot seeing an acceptance.
+    said is ModelsLab's own text: why the reload failed, or that the model was loading already. similar are the IDs of
+    models that may have been meant. outcome_unknown means that ModelsLab may have carried out a call without the bot
+    seeing an acceptance.
     """
 
     id: str

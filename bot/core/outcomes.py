@@ -13,9 +13,13 @@ REST = math.inf
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """ModelsLab accepted the reload: it should be ready after ready_in seconds."""
+    """ModelsLab accepted the reload: it should be ready after ready_in seconds.
+
+    said is ModelsLab's own text if it was loading or loaded already.
+    """
 
     ready_in: float
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
+from bot.core.command import MENTION
 from bot.core.grants import RELOAD_MARK
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
@@ -46,6 +47,8 @@ class Presses:
         context["button"] = button
         context["pressed"] = f"{payloads.pressed_message(body)}/{button.action}/{button.of}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
+        if place.thread_ts:  # where slash commands don't work
+            context["called"] = MENTION
         answer_url = context["answer_url"] = payloads.response_url(body)
         # A response_url posts where the button is; the updates may go elsewhere.
         context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""

@@ -19,7 +19,7 @@ from bot.background import BackgroundTasks
 from bot.core.command import FOR_ADMINS, FOR_EVERYBODY, MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Person
 from bot.core.text import code
-from bot.errors import Refusal, Refused, SlackError
+from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
 from bot.handlers.access import Access, AuditTrail, Next, Reply, identify
 from bot.handlers.picker import Picker
 from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, request_for
@@ -174,7 +174,7 @@ class Mentions:
         return None
 
     async def _answer(self, person: Person, message: Message, *, privately: bool) -> None:
-        """Best-effort: what the person asked for is done. If they aren't in the channel, they get a direct message."""
+        """Best-effort: what the person asked for is done. If Slack doesn't take it there, they get a direct message."""
         fields: dict[str, object] = {"channel": person.channel_id, "text": message.text, "blocks": message.blocks}
         if person.thread_ts:
             fields["thread_ts"] = person.thread_ts
@@ -188,7 +188,7 @@ class Mentions:
         try:
             await self._slack.patiently(post)
         except SlackError as failed:
-            if privately and failed.code == "user_not_in_channel":
+            if privately and isinstance(failed, SlackPermanentError):
                 # A person's ID stands for the direct messages to them:
                 # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
                 await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)

@@ -36,7 +36,7 @@ RETRY_MOST_SECONDS = 600.0
 SIMILAR_LIMIT = 3
 """How many similar IDs are offered for an unknown one."""
 
-_LIKE = 0.6
+_LIKE, _MUCH_ALIKE = 0.6, 0.8
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,7 @@ class Catalog:
         return await asyncio.to_thread(_matching, await self._known(), query.lower().split(), limit)
 
     async def nearest(self, model_id: str, limit: int = SIMILAR_LIMIT) -> Sequence[str]:
-        """The IDs most similar to this one; of equally similar ones, those in earlier groups first."""
+        """The IDs most similar to this one. Similar ones that aren't public, or were reloaded here, come first."""
         return await asyncio.to_thread(_nearest, await self._known(), model_id, limit)
 
     def look(self) -> None:
@@ -157,6 +157,7 @@ def _matching(
 
 def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: int) -> Sequence[str]:
     others = dict.fromkeys(id_ for ids in known.values() for id_ in ids if id_ != model_id)
+    ours = {id_ for group, ids in known.items() if group is not ModelGroup.PUBLIC for id_ in ids}
     matcher = SequenceMatcher(b=model_id.lower())
 
     def likeness(id_: str) -> float:
@@ -164,4 +165,8 @@ def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: in
         quick = matcher.real_quick_ratio() >= _LIKE and matcher.quick_ratio() >= _LIKE
         return matcher.ratio() if quick else 0.0
 
-    return [id_ for id_ in heapq.nlargest(limit, others, key=likeness) if likeness(id_) >= _LIKE]
+    def rank(id_: str) -> tuple[bool, float]:
+        alike = likeness(id_)
+        return alike >= _MUCH_ALIKE and id_ in ours, alike
+
+    return [id_ for id_ in heapq.nlargest(limit, others, key=rank) if likeness(id_) >= _LIKE]

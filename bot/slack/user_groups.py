@@ -59,6 +59,8 @@ class UserGroups:
                 except SlackError as failed:
                     wait, fault = pauses.pause(failed.wait), failed.code
                     apart = wait if failed.wait else apart
+                    if fault == GONE:  # that is an answer, too: nobody is in it
+                        self._members[group_id], self._read_at[group_id] = frozenset(), self._clock()
                 except Exception:  # keep reading after a bug, too
                     log.exception("group_reading_failed", group=group_id)
                     wait = pauses.pause()
@@ -68,9 +70,6 @@ class UserGroups:
             await asyncio.sleep(max(wait - apart, 0.0))
 
     def _changed(self, group_id: str, fault: str | None) -> None:
-        """Log the change, and forget a group that no longer exists."""
-        if fault == GONE:
-            self._members.pop(group_id, None)
         if fault:
             log.warning("group_not_read", group=group_id, reason=fault)
         else:

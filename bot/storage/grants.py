@@ -76,12 +76,30 @@ def ask(
         reload = history.reload(connection, of.removeprefix(RELOAD_MARK))
         model_id = "" if reload is None else reload.model_id
     request = _add_request(connection, asked.user_id, Place(asked.channel_id, thread_ts), model_id)
-    copies = [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
-    for channel_id, user_id in copies:
-        to = {"access_id": request.id, "channel_id": channel_id, "user_id": user_id}
-        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
+    _show(connection, request.id, _copies(admins, admin_channel))
     history.add_note(connection, replace(asked, text=model_id))
     return request
+
+
+def show_to_new_admins(connection: Connection, admins: Collection[str], admin_channel: str) -> None:
+    """Show open requests to people who became admins after they were made, or in a new admin_channel."""
+    for request_id in connection.execute(select(access_requests.c.id).where(is_open).with_for_update()).scalars().all():
+        of_request = and_(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
+        shown = {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
+        # An admin_channel that can't be reached was replaced by direct messages.
+        if not (admin_channel and shown & set(_copies(admins, ""))):
+            _show(connection, request_id, [copy for copy in _copies(admins, admin_channel) if copy not in shown])
+
+
+def _copies(admins: Collection[str], admin_channel: str) -> Sequence[tuple[str, str]]:
+    """The channel, or the people, to whom a request is shown."""
+    return [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
+
+
+def _show(connection: Connection, request_id: str, copies: Sequence[tuple[str, str]]) -> None:
+    for channel_id, user_id in copies:
+        to = {"access_id": request_id, "channel_id": channel_id, "user_id": user_id}
+        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
 
 
 def decide(connection: Connection, decided: Note, request_id: str, state: RequestState) -> AccessRequest:

@@ -143,7 +143,13 @@ def _record_accepted(connection: Connection, job: Job, outcome: Accepted) -> Non
     """Each place gets a status message now and its follow-up later; reminders count from this reload."""
     at = now(connection)
     ready_at = at + outcome.ready_in
-    values = {"of": job.reload_id, "state": State.ACCEPTED, "accepted_at": at, "ready_at": ready_at}
+    values = {
+        "of": job.reload_id,
+        "state": State.ACCEPTED,
+        "accepted_at": at,
+        "ready_at": ready_at,
+        "said": outcome.said,
+    }
     reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
     _end(connection, job)
     places = _places(connection, job)

@@ -30,7 +30,7 @@ from bot.storage.schema import (
 LIMIT_SECONDS = 600.0
 """A person's requests in the last so many seconds are counted."""
 
-DOUBLE_CLICK_SECONDS = 10.0
+DOUBLE_CLICK_SECONDS = 3.0
 """A second press of the same button within so many seconds counts as the first one."""
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: IDs are read aloud and typed

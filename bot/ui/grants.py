@@ -7,7 +7,7 @@ from slack_sdk.models.views import View
 
 from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import AccessRequest, Grant, RequestState
-from bot.core.models import Place
+from bot.core.models import NOWHERE, Place
 from bot.core.text import code
 from bot.errors import Refusal, Refused
 from bot.ui.blocks import plain
@@ -62,12 +62,15 @@ def request(asked: AccessRequest, *, is_open: bool) -> Message:
     return Message(f"{text} {mark} by {mention(asked.decided_by)} on {when(asked.decided_at, ON_DATE)}.")
 
 
-def answer(asked: AccessRequest) -> Message:
-    """What the person reads: with a button for the reload that they wanted, or to ask again."""
+def answer(asked: AccessRequest, *, is_open: bool = True) -> Message:
+    """What the person reads: with a button for the reload that they wanted, or to ask again.
+
+    is_open is whether models can be reloaded in the channel where they wanted it.
+    """
     if asked.state is RequestState.ALLOWED:
         return Message(
             f"{mention(asked.decided_by)} gave you access: you can reload models from now on.",
-            buttons=[_wanted(asked)],
+            buttons=[_wanted(asked, is_open=is_open)],
         )
     if asked.state is RequestState.DENIED:
         return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
@@ -77,11 +80,12 @@ def answer(asked: AccessRequest) -> Message:
     )
 
 
-def _wanted(asked: AccessRequest) -> Button:
+def _wanted(asked: AccessRequest, *, is_open: bool) -> Button:
     """The reload that somebody wanted when they asked for access; the picker asks for what isn't known of it."""
-    if asked.model_id and asked.channel_id:
-        return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, asked.place)
-    return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, asked.place)
+    place = asked.place if is_open else NOWHERE
+    if asked.model_id and place.channel_id:
+        return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, place)
+    return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, place)
 
 
 def decided(request: AccessRequest) -> Message:

@@ -90,7 +90,8 @@ ModelsLab unloads a model after 7 idle days. I load it again and ping you when i
 def acknowledgement(requested: Requested, viewer: Person, reload_seconds: float, where: str = "here") -> str:
     """The ack of a request that was recorded; where names the channel of the follow-up."""
     reload, first = requested.reload, requested.first
-    model, ready_at = code(reload.model_id), expected(reload, reload_seconds, requested.now)
+    model = code(reload.model_id)
+    time = f"around {when(expected(reload, reload_seconds, requested.now))}"
     if not requested.joined:
         what = f"Reloading {model}."
     elif requested.again or first.user_id == viewer.user_id:
@@ -98,7 +99,9 @@ def acknowledgement(requested: Requested, viewer: Person, reload_seconds: float,
     else:
         who = mention(first.user_id) if first.is_known_to(viewer) else "A colleague"
         what = f"{who} is already reloading {model}."
-    return f"{what} I'll ping you {where} around {when(ready_at)}."
+    if requested.joined and reload.ready_at is None:  # ModelsLab may keep refusing it
+        time = "when it should be ready"
+    return f"{what} I'll ping you {where} {time}."
 
 
 def will_remind(reminder: Reminder) -> str:
@@ -118,8 +121,9 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     """The status message as of now: subscribers are those of this channel, first the first of all."""
     here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
+    said = f" · ModelsLab says {code(reload.said, SAID_LIMIT)}" if reload.said else ""
     return Message(
-        f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)})",
+        f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)}){said}",
         bar=bar(reload, now),
         buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
@@ -159,8 +163,8 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
     mark, how = "✓", f"should be ready since {when(reload.ready_by)}"
     if reload.failure is not None:
         mark, how = "✗", FAILURES[reload.failure].why
-    elif reload.undeliverable:
-        mark, how = "✗", "couldn't notify everyone"
+    elif reload.undeliverable and any(one.notified_at is None for one in subscribers):
+        how += " · couldn't notify everyone"
     return Message(
         f"{mark} {code(reload.model_id)} · {how} · requested by {mention(here.user_id)}",
         buttons=again_buttons(reload, here.place) if again or reload.failure is not None else (),
@@ -176,8 +180,10 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
     text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
         due_at = reloads[0].ready_by
+        what = "it" if len(reloads) == 1 else "the first"
         due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
-        text += f" Sorry, this is late: it was due {due}."
+        unloaded = ", and may have been unloaded since" if late > UNLOADED_AFTER else ""
+        text += f" Sorry, this is late: {what} was due {due}{unloaded}."
     labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
     place = subscribers[0].place
     return Message(

@@ -11,6 +11,9 @@ from bot.errors import Failure, Refusal, Refused
 _SHOWN = 60
 """How many characters of what somebody typed are shown."""
 
+_HINT = 1000
+"""And of a command that is suggested: five long IDs fit."""
+
 _CHANNELS_SHOWN = 10
 _GROUPS_SHOWN = 5
 
@@ -35,7 +38,7 @@ SLIPS: Mapping[Slip, str] = {
 def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, alone: bool) -> str:
     said = [SLIPS[slip].format(text=code(text, _SHOWN))] if slip in SLIPS else []
     if meant:
-        said.append(f"Did you mean {code(f'{command} {meant}', _SHOWN + 100)}?")
+        said.append(f"Did you mean {code(f'{command} {meant}', _HINT)}?")
     if not alone:
         said.append("Nothing was started.")
     elif slip in (Slip.NOT_OURS, Slip.CANCEL):

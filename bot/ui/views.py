@@ -44,6 +44,8 @@ GROUPS: Mapping[ModelGroup, str] = {
 
 MODEL = "model"
 TYPED = "typed"
+TYPED_LIMIT = 3 * MAX_ID
+"""Room for the address of a model's page."""
 WHERE = "where"
 """The block_id and action_id of each of the picker's fields."""
 
@@ -84,7 +86,7 @@ def picker(channel_id: str = "", model_id: str = "") -> View:
                 block_id=TYPED,
                 label=plain("Or type a model ID"),
                 optional=True,
-                element=PlainTextInputElement(action_id=TYPED, max_length=MAX_ID + 2),
+                element=PlainTextInputElement(action_id=TYPED, max_length=TYPED_LIMIT),
             ),
             InputBlock(
                 block_id=WHERE,

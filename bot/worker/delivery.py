@@ -4,7 +4,7 @@ What Slack answers if it doesn't take one: https://docs.slack.dev/reference/meth
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,16 +68,17 @@ class Delivery:
         """Post a status message as to_channel() does. Meanwhile, take_turn() lets no other one into its channel."""
         self._statuses_in.add(claim.job.channel_id)
         try:
-            return await self.to_channel(claim, message)
+            return await self.to_channel([claim], message)
         finally:
             self._statuses_in.discard(claim.job.channel_id)
 
-    async def to_channel(self, claim: Claim, message: Message, *, thread: bool = False) -> Delivered:
-        """Post in a job's place in the first way that works there. thread: as a reply to its status message.
+    async def to_channel(self, claims: Sequence[Claim], message: Message, *, thread: bool = False) -> Delivered:
+        """Post in the place of jobs in the first way that works there. thread: as a reply to the first status message.
 
         If the place is a thread, the message stays in it, unless Slack takes no reply there. Raises SlackPermanentError
         if no way works in the channel, SlackRetryableError if one may work later.
         """
+        claim = claims[0]
         channel = claim.job.channel_id
         try:
             return Delivered(ts=await self.post(channel, message, channel, self._threaded(claim, thread=thread)))
@@ -86,7 +87,7 @@ class Delivery:
                 raise
             patient = claim.job.attempts < _PATIENT_TRIES
             try:
-                delivered = await self._respond(claim, message)
+                delivered = await self._respond(claims, message)
             except SlackRetryableError:
                 if patient:
                     raise
@@ -149,16 +150,18 @@ class Delivery:
         """Change a message that the bot posted. Raises SlackPermanentError, SlackRetryableError."""
         await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
 
-    async def _respond(self, claim: Claim, message: Message) -> Delivered | None:
+    async def _respond(self, claims: Sequence[Claim], message: Message) -> Delivered | None:
         """Use the response_url of a request in the same place, the newest first; None if none works.
 
         A status message leaves the last use for the follow-up.
         """
-        spare = int(claim.job.kind is JobKind.STATUS)
+        job, now = claims[0].job, claims[0].now
+        spare = int(job.kind is JobKind.STATUS)
         fields = {"text": message.text, "blocks": message.blocks}
-        fields |= {"thread_ts": claim.job.thread_ts} if claim.job.thread_ts else {}
-        for subscriber in sorted(claim.in_place, key=lambda one: one.requested_at, reverse=True):
-            if subscriber.can_respond(claim.now, spare=spare):
+        fields |= {"thread_ts": job.thread_ts} if job.thread_ts else {}
+        in_place = [one for claim in claims for one in claim.in_place]
+        for subscriber in sorted(in_place, key=lambda one: one.requested_at, reverse=True):
+            if subscriber.can_respond(now, spare=spare):
                 with suppress(SlackPermanentError):
                     await self._slack.respond(subscriber.response_url, **fields)
                     return Delivered(response_url_of=subscriber.id)

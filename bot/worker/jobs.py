@@ -57,6 +57,7 @@ class Jobs:
         similar: Callable[[str], Awaitable[Sequence[str]]],
         reload_seconds: float,
         admins: Collection[str] = (),
+        is_open: Callable[[str], bool] = lambda _channel_id: True,
         timing: Timing = Timing(),
     ) -> None:
         """similar finds the IDs of models like an unknown one, the most similar first."""
@@ -65,6 +66,7 @@ class Jobs:
         self._similar = similar
         self._reload_seconds = reload_seconds
         self._admins = admins
+        self._is_open = is_open
         self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
         self.started_at = 0.0
@@ -78,7 +80,7 @@ class Jobs:
 
     async def _run(self, claim: Claimed) -> Outcome:
         if isinstance(claim, AccessClaim):
-            return await grants.run(claim, self._delivery)
+            return await grants.run(claim, self._delivery, self._is_open)
         of_kind = {
             JobKind.CALL: self._call,
             JobKind.STATUS: self._status,
@@ -111,7 +113,7 @@ class Jobs:
             said = await self._modelslab.reload(claim.reload.model_id)
         log.info("call_accepted", **({"said": said} if said else {}))
         metrics.RELOADS.labels("accepted").inc()
-        return Accepted(self._reload_seconds)
+        return Accepted(self._reload_seconds, said)
 
     async def _failed(self, claim: Claim, error: ReloadModelError | None) -> Failed:
         failed = Failed(Failure.INTERNAL, unknown=True)
@@ -208,7 +210,7 @@ class Jobs:
         if pause := self._delivery.take_turn(first):
             return [Postpone(pause) for _ in claims]
         message = self._ending(claims, recipients)
-        delivered = await self._delivery.to_channel(first, message, thread=True)
+        delivered = await self._delivery.to_channel(claims, message, thread=True)
         via = "channel" if delivered.response_url_of is None else "response_url"
         mentioned = {one.user_id for one in recipients}
         outcomes = []

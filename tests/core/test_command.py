@@ -214,6 +214,19 @@ def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant:
     assert parse(" ".join(f'"{word}"' for word in text.split())) == ReloadModels(tuple(text.split()))
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("reload status", "status"),
+        ('please "status"', '"status"'),
+        *((text, MODEL_HERE) for text in ("reload cancel", "reload list", "reload a b c d e f", 'please "x y" z')),
+    ],
+)
+def test_what_is_suggested_works(text: str, meant: str) -> None:
+    """Nothing that would be refused again, and nothing less than what was typed."""
+    assert refused(text).data["meant"] == meant
+
+
 @given(anything_typed)
 @example("\u201c" * 4000)
 @example("`" * 8000)

@@ -267,6 +267,34 @@ async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any
     assert not bot.said(ASKS, channel=bot.slack.dm(CEM))
 
 
+async def test_a_new_admin_gets_the_open_requests(bot: Scenario) -> None:
+    """Or a new channel for admins, unless one of them has it already. Nobody gets a request twice."""
+    await asks(bot)
+    await bot.reopen(ADMIN_USERS=f"{BEN} {FAY}")
+    to_fay = await bot.wait_said(ASKS, channel=bot.slack.dm(FAY))
+    await bot.reopen(ADMIN_USERS=f"{BEN} {FAY}", ADMIN_CHANNEL=OPS)
+    await bot.reopen(ADMIN_USERS=ADA, ADMIN_CHANNEL=OPS)
+    await bot.wait_said(ASKS, channel=OPS)
+    await bot.reopen(ADMIN_USERS=FAY)
+    await bot.slack.press(to_fay, ALLOW, user=FAY)
+    await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
+    await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
+
+    texts = [message.text.partition(".")[0] for message in bot.slack.messages if "for access" in message.text]
+    assert texts == [ASKS.partition(".")[0].replace("asks", "asked")] * 4
+
+
+async def test_what_was_wanted_in_a_closed_channel_is_picked_for_another(bot: Scenario) -> None:
+    """The button opens the form, with the model and a channel in which models can be reloaded."""
+    await bot.reopen(ALLOWED_CHANNELS=OPS)
+    to_ben, _ = await asks(bot)
+    await bot.slack.press(to_ben, ALLOW, user=BEN)
+    await bot.slack.press(await bot.wait_said("gave you access"), "Reload sdxl", user=EVE)
+    await bot.slack.submit(await bot.slack.wait_modal(EVE), {}, user=EVE)
+
+    await bot.wait_said(READY, f"<@{EVE}>", channel=OPS)
+
+
 async def test_a_decision_outlives_the_process(bot: Scenario) -> None:
     """Stopped between the decision and its messages, the bot sends them when it is started again."""
     to_ben, _ = await asks(bot)

@@ -85,10 +85,10 @@ async def test_a_lists_buttons_are_for_its_channel(slow: Scenario) -> None:
 
 
 async def test_an_unknown_model_has_similar_ones(bot: Scenario) -> None:
-    """The failure has the most similar IDs, as text and as buttons, own models before public ones."""
+    """The failure has the most similar IDs, as text and as buttons, the account's own ones first."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
     failure = await a_failure(bot, "sdxxl")
-    assert "Did you mean `sdxl`, `sdxxl-2` or `sdxxl-1`?" in failure.text
+    assert "Did you mean `sdxxl-2`, `sdxl` or `sdxxl-1`?" in failure.text
     await press(bot, failure, "sdxl", BEN)
     await bot.wait_said("`sdxl` should be ready now", f"<@{BEN}>")
 

@@ -86,7 +86,7 @@ async def test_people_join_a_reload(slow: Scenario) -> None:
     again = await slow.ask("sdxl", ADA, OPS)
     await slow.finish_reloads()
 
-    assert f"<@{ADA}> is already reloading `sdxl`." in here.text
+    assert here.text == f"<@{ADA}> is already reloading `sdxl`. I'll ping you here when it should be ready."
     assert "A colleague is already reloading `sdxl`." in there.text
     assert "You're already on the list for `sdxl`" in again.text
     assert [mentioned(message.text) for message in slow.said(READY, channel=MODELS)] == [[ADA, BEN]]
@@ -116,6 +116,15 @@ async def test_the_same_invocation_twice_is_one(slow: Scenario) -> None:
     assert [call.model_id for call in slow.modelslab.calls] == ["sdxl", "flux"]
     asked = "SELECT user_id, channel_id FROM reload_model_subscribers ORDER BY id"
     assert slow.sql(asked) == [(ADA, MODELS), (BEN, MODELS), (ADA, MODELS), (ADA, OPS)]
+
+
+async def test_a_model_that_is_loaded_already_is_told_as_that(slow: Scenario) -> None:
+    """In ModelsLab's words. The follow-up comes as for an acceptance."""
+    slow.modelslab.answer("sdxl", error(200, "Model already loaded."))
+    await slow.ask("sdxl")
+    await slow.wait_said("is reloading `sdxl`", "· ModelsLab says `Model already loaded.`")
+    await slow.pass_reloads()
+    await slow.wait_said(READY)
 
 
 async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

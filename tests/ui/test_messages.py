@@ -32,7 +32,11 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         ),
         (
             messages.closed(replace(ACCEPTED, undeliverable=True), [ADA_ASKED]).text,
-            "✗ `sdxl` · couldn't notify everyone · requested by <@U0ADA>",
+            f"✓ `sdxl` · should be ready since {AT_1202_01} · couldn't notify everyone · requested by <@U0ADA>",
+        ),
+        (
+            messages.closed(replace(ACCEPTED, undeliverable=True), [replace(ADA_ASKED, notified_at=NOON)]).text,
+            f"✓ `sdxl` · should be ready since {AT_1202_01} · requested by <@U0ADA>",
         ),
         (messages.closed(UNKNOWN, [ADA_ASKED]).text, "✗ `sdxl` · no such model · requested by <@U0ADA>"),
         (
@@ -122,6 +126,18 @@ def test_a_reminder_promises_nothing_that_may_be_over() -> None:
     for days, shown, unloaded in ((6.01, 6, soon), (6.99, 6, soon), (7.0, 7, by_now), (30.5, 30, by_now)):
         text = messages.reminder(ACCEPTED, Place(OPS), NOON + 121 + days * DAY).text
         assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
+
+
+def test_a_follow_up_that_is_late_says_since_when() -> None:
+    """Of several models, for the first; after a week, the model may have been unloaded again."""
+    other = replace(ACCEPTED, id="r5", model_id="flux", ready_at=NOON + 200)
+    both = messages.follow_up([ACCEPTED, other], [ADA_ASKED], late=100.0).text
+    by_now = messages.follow_up([ACCEPTED], [ADA_ASKED], late=8 * DAY).text
+
+    assert both == (
+        f"<@U0ADA> `sdxl` and `flux` should be ready now. Sorry, this is late: the first was due at {AT_1202_01}."
+    )
+    assert by_now.endswith(", and may have been unloaded since.")
 
 
 def test_help_names_every_way_to_ask() -> None:

@@ -65,7 +65,7 @@ async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxS
     """By itself if the thread is gone, and without blocks. No text is cut, and no link unfurls."""
     for code in ("thread_not_found", "invalid_blocks"):
         slack.fail("chat.postMessage", code, times=1)
-    await delivery.to_channel(claim(subscriber(), status_ts="1.0"), HELLO, thread=True)
+    await delivery.to_channel([claim(subscriber(), status_ts="1.0")], HELLO, thread=True)
     [message] = slack.messages
 
     assert (message.text, message.blocks, message.thread_ts, message.broadcast) == (HELLO.text, [], None, False)
@@ -89,6 +89,8 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
 ) -> None:
     """Only a plain success counts, and no redirect is followed. Each works five times in half an hour.
 
+    Of several reloads in one message, all are tried.
+
     https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
     """
     older, newer = await requester(slack, 1, age=RESPONSE_URL_SECONDS - 1), await requester(slack, 2, BEN)
@@ -96,10 +98,10 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
     too_old = replace(newer, id=4, requested_at=NOON - RESPONSE_URL_SECONDS)
     slack.fail(RESPONSE_URL, answer, times=1)
 
-    assert (await delivery.to_channel(in_ops(fifth, newer, used_up), HELLO)).response_url_of == 1
+    assert (await delivery.to_channel([in_ops(fifth), in_ops(newer, used_up)], HELLO)).response_url_of == 1
     assert len(slack.messages) == 1
     with pytest.raises(SlackPermanentError):
-        await delivery.to_channel(in_ops(too_old), HELLO)
+        await delivery.to_channel([in_ops(too_old)], HELLO)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     asked = await requester(slack)
     slack.fail(RESPONSE_URL, answer)
     with pytest.raises(SlackRetryableError) as raised:
-        await delivery.to_channel(in_ops(asked, await requester(slack, 2, BEN)), HELLO)
+        await delivery.to_channel([in_ops(asked, await requester(slack, 2, BEN))], HELLO)
 
     assert raised.value.code.removeprefix("response_url_") in codes
     assert raised.value.wait == wait
