@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import aiohttp
 import structlog
@@ -30,7 +31,7 @@ from bot.ops.health import add_health, add_metrics
 from bot.ops.logging import Redactor
 from bot.ops.ports import open_port
 from bot.settings import Settings
-from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, quiet
+from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, no_redirects, quiet
 from bot.slack.http import SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
 from bot.slack.server import WebServer
@@ -151,10 +152,8 @@ class App:
     def _slack_client(self) -> SlackClient:
         settings = self._settings
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        session = aiohttp.ClientSession(timeout=timeout, response_class=BoundedResponse)
-        self._at_stop(session.close)
         return SlackClient(
-            session,
+            self._session(timeout=timeout, response_class=BoundedResponse, trace_configs=[no_redirects()]),
             settings.slack_bot_token,
             settings.slack_api_url,
             metrics.slack_call,
@@ -162,11 +161,20 @@ class App:
             self._timing,
         )
 
+    def _session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
+        """A session with a connection for each call, and without cookies.
+
+        On a connection that is used again, aiohttp takes bytes that a faulty gateway sent late for the next answer.
+        """
+        connector = aiohttp.TCPConnector(force_close=True)
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options)
+        self._at_stop(session.close)
+        return session
+
     def _modelslab_client(self) -> ModelsLab:
         settings = self._settings
         # Without decompression, so that the limit counts the bytes that are read.
-        session = aiohttp.ClientSession(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
-        self._at_stop(session.close)
+        session = self._session(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
         return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
 
     def _worker(self, modelslab: ModelsLab) -> Worker:

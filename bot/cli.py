@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough: https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # such as a full disk
+        sys.stderr.write(f"reload-model-bot: {error.strerror or error}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CANNOT_START
     return code
 
 
@@ -119,7 +123,7 @@ def _person(text: str) -> str:
 def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
     """Read the settings. Also copy libpq's variables, such as PGPASSWORD, from .env to the environment."""
     for name, value in env_file.read(DOTENV)[0].items():
-        if name.startswith("PG") and value:
+        if name.startswith("PG") and value and "\0" not in value:
             os.environ.setdefault(name, value)
     return settings.read(os.environ, DOTENV, terminal=terminal)
 
@@ -210,8 +214,10 @@ def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[
 
 def _explain(problems: Sequence[settings.Problem], begin: str = "") -> int:
     """Print where the settings come from, and every problem with its fix."""
-    dotenv = DOTENV.absolute()
-    if dotenv.is_file():
+    dotenv = DOTENV
+    with suppress(OSError):  # the working directory is gone
+        dotenv = DOTENV.absolute()
+    if os.path.isfile(dotenv):  # noqa: PTH113 - Path.is_file() raises if the user can't search the folder
         first = f"{begin}Fix these settings in {dotenv} or the environment (see .env.example):"
     else:
         first = f"{begin}There is no {dotenv}: copy .env.example to .env, or set these in the environment:"

@@ -21,7 +21,11 @@ def read(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
     except (OSError, ValueError) as error:
         return {}, [(f"can't be read ({why_unreadable(error)})", "make it a readable text file in UTF-8")]
     lines = list(parse_stream(io.StringIO(text)))
-    wrong = [(f"has no setting in line {line.original.line}", _LINE_FIX) for line in lines if line.error]
+    wrong = [
+        (f"has no setting in line {line.original.line}", _LINE_FIX)
+        for line in lines
+        if line.error or "\0" in line.original.string
+    ]
     return {line.key: line.value for line in lines if line.key and line.value is not None}, wrong
 
 

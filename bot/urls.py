@@ -12,7 +12,7 @@ _ENCODED = "%[0-9A-Fa-f]{2}"
 _WORD = rf"(?:[^@:/?#%\s]|{_ENCODED})*"
 _USERINFO = rf"(?:{_WORD}(?::{_WORD})?@)?"
 
-_HTTP_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?"
+_HTTP_HOST = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?"
 _SERVICE = re.compile(rf"(?i:https?)://{_HTTP_HOST}(?:/[\w.~%/-]*)?")
 _PROXY = re.compile(rf"(?i:https?)://{_USERINFO}{_HTTP_HOST}/?")
 
@@ -100,6 +100,10 @@ def service_fault(url: str, example: str) -> Fault | None:
 def proxy_fault(url: str) -> Fault | None:
     """Check the URL of a proxy."""
     if _is(_PROXY, url):
+        try:
+            unquote(url).encode("latin-1")  # https://www.rfc-editor.org/rfc/rfc7617#section-2.1: aiohttp sends this one
+        except UnicodeEncodeError:
+            return "has a character in the user name or the password that isn't in Latin-1", "use another password"
         return None
     if "@" in url and url.lower().startswith(("http://", "https://")):
         return "isn't a valid URL", _ENCODE
@@ -108,7 +112,17 @@ def proxy_fault(url: str) -> Fault | None:
 
 def _is(pattern: re.Pattern[str], url: str) -> bool:
     match = pattern.fullmatch(url)
-    return match is not None and int(match["port"] or 0) < 2**16
+    return match is not None and int(match["port"] or 0) < 2**16 and _is_host(match["host"])
+
+
+def _is_host(host: str) -> bool:
+    """Whether this can be a host: an IPv6 address in brackets, or a name without an empty part."""
+    if not host.startswith("["):
+        return ".." not in host and not host.startswith(".")
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version == 6  # noqa: PLR2004 - IPv6
+    except ValueError:
+        return False
 
 
 def database_fault(url: str) -> Fault | None:

@@ -1,7 +1,7 @@
 """The ways in which a service can fail to answer a request."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -37,6 +37,26 @@ class Redirect(Raw):
 
     def __init__(self, location: str) -> None:
         super().__init__(307, b"", "text/plain", {"Location": location})
+
+
+@dataclass(slots=True)
+class Gateway:
+    """An acceptance through a faulty gateway: it sets a cookie, and later sends an answer that nobody wants."""
+
+    cookies: list[str] = field(default_factory=list)
+    """What each request had."""
+    sent_again: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer, and a moment later once more on the same connection."""
+        self.cookies.append(exchange.request.headers.get("Cookie", ""))
+        asyncio.get_running_loop().call_later(0.1, self._send_again, exchange.request.transport)
+        return web.json_response({"status": "success"}, headers={"Set-Cookie": "seen=1"})
+
+    def _send_again(self, transport: asyncio.Transport | None) -> None:
+        if transport is not None:
+            transport.write(b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"status": "success"}')
+        self.sent_again.set()
 
 
 class DeepJson(Raw):

@@ -219,6 +219,29 @@ def test_a_terminal_that_is_not_utf_8_gets_no_traceback(command: str, tmp_path: 
     assert b"\\x" in done.stdout + done.stderr
 
 
+def test_a_full_disk_is_named() -> None:
+    """What couldn't be written is missing in the file."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bot", "manifest"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (1, b"reload-model-bot: No space left on device\n")
+
+
+def test_a_folder_that_is_gone_has_no_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The settings are listed all the same."""
+    monkeypatch.setenv("SLASH_COMMAND", "reload")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert main(["manifest"]) == 2
+    assert "There is no .env: " in capsys.readouterr().err
+
+
 def test_closed_streams_are_no_obstacle() -> None:
     """As after `>&-` in a shell: what would be written is lost, and the command does its work."""
     command = f"exec {sys.executable} -m bot manifest >&- 2>&-"

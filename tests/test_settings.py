@@ -179,6 +179,8 @@ def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch:
     fix = "write NAME=value there, and close each quote on the same line"
     dotenv.write_text("# why\nPORT: 3000\nHISTORY_DAYS=3\nHOST='::\nLOG_LEVEL=DEBUG\n")
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 4)]
+    dotenv.write_text("PORT=3000\nPGPASSWORD=a\0b\n")
+    assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line 2: {fix}"]
 
     def refuse(*_args: object, **_more: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -208,6 +210,7 @@ ENCODE = (
     "%2F, # is %23, % is %25, a space is %20)"
 )
 NOT_TEXT = "has an encoded character that isn't UTF-8: percent-encode special characters"
+NOT_LATIN = "has a character in the user name or the password that isn't in Latin-1: use another password"
 NO_PROXY = "isn't an http(s) URL: use one such as http://proxy.example.com:3128"
 
 
@@ -291,7 +294,13 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
             NO_SQLITE,
         ),
         ("DATABASE_URL", [f"sqlite:///x.db?{slip}" for slip in ("mode=memory", "Synchronous=full")], NO_SQLITE),
-        ("HTTPS_PROXY", ["socks5://proxy:1080", "http://", "proxy:port", "a proxy", "http://[::1"], NO_PROXY),
+        (
+            "HTTPS_PROXY",
+            ["socks5://proxy:1080", "http://", "proxy:port", "a proxy", "http://[::1", "http://[::::]:3128"],
+            NO_PROXY,
+        ),
+        ("HTTPS_PROXY", ["http://[1.2.3.4]", "http://a..b:3128", "http://.a:3128"], NO_PROXY),
+        ("HTTPS_PROXY", ["http://user:p%E2%82%ACx@proxy:3128"], NOT_LATIN),
         ("http_proxy", ["socks5://user:pw@proxy:1080"], NO_PROXY),
     ],
 )

@@ -66,13 +66,15 @@ def wait(
 
 
 def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
-    """Whether a job is given up rather than tried again after a pause."""
-    again_at = claim.now + pause
+    """Whether a job is given up rather than tried again after a pause.
+
+    The last try can come after the time limit: a service may ask for a long pause, and people were told the limit.
+    """
     if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
-        too_late = claim.stage is Stage.WAITING and again_at >= claim.reload.ready_by
+        too_late = claim.stage is Stage.WAITING and claim.now + pause >= claim.reload.ready_by
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
     limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up
-    return again_at - claim.job.first_tried_at > limit
+    return claim.now - claim.job.first_tried_at >= limit
 
 
 def retry_after(value: object) -> float | None:

@@ -51,9 +51,9 @@ class Timing:
     trouble_after: float = 20.0
     """From a request to the report in its places that ModelsLab hasn't accepted it."""
     call_give_up: float = 600.0
-    """From the first call of ModelsLab for a reload to the last."""
+    """From the first call of ModelsLab for a reload until one that fails is the last."""
     post_give_up: float = 1500.0
-    """From the first try of a message to the last."""
+    """From the first try of a message until one that fails is the last."""
     bar_every: float = 20.0
     """A status message's bar moves every sixth of a reload, but at least this often."""
     bar_least: float = 3.0

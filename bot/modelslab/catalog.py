@@ -4,11 +4,11 @@ Nobody waits long for a list: each is read in the background, and an old one is 
 """
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from difflib import SequenceMatcher
+from operator import itemgetter
 from time import monotonic
 
 import structlog
@@ -160,13 +160,20 @@ def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: in
     ours = {id_ for group, ids in known.items() if group is not ModelGroup.PUBLIC for id_ in ids}
     matcher = SequenceMatcher(b=model_id.lower())
 
-    def likeness(id_: str) -> float:
+    def rank(likeness: float, id_: str) -> tuple[bool, float]:
+        return likeness >= _MUCH_ALIKE and id_ in ours, likeness
+
+    # ratio() is slow, and quick_ratio() is never smaller: it needs few looks at the most promising ones.
+    promising = []
+    for id_ in others:
         matcher.set_seq1(id_.lower())
-        quick = matcher.real_quick_ratio() >= _LIKE and matcher.quick_ratio() >= _LIKE
-        return matcher.ratio() if quick else 0.0
-
-    def rank(id_: str) -> tuple[bool, float]:
-        alike = likeness(id_)
-        return alike >= _MUCH_ALIKE and id_ in ours, alike
-
-    return [id_ for id_ in heapq.nlargest(limit, others, key=rank) if likeness(id_) >= _LIKE]
+        if matcher.real_quick_ratio() >= _LIKE and (most := matcher.quick_ratio()) >= _LIKE:
+            promising.append((rank(most, id_), id_))
+    best: list[tuple[tuple[bool, float], str]] = []
+    for most_rank, id_ in sorted(promising, key=itemgetter(0), reverse=True):
+        if len(best) == limit and most_rank <= best[-1][0]:
+            break
+        matcher.set_seq1(id_.lower())
+        if (likeness := matcher.ratio()) >= _LIKE:
+            best = sorted([*best, (rank(likeness, id_), id_)], key=itemgetter(0), reverse=True)[:limit]
+    return [id_ for _, id_ in best]

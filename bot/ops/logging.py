@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import TextIO
 from urllib.parse import quote
 
@@ -78,6 +79,23 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Do nothing. Logging would print the record, unredacted."""
 
 
+class _OnceAMinute(logging.Filter):
+    """Without a free file descriptor, asyncio logs hundreds of times a second that it can't accept a connection."""
+
+    again_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it."""
+        if not str(record.msg).startswith("socket.accept()"):
+            return True
+        logged, now = self.again_at, monotonic()
+        self.again_at = max(logged, now + 60.0 if now >= logged else logged)
+        return now >= logged
+
+
+_ONCE_A_MINUTE = _OnceAMinute()
+
+
 def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | None = None) -> None:
     """Send every log of this level and above to the stream (stderr), as "json" or "console", without the secrets."""
     handler = _Handler(stream or sys.stderr)
@@ -102,6 +120,7 @@ def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("asyncio").addFilter(_ONCE_A_MINUTE)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from bot import __version__
 from bot.core.models import JobKind
+from bot.core.retry import PAUSE_LIMIT
 from bot.errors import Failure, ModelsLabError, SlackError
 
 for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):  # only what is counted here is served
@@ -110,7 +111,7 @@ def modelslab_call() -> Iterator[None]:
     except ModelsLabError as error:
         MODELSLAB_ERRORS.labels(error.failure).inc()
         if error.wait is not None:
-            RATE_LIMIT_WAIT.labels("modelslab").observe(error.wait)
+            RATE_LIMIT_WAIT.labels("modelslab").observe(min(error.wait, PAUSE_LIMIT))
         raise
 
 
@@ -123,7 +124,7 @@ def slack_call(method: str) -> Iterator[None]:
     except SlackError as error:
         SLACK_ERRORS.labels(method, _bounded(error.code)).inc()
         if error.wait is not None:
-            RATE_LIMIT_WAIT.labels("slack").observe(error.wait)
+            RATE_LIMIT_WAIT.labels("slack").observe(min(error.wait, PAUSE_LIMIT))
         raise
 
 

@@ -25,8 +25,14 @@ _FORMULA = ("=", "+", "-", "@")
 def reading(settings: Settings) -> Iterator[Connection]:
     """A connection that only reads. Raises CannotStart, for what goes wrong while it is used, too."""
     url = settings.database_url
-    if url.startswith("sqlite:") and not sqlite_file(url).exists():
-        raise CannotStart("DATABASE_URL", f"there is no file {sqlite_file(url)}", "the bot creates it when it starts")
+    if url.startswith("sqlite:"):
+        try:
+            sqlite_file(url).stat()
+        except FileNotFoundError:
+            what, fix = f"there is no file {sqlite_file(url)}", "the bot creates it when it starts"
+            raise CannotStart("DATABASE_URL", what, fix) from None
+        except OSError as error:
+            raise CannotStart("DATABASE_URL", f"can't read {sqlite_file(url)} ({error.strerror})") from None
     try:
         with reading_engine(url).connect() as connection:
             _check_version(connection)

@@ -65,6 +65,8 @@ _NO_SENSE = "no_sense"
 _CODE = re.compile(r"\w{1,80}", re.ASCII)
 """An error code, which goes to the log. Anything else isn't one of Slack's."""
 
+_NOT_OK = re.compile(rb'"ok"\s*:\s*false')
+
 _SLACK_HOSTS = ("slack.com", "slack-gov.com")
 
 GROUP_METHOD = "usergroups.users.list"
@@ -88,6 +90,21 @@ def quiet(name: str) -> logging.Logger:
 
 class AnswerTooLongError(aiohttp.ClientPayloadError):
     """An answer has more bytes than its method allows."""
+
+
+class RedirectRefusedError(aiohttp.ClientError):
+    """Slack redirects no call: it would be something between the bot and Slack that wants the message."""
+
+
+def no_redirects() -> aiohttp.TraceConfig:
+    """For a session: the SDK would follow redirects. The call then raises RedirectRefusedError."""
+
+    async def refuse(*_: object) -> None:
+        raise RedirectRefusedError
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return trace
 
 
 class BoundedResponse(aiohttp.ClientResponse):
@@ -208,7 +225,7 @@ class SlackClient:
                 allow_redirects=False,
                 proxy=self._proxy_for(response_url),
             ) as response:
-                answer = await _beginning(response, 1000)
+                answer = (await _beginning(response, 4096)).strip()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             host = urlsplit(response_url).netloc
             raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
@@ -216,8 +233,10 @@ class SlackClient:
             raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise SlackRetryableError(f"response_url_{response.status}")
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES or b'"ok":false' in answer.replace(b" ", b""):
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES or _NOT_OK.search(answer):
             raise SlackPermanentError("response_url_spent")
+        if answer.startswith(b"<"):  # a page of something between the bot and Slack
+            raise SlackRetryableError("response_url_no_sense")
 
 
 async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:

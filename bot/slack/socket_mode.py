@@ -99,7 +99,8 @@ class SocketMode:
         while not self.connected:
             try:
                 await self._connect()
-            except SlackError as failed:
+            except Exception as error:
+                failed = error if isinstance(error, SlackError) else SlackRetryableError(type(error).__name__)
                 if failed.code in final:
                     raise
                 wait = self._pauses.pause(failed.wait)

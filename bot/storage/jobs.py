@@ -38,7 +38,10 @@ _CLAIM = (
             (jobs.c.kind == JobKind.CALL, bindparam("call_lease", type_=Double)),
             else_=bindparam("lease", type_=Double),
         ),
-        first_tried_at=func.coalesce(jobs.c.first_tried_at, bindparam("at")),
+        # Time in which nobody could try it doesn't count: the process or the database was down.
+        first_tried_at=func.coalesce(
+            jobs.c.first_tried_at + bindparam("at", type_=Double) - jobs.c.due_at, bindparam("at", type_=Double)
+        ),
         fence=jobs.c.fence + 1,
         # If a lease has run out, its owner died or was frozen in the middle of the job.
         crashes=jobs.c.crashes + case((jobs.c.lease_owner.is_not(None), 1), else_=0),

@@ -129,12 +129,13 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     )
 
 
-def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float) -> Message:
-    """The status message of a reload that ModelsLab hasn't accepted yet; until is when the bot gives up."""
+def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float, now: float) -> Message:
+    """The status message of a reload that ModelsLab hasn't accepted yet; the bot tries it until then at least."""
     here = subscribers[0]
+    tries = f"I'll keep trying until {when(until)}" if until > now else "I'm still trying"
     return Message(
         f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab hasn't accepted the request yet. "
-        f"I'll keep trying until {when(until)}.",
+        f"{tries}.",
         buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
     )
 

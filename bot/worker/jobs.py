@@ -146,7 +146,7 @@ class Jobs:
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
         until = claim.reload.requested_at + self._timing.call_give_up
-        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until), REST)
+        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until, claim.now), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = claim.reload.ready_by - claim.now

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from bot.core.models import ModelGroup
 from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError, Refusal, Refused
-from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RETRY_SECONDS, Catalog
+from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RETRY_SECONDS, Catalog, _nearest
 from bot.modelslab.lists import ModelList
 
 RELOADED, OWN, PUBLIC = ModelGroup
@@ -109,6 +112,18 @@ async def test_the_nearest_ids_come_from_all_groups(catalog: Catalog, sources: S
     assert await catalog.nearest("completely-different", 3) == []
     # Of equally similar ones, those in earlier groups come first.
     assert await catalog.nearest("sdxl-9", 4) == ["sdxl-3", "sdxl-1", "sdxl-2", "sdxl"]
+
+
+@given(st.lists(st.text("abc-1", max_size=6)), st.lists(st.text("abc-1", max_size=6)), st.text("abc-1", max_size=6))
+def test_no_similar_id_is_overlooked(own: list[str], public: list[str], model_id: str) -> None:
+    """Much alike ones that are ours first, then by likeness, then in the order of the lists."""
+
+    def likeness(id_: str) -> float:
+        return SequenceMatcher(a=id_, b=model_id).ratio()
+
+    alike = [id_ for id_ in dict.fromkeys([*own, *public]) if id_ != model_id and likeness(id_) >= 0.6]
+    ranked = sorted(alike, key=lambda id_: (likeness(id_) >= 0.8 and id_ in own, likeness(id_)), reverse=True)
+    assert _nearest({OWN: own, PUBLIC: public}, model_id, 3) == ranked[:3]
 
 
 async def test_an_old_list_is_used_while_it_is_read_again(catalog: Catalog, sources: Sources) -> None:

@@ -12,7 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.ops.logging import REDACTED, Redactor, configure
+from bot.ops.logging import _ONCE_A_MINUTE, REDACTED, Redactor, configure
 
 SECRET = "hunter2-secret"
 BACKSLASHED = "back\\slash'\"quoted"
@@ -105,6 +105,16 @@ def test_a_librarys_record_is_an_event_too(fmt: str) -> None:
 
     assert "ValueError: inner x" in stream.getvalue()
     assert "KeyError: 'outer x'" in stream.getvalue()
+
+
+def test_a_port_that_accepts_nothing_does_not_flood_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio repeats that for as long as there is no free file descriptor."""
+    monkeypatch.setattr(_ONCE_A_MINUTE, "again_at", 0.0)
+    stream = configured()
+    for text in ("socket.accept() out of system resource\nsocket: 1", "something else", "socket.accept() again"):
+        logging.getLogger("asyncio").error(text)
+
+    assert [event["event"].split()[0] for event in events(stream)] == ["socket.accept()", "something"]
 
 
 def test_logging_to_a_stream_that_is_gone_does_no_harm() -> None:

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY, Metric, generate_latest
 from ruamel.yaml import YAML
 
 from bot.core.models import JobKind
+from bot.core.retry import PAUSE_LIMIT
 from bot.errors import Failure, SlackRetryableError
 from bot.ops import metrics
 from bot.slack.client import TOKEN_FAULTS
@@ -143,6 +144,17 @@ def test_series_with_known_labels_exist_from_the_start() -> None:
     for failure in Failure:
         assert f'reload_model_reloads_total{{result="{failure.value}"}}' in text
         assert f'reload_model_modelslab_errors_total{{failure="{failure.value}"}}' in text
+
+
+def test_an_absurd_pause_does_not_spoil_the_sum() -> None:
+    """The bot waits for five minutes at most."""
+    labels = {"service": "slack"}
+    name = "reload_model_rate_limit_wait_seconds_sum"
+    before = REGISTRY.get_sample_value(name, labels) or 0.0
+    with pytest.raises(SlackRetryableError), metrics.slack_call("chat.postMessage"):
+        raise SlackRetryableError("ratelimited", 1e30)
+
+    assert REGISTRY.get_sample_value(name, labels) == before + PAUSE_LIMIT
 
 
 def test_an_odd_code_or_one_too_many_is_counted_as_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """One that isn't there isn't created. For another, SQLite's reason is printed."""
     assert "there is no file" in why_not(f"sqlite:///{tmp_path}/x.db")
     assert list(tmp_path.iterdir()) == []
+    assert "(File name too long)" in why_not(f"sqlite:///{tmp_path}/{'x' * 300}.db")
     (tmp_path / "x.db").write_text("no database, but longer than what one begins with" * 9)
     assert "can't be read: file is not a database" in why_not(f"sqlite:///{tmp_path}/x.db")
 

@@ -10,7 +10,7 @@ from bot.core.models import Place
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
-from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
+from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Redirect, Reset
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
 
 PRIVATE, DM = "G0SECRET", "D0ADABEN"
@@ -178,6 +178,15 @@ async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
 
     assert [vias(bot, READY, channel=channel) for channel in channels] == [["api"]] * len(channels)
     assert bot.log.of("undeliverable") == []
+
+
+async def test_a_redirect_is_not_followed(bot: Scenario) -> None:
+    """Slack sends none, and whoever does would get to read the message. It is tried again."""
+    bot.slack.fail("chat.postMessage", Redirect(f"{bot.slack.api_url}chat.postMessage"), times=1)
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert (await bot.log.wait_for("job_failed"))["reason"] == "RedirectRefusedError"
 
 
 async def test_what_does_not_pass_leads_to_a_direct_message(bot: Scenario) -> None:

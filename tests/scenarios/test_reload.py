@@ -10,7 +10,7 @@ import pytest
 from bot.errors import Failure
 from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, error
 from bot.ui.reasons import FAILURES
-from tests.answers import AcceptThenReset, Answer, Held, Json, Raw, Reset
+from tests.answers import AcceptThenReset, Answer, Gateway, Held, Json, Raw, Reset
 from tests.scenarios.scenario import (
     ADA,
     BEN,
@@ -125,6 +125,21 @@ async def test_a_model_that_is_loaded_already_is_told_as_that(slow: Scenario) ->
     await slow.wait_said("is reloading `sdxl`", "· ModelsLab says `Model already loaded.`")
     await slow.pass_reloads()
     await slow.wait_said(READY)
+
+
+async def test_what_a_faulty_gateway_adds_is_ignored(scenario: Scenario) -> None:
+    """Bytes that come late are no answer to the next call, and no cookie is sent back."""
+    gateway = Gateway()
+    for model in ("sdxl", "flux"):
+        scenario.modelslab.answer(model, gateway)
+    await scenario.open(MODELSLAB_URL=scenario.modelslab.url.replace("127.0.0.1", "localhost"))
+    await scenario.ask("sdxl")
+    await asyncio.wait_for(gateway.sent_again.wait(), 30.0)
+    await scenario.wait_done()
+    await scenario.ask("flux")
+    await scenario.wait_done(2)
+
+    assert gateway.cookies == ["", ""]
 
 
 async def test_more_people_than_one_message_mentions(slow: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,6 +256,7 @@ async def test_a_connection_that_fails_is_tried_again(scenario: Scenario, monkey
         Json(200, {"ok": True}),
         Json(200, {"ok": True, "url": "nonsense"}),
         Json(200, {"ok": True, "url": "wss://[::1"}),
+        Json(200, {"ok": True, "url": "//127.0.0.1/ws"}),
         Json(200, {"ok": True, "url": "ws://127.0.0.1:1/"}),
         Hang(),
     )

@@ -38,7 +38,10 @@ async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot
 
 
 async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
-    """Unless that is renewed. Until then it isn't due. It counts as a crash, and the first try is remembered."""
+    """Unless that is renewed. Until then it isn't due. It counts as a crash, and the first try is remembered.
+
+    Of the time since then, that counts in which somebody could have tried it.
+    """
     began = bot.clock.now
     call = await bot.called(request("renewed"))
     await bot.called(request("lost"))
@@ -51,7 +54,7 @@ async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: B
 
     assert claim.reload.model_id == "lost"
     job = claim.job
-    assert (job.fence, job.attempts, job.crashes, job.first_tried_at) == (2, 0, 1, began)
+    assert (job.fence, job.attempts, job.crashes, job.first_tried_at) == (2, 0, 1, began + LEASE - 2.0)
 
 
 OUTCOMES: list[Outcome] = [

@@ -50,7 +50,8 @@ async def test_a_transaction_has_limits_and_says_whose_it_is(url: str) -> None:
     """Nothing is set or prepared for a session, which others share behind a pooler."""
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     of_session = "SELECT reset_val FROM pg_settings WHERE name = :value"
-    async with started(f"{url}&options=-c%20default_transaction_isolation%3Dserializable") as database:
+    options = "options=-c%20default_transaction_isolation%3Dserializable"
+    async with started(f"{url}&{options}&client_encoding=latin1") as database:
         values = [await database.run(say, f"SHOW {name}") for name in (*names, "application_name", "client_encoding")]
         isolation = await database.run(say, "SHOW transaction_isolation")
         reset = [await database.run(say, of_session, name) for name in names]

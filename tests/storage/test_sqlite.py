@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import Connection
 
+from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database
@@ -74,6 +75,21 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
     assert not isinstance(raised.value, CommitUncertain)
     await bot.run(history.touch)
     assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
+
+
+async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -> None:
+    """A link leads to the same file, and to the same lock."""
+    (tmp_path / "link.db").symlink_to(sqlite_file(url))
+    first, second = (
+        Database(url, Clock()),
+        Database(f"sqlite:///{tmp_path}/link.db", Clock(), Timing(sqlite_owner_wait=0.0)),
+    )
+    await first.start()
+    try:
+        with pytest.raises(CannotStart, match="another process holds"):
+            await second.start()
+    finally:
+        await first.stop()
 
 
 async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def every_message(
         "not_reminding": Message(messages.not_reminding(model_id)),
         "status": messages.status(reload, people, people[0], NOON + 60),
         "status_joined": messages.status(reload, people, people[-1], NOON + 60),
-        "trouble": messages.trouble(reload, people, NOON + 600),
+        "trouble": messages.trouble(reload, people, NOON + 600, NOON),
         "closed": messages.closed(ended, people),
         "closed_again": messages.closed(ended, people, again=True),
         "closed_failed": messages.closed(failed, people),

@@ -128,6 +128,11 @@ def test_a_reminder_promises_nothing_that_may_be_over() -> None:
         assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
 
 
+def test_a_try_after_the_time_limit_is_still_a_try() -> None:
+    """As after the bot was down: no time that has passed is promised."""
+    assert messages.trouble(RELOAD, [ADA_ASKED], NOON + 600, NOON + 600).text.endswith("yet. I'm still trying.")
+
+
 def test_a_follow_up_that_is_late_says_since_when() -> None:
     """Of several models, for the first; after a week, the model may have been unloaded again."""
     other = replace(ACCEPTED, id="r5", model_id="flux", ready_at=NOON + 200)

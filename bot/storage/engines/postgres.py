@@ -20,7 +20,6 @@ RV = TypeVar("RV")
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for tcp_user_timeout
 _PARAMETERS: dict[str, str | int] = {
     "application_name": "reload-model",
-    "client_encoding": "utf8",
     "connect_timeout": 2,
     "tcp_user_timeout": 3000,
     "keepalives_idle": 5,
@@ -50,7 +49,7 @@ class _AsciiDumper(StrDumperUnknown):
 
 
 def connect(url: str, silence: float) -> psycopg.Connection:
-    """Connect as libpq reads the URL; what the URL itself says wins over what stands here.
+    """Connect as libpq reads the URL; what the URL itself says wins over what stands here, except for the encoding.
 
     silence is how long the server can take for one answer, in seconds.
     """
@@ -69,5 +68,6 @@ def connect(url: str, silence: float) -> psycopg.Connection:
 
 
 def _connect(parameters: Mapping[str, str | int]) -> _Connection:
+    address = make_conninfo("", **{**parameters, "client_encoding": "utf8"})  # all that people type must fit
     # Behind a pooler the next transaction may be on another server connection, which knows no prepared statement.
-    return _Connection.connect(make_conninfo("", **parameters), prepare_threshold=None)
+    return _Connection.connect(address, prepare_threshold=None)

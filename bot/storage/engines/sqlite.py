@@ -22,8 +22,8 @@ def sqlite_file(url: str) -> Path:
 
 
 def lock_of(path: Path) -> Path:
-    """The file beside an SQLite file whose lock says that a process owns it."""
-    return Path(f"{path}.lock")
+    """The file beside an SQLite file, wherever that is linked from, whose lock says that a process owns it."""
+    return Path(f"{os.path.realpath(path)}.lock")
 
 
 async def own(path: Path, timing: Timing) -> IO[bytes]:
