@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bot.core.models import Claim, JobKind
 from bot.core.retry import PAUSE_LIMIT
+from bot.core.text import TIMESTAMP
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.ui.messages import Message
@@ -136,7 +137,8 @@ class Delivery:
             if error.wait is not None:
                 self._pacer.hold(recipient, error.wait)
             raise
-        return str(answer.get("ts", ""))
+        ts = str(answer.get("ts"))
+        return ts if TIMESTAMP.fullmatch(ts) else ""  # a message without one can't be edited
 
     def _threaded(self, claim: Claim, *, thread: bool) -> Mapping[str, object]:
         """The fields that put a message into a thread, if it belongs there."""

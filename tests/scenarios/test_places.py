@@ -281,6 +281,15 @@ async def test_without_a_status_the_follow_up_is_a_message_of_its_own(slow: Scen
     assert status.edits == []
 
 
+async def test_an_odd_ts_is_none(bot: Scenario) -> None:
+    """The status message stays as it is, and the follow-up comes all the same."""
+    bot.slack.fail("chat.postMessage", Json(200, {"ok": True, "ts": "\0\ud800"}), times=1)
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert bot.log.of("outcome_not_recorded") == []
+
+
 async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
     slow.set_timing(channel_gap=0.5)
