@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, Requested, State, Subscriber
 from bot.core.timing import Timing
@@ -39,9 +39,7 @@ _ID_LENGTH = 6
 # Built once: see bot.storage.jobs.
 # With key_share, rows that refer to a locked reload can still be added meanwhile:
 # https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
-_LOCK_IN_FLIGHT = select(reloads).where(in_flight).with_for_update(key_share=True)
-_LOCK_OF_MODEL = _LOCK_IN_FLIGHT.where(reloads.c.model_id == bindparam("of"))
-_LOCK_BY_ID = _LOCK_IN_FLIGHT.where(reloads.c.id == bindparam("of"))
+_LOCK = select(reloads).where(in_flight, reloads.c.id == bindparam("of")).with_for_update(key_share=True)
 _CLICKED = (
     select(subscribers.c.id)
     .where(
@@ -57,6 +55,7 @@ _LOOK = select(
     .where(subscribers.c.invocation_id == bindparam("invocation"))
     .scalar_subquery()
     .label("earlier"),
+    select(reloads.c.id).where(in_flight, reloads.c.model_id == bindparam("model")).scalar_subquery().label("running"),
     select(func.count())
     .select_from(subscribers)
     .where(subscribers.c.user_id == bindparam("user"), subscribers.c.requested_at > bindparam("since"))
@@ -120,7 +119,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     found = _look(connection, request)
     if found.earlier is not None:
         return _answered(connection, found.earlier)
-    reload = _lock(connection, _LOCK_OF_MODEL, request.model_id)
+    reload = _lock(connection, found.running)
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
     _check_limits(found, limits, starts=reload is None)
@@ -153,7 +152,7 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
     found = _look(connection, request)
     if found.earlier is not None:
         return _answered(connection, found.earlier)
-    reload = _lock(connection, _LOCK_BY_ID, reload_id)
+    reload = _lock(connection, reload_id)
     if reload is None:
         return None
     if request.place in _places_of_person(connection, request, reload_id):
@@ -196,17 +195,19 @@ def _places_of_person(connection: Connection, request: Request, reload_id: str) 
     return {Place(*row) for row in found}
 
 
-def _lock(connection: Connection, which: Select[*tuple[object, ...]], of: str) -> Reload | None:
-    """Lock the reload in flight, so that it stays in flight until this transaction ends."""
-    found = connection.execute(which, {"of": of}).first()
+def _lock(connection: Connection, reload_id: str | None) -> Reload | None:
+    """Lock a reload if it is in flight, so that it stays in flight until this transaction ends."""
+    found = connection.execute(_LOCK, {"of": reload_id}).first() if reload_id else None
     return None if found is None else to_reload(found)
 
 
 def _look(connection: Connection, request: Request) -> Row[*tuple[Any, ...]]:
-    """earlier is the subscriber of the same invocation; of_person and in_flight are what limits count."""
-    since = now(connection) - LIMIT_SECONDS
-    values = {"invocation": request.invocation_id, "user": request.user_id, "since": since}
-    return connection.execute(_LOOK, values).one()
+    """earlier is the subscriber of the same invocation, and running the ID of the model's reload in flight.
+
+    of_person and in_flight are what limits count.
+    """
+    invocation = {"invocation": request.invocation_id, "user": request.user_id, "model": request.model_id}
+    return connection.execute(_LOOK, invocation | {"since": now(connection) - LIMIT_SECONDS}).one()
 
 
 def _double_click(connection: Connection, request: Request) -> Requested | None:
