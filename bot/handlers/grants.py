@@ -53,7 +53,7 @@ def register_requests(
         state = RequestState.ALLOWED if allow else RequestState.DENIED
         request = await requests.change(grants.decide, note, button.of, state)
         audit.log(context, note.outcome, of=request.user_id)
-        await context["reply"](ui.decided(request))
+        await context["reply"](ui.decided(request, access.allowlist.rules([request.user_id])))
 
 
 def register_list(

@@ -62,16 +62,15 @@ def request(asked: AccessRequest, *, is_open: bool) -> Message:
     return Message(f"{text} {mark} by {mention(asked.decided_by)} on {when(asked.decided_at, ON_DATE)}.")
 
 
-def answer(asked: AccessRequest, *, is_open: bool = True) -> Message:
-    """What the person reads: with a button for the reload that they wanted, or to ask again.
-
-    is_open is whether models can be reloaded in the channel where they wanted it.
-    """
+def answer(asked: AccessRequest, allowlist: Allowlist) -> Message:
+    """What the person reads: with a button for the reload that they wanted, or to ask again."""
     if asked.state is RequestState.ALLOWED:
         return Message(
             f"{mention(asked.decided_by)} gave you access: you can reload models from now on.",
-            buttons=[_wanted(asked, is_open=is_open)],
+            buttons=[_wanted(asked, allowlist)],
         )
+    if asked.state is RequestState.DENIED and allowlist.rules([asked.user_id]):
+        return Message("An admin denied your request, but you can reload models: the bot's settings allow you to.")
     if asked.state is RequestState.DENIED:
         return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
     return Message(
@@ -80,19 +79,25 @@ def answer(asked: AccessRequest, *, is_open: bool = True) -> Message:
     )
 
 
-def _wanted(asked: AccessRequest, *, is_open: bool) -> Button:
-    """The reload that somebody wanted when they asked for access; the picker asks for what isn't known of it."""
-    place = asked.place if is_open else NOWHERE
+def _wanted(asked: AccessRequest, allowlist: Allowlist) -> Button:
+    """The reload that somebody wanted when they asked for access.
+
+    The picker asks for what isn't known of it, and for another channel if models can't be reloaded in that one.
+    """
+    place = asked.place if allowlist.is_open(asked.channel_id) else NOWHERE
     if asked.model_id and place.channel_id:
         return Button(f"Reload {asked.model_id}", Action.AGAIN, asked.model_id, place)
     return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, place)
 
 
-def decided(request: AccessRequest) -> Message:
-    """The answer to *Allow* and *Deny*."""
+def decided(request: AccessRequest, rules: Mapping[str, str]) -> Message:
+    """The answer to *Allow* and *Deny*; rules has the setting by which the person can reload models anyway."""
+    who = mention(request.user_id)
     if request.state is RequestState.ALLOWED:
-        return Message(f"{mention(request.user_id)} can reload models now. I'll tell them.")
-    return Message(f"You denied {mention(request.user_id)} access. I'll tell them.")
+        return Message(f"{who} can reload models now. I'll tell them.")
+    if rule := rules.get(request.user_id):
+        return Message(f"You denied {who} access, but they can reload models because of {_named(rule)}.")
+    return Message(f"You denied {who} access. I'll tell them.")
 
 
 def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> Message:

@@ -1,10 +1,11 @@
 """The jobs of a request for access: the admins are asked, and the person is told what was decided."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import structlog
 
+from bot.core.access import Allowlist
 from bot.core.grants import AccessClaim
 from bot.core.models import JobKind
 from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
@@ -16,13 +17,13 @@ from bot.worker.delivery import Delivery
 log = structlog.get_logger(__name__)
 
 
-async def run(claim: AccessClaim, delivery: Delivery, is_open: Callable[[str], bool]) -> Outcome:
-    """Run a job. is_open says whether models can be reloaded in a channel. Raises SlackError."""
+async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> Outcome:
+    """Run a job. Raises SlackError."""
     if claim.job.kind is JobKind.ACCESS_REQUEST:
         return await _show_request(claim, delivery)
     if pause := delivery.take_turn_to(claim.job.user_id):
         return Postpone(pause)
-    await delivery.to_person(claim.job.user_id, grants.answer(claim.request, is_open=is_open(claim.request.channel_id)))
+    await delivery.to_person(claim.job.user_id, grants.answer(claim.request, allowlist))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
 

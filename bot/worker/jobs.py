@@ -6,12 +6,13 @@ bot.worker.loop decides what is recorded, and what an error means for its job.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 import structlog
 
 from bot.core import retry
+from bot.core.access import Allowlist
 from bot.core.command import MODEL_ID
 from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import (
@@ -56,8 +57,7 @@ class Jobs:
         delivery: Delivery,
         similar: Callable[[str], Awaitable[Sequence[str]]],
         reload_seconds: float,
-        admins: Collection[str] = (),
-        is_open: Callable[[str], bool] = lambda _channel_id: True,
+        allowlist: Allowlist,
         timing: Timing = Timing(),
     ) -> None:
         """similar finds the IDs of models like an unknown one, the most similar first."""
@@ -65,8 +65,7 @@ class Jobs:
         self._delivery = delivery
         self._similar = similar
         self._reload_seconds = reload_seconds
-        self._admins = admins
-        self._is_open = is_open
+        self._allowlist = allowlist
         self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
         self.started_at = 0.0
@@ -80,7 +79,7 @@ class Jobs:
 
     async def _run(self, claim: Claimed) -> Outcome:
         if isinstance(claim, AccessClaim):
-            return await grants.run(claim, self._delivery, self._is_open)
+            return await grants.run(claim, self._delivery, self._allowlist)
         of_kind = {
             JobKind.CALL: self._call,
             JobKind.STATUS: self._status,
@@ -92,7 +91,7 @@ class Jobs:
     async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
         if isinstance(claim, AccessClaim):
-            return grants.give_up(claim, error, self._admins)
+            return grants.give_up(claim, error, self._allowlist.admins)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)

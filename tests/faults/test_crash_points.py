@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from sqlalchemy import Connection, text
 
+from bot.core.access import Allowlist
 from bot.core.models import Place, Requested
 from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
@@ -99,7 +100,7 @@ class Run:
             slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
             delivery, similar = Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=())
-            run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, timing=TIMING)
+            run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, Allowlist((), ()), TIMING)
             worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
             living = asyncio.create_task(self._live(real, database, worker, asks=asks))
             dying = asyncio.create_task(crash.happened.wait())

@@ -284,6 +284,17 @@ async def test_a_new_admin_gets_the_open_requests(bot: Scenario) -> None:
     assert texts == [ASKS.partition(".")[0].replace("asks", "asked")] * 4
 
 
+async def test_a_denial_takes_nothing_from_whom_the_settings_allow(bot: Scenario) -> None:
+    """They were added there after they had asked. Both read so."""
+    to_ben, _ = await asks(bot)
+    await bot.wait_sql(BOTH_ASKED)
+    await bot.reopen(ALLOWED_USERS=f"{ADA} {EVE}")
+    await bot.slack.press(to_ben, DENY, user=BEN)
+
+    await bot.wait_said(f"You denied <@{EVE}> access, but they can reload models because of `ALLOWED_USERS` (`{EVE}`).")
+    await bot.wait_said("An admin denied your request, but you can reload models", channel=bot.slack.dm(EVE))
+
+
 async def test_what_was_wanted_in_a_closed_channel_is_picked_for_another(bot: Scenario) -> None:
     """The button opens the form, with the model and a channel in which models can be reloaded."""
     await bot.reopen(ALLOWED_CHANNELS=OPS)

@@ -5,6 +5,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from bot.core.access import Allowlist
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage
 from bot.core.outcomes import Postpone, Reschedule
@@ -28,7 +29,7 @@ def delivery() -> Delivery:
 @pytest.fixture
 def runner(delivery: Delivery) -> Jobs:
     """The jobs under test."""
-    return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), 120.0)
+    return Jobs(create_autospec(ModelsLab), delivery, create_autospec(lambda _: []), 120.0, Allowlist((), ()))
 
 
 async def test_all_bars_together_keep_slacks_limit(
