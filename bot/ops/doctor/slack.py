@@ -197,6 +197,7 @@ class SlackChecks:
                 return problem(about, f"needs the scope {GROUP_SCOPE}", f"add it {_APP_PAGE}, and reinstall the app")
             if error.code != GONE:
                 raise
+            self.members[group_id] = frozenset()
             elsewhere = ", or add the app to the workspace of this group" if self._org_wide else ""
             fault = problem(about, "there is no such user group", f"fix it in {setting}{elsewhere}")
         else:

@@ -364,7 +364,11 @@ async def test_a_check_that_hangs_or_breaks_hides_no_other() -> None:
         ({"ALLOWED_USERS": CREW}, [ADA], [f"{ALLOWED} ALLOWED_USERS has {CREW}"]),
         ({"ALLOWED_USERS": f"{CREW} S0NONE"}, [ADA], [f"{ALLOWED} ALLOWED_USERS has {CREW}"]),
         ({"ALLOWED_USERS": CREW}, [BEN], [f"{REFUSED}: {NEITHER} → add {ADA} to ALLOWED_USERS, or to {CREW} in Slack"]),
-        ({"ALLOWED_USERS": f"{CREW} S0NONE"}, [BEN], [NO_GROUP, f"– {ADA}: depends on S0NONE, which can't be read"]),
+        (
+            {"ALLOWED_USERS": f"{CREW} S0NONE"},
+            [BEN],
+            [NO_GROUP, f"{REFUSED}: {NEITHER} → add {ADA} to ALLOWED_USERS, or to {CREW} or S0NONE in Slack"],
+        ),
     ],
 )
 async def test_whether_a_person_is_allowed(
@@ -381,6 +385,14 @@ async def test_whether_a_person_is_allowed(
 
     assert (report.code, report.lines) == (int(lines[0].startswith("✗")), lines)
     assert {call.method for call in setup.slack.calls} == (set() if crew is None else {GROUP_METHOD})
+
+
+async def test_a_group_that_is_not_read_leaves_it_open(setup: Setup) -> None:
+    """The person may be in it."""
+    setup.env |= {"ALLOWED_USERS": CREW}
+    setup.slack.fail(GROUP_METHOD, "internal_error")
+
+    assert (await setup.run(who=ADA)).lines[-1] == f"– {ADA}: depends on {CREW}, which can't be read"
 
 
 async def test_whether_a_person_is_allowed_by_an_admin(setup: Setup) -> None:
