@@ -5,7 +5,7 @@
 #
 # builds the wheel from this checkout. A release passes the wheel that it publishes: --build-context wheel=dist
 
-# Renovate moves the digest (renovate.json). It is the digest of the index, so it serves amd64 and arm64.
+# Renovate updates the digest (renovate.json). It is the digest of the index, so it serves amd64 and arm64.
 FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS base
 
 

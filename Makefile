@@ -1,6 +1,6 @@
 # Everything runs from a fresh clone with nothing but python3 (3.11 or newer, with venv) and make.
-# The bot needs the packages of requirements.txt, tests and lint those of requirements-dev.txt, too. All go into .venv,
-# when they are needed for the first time, and again when one of these files changes.
+# The bot needs the packages of requirements.txt, tests and lint those of requirements-dev.txt, too. They are installed
+# into .venv on first use, and again when one of these files changes.
 
 PYTHON ?= python3
 BIN := .venv/bin

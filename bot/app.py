@@ -56,6 +56,7 @@ class App:
         self._settings = settings
         self._timing = timing
         self._opened = False
+        self._probe: asyncio.Task[str] | None = None
         self._background = BackgroundTasks()
         self._closing = AsyncExitStack()
         clock = SteadyClock()
@@ -139,7 +140,7 @@ class App:
         self._closing.push_async_callback(stop)
 
     async def _show_to_new_admins(self) -> None:
-        """Best-effort: the admins of before, if any are left, have the requests."""
+        """Best-effort: if it fails, the earlier admins still have the requests."""
         with suppress(Refused):
             admins, channel = self._settings.admin_users, self._settings.admin_channel
             await self.requests.change(show_to_new_admins, admins, channel)
@@ -254,6 +255,11 @@ class App:
         """Whether the database would record a request now. One that is locked or full can still be read."""
         if not self._opened:  # before that there may be no tables
             return self._database.fault or "not open yet"
+        if self._probe is None or self._probe.done():  # one for all who ask: probes are more urgent than commands
+            self._probe = asyncio.create_task(self._probe_database())
+        return await asyncio.shield(self._probe)
+
+    async def _probe_database(self) -> str:
         try:
             await self._database.run(history.touch, within=self._timing.probe)
         except DatabaseUnavailable as error:

@@ -96,7 +96,7 @@ class Malformed(ReloadModelError):  # noqa: N818 - describes the request
 
 
 class Refused(ReloadModelError):  # noqa: N818 - a decision, not a failure
-    """A request is refused. rule is the setting that refused it, and data is what the sentence mentions.
+    """A request is refused. rule is what refused it, and data is what the sentence mentions.
 
     bot/ui/reasons.py shows which data each reason needs.
     """

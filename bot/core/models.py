@@ -190,7 +190,7 @@ class Subscriber(Placed):
 
     def is_known_to(self, viewer: Person) -> bool:
         """Whether a viewer is allowed to see who this is: requests in the same channel, and their own."""
-        return viewer.user_id == self.user_id or viewer.place.channel_id == self.channel_id
+        return viewer.user_id == self.user_id or viewer.channel_id == self.channel_id
 
     def can_respond(self, now: float, *, spare: int = 0) -> bool:
         """Whether this request's response_url can still carry a message, and so many more after it."""

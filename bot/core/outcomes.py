@@ -1,4 +1,4 @@
-"""The outcomes of jobs. A job function returns one of them, and bot.storage.outcomes records it."""
+"""What became of a run of a job: its function returns it, or bot.worker.loop makes it of an error. It is recorded."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -52,7 +52,7 @@ class Notified:
 class RetryIn:
     """The job failed and is due again after wait seconds.
 
-    unknown means that a call may have had its effect.
+    unknown means that a call may have had its effect, and crashed that the error was one of ours.
     """
 
     wait: float
@@ -62,7 +62,10 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """The job wasn't tried, or was interrupted. It is due after wait seconds, and no attempt is counted."""
+    """The job wasn't tried, or was interrupted. It is due after wait seconds, and no attempt is counted.
+
+    unknown: see RetryIn.
+    """
 
     wait: float
     unknown: bool = False

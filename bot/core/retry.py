@@ -46,7 +46,7 @@ class Backoff:
 
 def bar_wait(reload_seconds: float, timing: Timing) -> float:
     """Seconds between two moves of a bar."""
-    return min(max(reload_seconds / 6.0, timing.bar_least), timing.bar_every)
+    return min(max(reload_seconds / 6.0, timing.bar_pause_least), timing.bar_pause_most)
 
 
 def wait(

@@ -54,10 +54,10 @@ class Timing:
     """From the first call of ModelsLab for a reload until one that fails is the last."""
     post_give_up: float = 1500.0
     """From the first try of a message until one that fails is the last."""
-    bar_every: float = 20.0
-    """A status message's bar moves every sixth of a reload, but at least this often."""
-    bar_least: float = 3.0
-    """And at most this often."""
+    bar_pause_most: float = 20.0
+    """Between two moves of a status message's bar, a sixth of a reload passes, but no more than this."""
+    bar_pause_least: float = 3.0
+    """And no less than this."""
     bar_last: float = 3.0
     """Before a reload should be ready, bars stop moving: no edit must come after the follow-up."""
     bar_edit: float = 5.0

@@ -6,12 +6,13 @@ A listener behind it finds in its context:
 - rule: the rule that allowed them, for the audit
 - what: what they want, as text for the audit; None if nothing is audited
 - reply: how its surface answers with a Message, whether it is a success or a refusal
-- invocation_id and response_url: see bot.handlers.requests.request_for
+- invocation_id and response_url, where a reload can be requested: see bot.handlers.requests.request_for
 - of: the model that they want, or RELOAD_MARK and the ID of a reload of it, "" where that isn't known
 - called: how the bot was called, if by a command or a mention
 
 commands.py adds wanted (a Command, or the Refused of a slip). buttons.py adds button, pressed (which one of which
-message), pressed_in (that message's place) and answer_url.
+message), pressed_in (that message's place) and answer_url. picker.py adds model_id and errors (beside the fields) or
+query, and grants.py adds chosen (people).
 
 https://docs.slack.dev/tools/bolt-python/concepts/listener-middleware
 """
@@ -119,9 +120,11 @@ class Access:
             found = await self._requests.read(grants.standing, person.user_id)
             if isinstance(found, Grant):
                 return f"granted by {found.granted_by}"
-            if refused.reason is Refusal.NOT_ALLOWED:
-                refused.data.update(has_admins=True, asked=None if found is None else found.state)
-            raise
+            if refused.reason is Refusal.GROUP_UNREAD:
+                raise
+            asked = None if found is None else found.state
+            rule, user_id = refused.rule, person.user_id
+            raise Refused(refused.reason, rule=rule, user_id=user_id, has_admins=True, asked=asked) from None
 
     async def _check_workspace(self, person: Person) -> None:
         """Raises Refused for a stranger.
@@ -151,7 +154,7 @@ class AuditTrail:
         self.log(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)
 
     def log(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
-        """Log what storage has written to the audit in the same transaction."""
+        """Log and count an outcome. Its line in the database's audit is written elsewhere."""
         person: Person = context["person"]
         who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": context["rule"]}
         metrics.COMMANDS.labels(outcome).inc()

@@ -7,7 +7,6 @@ from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
 from bot.core.command import MENTION
-from bot.core.grants import RELOAD_MARK
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
@@ -66,8 +65,7 @@ class Presses:
                 self._home_tabs.opened(person)
             return await ack()
 
-        of = f"{RELOAD_MARK}{button.of}" if button.action in (Action.JOIN, Action.REMIND) else button.of
-        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, of)
+        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, button.wanted)
         await next_()
         return None
 

@@ -88,8 +88,8 @@ class HomeTabs:
         self._refresh_due = False
         now = monotonic()
         self._readers = {user_id: reader for user_id, reader in self._readers.items() if reader.until > now}
-        for reader in list(self._readers.values()):
-            await self._publish(reader)
+        for reader in self._readers.values():
+            self._background.start(self._publish(reader))
 
     async def _publish(self, reader: _Reader) -> None:
         """Publish the current view for somebody, unless they see it already."""

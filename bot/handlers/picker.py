@@ -61,7 +61,7 @@ class Picker:
         try:
             await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
         except SlackError as failed:
-            log.warning("picker_not_opened", reason=failed.code)
+            log.warning("modal_not_opened", reason=failed.code)
             if answer_url:
                 await self._slack.reply(answer_url, otherwise)
 

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class Requests:
-    """Reads and writes. If the database doesn't answer, each method raises Refused and says what is certain.
+    """Reads and writes. If the database doesn't answer, they raise Refused, which says what is certain.
 
     All that one Slack request reads and writes has to be done within timing.answer.
     """

@@ -17,6 +17,7 @@ from bot.core.retry import retry_after
 from bot.core.text import SAID_LIMIT, harmless
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.lists import ListReader, ModelList
+from bot.urls import host_of
 
 PATH = "/api/v6/images/model_reload"
 WALLET_PATH = "/api/wallet_balance"
@@ -83,7 +84,7 @@ class ModelsLab:
         """url is the service's base without a trailing slash; redact removes secrets from what the service says."""
         self._session = session
         self._url = url
-        self._host = url.partition("://")[2].partition("/")[0]
+        self._host = host_of(url)
         self._key = key
         self._redact = redact
 

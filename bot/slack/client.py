@@ -21,7 +21,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.core.retry import Backoff, retry_after
 from bot.core.timing import Timing
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
-from bot.urls import is_loopback
+from bot.urls import host_of, is_loopback
 
 CALL_SECONDS = 10
 """For one call, in total."""
@@ -162,7 +162,7 @@ class SlackClient:
     async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
         try:
             with self._observe(method):
-                answer = await translated(call, urlsplit(self._base_url).netloc)
+                answer = await translated(call, host_of(self._base_url))
         except SlackError as failed:
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
@@ -227,7 +227,7 @@ class SlackClient:
             ) as response:
                 answer = (await _beginning(response, 4096)).strip()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            host = urlsplit(response_url).netloc
+            host = host_of(response_url)
             raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
@@ -240,7 +240,7 @@ class SlackClient:
 
 
 async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
-    """So many bytes of an answer, or all of it."""
+    """The first length bytes of an answer, or all of a shorter one."""
     try:
         return await response.content.readexactly(length)
     except asyncio.IncompleteReadError as all_of_it:

@@ -119,7 +119,7 @@ class Database:
         done, _ = await asyncio.wait([answer], timeout=within)
         if done:
             return answer.result()
-        self._note_fault(f"no answer within {within:g} s")
+        self._note_fault("no answer in time")
         if attempt.cancel():  # it has not begun, and never will
             raise DatabaseUnavailable(self.fault)
         raise CommitUncertain(self.fault)
@@ -243,7 +243,7 @@ def _forget_frames(error: BaseException | None) -> None:
 
 
 def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
-    """An engine whose transactions begin with a statement that locks the file, or that the server answers."""
+    """An engine. A transaction begins by locking the SQLite file, or by setting PostgreSQL's limits."""
     if url.startswith("sqlite:"):
         engine = create_engine(
             "sqlite://",

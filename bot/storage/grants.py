@@ -51,7 +51,7 @@ def grant_of(connection: Connection, user_id: str) -> Grant | None:
 
 
 def granted(connection: Connection, limit: int | None = None) -> tuple[list[Grant], int]:
-    """The last limit of the grants, or all, the last first; and how many there are."""
+    """The newest grants, at most limit (None: all), and how many there are."""
     count = connection.execute(select(func.count()).select_from(grants)).scalar_one()
     last_first = select(grants).order_by(grants.c.granted_at.desc(), grants.c.user_id).limit(limit)
     return list(map(to_grant, connection.execute(last_first))), count
@@ -132,9 +132,13 @@ def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -
     new = [user_id for user_id in sorted(set(user_ids)) if grant_of(connection, user_id) is None]
     for user_id in new:
         found = standing(connection, user_id)
-        if not (isinstance(found, AccessRequest) and found.state is RequestState.OPEN):
-            found = _add_request(connection, user_id)
-        decide(connection, added, found.id, RequestState.ALLOWED)
+        request = found if isinstance(found, AccessRequest) and found.state is RequestState.OPEN else None
+        if request is not None and request.expires_at <= now(connection) + _LAST_MOMENT:
+            answers = and_(jobs.c.access_id == request.id, jobs.c.kind == JobKind.ACCESS_ANSWER)
+            connection.execute(delete(jobs).where(answers))  # nobody has to read that it expired
+            request = None
+        request = request or _add_request(connection, user_id)
+        decide(connection, added, request.id, RequestState.ALLOWED)
     return new
 
 
@@ -150,7 +154,7 @@ def revoke(connection: Connection, revoked: Note, user_ids: Collection[str]) -> 
 def _add_request(connection: Connection, user_id: str, place: Place = NOWHERE, model_id: str = "") -> AccessRequest:
     """Add a request, and the answer that is due when it expires, or earlier if it is decided."""
     at = now(connection)
-    expired = (access_requests.c.user_id == user_id, is_open, access_requests.c.expires_at <= at)
+    expired = (access_requests.c.user_id == user_id, is_open, access_requests.c.expires_at <= at + _LAST_MOMENT)
     connection.execute(update(access_requests).where(*expired).values(state=RequestState.EXPIRED))
     row = {
         "id": new_id(),

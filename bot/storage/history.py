@@ -1,4 +1,4 @@
-"""Reads what lists show (running and recent reloads, reminders, the audit), and prunes old rows.
+"""What lists show (running and recent reloads, reminders), the audit, and the deletion of old rows.
 
 Each function runs inside one transaction of Database.run.
 """

@@ -82,7 +82,7 @@ _RESPONSE_URL_USED = (
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
     """Record outcomes of jobs. Returns the jobs that were claimed again meanwhile: nothing of them is recorded."""
     lost = []
-    for job, outcome in results:
+    for job, outcome in sorted(results, key=lambda one: one[0].reload_id):  # all lock reloads in the same order
         if connection.execute(_LOCK_JOB, held(job, owner)).first() is None:
             lost.append(job)
         else:

@@ -221,8 +221,8 @@ _LOCK = 0x72656C6F6164  # "reload": an advisory lock that no other program takes
 def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:
     """Upgrade the database to this program's version, inside the caller's transaction.
 
-    Replicas that start together take turns. Raises CannotStart for a database made by a later version; what else keeps
-    this program from writing there fails as it would later.
+    Replicas that start together take turns. Raises CannotStart for a database made by a later version; anything
+    else that prevents writing raises the same error as a later write.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -249,7 +249,7 @@ def _write_nothing(connection: Connection) -> None:
 
 
 def insert_nothing(connection: Connection) -> None:
-    """Insert no row into each table. It fails if a real row would be refused."""
+    """Insert no row into each table. It fails if a table, a column or the permission is missing."""
     for table in metadata.sorted_tables:
         nothing = select(*table.c).where(false())
         connection.execute(insert(table).from_select([column.name for column in table.c], nothing))

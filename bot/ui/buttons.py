@@ -36,7 +36,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One button; of is the ID of a reload (JOIN, REMIND) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
+    """One button; of is the ID of a reload (_OF_RELOAD) or of a model (AGAIN, STOP_REMINDING, and optionally PICK).
 
     For ASK_ACCESS it is a model, or RELOAD_MARK and a reload, or nothing; for ALLOW and DENY the ID of a request for
     access, for REVOKE a person's. place is NOWHERE for a button that needs none. spoken is what a screen reader reads
@@ -54,6 +54,11 @@ class Button:
         """What Slack sends back with a press, at most 2000 characters: "C0MODELS|sdxl", "C0MODELS/1700.01|sdxl"."""
         channel_id, thread_ts = self.place
         return f"{channel_id}/{thread_ts}|{self.of}" if thread_ts else f"{channel_id}|{self.of}"
+
+    @property
+    def wanted(self) -> str:
+        """The model that a press asks for, or RELOAD_MARK and the ID of a reload of it."""
+        return f"{RELOAD_MARK}{self.of}" if self.action in _OF_RELOAD else self.of
 
     def element(self, position: int = 0) -> ButtonElement:
         """As Block Kit. The action_ids of one block must differ, so each ends with the button's position."""
@@ -78,6 +83,7 @@ def action_ids(action: Action) -> re.Pattern[str]:
 _VALUE = re.compile(
     rf"(?:({SLACK_ID.pattern})(?:/({TIMESTAMP.pattern}))?)?\|({RELOAD_MARK}?{MODEL_ID.pattern})?", re.ASCII
 )
+_OF_RELOAD = (Action.JOIN, Action.REMIND)
 _WITH_CHANNEL = (Action.JOIN, Action.AGAIN, Action.REMIND)
 _WITHOUT_ID = (Action.PICK, Action.ASK_ACCESS, Action.ADD_PEOPLE, Action.REVOKE_PEOPLE)
 

@@ -48,7 +48,7 @@ def _list(*lines: Message) -> Message:
 
 
 def _join(reload: Reload, viewer: Person) -> Sequence[Button]:
-    if not viewer.place.channel_id or reload.state not in IN_FLIGHT:
+    if not viewer.channel_id or reload.state not in IN_FLIGHT:
         return ()
     return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.place)]
 

@@ -32,7 +32,7 @@ SLIPS: Mapping[Slip, str] = {
     Slip.NOT_A_PAGE: "{text} isn't the address of a model on ModelsLab.",
     Slip.CANCEL: "ModelsLab offers no way to cancel a reload.",
 }
-"""What is wrong with what somebody typed. "Did you mean …?" can follow; for NOT_OURS it is the whole answer."""
+"""What is wrong with what somebody typed. "Did you mean …?" can follow. NOT_OURS has no sentence of its own."""
 
 
 def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, alone: bool) -> str:

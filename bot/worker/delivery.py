@@ -1,4 +1,4 @@
-"""Delivers a message: in the channel, else through a response_url, else as a direct message.
+"""Delivers a message: in the channel, else through a response_url. A direct message is a job of its own.
 
 What Slack answers if it doesn't take one: https://docs.slack.dev/reference/methods/chat.postMessage#errors
 """
@@ -155,7 +155,7 @@ class Delivery:
     async def _respond(self, claims: Sequence[Claim], message: Message) -> Delivered | None:
         """Use the response_url of a request in the same place, the newest first; None if none works.
 
-        A status message leaves the last use for the follow-up.
+        Raises SlackRetryableError if one may work later. A status message leaves the last use for the follow-up.
         """
         job, now = claims[0].job, claims[0].now
         spare = int(job.kind is JobKind.STATUS)

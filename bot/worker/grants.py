@@ -11,7 +11,7 @@ from bot.core.models import JobKind
 from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.errors import ReloadModelError
 from bot.ops.logging import describe
-from bot.ui import grants
+from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> O
         return await _show_request(claim, delivery)
     if pause := delivery.take_turn_to(claim.job.user_id):
         return Postpone(pause)
-    await delivery.to_person(claim.job.user_id, grants.answer(claim.request, allowlist))
+    await delivery.to_person(claim.job.user_id, ui.answer(claim.request, allowlist))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
 
@@ -47,9 +47,9 @@ async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
     if not job.status_ts and (pause := delivery.take_turn_to(recipient)):
         return Postpone(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
-    message = grants.request(request, is_open=is_open)
+    message = ui.request(request, is_open=is_open)
     if is_open:
         ts = job.status_ts or await delivery.post(channel_id, message, recipient)
-        return Reschedule(request.expires_at - claim.now, ts)
+        return Reschedule(request.expires_at - claim.now, status_ts=ts)
     await delivery.edit(channel_id, job.status_ts, message)
     return Done()

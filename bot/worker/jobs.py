@@ -74,7 +74,7 @@ class Jobs:
     async def run(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
         """Run a job, or several follow-ups that are one message. Raises ModelsLabError, SlackError."""
         if batch[0].job.kind is JobKind.NOTIFY:
-            return await self._notify([claim for claim in batch if isinstance(claim, Claim)])
+            return await self._notify([claim for claim in batch if isinstance(claim, Claim)])  # all are
         return [await self._run(claim) for claim in batch]
 
     async def _run(self, claim: Claimed) -> Outcome:
@@ -163,7 +163,7 @@ class Jobs:
         log.info("status_posted", stage=claim.stage.value)
         if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
             wait = REST
-        return Reschedule(wait, delivered.ts, delivered.response_url_of, claim.stage)
+        return Reschedule(wait, status_ts=delivered.ts, response_url_of=delivered.response_url_of, stage=claim.stage)
 
     async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
         """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
@@ -232,6 +232,7 @@ class Jobs:
         return Notified([recipients[0].id], uncertain=_is_last_try(claim))
 
     def _ending(self, claims: Sequence[Claim], recipients: Sequence[Subscriber]) -> Message:
+        claims = sorted(claims, key=lambda one: one.reload.ready_by)
         claim = claims[0]
         if _is_last_try(claim):
             log.error("message_broken", crashes=claim.job.crashes)

@@ -4,8 +4,8 @@ A retry is the same row with a later due time. All outcomes are recorded here, b
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -203,7 +203,7 @@ class Worker:
         first = batch[0]
         _bind_to_log(first)
         if first.job.crashes >= retry.MAX_CRASHES:
-            return [await self._jobs.give_up(first)]
+            return [await self._jobs.give_up(first)]  # it runs alone: see batches()
         try:
             return await self._jobs.run(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it has a meaning for the job
@@ -255,19 +255,30 @@ class Worker:
             await asyncio.sleep(self._timing.renew)
             if self._running:
                 running = [claim.job for claim in self._claims]
-                with suppress(DatabaseUnavailable):
+                with _going_on("renewal_failed"):
                     await self._database.run(jobs.renew, self._owner, running, self._timing)
 
     async def _prune(self) -> None:
         """Delete what ended long ago."""
         while True:
-            with suppress(DatabaseUnavailable):
+            with _going_on("pruning_failed"):
                 requests = await self._database.run(grants.prune, self._history_days)
                 reloads, lines = await self._database.run(history.prune, self._history_days)
                 if reloads or lines or requests:
                     log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
                     continue
             await asyncio.sleep(self._timing.prune)
+
+
+@contextmanager
+def _going_on(event: str) -> Iterator[None]:
+    """For a loop that goes on while the database is unavailable, and after a bug, which is logged."""
+    try:
+        yield
+    except DatabaseUnavailable:
+        pass
+    except Exception:
+        log.exception(event)
 
 
 def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:

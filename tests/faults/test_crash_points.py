@@ -50,8 +50,8 @@ TIMING = Timing(
     call_retry=0.05,
     post_retry=0.05,
     post_retry_most=0.05,
-    bar_every=0.06,
-    bar_least=0.06,
+    bar_pause_most=0.06,
+    bar_pause_least=0.06,
     bar_last=0.01,
     database_retry=0.05,
 )

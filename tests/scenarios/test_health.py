@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
@@ -13,9 +14,13 @@ from bot.errors import CannotStart, Refused
 from bot.handlers import bolt
 from bot.handlers.access import AuditTrail
 from bot.sandbox.modelslab import ACCEPTED
-from bot.storage import grants
+from bot.storage import grants, history
+from bot.storage.database import Database
 from tests.answers import Held
 from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, http_mode
+
+Anything = Any
+"""What Database.run takes and returns."""
 
 
 @both_modes
@@ -89,6 +94,23 @@ async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) ->
     assert len(bot.log.of("database_unavailable")) == 1
     outcomes = [(record["outcome"], record["rule"]) for record in bot.log.of("command")]
     assert outcomes == [("not_recorded", ADA), ("not_recorded", BEN), ("requested", ADA)]
+
+
+async def test_a_crowd_of_probes_is_one(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches the port can't keep the database from people's commands."""
+    probed: list[object] = []
+    run = Database.run
+
+    async def noting(database: Database, work: Anything, *args: Anything, **more: Anything) -> Anything:
+        probed.extend([work] if work is history.touch else [])
+        return await run(database, work, *args, **more)
+
+    monkeypatch.setattr(Database, "run", noting)
+    with bot.locked():
+        answers = await asyncio.gather(*(bot.health("/readyz") for _ in range(20)))
+
+    assert {status for status, _ in answers} == {503}
+    assert len(probed) < 5
 
 
 async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:

@@ -164,7 +164,7 @@ async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
     bot.slack.fail("views.open", "expired_trigger_id", times=2)
     ack = await bot.slack.shortcut(views.PICKER, user=ADA)
     assert (ack.status, ack.error) == (200, "")
-    assert (await bot.log.wait_for("picker_not_opened"))["reason"] == "expired_trigger_id"
+    assert (await bot.log.wait_for("modal_not_opened"))["reason"] == "expired_trigger_id"
     assert bot.said() == []
     await bot.slack.command("", user=ADA)
     help_ = await bot.wait_said(messages.help_text("/reload-model"))

@@ -61,6 +61,17 @@ async def test_people_are_added_once(bot: Bot) -> None:
     assert (await refusal(bot, asked)).data == {"decided_by": CHIEF, "by_you": True}
 
 
+async def test_whose_request_is_about_to_expire_can_be_added(bot: Bot) -> None:
+    """With others. They read that they have access, and not that nobody decided."""
+    await bot.ask_access(EVE, BOSS)
+    await bot.elapse(REQUEST_EXPIRES_AFTER - 30.0)
+    assert await bot.run(grants.add_people, access_note(BOSS), [EVE, FAY]) == [EVE, FAY]
+    await bot.elapse(31.0)
+
+    answers = [(claim.job.user_id, claim.request.state) for claim in await bot.claim_access(ANSWER)]
+    assert sorted(answers) == [(EVE, ALLOWED), (FAY, ALLOWED)]
+
+
 async def test_a_person_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:
     """And at once when their access was revoked."""
     await bot.decide(await bot.ask_access(EVE, BOSS, CHIEF), DENIED, BOSS)

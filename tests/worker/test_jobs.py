@@ -10,8 +10,9 @@ from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage
 from bot.core.outcomes import Postpone, Reschedule
 from bot.modelslab.client import ModelsLab
+from bot.ui import messages
 from bot.worker import jobs
-from bot.worker.delivery import Delivery
+from bot.worker.delivery import Delivered, Delivery
 from bot.worker.jobs import EDITS_PER_MINUTE, Jobs
 from tests.samples import ACCEPTED, ADA, NOON, claim, job, subscriber
 
@@ -65,6 +66,18 @@ async def test_a_direct_message_waits_for_its_turn(runner: Jobs, delivery: Deliv
     vars(delivery)["take_turn_to"].return_value = 0.7
 
     assert await runner.run([waiting]) == [Postpone(0.7)]
+
+
+async def test_a_message_for_several_models_names_the_time_of_the_first(runner: Jobs, delivery: Delivery) -> None:
+    """In whatever order they were claimed."""
+    vars(delivery)["take_turn"].return_value = 0.0
+    vars(delivery)["to_channel"].return_value = Delivered(ts="1700.2")
+    later = replace(ACCEPTED, id="later", model_id="flux", ready_at=(ACCEPTED.ready_at or 0.0) + 60.0)
+    first = claim(subscriber(), of=job(JobKind.NOTIFY), now=NOON + 1000)
+    await runner.run([replace(first, reload=later), first])
+    message = vars(delivery)["to_channel"].await_args.args[1]
+
+    assert message == messages.follow_up([ACCEPTED, later], [subscriber()], late=879.0)
 
 
 async def test_a_reminder_that_is_early_waits_for_its_time(runner: Jobs, delivery: Delivery) -> None:

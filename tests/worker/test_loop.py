@@ -1,6 +1,7 @@
 """The worker, when an outcome cannot be recorded or the record is not confirmed."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from bot.errors import CommitUncertain
 from bot.storage import history, jobs
 from bot.storage.database import Database
 from bot.storage.outcomes import record
+from tests.answers import Held
 from tests.scenarios.conftest import bot, mode, scenario, slack
 from tests.scenarios.scenario import READY, Scenario, eventually
 
@@ -82,18 +84,41 @@ async def test_a_job_is_not_taken_over_at_once_when_the_database_is_back(
     bot: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All leases have run out meanwhile, but the replicas that did the jobs get the time to record them."""
-    tried: list[Anything] = []
+    looked, touched = list[float](), list[float]()
 
     async def noting(database: Database, work: Anything, *args: Anything, **more: Anything) -> Anything:
-        tried.append(work)
+        if work is jobs.claim or work is history.touch:
+            (looked if work is jobs.claim else touched).append(monotonic())
         return await run(database, work, *args, **more)
 
     monkeypatch.setattr(Database, "run", noting)
-    bot.set_timing(lease=600.2, renew=600.0, look=0.05)
+    bot.set_timing(lease=0.5, renew=0.3, look=0.05)
     await bot.reopen()
     with bot.locked():
-        await eventually(lambda: bot.worker.fault and tried[-1] is history.touch)
-    tried.clear()
-    await eventually(lambda: not bot.worker.fault)
+        await eventually(lambda: bot.worker.fault and touched)
+    await eventually(lambda: looked[-1] > touched[-1])
 
-    assert jobs.claim not in tried
+    assert min(at for at in looked if at > touched[-1]) - touched[-1] > 0.29
+
+
+async def test_a_bug_does_not_end_the_renewal_of_leases(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the next time it may work."""
+    renew, renewals, held = jobs.renew, list[object](), asyncio.Event()
+
+    def faulty(*args: Anything) -> None:
+        renewals.append(args)
+        if len(renewals) == 1:
+            raise KeyError("lease")
+        renew(*args)
+
+    monkeypatch.setattr(jobs, "renew", faulty)
+    bot.set_timing(renew=0.05)
+    await bot.reopen()
+    bot.modelslab.answer("sdxl", Held(held))
+    await bot.ask("sdxl")
+    await eventually(lambda: len(renewals) > 2)
+    held.set()
+    await bot.wait_done()
+
+    assert len(bot.log.of("renewal_failed")) == 1
+    bot.internal_errors = True

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -15,6 +14,7 @@ from bot.ops.doctor.results import CheckResult, no_answer, ok, problem, unknown
 from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.ui.reasons import FAILURES
+from bot.urls import host_of
 
 MODELSLAB, KEY, ACCOUNT, BALANCE = "ModelsLab", "ModelsLab key", "ModelsLab account", "ModelsLab balance"
 OWN_MODELS, PUBLIC_MODELS = "account's models", "public models"
@@ -26,7 +26,7 @@ LIST_SECONDS = 5.0
 async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
     """Check ModelsLab and its key. The account's balance is shown only if asked for."""
     url = settings.modelslab_url
-    host = urlsplit(url).netloc
+    host = host_of(url)
     accepted = ok(KEY, f"accepted by {host}")
     async with aiohttp.ClientSession(proxy=settings.proxy_for(url), auto_decompress=False) as session:
         client = ModelsLab(session, url, settings.modelslab_api_key, Redactor(settings.secrets))

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from itertools import chain
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -22,6 +21,7 @@ from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, transla
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
 from bot.slack.socket_mode import APP_TOKEN_FAULTS
 from bot.slack.user_groups import GONE, read_members
+from bot.urls import host_of
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
 APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"
@@ -50,7 +50,7 @@ class SlackChecks:
         url = settings.slack_api_url
         self._settings = settings
         self._session = session
-        self._host = urlsplit(url).netloc
+        self._host = host_of(url)
         self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
         self._workspace = Workspace("")
         self._org_wide = False
@@ -106,7 +106,7 @@ class SlackChecks:
     async def _reach(self, address: str) -> CheckResult:
         """Request a page from the WebSocket's host. If it opened a WebSocket, Slack could send a command there."""
         url = re.sub("^ws", "http", address.partition("?")[0])
-        host = url.split("/")[2] if url.startswith("http") else "an unknown host"
+        host = host_of(url) or "an unknown host"
         try:
             async with self._session.get(url, proxy=self._settings.proxy_for(address), allow_redirects=False):
                 return ok(SOCKET_MODE, f"{host} can be reached")

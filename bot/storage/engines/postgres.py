@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: as the URL says, for a database in any encoding, and none that waits for ever.
+"""Connections to PostgreSQL, by a URL that libpq reads. They work with every encoding, and none waits for ever.
 
 psycopg is an extra that SQLite does without: this module is imported where it is needed.
 """
