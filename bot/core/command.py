@@ -73,10 +73,10 @@ _SYNONYMS: Mapping[str, Word] = {
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
 _FILLERS = """
-    again all and are awesome can cool could done everyone everybody for good great guys hello hey hi is it job load
-    lol me model models my need nice no nope not now ok okay please pls reload reload-model restart run sorry start sure
-    test testing thank thanks that the there this to up wait want we well what who why with work working works wow yeah
-    yep yes you
+    again all an and are asap at awesome by can cool could did do does done everyone everybody for from good great
+    guys hello hey hi how i if in is it job load lol me minutes model models my need nice no noon nope not now of ok
+    okay on please pls reload reload-model restart run so sorry start sure test testing thank thanks that the there this
+    thx to today ty up us wait want we well what when who why with work working works wow yeah yep yes you
 """
 _NO_MODEL = frozenset(_FILLERS.split())
 """What people write before, between and after models, or instead of them."""
@@ -131,6 +131,8 @@ def after_mention(text: str, bot_user_id: str) -> str:
 def parse(text: str) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
     tokens = _tokens(text)
+    if tokens and tokens[0].text in (MENTION, f"/{MENTION[1:]}"):  # pasted from a hint
+        tokens = tokens[1:]
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
     first = tokens[0]
@@ -197,6 +199,8 @@ def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
     if word in _NO_MODEL:
         others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
         meant = " ".join(f'"{_on_page(other.text)}"' if other.quoted else _on_page(other.text) for other in others)
+        if len(others) == 1 and not others[0].quoted:
+            meant = _meant(meant) or meant
         _refuse(token.text, Slip.NOT_OURS, meant if _is_command(meant) else MODEL_HERE, tokens)
 
 

@@ -60,11 +60,15 @@ class AccessRequest(Placed):
 
 @dataclass(frozen=True, slots=True)
 class AccessClaim:
-    """A claimed job of a request for access, as of now (by the database's clock)."""
+    """A claimed job of a request for access, as of now (by the database's clock).
+
+    granted is whether the person has a grant.
+    """
 
     job: Job
     request: AccessRequest
     now: float
+    granted: bool = False
 
 
 Claimed = Claim | AccessClaim

@@ -191,6 +191,8 @@ class Mentions:
             if privately and isinstance(failed, SlackPermanentError):
                 # A person's ID stands for the direct messages to them:
                 # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
+                about = Message(f"My answer to your message in <#{person.channel_id}>:")
+                message = Message.of_lines([about, message])
                 await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)
             else:
                 log.warning("answer_not_sent", user=person.user_id, reason=failed.code)

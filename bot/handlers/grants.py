@@ -71,7 +71,7 @@ def register_list(
             audit.record(context, Refusal.NOT_GRANTED)
         else:
             raise Refused(Refusal.NOT_GRANTED)
-        await context["reply"](ui.revoked(revoked, rules))
+        await context["reply"](ui.revoked(revoked, rules, user_ids))
 
     @app.action(action_ids(Action.REVOKE), middleware=[presses.read, access.admin])
     async def revoke_one(context: AsyncBoltContext) -> None:

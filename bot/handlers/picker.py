@@ -43,7 +43,7 @@ class Picker:
         """Open it, with the channel and the model filled in. If it doesn't open, help is sent to answer_url."""
         self._catalog.look()
         view = views.picker(channel_id or next(iter(self._allowlist.channels), ""), model_id)
-        self.show(trigger_id, view, answer_url, messages.help_text(self._command))
+        self.show(trigger_id, view, answer_url, f"{messages.NOT_OPENED}\n{messages.help_text(self._command)}")
 
     def show(self, trigger_id: str, view: View, answer_url: str = "", otherwise: str = messages.NOT_OPENED) -> None:
         """Open a modal. If it doesn't open, say otherwise to answer_url.

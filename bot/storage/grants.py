@@ -70,7 +70,9 @@ def ask(
     if isinstance(found, Grant):
         return None
     if found is not None:
-        raise Refused(Refusal.NOT_ALLOWED, rule=asked.rule, user_id=asked.user_id, has_admins=True, asked=found.state)
+        raise Refused(
+            Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=asked.user_id, has_admins=True, asked=found.state
+        )
     model_id = of
     if of.startswith(RELOAD_MARK):
         reload = history.reload(connection, of.removeprefix(RELOAD_MARK))
@@ -82,13 +84,13 @@ def ask(
 
 
 def show_to_new_admins(connection: Connection, admins: Collection[str], admin_channel: str) -> None:
-    """Show open requests to people who became admins after they were made, or in a new admin_channel."""
+    """Show open requests to people who became admins after they were made."""
     for request_id in connection.execute(select(access_requests.c.id).where(is_open).with_for_update()).scalars().all():
         of_request = and_(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
         shown = {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
-        # An admin_channel that can't be reached was replaced by direct messages.
-        if not (admin_channel and shown & set(_copies(admins, ""))):
-            _show(connection, request_id, [copy for copy in _copies(admins, admin_channel) if copy not in shown])
+        # A request that was shown in direct messages stays there: admin_channel may be one that can't be reached.
+        in_channel = "" if any(user_id for _, user_id in shown) else admin_channel
+        _show(connection, request_id, [copy for copy in _copies(admins, in_channel) if copy not in shown])
 
 
 def _copies(admins: Collection[str], admin_channel: str) -> Sequence[tuple[str, str]]:
@@ -177,7 +179,12 @@ def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping
         return {}
     requests = select(access_requests).where(access_requests.c.id.in_({job.access_id for job in of_access}))
     found = {row.id: to_access_request(row) for row in connection.execute(requests)}
-    return {job.id: AccessClaim(job, found[job.access_id], at) for job in of_access}
+    people_ = select(grants.c.user_id).where(grants.c.user_id.in_({request.user_id for request in found.values()}))
+    granted_to = set(connection.execute(people_).scalars())
+    return {
+        job.id: AccessClaim(job, found[job.access_id], at, granted=found[job.access_id].user_id in granted_to)
+        for job in of_access
+    }
 
 
 def lock(connection: Connection, request_id: str) -> bool:

@@ -50,9 +50,10 @@ def ask_buttons(refused: Refused, place: Place, of: str) -> Sequence[Button]:
 def request(asked: AccessRequest, *, is_open: bool) -> Message:
     """What admins read of a request: with buttons while it can be decided, and then with what was decided."""
     where = "in a direct message" if asked.channel_id.startswith("D") else f"in <#{asked.channel_id}>"
-    what = f"to reload {code(asked.model_id)}" if asked.model_id else "to reload models"
+    what = code(asked.model_id) if asked.model_id else "a reload"
     asks = "asks" if is_open else "asked"
-    text = f"{mention(asked.user_id)} {asks} for access {what}{f' {where}' if asked.channel_id else ''}."
+    wanted = f" They wanted {what} {where}." if asked.channel_id else f" They wanted {what}." if asked.model_id else ""
+    text = f"{mention(asked.user_id)} {asks} for access to reload models.{wanted}"
     if is_open:
         buttons = [Button("Allow", Action.ALLOW, asked.id), Button("Deny", Action.DENY, asked.id)]
         return Message(text, buttons=buttons)
@@ -62,15 +63,18 @@ def request(asked: AccessRequest, *, is_open: bool) -> Message:
     return Message(f"{text} {mark} by {mention(asked.decided_by)} on {when(asked.decided_at, ON_DATE)}.")
 
 
-def answer(asked: AccessRequest, allowlist: Allowlist) -> Message:
-    """What the person reads: with a button for the reload that they wanted, or to ask again."""
+def answer(asked: AccessRequest, allowlist: Allowlist, *, can_reload: bool) -> Message:
+    """What the person reads: with a button for the reload that they wanted, or to ask again.
+
+    can_reload is whether they can reload models now, by whatever rule.
+    """
     if asked.state is RequestState.ALLOWED:
         return Message(
             f"{mention(asked.decided_by)} gave you access: you can reload models from now on.",
             buttons=[_wanted(asked, allowlist)],
         )
-    if asked.state is RequestState.DENIED and allowlist.rules([asked.user_id]):
-        return Message("An admin denied your request, but you can reload models: the bot's settings allow you to.")
+    if asked.state is RequestState.DENIED and can_reload:
+        return Message("An admin denied your request, but you have got access to reload models in another way.")
     if asked.state is RequestState.DENIED:
         return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
     return Message(
@@ -100,11 +104,13 @@ def decided(request: AccessRequest, rules: Mapping[str, str]) -> Message:
     return Message(f"You denied {who} access. I'll tell them.")
 
 
-def revoked(user_ids: Sequence[str], rules: Mapping[str, str]) -> Message:
+def revoked(user_ids: Sequence[str], rules: Mapping[str, str], chosen: Sequence[str]) -> Message:
     """The answer to *Revoke*; rules are the settings by which some of the people can still reload models."""
     parts = [
         f"{mention(user_id)} can still reload models, because of {_named(rule)}." for user_id, rule in rules.items()
     ]
+    if never := [user_id for user_id in chosen if user_id not in user_ids and user_id not in rules]:
+        parts.append(f"{_mentions(never)} had no access from an admin.")
     gone = [user_id for user_id in user_ids if user_id not in rules]
     return Message(" ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts))
 
@@ -131,7 +137,7 @@ def access_lines(allowlist: Allowlist, given: Sequence[Grant], count: int) -> Se
     lines.append(Message("People named in the settings can only be removed there."))
     lines += [_granted(grant, rules.get(grant.user_id, "")) for grant in given]
     if more := count - len(given):
-        text = f"… and {more} more: see `reload-model-bot access`"
+        text = f"… and {more} more: the operator can list them with `reload-model-bot access`"
         lines.append(Message(text, buttons=[Button("Revoke others", Action.REVOKE_PEOPLE)]))
     return lines
 
@@ -169,7 +175,7 @@ def _first(named: Sequence[str]) -> Sequence[str]:
 def people_modal(action: Action) -> View:
     """The modal in which an admin chooses whom to add, or whose access to revoke."""
     add = action is Action.ADD_PEOPLE
-    hint = "People from other organisations still can't reload models, even if you add them."
+    outsiders = "People from other organisations still can't reload models, even if you add them."
     return View(
         type="modal",
         callback_id=ADD_PEOPLE if add else REVOKE_PEOPLE,
@@ -180,7 +186,7 @@ def people_modal(action: Action) -> View:
             InputBlock(
                 block_id=PEOPLE,
                 label=plain("People who can reload models from now on" if add else "People who lose access"),
-                hint=plain(hint) if add else None,
+                hint=plain(outsiders if add else "Only access that an admin gave can be revoked here."),
                 element=UserMultiSelectElement(action_id=PEOPLE, max_selected_items=PEOPLE_AT_ONCE),
             )
         ],

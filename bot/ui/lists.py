@@ -19,8 +19,7 @@ def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, 
     if not entries:
         return Message("No reloads right now.")
     lines = [
-        Message(f"• {running_line(entry, reload_seconds, viewer)}", buttons=_join(entry.reload, viewer))
-        for entry in entries
+        Message(f"• {running_line(entry, reload_seconds, viewer)}", buttons=_join(entry, viewer)) for entry in entries
     ]
     more = [Message(f"… and {count - len(entries)} more")] if count > len(entries) else []
     return _list(Message(f"{count} model{'s' * (count > 1)} reloading"), *lines, *more)
@@ -47,8 +46,10 @@ def _list(*lines: Message) -> Message:
     return Message.of_lines(fitting)
 
 
-def _join(reload: Reload, viewer: Person) -> Sequence[Button]:
-    if not viewer.channel_id or reload.state not in IN_FLIGHT:
+def _join(entry: ListedReload, viewer: Person) -> Sequence[Button]:
+    reload = entry.reload
+    is_waiting = any(one.user_id == viewer.user_id and one.place == viewer.place for one in entry.subscribers)
+    if not viewer.channel_id or reload.state not in IN_FLIGHT or is_waiting:
         return ()
     return [Button(f"Notify me about {reload.model_id}", Action.JOIN, reload.id, viewer.place)]
 

@@ -81,7 +81,7 @@ def help_text(command: str, *, admin: bool = False) -> str:
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model and a channel for the updates
 • `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
-• `{MENTION} sdxl` does the same in a thread, where slash commands don't work, if I'm in the channel
+• In a thread, where slash commands don't work, write `{MENTION} sdxl`. First invite me: `/invite {MENTION}`
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
 • `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
@@ -125,7 +125,7 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     return Message(
         f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)}){said}",
         bar=bar(reload, now),
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
+        buttons=[_notify_me(reload, here.place)],
     )
 
 
@@ -136,8 +136,12 @@ def trouble(reload: Reload, subscribers: Sequence[Subscriber], until: float, now
     return Message(
         f"{mention(here.user_id)} is waiting for {code(reload.model_id)}. ModelsLab hasn't accepted the request yet. "
         f"{tries}.",
-        buttons=[Button(NOTIFY_ME, Action.JOIN, reload.id, here.place)],
+        buttons=[_notify_me(reload, here.place)],
     )
+
+
+def _notify_me(reload: Reload, place: Place) -> Button:
+    return Button(NOTIFY_ME, Action.JOIN, reload.id, place, spoken=f"Notify me about {reload.model_id}")
 
 
 def left(seconds: float) -> str:
@@ -183,14 +187,14 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
         due_at = reloads[0].ready_by
         what = "it" if len(reloads) == 1 else "the first"
         due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
-        unloaded = ", and may have been unloaded since" if late > UNLOADED_AFTER else ""
-        text += f" Sorry, this is late: {what} was due {due}{unloaded}."
-    labels = [REMIND_ME] if len(reloads) == 1 else [f"Remind me about {reload.model_id}" for reload in reloads]
-    place = subscribers[0].place
-    return Message(
-        text,
-        buttons=[Button(label, Action.REMIND, reload.id, place) for label, reload in zip(labels, reloads, strict=True)],
-    )
+        unloaded = " By now, it may have been unloaded again." if late > UNLOADED_AFTER else ""
+        text += f" Sorry, this is late: {what} was due {due}.{unloaded}"
+    place, buttons = subscribers[0].place, []
+    for reload in reloads:
+        named = f"Remind me about {reload.model_id}"
+        label = REMIND_ME if len(reloads) == 1 else named
+        buttons.append(Button(label, Action.REMIND, reload.id, place, spoken="" if label == named else named))
+    return Message(text, buttons=buttons)
 
 
 def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
@@ -228,7 +232,10 @@ def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *
     if reload.failure is not None:
         short, long = TRY_AGAIN, f"Try {reload.model_id} again"
     again = Button(long if named else short, action, reload.model_id, place, spoken="" if named else long)
-    similar = [Button(f"Reload {id_}" if named else id_, action, id_, place) for id_ in reload.similar]
+    similar = [
+        Button(f"Reload {id_}" if named else id_, action, id_, place, spoken="" if named else f"Reload {id_}")
+        for id_ in reload.similar
+    ]
     return [*similar, again]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import structlog
 
 from bot.core.access import Allowlist
-from bot.core.grants import AccessClaim
+from bot.core.grants import AccessClaim, RequestState
 from bot.core.models import JobKind
 from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.errors import ReloadModelError
@@ -20,10 +20,13 @@ log = structlog.get_logger(__name__)
 async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> Outcome:
     """Run a job. Raises SlackError."""
     if claim.job.kind is JobKind.ACCESS_REQUEST:
-        return await _show_request(claim, delivery)
+        return await _show_request(claim, delivery, allowlist)
+    can_reload = claim.granted or bool(allowlist.rules([claim.request.user_id]))
+    if can_reload != (claim.request.state is RequestState.ALLOWED) and claim.request.state is not RequestState.DENIED:
+        return Done()  # access was revoked, or given in another way, since then
     if pause := delivery.take_turn_to(claim.job.user_id):
         return Postpone(pause)
-    await delivery.to_person(claim.job.user_id, ui.answer(claim.request, allowlist))
+    await delivery.to_person(claim.job.user_id, ui.answer(claim.request, allowlist, can_reload=can_reload))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
 
@@ -37,11 +40,12 @@ def give_up(claim: AccessClaim, error: ReloadModelError | None, admins: Collecti
     return AskEach(admins) if in_channel and not job.status_ts else Done()
 
 
-async def _show_request(claim: AccessClaim, delivery: Delivery) -> Outcome:
+async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> Outcome:
     """Ask an admin, or all in their channel; once the request is decided, or has expired, say so in that message."""
     job, request = claim.job, claim.request
     is_open = request.is_open(claim.now)
-    if not (is_open or job.status_ts):
+    is_for_admins = job.user_id == "" or job.user_id in allowlist.admins
+    if not job.status_ts and not (is_open and is_for_admins):
         return Done()
     recipient = job.channel_id or job.user_id
     if not job.status_ts and (pause := delivery.take_turn_to(recipient)):

@@ -219,7 +219,10 @@ def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant:
     [
         ("reload status", "status"),
         ('please "status"', '"status"'),
-        *((text, MODEL_HERE) for text in ("reload cancel", "reload list", "reload a b c d e f", 'please "x y" z')),
+        ("what is running", "status"),
+        ("how do I reload sdxl?", "sdxl"),
+        ("sdxl at noon thx", "sdxl"),
+        *((text, MODEL_HERE) for text in ("reload cancel", "reload a b c d e f", 'please "x y" z', "what can you do?")),
     ],
 )
 def test_what_is_suggested_works(text: str, meant: str) -> None:

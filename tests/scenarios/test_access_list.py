@@ -93,12 +93,12 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
     for some in (many[:14], many[14:]):
         await choose(bot, await bot.shown("access", BEN), ADD, *some)
     message = await bot.shown("access", BEN)
-    assert message.text.splitlines()[-1] == "… and 18 more: see `reload-model-bot access`"
+    assert message.text.splitlines()[-1] == "… and 18 more: the operator can list them with `reload-model-bot access`"
     still = f"<@{CEM}> can still reload models, because of `ALLOWED_USERS` (`S0CREW`)."
     assert await choose(bot, message, "Revoke others", CEM) == still
     answer = await choose(bot, message, "Revoke others", many[0], CEM, EVE)
 
-    assert answer == f"<@{many[0]}> can't reload models any more. {still}"
+    assert answer == f"<@{many[0]}> can't reload models any more. {still} <@{EVE}> had no access from an admin."
     assert len(bot.sql(GRANTS)) == 27
     refused = await choose(bot, message, "Revoke others", EVE)
     assert refused.startswith("There's nothing to revoke")

@@ -12,7 +12,11 @@ from tests.screenshots.story import MESSAGE, Story
 SETTINGS = {"ALLOWED_USERS": "U0ADA0001", "ADMIN_USERS": "U0BEN0001"}
 
 _PLACE = ".sidebar-item"
-_REFUSAL, _REQUEST, _ANSWER = "An admin can give it to you", "for access to reload sdxl in #art.", "gave you access"
+_REFUSAL, _REQUEST, _ANSWER = (
+    "An admin can give it to you",
+    "for access to reload models. They wanted sdxl in #art.",
+    "gave you access",
+)
 
 
 class AccessStory(Story):

@@ -71,10 +71,10 @@ def every_message(
         "history_none": lists.history([], 120, _VIEWER),
         "request": grants.request(asked, is_open=True),
         "request_decided": grants.request(asked, is_open=False),
-        "answer": grants.answer(asked, _ALLOWLIST),
-        "answer_expired": grants.answer(replace(asked, state=RequestState.OPEN), _ALLOWLIST),
+        "answer": grants.answer(asked, _ALLOWLIST, can_reload=True),
+        "answer_expired": grants.answer(replace(asked, state=RequestState.OPEN), _ALLOWLIST, can_reload=False),
         "decided": grants.decided(asked, {}),
-        "revoked": grants.revoked(_IDS[:20], {}),
+        "revoked": grants.revoked(_IDS[:20], {}, []),
         "added": grants.added(_IDS[:20], _IDS[:20]),
         "access_message": grants.access_message(_ACCESS),
     }

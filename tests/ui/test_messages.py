@@ -41,7 +41,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
         (messages.closed(UNKNOWN, [ADA_ASKED]).text, "✗ `sdxl` · no such model · requested by <@U0ADA>"),
         (
             grants.request(AccessRequest("r4x7", ADA, "D0ADA", "sdxl", RequestState.OPEN, NOON), is_open=True).text,
-            "<@U0ADA> asks for access to reload `sdxl` in a direct message.",
+            "<@U0ADA> asks for access to reload models. They wanted `sdxl` in a direct message.",
         ),
         # A failure has the reload's ID, and what ModelsLab said, in small print, unless the ID of the model is wrong.
         (
@@ -142,7 +142,7 @@ def test_a_follow_up_that_is_late_says_since_when() -> None:
     assert both == (
         f"<@U0ADA> `sdxl` and `flux` should be ready now. Sorry, this is late: the first was due at {AT_1202_01}."
     )
-    assert by_now.endswith(", and may have been unloaded since.")
+    assert by_now.endswith(". By now, it may have been unloaded again.")
 
 
 def test_help_names_every_way_to_ask() -> None:
@@ -150,7 +150,7 @@ def test_help_names_every_way_to_ask() -> None:
     text = messages.help_text("/reload-model-dev")
 
     assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
-    assert "`@reload-model sdxl` does the same in a thread" in text
+    assert "write `@reload-model sdxl`" in text
 
 
 def test_the_list_leaves_out_what_there_is_not() -> None:
