@@ -140,10 +140,12 @@ class App:
         self._closing.push_async_callback(stop)
 
     async def _show_to_new_admins(self) -> None:
-        """Best-effort: if it fails, the earlier admins still have the requests."""
-        with suppress(Refused):
-            admins, channel = self._settings.admin_users, self._settings.admin_channel
-            await self.requests.change(show_to_new_admins, admins, channel)
+        admins, channel = self._settings.admin_users, self._settings.admin_channel
+        while True:
+            with suppress(Refused):
+                await self.requests.change(show_to_new_admins, admins, channel)
+                return
+            await asyncio.sleep(self._timing.start_retry_most)
 
     def _requested(self) -> None:
         """Wake the worker and refresh the Home tabs, because a request was recorded."""

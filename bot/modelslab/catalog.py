@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from difflib import SequenceMatcher
-from operator import itemgetter
 from time import monotonic
 
 import structlog
@@ -160,20 +159,20 @@ def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: in
     ours = {id_ for group, ids in known.items() if group is not ModelGroup.PUBLIC for id_ in ids}
     matcher = SequenceMatcher(b=model_id.lower())
 
-    def rank(likeness: float, id_: str) -> tuple[bool, float]:
-        return likeness >= _MUCH_ALIKE and id_ in ours, likeness
+    def rank(likeness: float, id_: str, position: int) -> tuple[bool, float, int]:
+        return likeness >= _MUCH_ALIKE and id_ in ours, likeness, -position
 
     # ratio() is slow, and quick_ratio() is never smaller: it needs few looks at the most promising ones.
     promising = []
-    for id_ in others:
+    for position, id_ in enumerate(others):
         matcher.set_seq1(id_.lower())
         if matcher.real_quick_ratio() >= _LIKE and (most := matcher.quick_ratio()) >= _LIKE:
-            promising.append((rank(most, id_), id_))
-    best: list[tuple[tuple[bool, float], str]] = []
-    for most_rank, id_ in sorted(promising, key=itemgetter(0), reverse=True):
-        if len(best) == limit and most_rank <= best[-1][0]:
+            promising.append((rank(most, id_, position), id_))
+    best: list[tuple[tuple[bool, float, int], str]] = []
+    for most_rank, id_ in sorted(promising, reverse=True):
+        if len(best) == limit and most_rank[:2] < best[-1][0][:2]:
             break
         matcher.set_seq1(id_.lower())
         if (likeness := matcher.ratio()) >= _LIKE:
-            best = sorted([*best, (rank(likeness, id_), id_)], key=itemgetter(0), reverse=True)[:limit]
+            best = sorted([*best, (rank(likeness, id_, -most_rank[2]), id_)], reverse=True)[:limit]
     return [id_ for _, id_ in best]

@@ -246,7 +246,8 @@ class Jobs:
 
     def _log_notified(self, claim: Claim, via: str, recipients: Sequence[Subscriber]) -> None:
         late = _lateness(claim)
-        log.info("notified", via=via, users=[one.user_id for one in recipients], late=late)
+        of = {"reload": claim.reload.id, "model": claim.reload.model_id}  # one message can be for several
+        log.info("notified", via=via, users=[one.user_id for one in recipients], late=late, **of)
         metrics.FOLLOW_UPS.labels(via).inc()
         if claim.reload.failure is None:
             metrics.FOLLOW_UP_LATE.observe(late)

@@ -154,11 +154,12 @@ class Worker:
             kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
         }
         running = [claim.job.id for claim in self._claims]
+        claimed_at = monotonic()
         claims, due_in = await self._database.run(
             jobs.claim, self._owner, free, self._timing, running, within=self._timing.answer
         )
         for batch in batches(claims):
-            task = asyncio.create_task(self._run(batch))
+            task = asyncio.create_task(self._run(batch, claimed_at))
             self._running[task] = batch
             task.add_done_callback(self._finished)
             metrics.JOBS_CLAIMED.labels(batch[0].job.kind).inc(len(batch))
@@ -181,8 +182,12 @@ class Worker:
         metrics.JOBS_RUNNING.labels(batch[0].job.kind).dec(len(batch))
         self.wake()
 
-    async def _run(self, batch: Sequence[Claimed]) -> None:
+    async def _run(self, batch: Sequence[Claimed], claimed_at: float) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
+        lease = self._timing.call_lease if batch[0].job.kind is JobKind.CALL else self._timing.lease
+        if monotonic() - claimed_at >= lease:  # this process was frozen, and another one may have run them
+            self._log_lost(len(batch))
+            return
         outcomes: Sequence[Outcome] = ()
         try:
             outcomes = await self._outcomes(batch)
@@ -245,9 +250,12 @@ class Worker:
                 pass
             await asyncio.sleep(self._timing.database_retry)
         if lost and not uncertain:  # otherwise the first try may have been committed
-            log.warning("lease_lost", jobs=len(lost))
-            metrics.LEASES_LOST.inc(len(lost))
+            self._log_lost(len(lost))
         self._on_change()
+
+    def _log_lost(self, number: int) -> None:
+        log.warning("lease_lost", jobs=number)
+        metrics.LEASES_LOST.inc(number)
 
     async def _renew(self) -> None:
         """Keep the leases of running jobs, for as long as this process lives."""

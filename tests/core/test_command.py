@@ -220,6 +220,7 @@ def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant:
         ("reload status", "status"),
         ('please "status"', '"status"'),
         ("what is running", "status"),
+        ("@reload-model please reload sdxl", "sdxl"),
         ("how do I reload sdxl?", "sdxl"),
         ("sdxl at noon thx", "sdxl"),
         *((text, MODEL_HERE) for text in ("reload cancel", "reload a b c d e f", 'please "x y" z', "what can you do?")),

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -114,6 +114,7 @@ async def test_the_nearest_ids_come_from_all_groups(catalog: Catalog, sources: S
     assert await catalog.nearest("sdxl-9", 4) == ["sdxl-3", "sdxl-1", "sdxl-2", "sdxl"]
 
 
+@example([], ["111", "11111a"], "111a11")
 @given(st.lists(st.text("abc-1", max_size=6)), st.lists(st.text("abc-1", max_size=6)), st.text("abc-1", max_size=6))
 def test_no_similar_id_is_overlooked(own: list[str], public: list[str], model_id: str) -> None:
     """Much alike ones that are ours first, then by likeness, then in the order of the lists."""

@@ -3,12 +3,15 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
 from bot.core.command import SHORTCUT
+from bot.errors import DatabaseUnavailable
 from bot.sandbox.slack.service import Ack
 from bot.sandbox.slack.workspace import Message
+from bot.storage.grants import show_to_new_admins
 from tests.answers import Hang
 from tests.faults.fleet import fleet
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes, eventually, labels
@@ -269,11 +272,15 @@ async def test_an_admin_who_was_not_reached_before_the_decision_is_not_asked_any
     assert not bot.said(ASKS, channel=bot.slack.dm(CEM))
 
 
-async def test_a_new_admin_gets_the_open_requests(bot: Scenario) -> None:
+async def test_a_new_admin_gets_the_open_requests(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a direct message, if others have got one. Nobody gets a request twice, or who isn't an admin any more."""
     await asks(bot)
+    away = Mock(side_effect=[DatabaseUnavailable("away"), DEFAULT], wraps=show_to_new_admins)
+    monkeypatch.setattr("bot.app.show_to_new_admins", away)
+    bot.set_timing(start_retry_most=0.05)
     await bot.reopen(ADMIN_USERS=f"{BEN} {FAY}")
     to_fay = await bot.wait_said(ASKS, channel=bot.slack.dm(FAY))
+    monkeypatch.undo()
     await bot.reopen(ADMIN_USERS=f"{BEN} {FAY}", ADMIN_CHANNEL=OPS)
     bot.slack.fail("conversations.open", "internal_error")
     await bot.reopen(ADMIN_USERS=f"{ADA} {FAY}", ADMIN_CHANNEL=OPS)
@@ -298,6 +305,20 @@ async def test_a_denial_takes_nothing_from_whom_the_settings_allow(bot: Scenario
 
     await bot.wait_said(f"You denied <@{EVE}> access, but they can reload models because of `ALLOWED_USERS` (`{EVE}`).")
     await bot.wait_said("An admin denied your request, but you have got access", channel=bot.slack.dm(EVE))
+
+
+async def test_a_decision_that_is_not_true_any_more_is_not_told(bot: Scenario) -> None:
+    """Access was revoked before the person could be told that they have it."""
+    to_ben, _ = await asks(bot)
+    await bot.wait_sql(BOTH_ASKED)
+    bot.slack.fail("conversations.open", "internal_error")
+    await bot.slack.press(to_ben, ALLOW, user=BEN)
+    await bot.log.wait_for("job_failed")
+    await bot.slack.press(await bot.shown("access", CEM), REVOKE, user=CEM)
+    bot.slack.heal()
+    await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
+
+    assert not bot.said("gave you access")
 
 
 async def test_what_was_wanted_in_a_closed_channel_is_picked_for_another(bot: Scenario) -> None:

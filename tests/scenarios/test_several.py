@@ -61,6 +61,7 @@ async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) 
     said = {(message.channel, message.text): labels(message) for message in slow.said(READY)}
 
     assert len(said) == len(slow.said(READY)) == 3
+    assert len({record["reload"] for record in slow.log.of("notified")}) == 5
     [together] = [text for _, text in said if "`flux`" in text]
     assert together.startswith(f"<@{ADA}> `")
     assert together.count("`, `") == together.count("` and `") == 1

@@ -12,6 +12,7 @@ from bot.core.models import DAY, REMIND_AFTER, JobKind, Requested, Stage, State
 from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure, Refused
 from bot.storage import history, requests
+from bot.storage.jobs import LOCKED_SECONDS
 from bot.storage.requests import Request
 from bot.storage.schema import access_requests
 from tests.storage.support import (
@@ -149,14 +150,17 @@ async def test_an_acknowledged_request_is_never_undone(bot: Bot, other: Bot, *, 
 @pytest.mark.parametrize("joins", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 async def test_people_can_join_until_notification_begins(bot: Bot, other: Bot, *, joins: bool, late: bool) -> None:
-    """One waits for the other. Who comes too late can't join any more."""
+    """The notification waits for who is joining, but no other does. Who comes too late can't join any more."""
     ready = await bot.ready(request(user="U0ADA"))
     ben = press(user="U0BEN")
     comes = other.join(ben, ready.id) if joins else other.ask(ben)
     if late:
         claims, asked = await race(bot, "FROM reload_model_subscribers", bot.claim(NOTIFY), comes)
     else:
-        asked, claims = await race(bot, SUBSCRIBE, comes, bot.claim(NOTIFY))
+        asked, claims = await race(bot, SUBSCRIBE, comes, bot.claim(NOTIFY), waits=False)
+        assert claims == []
+        await bot.elapse(LOCKED_SECONDS)
+        claims = await bot.claim(NOTIFY)
 
     assert [each.user_id for claim in claims for each in claim.recipients] == (
         ["U0ADA"] if late else ["U0ADA", "U0BEN"]

@@ -1,6 +1,7 @@
 """The worker, when an outcome cannot be recorded or the record is not confirmed."""
 
 import asyncio
+import time
 from time import monotonic
 from typing import Any
 
@@ -99,6 +100,29 @@ async def test_a_job_is_not_taken_over_at_once_when_the_database_is_back(
     await eventually(lambda: looked[-1] > touched[-1])
 
     assert min(at for at in looked if at > touched[-1]) - touched[-1] > 0.29
+
+
+async def test_what_was_claimed_before_the_process_was_frozen_is_not_run(
+    bot: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is over, so another process may have run it. Here it is claimed again."""
+    frozen: list[Anything] = []
+
+    async def freezing(database: Database, work: Anything, *args: Anything, **more: Anything) -> Anything:
+        result = await run(database, work, *args, **more)
+        if work is jobs.claim and result[0] and not frozen:
+            frozen.append(result)
+            time.sleep(0.6)  # noqa: ASYNC251 - that is the fault
+        return result
+
+    bot.set_timing(lease=0.5, call_retry=0.1, renew=0.1)
+    await bot.reopen()
+    monkeypatch.setattr(Database, "run", freezing)
+    await bot.ask("sdxl")
+    await bot.wait_said(READY)
+
+    assert len(bot.log.of("lease_lost")) == 1
+    assert len(bot.modelslab.calls) == 1
 
 
 async def test_a_bug_does_not_end_the_renewal_of_leases(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
