@@ -20,14 +20,6 @@ from bot.storage.database import Database
 from tests.samples import NOON
 
 
-@pytest.fixture(params=["sqlite", "postgres_url"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/x.db"
-    return str(request.getfixturevalue(request.param))
-
-
 def settings_of(url: str) -> Settings:
     """Settings with this database. The others don't matter."""
     return read({"DATABASE_URL": url})[0]
@@ -59,10 +51,14 @@ class Audit:
         return out.getvalue()
 
 
-@pytest.fixture
-async def lines(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Audit]:
-    """A database with its tables, in use by a bot, at noon."""
+@pytest.fixture(params=["sqlite", "postgres_url"])
+async def lines(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Audit]:
+    """A database of either kind with its tables, in use by a bot, at noon."""
     monkeypatch.setattr("time.time", lambda: NOON)
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/x.db" if is_sqlite else str(request.getfixturevalue(request.param))
     database = Database(url, lambda: NOON)
     await database.start()
     await database.run(schema.migrate)

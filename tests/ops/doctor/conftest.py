@@ -2,15 +2,11 @@
 
 import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
-from yarl import URL
 
 from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -82,22 +78,6 @@ class Setup:
         self.slack.scopes.add("usergroups:read")
         self.slack.fail(GROUP_METHOD, FakeUserGroups(members, disabled))
         self.env["ALLOWED_USERS"] = CREW
-
-    def distrust(self, url: str) -> None:
-        """Meet a certificate that is not trusted on the way to this service."""
-        connect = aiohttp.TCPConnector.connect
-
-        async def meet(
-            connector: aiohttp.TCPConnector,
-            request: aiohttp.ClientRequest,
-            **more: Any,  # noqa: ANN401 - passed on
-        ) -> aiohttp.connector.Connection:
-            if request.connection_key.port == URL(url).port:
-                reason = ssl.SSLCertVerificationError("self-signed certificate")
-                raise aiohttp.ClientConnectorCertificateError(request.connection_key, reason)
-            return await connect(connector, request, **more)
-
-        self.patch.setattr(aiohttp.TCPConnector, "connect", meet)
 
     async def hold_database(self) -> Database:
         """Use the database as a running bot does, until it is stopped."""
