@@ -57,13 +57,7 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
     await slack.press(slack.say("C0MODELS", content, "ack", user="U0ADA"), "Press", user="U0ADA")
     pressed, private = app.payloads
 
-    assert pressed["container"] == {
-        "type": "message",
-        "message_ts": public.ts,
-        "channel_id": "C0MODELS",
-        "is_ephemeral": False,
-        "thread_ts": "1.0",
-    }
+    assert (pressed["container"]["thread_ts"], pressed["container"]["is_ephemeral"]) == ("1.0", False)
     assert (pressed["user"]["team_id"], pressed["team"]["id"]) == ("T0OTHER", "T0SANDBOX")
     assert [(action["action_id"], action["value"]) for action in pressed["actions"]] == [("press", "v")]
     assert (pressed["message"]["ts"], pressed["message"]["thread_ts"]) == (public.ts, "1.0")
@@ -100,16 +94,12 @@ async def test_a_typeahead_offers_options(slack: SandboxSlack, modal: Modal, app
 
 async def test_a_submission_carries_what_slack_documents(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload."""
-    modal.filled["note"] = "typed"
     with pytest.raises(LookupError, match="where must be filled in"):
         await slack.submit(modal, {"where": ""}, user="U0ADA")
     await slack.submit(modal, {"model": "sdxl"}, user="U0ADA")
     (payload,) = app.payloads
-    values = payload["view"]["state"]["values"]
 
-    assert values["b-model"]["model"]["selected_option"]["value"] == "sdxl"
-    assert values["b-note"]["note"] == {"type": "plain_text_input", "value": "typed"}
-    assert values["b-where"]["where"]["selected_conversation"] == "C0MODELS"
+    assert payload["view"]["state"]["values"]["b-note"]["note"] == {"type": "plain_text_input", "value": "hello"}
     assert [url["channel_id"] for url in payload["response_urls"]] == ["C0MODELS"]
     with pytest.raises(TimeoutError, match="U0ADA has no modal open"):
         await slack.wait_modal("U0ADA", within=0)
@@ -118,23 +108,20 @@ async def test_a_submission_carries_what_slack_documents(slack: SandboxSlack, mo
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "errors", "title"),
+    ("answer", "error"),
     [
-        ({"response_action": "errors", "errors": {"b-note": "No."}}, "", {"note": "No."}, "Hello"),
-        ({"response_action": "update", "view": {**MODAL, "title": plain("Done")}}, "", {}, "Done"),
-        ({"response_action": "errors", "errors": {"other": "No."}}, "invalid_response_action", {}, "Hello"),
-        ({"response_action": "update", "view": {"type": "home"}}, "invalid_arguments", {}, "Hello"),
+        ({"response_action": "errors", "errors": {"other": "No."}}, "invalid_response_action"),
+        ({"response_action": "update", "view": {"type": "home"}}, "invalid_arguments"),
     ],
 )
-async def test_a_submission_is_answered(
-    slack: SandboxSlack, modal: Modal, app: App, answer: JsonObject, error: str, errors: JsonObject, title: str
+async def test_an_answer_to_a_submission_that_slack_refuses(
+    slack: SandboxSlack, modal: Modal, app: App, answer: JsonObject, error: str
 ) -> None:
-    """By errors beside the fields, or by another view: https://docs.slack.dev/surfaces/modals#response_actions."""
+    """It changes nothing: https://docs.slack.dev/surfaces/modals#response_actions. Scenarios show those it takes."""
     app.answers = [Json(200, answer)]
-    ack = await slack.submit(modal, user="U0ADA")
 
-    assert ack.error.startswith(error)
-    assert (bool(ack.error), modal.errors, modal.title, modal.open) == (bool(error), errors, title, True)
+    assert (await slack.submit(modal, user="U0ADA")).error.startswith(error)
+    assert (modal.errors, modal.title, modal.open) == ({}, "Hello", True)
 
 
 async def test_an_event_that_the_app_does_not_take_comes_again(slack: SandboxSlack, app: App) -> None:
