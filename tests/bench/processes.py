@@ -1,4 +1,4 @@
-"""The bot or Bolt in a process, and a Slack and a ModelsLab for it in this one. Each ends with its context."""
+"""The bot or Bolt in a process, which ends with its context."""
 
 import asyncio
 import os
@@ -11,25 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.sandbox.modelslab import SandboxModelsLab
-from bot.sandbox.slack.service import SandboxSlack
-from tests.bench.load import CHANNELS, Commands, channel
+from tests.bench.load import Commands
 from tests.faults.fleet import status_of
-from tests.scenarios.scenario import settings_of
 
 ROOT = Path(__file__).parents[2]
 
 _RUN = "import sys; sys.modules['rich'] = None; from bot.cli import main; sys.exit(main())"
 """The bot as it is deployed: structlog would import rich, which is here only because linters need it."""
-
-
-@asynccontextmanager
-async def services() -> AsyncIterator[tuple[SandboxSlack, Mapping[str, str]]]:
-    """A Slack and a ModelsLab, and the settings with which a bot finds them."""
-    async with SandboxSlack() as slack, SandboxModelsLab() as modelslab:
-        for n in range(CHANNELS):
-            slack.add_channel(channel(n), f"room-{n}")
-        yield slack, settings_of(slack, modelslab) | {"ALLOWED_USERS": "*", "RELOAD_SECONDS": "3600"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +30,11 @@ class Started:
 
 
 @asynccontextmanager
-async def started(settings: Mapping[str, str], folder: Path, url: str) -> AsyncIterator[Started]:
-    """Start the bot on the database of that URL, or default Bolt if the URL is empty, and wait until it is ready."""
-    port = free_port()
+async def started(settings: Mapping[str, str], folder: Path) -> AsyncIterator[Started]:
+    """Start the bot, or default Bolt if the settings have no database, and wait until it is ready."""
+    port, url = free_port(), settings["DATABASE_URL"]
     arguments = ["-c", _RUN] if url else ["-m", "tests.bench.yardstick", str(port)]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings, "PORT": str(port), "DATABASE_URL": url}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)}
     began = time.perf_counter()
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
