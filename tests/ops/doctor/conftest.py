@@ -74,10 +74,10 @@ class Setup:
         self.env |= {"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": self.slack.signing_secret}
 
     def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
-        """Have the workspace hold these user groups, and the app the scope to read them."""
+        """Have the workspace hold these user groups, the app the scope to read them, and their members be allowed."""
         self.slack.scopes.add("usergroups:read")
         self.slack.fail(GROUP_METHOD, FakeUserGroups(members, disabled))
-        self.env["ALLOWED_USERS"] = CREW
+        self.env["ALLOWED_USERS"] = " ".join(members)
 
     async def hold_database(self) -> Database:
         """Use the database as a running bot does, until it is stopped."""

@@ -155,12 +155,6 @@ def long_list(setup: Setup) -> None:
     setup.modelslab.lists["public"] = Json(200, [{"model_id": "sdxl"}])
 
 
-def two_groups(setup: Setup) -> None:
-    """Allow the members of two user groups."""
-    setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]})
-    setup.env["ALLOWED_USERS"] = f"S0TEAM {CREW}"
-
-
 CANNOT_SUGGEST = "– account's models: the picker can't suggest them"
 NO_SCOPES = "– bot scopes: not checked (Slack didn't list them)"
 
@@ -173,7 +167,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
         ["✓ bot token: organisation Acme (E0ORG), as bot (U0BOT)", NO_SCOPES],
     ),
     "user groups": (
-        two_groups,
+        lambda setup: setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]}),
         [f"✓ ALLOWED_USERS {CREW}: a user group of 2", "✓ ALLOWED_USERS S0TEAM: a user group of 1"],
     ),
     # All of a short list of models is counted, and only the beginning of a long one is read.
