@@ -41,10 +41,10 @@ def reload(modelslab: SandboxModelsLab, client: ModelsLab) -> Reload:
     return reload
 
 
-async def failed(reloading: Awaitable[str]) -> Shape:
-    """How a reload fails."""
+async def failed(asking: Awaitable[object]) -> Shape:
+    """How a request fails."""
     with pytest.raises(ModelsLabError) as raised:
-        await reloading
+        await asking
     failure = raised.value
     wait = failure.wait if isinstance(failure, ModelsLabRetryableError) else None
     return type(failure), failure.failure, failure.said, failure.unknown, wait
@@ -58,6 +58,11 @@ def final(failure: Failure, said: str, *, unknown: bool = False) -> Shape:
 def down(said: str, *, unknown: bool = True, wait: float | None = None) -> Shape:
     """A service that fails, and is tried again."""
     return ModelsLabRetryableError, Failure.DOWN, said, unknown, wait
+
+
+def limited(said: str, wait: float) -> Shape:
+    """A rate limit, after which the call is tried again."""
+    return ModelsLabRetryableError, Failure.RATE_LIMIT, said, False, wait
 
 
 def no_answer(said: str, *, unknown: bool = True) -> Shape:
@@ -192,6 +197,17 @@ async def test_a_reload_is_accepted_or_under_way(
         (error(408, "Timeout"), down("Timeout")),
         *((Raw(status, b"<h1>Oops</h1>"), down(f"HTTP {status}")) for status in (408, 500, 502, 503, 504, 520, 530)),
         (Raw(503, headers={"Retry-After": "120"}), down("HTTP 503", wait=120.0)),
+        # A rate limit says when to ask again: in the body, else the header, else half a minute, whatever the status.
+        (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), limited("HTTP 429", 12.0)),
+        (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), limited("HTTP 429", 45.0)),
+        (Raw(429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), limited("HTTP 429", 0.0)),
+        (error(429, "Rate limit exceeded."), limited("Rate limit exceeded.", 30.0)),
+        (error(429, "Rate limit exceeded.", retry_after=[12]), limited("Rate limit exceeded.", 30.0)),
+        (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), limited("HTTP 429", 30.0)),
+        (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), limited("HTTP 429", 30.0)),
+        (Json(429, {"status": "success"}), limited("HTTP 429", 30.0)),
+        (error(200, "Rate limit exceeded", retry_after=3), limited("Rate limit exceeded", 3.0)),
+        (error(400, "Maximum 5 queued requests allowed"), limited("Maximum 5 queued requests allowed", 30.0)),
         # A connection that breaks leaves the outcome unknown.
         *(
             (answer, no_answer("the connection broke"))
@@ -203,32 +219,6 @@ async def test_a_reload_is_accepted_or_under_way(
 async def test_a_failure_is_understood(reload: Reload, answer: Answer, expected: Shape) -> None:
     """Whether to try again, why it failed, in whose words, and whether the model may be reloading all the same."""
     assert await failed(reload(answer)) == expected
-
-
-LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
-
-
-@pytest.mark.parametrize(
-    ("answer", "wait"),
-    [
-        (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), 12.0),
-        (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), 45.0),
-        (Json(429, {"status": "error", "retry_after": None}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 0.0),
-        (error(429, LIMIT), 30.0),
-        (error(429, LIMIT, retry_after=[12]), 30.0),
-        (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), 30.0),
-        (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), 30.0),
-        (Json(429, {"status": "success"}), 30.0),
-        (error(200, "Rate limit exceeded", retry_after=3), 3.0),
-        (error(400, "Maximum 5 queued requests allowed"), 30.0),
-    ],
-    ids=lambda value: repr(value)[:80],
-)
-async def test_a_rate_limit_says_when_to_ask_again(reload: Reload, answer: Answer, wait: float) -> None:
-    """As many seconds as the body says, else the header, else half a minute, whatever the HTTP status."""
-    kind, failure, _, *unknown_and_wait = await failed(reload(answer))
-
-    assert (kind, failure, unknown_and_wait) == (ModelsLabRetryableError, Failure.RATE_LIMIT, [False, wait])
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
@@ -291,6 +281,4 @@ async def test_a_list_of_models_is_read_or_fails_as_a_reload_does(
     if isinstance(found, ModelList):
         assert await client.public_models(2) == found
     else:
-        with pytest.raises(ModelsLabError) as raised:
-            await client.public_models(2)
-        assert raised.value.failure is found
+        assert (await failed(client.public_models(2)))[1] is found

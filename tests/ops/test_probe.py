@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import socket
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
@@ -18,11 +19,6 @@ async def answer(request: web.BaseRequest) -> web.Response:
     """Answer as the bot does: it is alive, but not ready."""
     state = {"/healthz": {"status": "ok"}, "/readyz": {"status": "unavailable"}}[request.path]
     return web.json_response(state, status=200 if state["status"] == "ok" else 503)
-
-
-async def garble(_request: web.BaseRequest) -> web.Response:
-    """Answer as another program may that has the port."""
-    return web.Response(text="hello")
 
 
 async def ask(*, ready: bool = False, **env: str) -> tuple[int, dict[str, object]]:
@@ -44,7 +40,7 @@ async def test_a_bot_is_asked_where_its_settings_say_that_it_listens(host: str) 
 
 async def test_another_program_is_not_a_healthy_bot() -> None:
     """It may have taken the port."""
-    async with RawTestServer(garble, host="127.0.0.1") as other:
+    async with RawTestServer(AsyncMock(return_value=web.Response(text="hello")), host="127.0.0.1") as other:
         code, state = await ask(PORT=str(other.port))
 
     assert (code, state["status"], state["error"]) == (1, "no answer", "JSONDecodeError")

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -30,13 +29,12 @@ class Audit:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._ids = count(1)
 
     async def add(
         self, what: str, outcome: str = "requested", ago: float = 0.0, *, reload: Mapping[str, object] | None = None
     ) -> None:
-        """Add a line, and with any values of it its reload."""
-        id_ = f"r{next(self._ids)}" if reload else None
+        """Add a line, and with any values of it its reload, whose ID is what was asked for."""
+        id_ = what if reload else None
         if reload:
             values = {"id": id_, "model_id": what, "state": "done", "requested_at": NOON, **reload}
             await self.database.run(lambda tx: tx.execute(insert(schema.reloads).values(values)))
@@ -76,7 +74,7 @@ async def test_a_table(lines: Audit) -> None:
     assert await lines.written("table") == (
         "at                   who    team    where     what  allowed  outcome      rule  reload  result\n"
         "2023-11-15 11:59:55  U0ADA  T0HOME  C0MODELS  flux  no       not_allowed  *\n"
-        "2023-11-15 12:00:00  U0ADA  T0HOME  C0MODELS  sdxl  yes      requested    *     r1      should be ready\n"
+        "2023-11-15 12:00:00  U0ADA  T0HOME  C0MODELS  sdxl  yes      requested    *     sdxl    should be ready\n"
     )
 
 

@@ -34,23 +34,17 @@ async def modal(slack: SandboxSlack) -> Modal:
 
 
 async def test_an_ack_is_shown_if_it_is_valid(slack: SandboxSlack, app: App) -> None:
-    """To the person, or to everybody. An empty one shows nothing."""
-    app.answers = [
-        Json(200, {"text": "psst"}),
-        Json(200, {"text": "all", "response_type": "in_channel"}),
-        Json(200, {}),
-    ]
-    for _ in range(3):
-        await slack.command("sdxl")
-    app.answers = [Json(200, {"text": "x" * 40_001})]
+    """To everybody if it says so. An empty one shows nothing."""
+    bodies: tuple[JsonObject, ...] = ({"text": "all", "response_type": "in_channel"}, {}, {"text": "x" * 40_001})
+    app.answers = [Json(200, body) for body in bodies]
+    acks = [await slack.command("sdxl") for _ in bodies]
 
-    assert [(m.text, m.via, m.user) for m in slack.messages] == [("psst", "ack", "U0ADA"), ("all", "ack", None)]
-    assert (await slack.command("sdxl")).text == "msg_too_long"
+    assert [(m.text, m.via, m.user) for m in slack.messages] == [("all", "ack", None)]
+    assert acks[-1].text == "msg_too_long"
 
 
 async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Ephemeral content stays secret."""
-    slack.user_teams["U0ADA"], slack.enterprise_id = "T0OTHER", "E0GRID"
     content = {"text": "x", "blocks": [{"type": "actions", "elements": [button(value="v")]}]}
     public = slack.say("C0MODELS", content, "api", thread_ts="1.0")
     await slack.press(public, "Press", user="U0ADA")
@@ -58,9 +52,6 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
     pressed, private = app.payloads
 
     assert (pressed["container"]["thread_ts"], pressed["container"]["is_ephemeral"]) == ("1.0", False)
-    assert (pressed["user"]["team_id"], pressed["team"]["id"]) == ("T0OTHER", "T0SANDBOX")
-    assert [(action["action_id"], action["value"]) for action in pressed["actions"]] == [("press", "v")]
-    assert (pressed["message"]["ts"], pressed["message"]["thread_ts"]) == (public.ts, "1.0")
     assert (private["container"]["is_ephemeral"], "message" in private) == (True, False)
     with pytest.raises(LookupError, match="There is no button Nope"):
         await slack.press(public, "Nope", user="U0ADA")
@@ -69,21 +60,15 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
 async def test_a_typeahead_offers_options(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """From as many characters on as it says, and only those that Slack would show."""
     option = {"text": plain("SDXL"), "value": "sdxl"}
-    shown: list[JsonObject] = [
-        {"options": [option]},
-        {"option_groups": [{"label": plain("Public"), "options": [option]}]},
-    ]
     refused: list[JsonObject] = [
         {"options": [{"text": plain("x" * 76), "value": "x"}]},
         {"option_groups": [{"label": plain("x" * 76), "options": [option]}]},
         {"option_groups": [{"label": plain(label), "options": [option] * 60} for label in "ab"]},
     ]
-    app.answers = [Json(200, body) for body in shown + refused]
+    app.answers = [Json(200, body) for body in ({"options": [option]}, *refused)]
 
     assert await slack.suggest(modal, "", user="U0ADA") == []
     assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl")]
-    assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl", "Public")]
-    assert (app.payloads[-1]["value"], app.payloads[-1]["action_id"]) == ("s", "model")
     for _ in refused:
         with pytest.raises(ApiError, match="invalid_arguments"):
             await slack.suggest(modal, "s", user="U0ADA")

@@ -21,8 +21,6 @@ from tests.usergroups import FakeUserGroups
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
 
-LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
-
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Optional scopes that let the checks look up IDs."""
 
@@ -122,8 +120,13 @@ def slack_says(method: str, answer: Answer | str) -> Change:
 
 
 def slack_knows(**user: object) -> Change:
-    """Have Slack describe everybody so."""
-    return slack_says("users.info", Json(200, {"ok": True, "user": {"name": "ada", **user}}))
+    """Allow one person, whom Slack describes so."""
+
+    def allow(setup: Setup) -> None:
+        setup.env["ALLOWED_USERS"] = ADA
+        setup.slack.fail("users.info", Json(200, {"ok": True, "user": {"name": "ada", **user}}))
+
+    return allow
 
 
 def slack_tells(**whose: object) -> Change:

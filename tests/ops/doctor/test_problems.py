@@ -22,7 +22,6 @@ from tests.ops.doctor.conftest import (
     ADA,
     BEN,
     CREW,
-    LOOK_LIKE,
     Change,
     Setup,
     given,
@@ -33,6 +32,7 @@ from tests.ops.doctor.conftest import (
     wallet,
 )
 from tests.postgres import Postgres
+from tests.test_settings import PEOPLE_FIX
 from tests.usergroups import FakeOrganisation, FakeUserGroups
 
 LOG_IN = Raw(200, b"<h1>Log in to the guest network</h1>")
@@ -42,16 +42,6 @@ CANNOT_SEE, INVITE = "the bot can't see this channel", "/invite the bot if it is
 KEY_FIX = "copy the key from ModelsLab's dashboard to MODELSLAB_API_KEY again"
 OTHER_FILE = "set DATABASE_URL to the bot's own database, or to a new file"
 TOMORROW = Json(200, {"ok": True, "team_id": "T0"}, {"Date": formatdate(time.time() + 86_400, usegmt=True)})
-
-
-def only_ada(**user: object) -> Change:
-    """Allow one person, whom Slack describes so."""
-
-    def allow(setup: Setup) -> None:
-        setup.env["ALLOWED_USERS"] = ADA
-        slack_knows(**user)(setup)
-
-    return allow
 
 
 def with_version(version: int) -> Change:
@@ -99,9 +89,9 @@ BROKEN: list[tuple[Change, str, str]] = [
         "network (DNS, firewall, HTTPS_PROXY)",
     ),
     # Who
-    (only_ada(is_bot=True), f"ALLOWED_USERS {ADA}: ada is a bot", "remove it from ALLOWED_USERS"),
+    (slack_knows(is_bot=True), f"ALLOWED_USERS {ADA}: ada is a bot", "remove it from ALLOWED_USERS"),
     (
-        only_ada(team_id="T0OTHER", enterprise_user={"enterprise_id": "E0OTHER"}),
+        slack_knows(team_id="T0OTHER", enterprise_user={"enterprise_id": "E0OTHER"}),
         f"ALLOWED_USERS {ADA}: ada belongs to another workspace",
         "remove it",
     ),
@@ -164,7 +154,7 @@ async def test_all_problems_are_found_at_once(setup: Setup) -> None:
 
     assert report.marked("✗") == [
         f"✗ {setup.folder}/.env: can't be read (it isn't UTF-8) → make it a readable text file in UTF-8",
-        f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {LOOK_LIKE}",
+        f"✗ ALLOWED_USERS: has 'ada', which isn't a Slack ID → {PEOPLE_FIX}",
         "✗ PORT: 'http' → use a whole number from 0 to 65535",
         f"✗ database: can't use {setup.file}: unable to open database file → {OTHER_FILE}",
         f"✗ bot scopes: missing: im:write (send direct messages) → add them {ON_THE_PAGE}, and reinstall the app",
