@@ -93,7 +93,7 @@ class Bench:
         for n in range(self.plan.rounds):
             for subject in (BOLT, SQLITE, POSTGRESQL):
                 sys.stderr.write(f"{time.strftime('%H:%M:%S')} round {n + 1} of {self.plan.rounds}: {subject}\n")
-                async with self._services(subject) as services, started(services.env, services.folder) as ready:
+                async with self._services(subject) as services, started(services) as ready:
                     await self.acks(services.slack, subject, ready)
                 if subject != BOLT:
                     async with self._services(subject) as services:
@@ -144,7 +144,7 @@ class Bench:
         begin = time.time() + START_SECONDS
         due = {where: begin + n * 3.0 / FOLLOW_UPS for n, where in enumerate(channels)}
         await seed(services.env["DATABASE_URL"], due, statuses)
-        async with started(services.env, services.folder):
+        async with started(services):
             assert time.time() < begin, "the bot took too long to start"
             await posted(slack, 2 * FOLLOW_UPS)
         came = [message for message in slack.messages if "should be ready now" in message.text]

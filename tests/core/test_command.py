@@ -172,6 +172,7 @@ def test_a_slip_is_named(text: str, slip: Slip, meant: str | None) -> None:
 
     assert (data["slip"], data["meant"], data["alone"]) == (slip, meant, True)
     assert refused(f"sdxl, {text} flux").data == data | {"alone": False}
+    assert read_id(text) == (text if slip is Slip.CANCEL else None)
 
 
 def test_more_models_than_one_command_can_reload_are_refused() -> None:
@@ -197,12 +198,13 @@ def test_more_models_than_one_command_can_reload_are_refused() -> None:
     ],
 )
 def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant: str) -> None:
-    """A typo, a word of other programs, or a whole sentence: the person is asked. In quotes it is an ID."""
+    """A typo, a word of other programs, or a whole sentence: people are asked. In quotes, or the picker, it's an ID."""
     data = refused(text).data
     first = text.split(maxsplit=1)[0]
 
     assert (data["slip"], data["meant"], data["alone"]) == (Slip.NOT_OURS, meant, text == first)
     assert parse(f'"{first}"') == ReloadModels((first,))
+    assert read_id(first) == first
 
 
 @given(anything_typed)
@@ -215,14 +217,6 @@ def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
     with suppress(Refused):
         command: Command = parse(text)
         assert isinstance(command, Word | Pick) or all(MODEL_ID.fullmatch(id_) for id_ in command.model_ids)
-
-
-def test_in_the_pickers_fields_only_ids_are_read() -> None:
-    """No word is a command there."""
-    ids: dict[str, str | None] = {"helpp": "helpp", "sdxl. ": "sdxl", '"sdxl."': "sdxl.", " `status` ": "status"}
-    ids |= dict.fromkeys(("", '""', "two words", "https://example.com/x"))
-
-    assert {text: read_id(text) for text in ids} == ids
 
 
 def processor_time(read: Callable[[str], object], text: str) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from unittest.mock import create_autospec
 
 import aiohttp
@@ -17,8 +17,6 @@ from bot.ops.logging import Redactor
 from bot.sandbox.modelslab import SandboxModelsLab, error
 from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
 
-Reload = Callable[[Answer], Awaitable[str]]
-
 Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
 """All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
 
@@ -28,17 +26,6 @@ async def client(modelslab: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
     """The client under test, with a session as the bot makes it."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield ModelsLab(session, modelslab.url, modelslab.key, Redactor([modelslab.key]))
-
-
-@pytest.fixture
-def reload(modelslab: SandboxModelsLab, client: ModelsLab) -> Reload:
-    """Asks for a reload, which ModelsLab answers so."""
-
-    async def reload(answer: Answer) -> str:
-        modelslab.answer("sdxl", answer)
-        return await client.reload("sdxl")
-
-    return reload
 
 
 async def failed(asking: Awaitable[object]) -> Shape:
@@ -103,10 +90,12 @@ def no_answer(said: str, *, unknown: bool = True) -> Shape:
     ids=repr,
 )
 async def test_a_reload_is_accepted_or_under_way(
-    modelslab: SandboxModelsLab, reload: Reload, answer: Answer, said: str
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, said: str
 ) -> None:
     """What ModelsLab says about one that is under way is passed on."""
-    assert await reload(answer) == said
+    modelslab.answer("sdxl", answer)
+
+    assert await client.reload("sdxl") == said
     assert len(modelslab.calls) == 1
 
 
@@ -216,19 +205,24 @@ async def test_a_reload_is_accepted_or_under_way(
     ],
     ids=lambda value: repr(value)[:60],
 )
-async def test_a_failure_is_understood(reload: Reload, answer: Answer, expected: Shape) -> None:
+async def test_a_failure_is_understood(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, expected: Shape
+) -> None:
     """Whether to try again, why it failed, in whose words, and whether the model may be reloading all the same."""
-    assert await failed(reload(answer)) == expected
+    modelslab.answer("sdxl", answer)
+
+    assert await failed(client.reload("sdxl")) == expected
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
 async def test_an_answer_that_does_not_come_in_time_is_unknown_too(
-    reload: Reload, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is bounded from the first packet to the last byte."""
+    modelslab.answer("sdxl", answer)
     monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.2)
 
-    assert await failed(reload(answer)) == no_answer("no answer in time")
+    assert await failed(client.reload("sdxl")) == no_answer("no answer in time")
 
 
 async def test_without_a_connection_the_model_is_not_reloading(
@@ -250,12 +244,13 @@ async def test_without_a_connection_the_model_is_not_reloading(
     assert failure == no_answer("no answer in time", unknown=False)
 
 
-async def test_a_message_of_many_parts_is_read_in_order(reload: Reload) -> None:
+async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
     """Lists in objects in lists, however deep, without blocking the bot."""
     deep: object = "deepest"
     for _ in range(500):
         deep = [deep]
-    _, _, said, *_ = await failed(reload(error(200, [{"a": ["1", {"b": "2"}]}, "3", deep, *["4"] * 10_000])))
+    modelslab.answer("sdxl", error(200, [{"a": ["1", {"b": "2"}]}, "3", deep, *["4"] * 10_000]))
+    _, _, said, *_ = await failed(client.reload("sdxl"))
 
     assert said.startswith("1 2 3 deepest 4 4")
     assert said.endswith("…")
