@@ -43,7 +43,7 @@ def test_a_crash_ends_with_one_critical_line(
 
 
 def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reload takes ten seconds. The parent process may have closed stdin."""
+    """A reload takes ten seconds. The parent process may have closed stdin. Ctrl-C ends it without a traceback."""
     for name in REQUIRED:
         monkeypatch.delenv(name)
     monkeypatch.setattr("bot.sandbox.terminal.program.sandbox", sandbox := AsyncMock(return_value=1))
@@ -53,6 +53,8 @@ def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     assert main(["try", "--seconds", "0.5"]) == 1
     assert (sandbox.call_args.kwargs["seconds"], sandbox.call_args.kwargs["stdin"].read()) == (0.5, "")
+    sandbox.side_effect = KeyboardInterrupt()
+    assert main(["try"]) == 130
 
 
 def test_the_manifest_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:

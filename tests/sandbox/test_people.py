@@ -125,6 +125,7 @@ async def test_an_app_that_is_silent_is_to_blame(slack: SandboxSlack) -> None:
         assert (await link.receive_json())["connection_info"] == {"app_id": "A0SANDBOX"}
         assert slack.ack_seconds == 3.0
         slack.ack_seconds = 0.05
+        slack.socket_mode.silence()
         assert (await slack.command("sdxl")).error == "operation_timeout"
 
 
