@@ -14,15 +14,9 @@ from bot import __version__
 from bot.cli import main
 from bot.settings import NAMES
 from bot.slack import manifest
+from tests.test_settings import KEY, REQUIRED
 
 ROOT = Path(__file__).parent.parent
-
-REQUIRED = {
-    "SLACK_BOT_TOKEN": "xoxb-secret-of-the-bot",
-    "SLACK_APP_TOKEN": "xapp-secret-of-the-app",
-    "MODELSLAB_API_KEY": "secret-of-modelslab",
-    "ALLOWED_USERS": "U0ADA",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +33,13 @@ def test_a_crash_ends_with_one_critical_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code is 1. tests/scenarios/test_process.py shows a start that fails for a reason."""
-    monkeypatch.setattr("bot.app.run", AsyncMock(side_effect=KeyError("secret-of-modelslab")))
+    monkeypatch.setattr("bot.app.run", AsyncMock(side_effect=KeyError(KEY)))
 
     assert main([]) == 1
     [line] = capsys.readouterr().err.splitlines()
     record = json.loads(line)
     assert (record["event"], record["level"], "exception" in record) == ("crashed", "critical", True)
-    assert "secret-of-modelslab" not in line
+    assert KEY not in line
 
 
 def test_the_sandbox_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,17 +73,22 @@ def test_the_manifest_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_manifest_has_the_slash_command_of_the_settings(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A wrong one is reported, and no other setting matters."""
+    """A wrong one is reported, and no other setting matters. A folder that is gone has no .env."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "")
     monkeypatch.setenv("SLASH_COMMAND", "/reload-model-dev")
     assert main(["manifest"]) == 0
     assert "    - command: /reload-model-dev\n" in capsys.readouterr().out
 
     monkeypatch.setenv("SLASH_COMMAND", "reload")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
     assert main(["manifest"]) == 2
-    assert "- SLASH_COMMAND is 'reload': " in capsys.readouterr().err
+    wrong = capsys.readouterr().err
+    assert "- SLASH_COMMAND is 'reload': " in wrong
+    assert "There is no .env: " in wrong
 
 
 @pytest.mark.parametrize("size", [1, 65536])
@@ -227,19 +226,6 @@ def test_a_full_disk_is_named() -> None:
         )
 
     assert (done.returncode, done.stderr) == (1, b"reload-model-bot: No space left on device\n")
-
-
-def test_a_folder_that_is_gone_has_no_env_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The settings are listed all the same."""
-    monkeypatch.setenv("SLASH_COMMAND", "reload")
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-
-    assert main(["manifest"]) == 2
-    assert "There is no .env: " in capsys.readouterr().err
 
 
 def test_closed_streams_are_no_obstacle() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -168,24 +169,14 @@ def test_the_environment_wins_over_the_env_file(dotenv: Path) -> None:
 
 
 def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as one in another encoding, or of another user. The other problems are reported as well."""
-    dotenv.write_bytes(b"PORT=\xff\n")
-
-    assert problems({**REQUIRED, "PORT": "x"}, dotenv) == [
-        f"{dotenv} can't be read (it isn't UTF-8): make it a readable text file in UTF-8",
-        "PORT is 'x': use a whole number from 0 to 65535",
-    ]
-
+    """Such as one of another user. tests/ops/doctor shows one in another encoding, beside other problems."""
     fix = "write NAME=value there, and close each quote on the same line"
     dotenv.write_text("# why\nPORT: 3000\nHISTORY_DAYS=3\nHOST='::\nLOG_LEVEL=DEBUG\n")
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 4)]
     dotenv.write_text("PORT=3000\nPGPASSWORD=a\0b\n")
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line 2: {fix}"]
-
-    def refuse(*_args: object, **_more: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.read_text", refuse)  # root, who may run the tests, can read everything
+    refused = Mock(side_effect=PermissionError(13, "Permission denied"))
+    monkeypatch.setattr("pathlib.Path.read_text", refused)  # root, who may run the tests, can read everything
 
     assert "can't be read (Permission denied)" in problems(REQUIRED, dotenv)[0]
 
@@ -216,17 +207,12 @@ NO_PROXY = "isn't an http(s) URL: use one such as http://proxy.example.com:3128"
 
 def test_all_problems_are_reported_at_once() -> None:
     """Nobody has to start the bot once per problem, and each comes with its fix."""
-    everything = {"SLACK_BOT_TOKEN": "xoxp-1", "PORT": "http", "ALLOWED_CHANEL": "C0MODELS"}
-    expected = [
-        "ALLOWED_CHANEL isn't a setting: did you mean ALLOWED_CHANNELS?",
+    assert problems({"SLACK_BOT_TOKEN": "xoxp-1"}) == [
         f"SLACK_BOT_TOKEN doesn't start with xoxb-: {BOT_FIX}",
         f"SLACK_SIGNING_SECRET is missing: {MODE_FIX}",
         "MODELSLAB_API_KEY is missing: copy the API key from ModelsLab's dashboard",
         f"ALLOWED_USERS is missing: {ALLOWED_FIX}",
-        "PORT is 'http': use a whole number from 0 to 65535",
     ]
-
-    assert problems(everything) == expected
 
 
 def test_with_admins_nobody_else_has_to_be_named() -> None:
@@ -254,7 +240,6 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ("MODELSLAB_CONCURRENCY", ["9" * 5000], f"is '{'9' * 40}': use a whole number from 1 to 100"),
         ("RELOAD_SECONDS", ["-0.1", "86401", "nan", "inf", "two"], "is {!r}: use a number from 0 to 86400"),
         ("PORT", ["tcp://10.0.0.1:3000"], f"{LINK} PORT itself"),
-        ("ADMIN_PORT", ["tcp://10.0.0.1:3000"], f"{LINK} ADMIN_PORT itself"),
         ("ADMIN_PORT", ["3000"], "is the same as PORT: use another port, one that the public can't reach"),
         ("ADMIN_PORT", ["0"], "is '0': use a whole number from 1 to 65535"),
         ("LOG_LEVEL", ["LOUD"], "is {!r}: use one of DEBUG, INFO, WARNING, ERROR"),
@@ -313,12 +298,6 @@ def test_a_wrong_value_is_a_problem(name: str, values: list[str], expected: str)
         assert "1-secret" not in shown
 
 
-def test_http_is_enough_on_this_machine() -> None:
-    """A ModelsLab on loopback needs no certificate."""
-    for url in ("http://LocalHost:8080", "http://127.9.9.9", "http://[::1]:80"):
-        assert loaded(MODELSLAB_URL=url).modelslab_url == url
-
-
 def test_a_misspelled_name_is_a_problem() -> None:
     """A limit that is silently ignored lets more people in than the operator thinks."""
     meant = {
@@ -347,6 +326,7 @@ def test_other_names_are_ignored_in_the_environment_but_not_in_the_env_file(dote
 @pytest.mark.parametrize(
     "url",
     [
+        *("http://LocalHost:8080", "http://127.9.9.9", "http://[::1]:80"),
         "sqlite:////data/reload-model.db",
         "sqlite:///reload.db?synchronous=full",
         "postgres://db/reloads",
@@ -360,9 +340,11 @@ def test_other_names_are_ignored_in_the_environment_but_not_in_the_env_file(dote
         "postgresql://",
     ],
 )
-def test_a_database_is_any_file_and_any_url_of_libpq(url: str) -> None:
-    """Whatever libpq accepts is left to libpq."""
-    assert loaded(DATABASE_URL=url).database_url == url
+def test_a_url_is_taken_as_it_is(url: str) -> None:
+    """A ModelsLab on loopback needs no certificate. A database is any file, and whatever libpq accepts."""
+    settings = loaded(**{"MODELSLAB_URL" if url.startswith("http") else "DATABASE_URL": url})
+
+    assert url in (settings.modelslab_url, settings.database_url)
 
 
 @pytest.mark.parametrize("special", ["@", ":", "/", "#", "%", " ", "?", "%zz", "\t"])
@@ -379,7 +361,6 @@ def test_a_special_character_in_a_password_must_be_encoded(special: str) -> None
     ("name", "url", "passwords"),
     [
         ("DATABASE_URL", "sqlite:///odd:name@home.db", set()),
-        ("DATABASE_URL", "postgresql://bot@db/x", set()),
         ("DATABASE_URL", "postgresql://u:@/db?host=/socket/dir", set()),
         ("DATABASE_URL", "postgresql://bot:p%40ss@db/x", {"p%40ss", "p@ss"}),
         ("DATABASE_URL", "postgresql://bot:hunter2@one:5432,two:5433/x", {"hunter2"}),
@@ -435,8 +416,6 @@ def test_one_rule_says_which_proxy_is_for_a_url(name: str, by_proxy: str, direct
         settings = loaded(**{given_name: PROXY})
         assert {settings.proxy_for(url) for url in by_proxy.split()} <= {PROXY}
         assert {settings.proxy_for(url) for url in directly.split()} == {None}
-    for proxy in ("proxy:3128", "user:p%2Fw@proxy:3128"):
-        assert loaded(HTTPS_PROXY=proxy).proxy_for("https://slack.com/") == f"http://{proxy}"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.sandbox.slack.delivery import Kind
 from tests.attack.conftest import Attack, all_harmless, unharmed
 from tests.attack.junk import Json, Payloads, broken_of, deep_json, json_values, texts
-from tests.scenarios.scenario import Scenario
+from tests.scenarios.scenario import Scenario, http_mode
 from tests.secrecy import scan
 
 ANSWER_LIMIT = 16 * 1024
@@ -40,7 +40,7 @@ _first_lines = st.tuples(
 _headers = st.lists(st.tuples(_names | _token, _values | _latin).map(": ".join), max_size=6)
 _bodies = st.binary(max_size=500) | json_values.map(lambda value: json.dumps(value).encode())
 
-pytestmark = pytest.mark.parametrize("mode", ["http"])
+pytestmark = http_mode
 
 
 async def answered(bot: Scenario, raw: bytes) -> int:

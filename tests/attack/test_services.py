@@ -5,14 +5,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pytest
 from aiohttp import web
 from hypothesis import strategies as st
 
 from tests.answers import Exchange
 from tests.attack.conftest import Attack, all_harmless, harmless, unharmed
 from tests.attack.junk import MARKUP, Json, deep_json, json_values, texts
-from tests.scenarios.scenario import FAILED, READY, Scenario, eventually
+from tests.scenarios.scenario import FAILED, READY, Scenario, eventually, http_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def _written(status: int, headers: Mapping[str, str], body: bytes, beyond: int) 
     return Bytes("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
 
 
-pytestmark = pytest.mark.parametrize("mode", ["http"])
+pytestmark = http_mode
 
 
 async def test_any_answer_of_modelslab(bot: Scenario, attack: Attack) -> None:

@@ -33,8 +33,9 @@ from bot.storage.database import Database, now
 from bot.storage.outcomes import record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, STATUSES
-from tests.bench.load import apart, channel, closed_loop, open_loop
-from tests.bench.processes import ROOT, Started, mebibytes, services, started
+from tests.bench.load import CHANNELS, apart, channel, closed_loop, open_loop
+from tests.bench.processes import ROOT, Started, mebibytes, started
+from tests.faults.fleet import Fleet, fleet
 from tests.postgres import Postgres, server
 
 WARM_UP = 300
@@ -92,27 +93,21 @@ class Bench:
         for n in range(self.plan.rounds):
             for subject in (BOLT, SQLITE, POSTGRESQL):
                 sys.stderr.write(f"{time.strftime('%H:%M:%S')} round {n + 1} of {self.plan.rounds}: {subject}\n")
-                async with (
-                    services() as (slack, settings),
-                    self._place(subject) as (folder, url),
-                    started(settings, folder, url) as ready,
-                ):
-                    await self.acks(slack, subject, ready)
+                async with self._services(subject) as services, started(services) as ready:
+                    await self.acks(services.slack, subject, ready)
                 if subject != BOLT:
-                    async with services() as (slack, settings), self._place(subject) as (folder, url):
-                        await self.follow_ups(slack, settings, subject, folder, url)
+                    async with self._services(subject) as services:
+                        await self.follow_ups(services, subject)
         self.note("installed distributions", "the bot", distributions())
 
     @asynccontextmanager
-    async def _place(self, subject: str) -> AsyncIterator[tuple[Path, str]]:
-        """A folder, and the URL of an empty database for a bot."""
+    async def _services(self, subject: str) -> AsyncIterator[Fleet]:
+        """A Slack, a ModelsLab, a folder, and an empty database for a bot."""
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            if subject != POSTGRESQL:
-                yield Path(name), f"sqlite:///{name}/bench.db" if subject == SQLITE else ""
-                return
-            url = self.postgres.create()
-            yield Path(name), url
-        self.postgres.drop(url)
+            urls = {BOLT: "", SQLITE: f"sqlite:///{name}/bench.db", POSTGRESQL: self.postgres.create()}
+            async with fleet(Path(name), urls[subject], CHANNELS, RELOAD_SECONDS="3600") as services:
+                yield services
+            self.postgres.drop(urls[POSTGRESQL])
 
     async def acks(self, slack: SandboxSlack, subject: str, ready: Started) -> None:
         """One round of one subject: start, idle, and the loops; of the bot also everybody at once."""
@@ -141,16 +136,15 @@ class Bench:
             channels = Counter(message.channel for message in slack.messages)
             assert Counter(channels.values()) == {1: PEOPLE}, "a status message was lost or doubled"
 
-    async def follow_ups(
-        self, slack: SandboxSlack, settings: Mapping[str, str], subject: str, folder: Path, url: str
-    ) -> None:
+    async def follow_ups(self, services: Fleet, subject: str) -> None:
         """How late follow-ups arrive at Slack, when many are due within seconds."""
+        slack = services.slack
         channels = [channel(n) for n in range(FOLLOW_UPS)]
         statuses = {where: slack.say(where, {"text": "is being reloaded"}, "api").ts for where in channels}
         begin = time.time() + START_SECONDS
         due = {where: begin + n * 3.0 / FOLLOW_UPS for n, where in enumerate(channels)}
-        await seed(url, due, statuses)
-        async with started(settings, folder, url):
+        await seed(services.env["DATABASE_URL"], due, statuses)
+        async with started(services):
             assert time.time() < begin, "the bot took too long to start"
             await posted(slack, 2 * FOLLOW_UPS)
         came = [message for message in slack.messages if "should be ready now" in message.text]

@@ -7,12 +7,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import count
 from multiprocessing import get_context
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
-from urllib.parse import urlencode
-
-from slack_sdk.signature import SignatureVerifier
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -31,39 +27,6 @@ class Command(NamedTuple):
 def channel(n: int) -> str:
     """The ID of the nth channel."""
     return f"C{n % CHANNELS:05d}"
-
-
-class Commands:
-    """Makes commands, each for a model, a person and a channel of its own, for one port."""
-
-    def __init__(self, port: int, secret: str, slack_url: str) -> None:
-        self.port = port
-        self._signer = SignatureVerifier(secret)
-        self._slack_url = slack_url.removesuffix("/api/")
-        self._numbers = count()
-
-    def make(self, number: int) -> list[Command]:
-        """So many: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
-        return [self._command(next(self._numbers)) for _ in range(number)]
-
-    def _command(self, n: int) -> Command:
-        fields = {
-            "team_id": "T0SANDBOX",
-            "channel_id": channel(n),
-            "user_id": f"U{n:07d}",
-            "command": "/reload-model",
-            "text": f"bench-{n:07d}",
-            "response_url": f"{self._slack_url}/commands/T0SANDBOX/{n}/bench",
-            "trigger_id": f"{n}.7f3a5c1e9b2d4f60",
-        }
-        body, now = urlencode(fields), str(int(time.time()))
-        head = (
-            f"POST /slack/events HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"X-Slack-Signature: {self._signer.generate_signature(timestamp=now, body=body)}\r\n"
-            f"X-Slack-Request-Timestamp: {now}\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return Command((head + body).encode(), f"Reloading `{fields['text']}`".encode())
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

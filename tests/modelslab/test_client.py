@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from unittest.mock import create_autospec
 
 import aiohttp
@@ -14,10 +14,8 @@ from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsL
 from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.ops.logging import Redactor
-from bot.sandbox.modelslab import SAME_REQUEST, SandboxModelsLab, error
+from bot.sandbox.modelslab import SandboxModelsLab, error
 from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
-
-Reload = Callable[[Answer], Awaitable[str]]
 
 Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
 """All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
@@ -30,21 +28,10 @@ async def client(modelslab: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
         yield ModelsLab(session, modelslab.url, modelslab.key, Redactor([modelslab.key]))
 
 
-@pytest.fixture
-def reload(modelslab: SandboxModelsLab, client: ModelsLab) -> Reload:
-    """Asks for a reload, which ModelsLab answers so."""
-
-    async def reload(answer: Answer) -> str:
-        modelslab.answer("sdxl", answer)
-        return await client.reload("sdxl")
-
-    return reload
-
-
-async def failed(reloading: Awaitable[str]) -> Shape:
-    """How a reload fails."""
+async def failed(asking: Awaitable[object]) -> Shape:
+    """How a request fails."""
     with pytest.raises(ModelsLabError) as raised:
-        await reloading
+        await asking
     failure = raised.value
     wait = failure.wait if isinstance(failure, ModelsLabRetryableError) else None
     return type(failure), failure.failure, failure.said, failure.unknown, wait
@@ -58,6 +45,11 @@ def final(failure: Failure, said: str, *, unknown: bool = False) -> Shape:
 def down(said: str, *, unknown: bool = True, wait: float | None = None) -> Shape:
     """A service that fails, and is tried again."""
     return ModelsLabRetryableError, Failure.DOWN, said, unknown, wait
+
+
+def limited(said: str, wait: float) -> Shape:
+    """A rate limit, after which the call is tried again."""
+    return ModelsLabRetryableError, Failure.RATE_LIMIT, said, False, wait
 
 
 def no_answer(said: str, *, unknown: bool = True) -> Shape:
@@ -98,10 +90,12 @@ def no_answer(said: str, *, unknown: bool = True) -> Shape:
     ids=repr,
 )
 async def test_a_reload_is_accepted_or_under_way(
-    modelslab: SandboxModelsLab, reload: Reload, answer: Answer, said: str
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, said: str
 ) -> None:
     """What ModelsLab says about one that is under way is passed on."""
-    assert await reload(answer) == said
+    modelslab.answer("sdxl", answer)
+
+    assert await client.reload("sdxl") == said
     assert len(modelslab.calls) == 1
 
 
@@ -155,7 +149,6 @@ async def test_a_reload_is_accepted_or_under_way(
         (Json(403, {"message": "Forbidden"}), final(Failure.PLAN, "Forbidden")),
         (Json(402, {"messege": "Pay"}), final(Failure.CREDITS, "Pay")),
         (Json(200, {"message": "Invalid API key"}), final(Failure.KEY, "Invalid API key")),
-        (Json(404, {"message": "no such route"}), final(Failure.NO_SENSE, "no such route")),
         (Json(401, {}), final(Failure.NO_SENSE, "HTTP 401")),
         *((Raw(code, b"<h1>Blocked</h1>"), final(Failure.NO_SENSE, f"HTTP {code}")) for code in (401, 403, 404, 407)),
         (Redirect("http://127.0.0.1:9/"), final(Failure.NO_SENSE, "HTTP 307")),
@@ -193,6 +186,17 @@ async def test_a_reload_is_accepted_or_under_way(
         (error(408, "Timeout"), down("Timeout")),
         *((Raw(status, b"<h1>Oops</h1>"), down(f"HTTP {status}")) for status in (408, 500, 502, 503, 504, 520, 530)),
         (Raw(503, headers={"Retry-After": "120"}), down("HTTP 503", wait=120.0)),
+        # A rate limit says when to ask again: in the body, else the header, else half a minute, whatever the status.
+        (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), limited("HTTP 429", 12.0)),
+        (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), limited("HTTP 429", 45.0)),
+        (Raw(429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), limited("HTTP 429", 0.0)),
+        (error(429, "Rate limit exceeded."), limited("Rate limit exceeded.", 30.0)),
+        (error(429, "Rate limit exceeded.", retry_after=[12]), limited("Rate limit exceeded.", 30.0)),
+        (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), limited("HTTP 429", 30.0)),
+        (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), limited("HTTP 429", 30.0)),
+        (Json(429, {"status": "success"}), limited("HTTP 429", 30.0)),
+        (error(200, "Rate limit exceeded", retry_after=3), limited("Rate limit exceeded", 3.0)),
+        (error(400, "Maximum 5 queued requests allowed"), limited("Maximum 5 queued requests allowed", 30.0)),
         # A connection that breaks leaves the outcome unknown.
         *(
             (answer, no_answer("the connection broke"))
@@ -201,61 +205,36 @@ async def test_a_reload_is_accepted_or_under_way(
     ],
     ids=lambda value: repr(value)[:60],
 )
-async def test_a_failure_is_understood(reload: Reload, answer: Answer, expected: Shape) -> None:
+async def test_a_failure_is_understood(
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, expected: Shape
+) -> None:
     """Whether to try again, why it failed, in whose words, and whether the model may be reloading all the same."""
-    assert await failed(reload(answer)) == expected
+    modelslab.answer("sdxl", answer)
 
-
-LIMIT = "Rate limit exceeded. Maximum 5 queued requests allowed."
-
-
-@pytest.mark.parametrize(
-    ("answer", "wait"),
-    [
-        (Json(429, {"status": "error", "retry_after": 12}, {"Retry-After": "99"}), 12.0),
-        (Json(429, {"status": "error", "retry_after": "soon"}, {"Retry-After": "45"}), 45.0),
-        (Json(429, {"status": "error", "retry_after": None}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 0.0),
-        (error(429, LIMIT), 30.0),
-        (error(429, LIMIT, retry_after=[12]), 30.0),
-        (Raw(429, b'{"retry_after": 1' + b"0" * 9000 + b"}", "application/json"), 30.0),
-        (Raw(429, b"<h1>Too Many Requests</h1>", headers={"Retry-After": "x"}), 30.0),
-        (Json(429, {"status": "success"}), 30.0),
-        (SAME_REQUEST, 30.0),
-        (error(200, "Rate limit exceeded", retry_after=3), 3.0),
-        (error(400, "Maximum 5 queued requests allowed"), 30.0),
-    ],
-    ids=lambda value: repr(value)[:80],
-)
-async def test_a_rate_limit_says_when_to_ask_again(reload: Reload, answer: Answer, wait: float) -> None:
-    """As many seconds as the body says, else the header, else half a minute, whatever the HTTP status."""
-    kind, failure, _, *unknown_and_wait = await failed(reload(answer))
-
-    assert (kind, failure, unknown_and_wait) == (ModelsLabRetryableError, Failure.RATE_LIMIT, [False, wait])
+    assert await failed(client.reload("sdxl")) == expected
 
 
 @pytest.mark.parametrize("answer", [Hang(), Drip(b'{"status": "success"}', 0.05)], ids=repr)
 async def test_an_answer_that_does_not_come_in_time_is_unknown_too(
-    reload: Reload, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    modelslab: SandboxModelsLab, client: ModelsLab, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is bounded from the first packet to the last byte."""
+    modelslab.answer("sdxl", answer)
     monkeypatch.setattr("bot.modelslab.client.ATTEMPT_SECONDS", 0.2)
 
-    assert await failed(reload(answer)) == no_answer("no answer in time")
+    assert await failed(client.reload("sdxl")) == no_answer("no answer in time")
 
 
-async def test_without_a_connection_the_model_is_not_reloading(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
-    """No request has been sent."""
-    await modelslab.stop()
-
-    assert await failed(client.reload("sdxl")) == no_answer("no connection", unknown=False)
-
-
-async def test_a_connection_that_takes_too_long_is_no_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS may not answer, or a host may swallow packets."""
+async def test_without_a_connection_the_model_is_not_reloading(
+    modelslab: SandboxModelsLab, client: ModelsLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request has been sent. Nor if DNS doesn't answer, or a host swallows packets."""
 
     async def never(*_: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
+    await modelslab.stop()
+    assert await failed(client.reload("sdxl")) == no_answer("no connection", unknown=False)
     monkeypatch.setattr("bot.modelslab.client.CONNECT_SECONDS", 0.1)
     silent = create_autospec(AbstractResolver, instance=True)
     silent.resolve.side_effect = never
@@ -265,12 +244,13 @@ async def test_a_connection_that_takes_too_long_is_no_unknown_outcome(monkeypatc
     assert failure == no_answer("no answer in time", unknown=False)
 
 
-async def test_a_message_of_many_parts_is_read_in_order(reload: Reload) -> None:
+async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModelsLab, client: ModelsLab) -> None:
     """Lists in objects in lists, however deep, without blocking the bot."""
     deep: object = "deepest"
     for _ in range(500):
         deep = [deep]
-    _, _, said, *_ = await failed(reload(error(200, [{"a": ["1", {"b": "2"}]}, "3", deep, *["4"] * 10_000])))
+    modelslab.answer("sdxl", error(200, [{"a": ["1", {"b": "2"}]}, "3", deep, *["4"] * 10_000]))
+    _, _, said, *_ = await failed(client.reload("sdxl"))
 
     assert said.startswith("1 2 3 deepest 4 4")
     assert said.endswith("…")
@@ -296,6 +276,4 @@ async def test_a_list_of_models_is_read_or_fails_as_a_reload_does(
     if isinstance(found, ModelList):
         assert await client.public_models(2) == found
     else:
-        with pytest.raises(ModelsLabError) as raised:
-            await client.public_models(2)
-        assert raised.value.failure is found
+        assert (await failed(client.public_models(2)))[1] is found

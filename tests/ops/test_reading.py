@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from bot.storage.database import Database
 from tests.samples import NOON
 
 
-@pytest.fixture(params=["sqlite", "postgres_url"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/x.db"
-    return str(request.getfixturevalue(request.param))
-
-
 def settings_of(url: str) -> Settings:
     """Settings with this database. The others don't matter."""
     return read({"DATABASE_URL": url})[0]
@@ -38,13 +29,12 @@ class Audit:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._ids = count(1)
 
     async def add(
         self, what: str, outcome: str = "requested", ago: float = 0.0, *, reload: Mapping[str, object] | None = None
     ) -> None:
-        """Add a line, and with any values of it its reload."""
-        id_ = f"r{next(self._ids)}" if reload else None
+        """Add a line, and with any values of it its reload, whose ID is what was asked for."""
+        id_ = what if reload else None
         if reload:
             values = {"id": id_, "model_id": what, "state": "done", "requested_at": NOON, **reload}
             await self.database.run(lambda tx: tx.execute(insert(schema.reloads).values(values)))
@@ -59,10 +49,14 @@ class Audit:
         return out.getvalue()
 
 
-@pytest.fixture
-async def lines(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Audit]:
-    """A database with its tables, in use by a bot, at noon."""
+@pytest.fixture(params=["sqlite", "postgres_url"])
+async def lines(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Audit]:
+    """A database of either kind with its tables, in use by a bot, at noon."""
     monkeypatch.setattr("time.time", lambda: NOON)
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/x.db" if is_sqlite else str(request.getfixturevalue(request.param))
     database = Database(url, lambda: NOON)
     await database.start()
     await database.run(schema.migrate)
@@ -80,7 +74,7 @@ async def test_a_table(lines: Audit) -> None:
     assert await lines.written("table") == (
         "at                   who    team    where     what  allowed  outcome      rule  reload  result\n"
         "2023-11-15 11:59:55  U0ADA  T0HOME  C0MODELS  flux  no       not_allowed  *\n"
-        "2023-11-15 12:00:00  U0ADA  T0HOME  C0MODELS  sdxl  yes      requested    *     r1      should be ready\n"
+        "2023-11-15 12:00:00  U0ADA  T0HOME  C0MODELS  sdxl  yes      requested    *     sdxl    should be ready\n"
     )
 
 

@@ -34,39 +34,24 @@ async def modal(slack: SandboxSlack) -> Modal:
 
 
 async def test_an_ack_is_shown_if_it_is_valid(slack: SandboxSlack, app: App) -> None:
-    """To the person, or to everybody. An empty one shows nothing."""
-    app.answers = [
-        Json(200, {"text": "psst"}),
-        Json(200, {"text": "all", "response_type": "in_channel"}),
-        Json(200, {}),
-    ]
-    for _ in range(3):
-        await slack.command("sdxl")
-    app.answers = [Json(200, {"text": "x" * 40_001})]
+    """To everybody if it says so. An empty one shows nothing."""
+    bodies: tuple[JsonObject, ...] = ({"text": "all", "response_type": "in_channel"}, {}, {"text": "x" * 40_001})
+    app.answers = [Json(200, body) for body in bodies]
+    acks = [await slack.command("sdxl") for _ in bodies]
 
-    assert [(m.text, m.via, m.user) for m in slack.messages] == [("psst", "ack", "U0ADA"), ("all", "ack", None)]
-    assert (await slack.command("sdxl")).text == "msg_too_long"
+    assert [(m.text, m.via, m.user) for m in slack.messages] == [("all", "ack", None)]
+    assert acks[-1].text == "msg_too_long"
 
 
 async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Ephemeral content stays secret."""
-    slack.user_teams["U0ADA"], slack.enterprise_id = "T0OTHER", "E0GRID"
     content = {"text": "x", "blocks": [{"type": "actions", "elements": [button(value="v")]}]}
     public = slack.say("C0MODELS", content, "api", thread_ts="1.0")
     await slack.press(public, "Press", user="U0ADA")
     await slack.press(slack.say("C0MODELS", content, "ack", user="U0ADA"), "Press", user="U0ADA")
     pressed, private = app.payloads
 
-    assert pressed["container"] == {
-        "type": "message",
-        "message_ts": public.ts,
-        "channel_id": "C0MODELS",
-        "is_ephemeral": False,
-        "thread_ts": "1.0",
-    }
-    assert (pressed["user"]["team_id"], pressed["team"]["id"]) == ("T0OTHER", "T0SANDBOX")
-    assert [(action["action_id"], action["value"]) for action in pressed["actions"]] == [("press", "v")]
-    assert (pressed["message"]["ts"], pressed["message"]["thread_ts"]) == (public.ts, "1.0")
+    assert (pressed["container"]["thread_ts"], pressed["container"]["is_ephemeral"]) == ("1.0", False)
     assert (private["container"]["is_ephemeral"], "message" in private) == (True, False)
     with pytest.raises(LookupError, match="There is no button Nope"):
         await slack.press(public, "Nope", user="U0ADA")
@@ -75,21 +60,15 @@ async def test_a_press_carries_what_slack_documents(slack: SandboxSlack, app: Ap
 async def test_a_typeahead_offers_options(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """From as many characters on as it says, and only those that Slack would show."""
     option = {"text": plain("SDXL"), "value": "sdxl"}
-    shown: list[JsonObject] = [
-        {"options": [option]},
-        {"option_groups": [{"label": plain("Public"), "options": [option]}]},
-    ]
     refused: list[JsonObject] = [
         {"options": [{"text": plain("x" * 76), "value": "x"}]},
         {"option_groups": [{"label": plain("x" * 76), "options": [option]}]},
         {"option_groups": [{"label": plain(label), "options": [option] * 60} for label in "ab"]},
     ]
-    app.answers = [Json(200, body) for body in shown + refused]
+    app.answers = [Json(200, body) for body in ({"options": [option]}, *refused)]
 
     assert await slack.suggest(modal, "", user="U0ADA") == []
     assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl")]
-    assert await slack.suggest(modal, "s", user="U0ADA") == [Option("SDXL", "sdxl", "Public")]
-    assert (app.payloads[-1]["value"], app.payloads[-1]["action_id"]) == ("s", "model")
     for _ in refused:
         with pytest.raises(ApiError, match="invalid_arguments"):
             await slack.suggest(modal, "s", user="U0ADA")
@@ -100,41 +79,32 @@ async def test_a_typeahead_offers_options(slack: SandboxSlack, modal: Modal, app
 
 async def test_a_submission_carries_what_slack_documents(slack: SandboxSlack, modal: Modal, app: App) -> None:
     """https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload."""
-    modal.filled["note"] = "typed"
     with pytest.raises(LookupError, match="where must be filled in"):
         await slack.submit(modal, {"where": ""}, user="U0ADA")
     await slack.submit(modal, {"model": "sdxl"}, user="U0ADA")
     (payload,) = app.payloads
-    values = payload["view"]["state"]["values"]
 
-    assert values["b-model"]["model"]["selected_option"]["value"] == "sdxl"
-    assert values["b-note"]["note"] == {"type": "plain_text_input", "value": "typed"}
-    assert values["b-where"]["where"]["selected_conversation"] == "C0MODELS"
+    assert payload["view"]["state"]["values"]["b-note"]["note"] == {"type": "plain_text_input", "value": "hello"}
     assert [url["channel_id"] for url in payload["response_urls"]] == ["C0MODELS"]
     with pytest.raises(TimeoutError, match="U0ADA has no modal open"):
         await slack.wait_modal("U0ADA", within=0)
-    await app.stop()
-    assert (await slack.submit(modal, user="U0ADA")).error == "dispatch_failed"
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "errors", "title"),
+    ("answer", "error"),
     [
-        ({"response_action": "errors", "errors": {"b-note": "No."}}, "", {"note": "No."}, "Hello"),
-        ({"response_action": "update", "view": {**MODAL, "title": plain("Done")}}, "", {}, "Done"),
-        ({"response_action": "errors", "errors": {"other": "No."}}, "invalid_response_action", {}, "Hello"),
-        ({"response_action": "update", "view": {"type": "home"}}, "invalid_arguments", {}, "Hello"),
+        ({"response_action": "errors", "errors": {"other": "No."}}, "invalid_response_action"),
+        ({"response_action": "update", "view": {"type": "home"}}, "invalid_arguments"),
     ],
 )
-async def test_a_submission_is_answered(
-    slack: SandboxSlack, modal: Modal, app: App, answer: JsonObject, error: str, errors: JsonObject, title: str
+async def test_an_answer_to_a_submission_that_slack_refuses(
+    slack: SandboxSlack, modal: Modal, app: App, answer: JsonObject, error: str
 ) -> None:
-    """By errors beside the fields, or by another view: https://docs.slack.dev/surfaces/modals#response_actions."""
+    """It changes nothing: https://docs.slack.dev/surfaces/modals#response_actions. Scenarios show those it takes."""
     app.answers = [Json(200, answer)]
-    ack = await slack.submit(modal, user="U0ADA")
 
-    assert ack.error.startswith(error)
-    assert (bool(ack.error), modal.errors, modal.title, modal.open) == (bool(error), errors, title, True)
+    assert (await slack.submit(modal, user="U0ADA")).error.startswith(error)
+    assert (modal.errors, modal.title, modal.open) == ({}, "Hello", True)
 
 
 async def test_an_event_that_the_app_does_not_take_comes_again(slack: SandboxSlack, app: App) -> None:
@@ -148,23 +118,15 @@ async def test_an_event_that_the_app_does_not_take_comes_again(slack: SandboxSla
     assert [headers.get("X-Slack-Retry-Reason") for headers in app.headers] == [None, "http_error"]
 
 
-async def test_a_silent_connection_carries_nothing(slack: SandboxSlack) -> None:
-    """It stays open, does not answer a ping, and after three seconds people read an error.
-
-    https://docs.slack.dev/interactivity/implementing-slash-commands#responding
-    """
+async def test_an_app_that_is_silent_is_to_blame(slack: SandboxSlack) -> None:
+    """After three seconds: https://docs.slack.dev/interactivity/implementing-slash-commands#responding."""
     opened = await AsyncWebClient(base_url=slack.api_url).apps_connections_open(app_token=slack.app_token)
-    async with aiohttp.ClientSession() as http, http.ws_connect(opened["url"], autoping=False) as link:
+    async with aiohttp.ClientSession() as http, http.ws_connect(opened["url"]) as link:
         assert (await link.receive_json())["connection_info"] == {"app_id": "A0SANDBOX"}
-        await link.ping()
-        assert (await link.receive()).type is aiohttp.WSMsgType.PONG
-        slack.socket_mode.silence()
         assert slack.ack_seconds == 3.0
         slack.ack_seconds = 0.05
-        await link.ping()
-        assert ((await slack.command("sdxl")).error, slack.connections) == ("operation_timeout", 1)
-        with pytest.raises(TimeoutError):
-            await link.receive(timeout=0.05)
+        slack.socket_mode.silence()
+        assert (await slack.command("sdxl")).error == "operation_timeout"
 
 
 def test_a_client_that_has_left_already_does_no_harm() -> None:

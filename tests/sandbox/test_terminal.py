@@ -16,10 +16,10 @@ from bot.slack import manifest
 from tests.sandbox.conftest import App
 from tests.sandbox.test_people import FORM
 from tests.sandbox.test_web_api import HOME, MODAL, SECTION, button
-from tests.scenarios.conftest import scenario
+from tests.scenarios.conftest import mode, scenario
 from tests.scenarios.scenario import ADA, BEN, MODELS, Scenario, eventually
 
-__all__ = ["scenario"]
+__all__ = ["mode", "scenario"]
 
 MISTAKES = {
     "hello you": "I don't understand 'hello you'. Try: /reload-model sdxl (or type help)",
@@ -56,12 +56,6 @@ class Terminal:
         for line in lines:
             assert await self.session.play(line)
         return "".join(self.written[before:]).splitlines()
-
-
-@pytest.fixture
-def mode() -> str:
-    """How the bot is reached makes no difference here."""
-    return "socket"
 
 
 @pytest.fixture

@@ -77,23 +77,15 @@ async def test_a_message_that_slack_refuses(
         await client.api_call("chat.postMessage", json={"channel": "C0MODELS", **message})
 
 
-async def test_scopes_and_tokens_are_checked(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """Each method has its scope; every answer names those that the token has."""
-    answer = await client.auth_test()
+async def test_scopes_are_checked(slack: SandboxSlack, client: AsyncWebClient) -> None:
+    """Each method has its scope."""
     with pytest.raises(SlackApiError, match="user_not_found"):
         await client.conversations_open(users="C0MODELS")
     slack.scopes.remove("im:write")
-
-    assert (answer["team_id"], answer["user_id"]) == ("T0SANDBOX", "U0BOT")
-    assert answer.headers["X-OAuth-Scopes"].startswith("app_mentions:read,chat:write,chat:write.public,commands,")
     with pytest.raises(SlackApiError, match="missing_scope"):
         await client.conversations_open(users="U0ADA")
     with pytest.raises(SlackApiError, match="unknown_method"):
         await client.api_call("chat.shout")
-    with pytest.raises(SlackApiError, match="invalid_auth"):
-        await AsyncWebClient("xoxb-wrong", base_url=slack.api_url).auth_test()
-    with pytest.raises(SlackApiError, match="not_authed"):
-        await AsyncWebClient(base_url=slack.api_url).auth_test()
 
 
 async def test_a_trigger_opens_one_modal_within_three_seconds(

@@ -2,15 +2,11 @@
 
 import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
-from yarl import URL
 
 from bot.ops.doctor import check
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -24,8 +20,6 @@ from tests.usergroups import FakeUserGroups
 
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
-
-LOOK_LIKE = "a person's ID looks like U012AB3CD (in Slack: profile, ⋮, Copy member ID), a user group's like S012AB3CD"
 
 CAN_LOOK_UP = {"users:read", "channels:read"}
 """Optional scopes that let the checks look up IDs."""
@@ -78,26 +72,10 @@ class Setup:
         self.env |= {"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": self.slack.signing_secret}
 
     def use_groups(self, members: Mapping[str, Collection[str]], **disabled: Collection[str]) -> None:
-        """Have the workspace hold these user groups, and the app the scope to read them."""
+        """Have the workspace hold these user groups, the app the scope to read them, and their members be allowed."""
         self.slack.scopes.add("usergroups:read")
         self.slack.fail(GROUP_METHOD, FakeUserGroups(members, disabled))
-        self.env["ALLOWED_USERS"] = CREW
-
-    def distrust(self, url: str) -> None:
-        """Meet a certificate that is not trusted on the way to this service."""
-        connect = aiohttp.TCPConnector.connect
-
-        async def meet(
-            connector: aiohttp.TCPConnector,
-            request: aiohttp.ClientRequest,
-            **more: Any,  # noqa: ANN401 - passed on
-        ) -> aiohttp.connector.Connection:
-            if request.connection_key.port == URL(url).port:
-                reason = ssl.SSLCertVerificationError("self-signed certificate")
-                raise aiohttp.ClientConnectorCertificateError(request.connection_key, reason)
-            return await connect(connector, request, **more)
-
-        self.patch.setattr(aiohttp.TCPConnector, "connect", meet)
+        self.env["ALLOWED_USERS"] = " ".join(members)
 
     async def hold_database(self) -> Database:
         """Use the database as a running bot does, until it is stopped."""
@@ -142,8 +120,13 @@ def slack_says(method: str, answer: Answer | str) -> Change:
 
 
 def slack_knows(**user: object) -> Change:
-    """Have Slack describe everybody so."""
-    return slack_says("users.info", Json(200, {"ok": True, "user": {"name": "ada", **user}}))
+    """Allow one person, whom Slack describes so."""
+
+    def allow(setup: Setup) -> None:
+        setup.env["ALLOWED_USERS"] = ADA
+        setup.slack.fail("users.info", Json(200, {"ok": True, "user": {"name": "ada", **user}}))
+
+    return allow
 
 
 def slack_tells(**whose: object) -> Change:
