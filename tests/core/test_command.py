@@ -76,7 +76,7 @@ def refused(text: str) -> Refused:
         *((text, Word.STATUS) for text in ("status", "Status", "STATUS ")),
         *((text, Pick()) for text in ("", " \u00a0")),
         # People write sentences: punctuation at the end of a word is no part of it, unless it is in quotes.
-        ("sdxl.", ReloadModels(("sdxl",))),
+        *((text, ReloadModels(("sdxl",))) for text in ("sdxl.", "@reload-model sdxl")),
         ("sdxl, flux!", ReloadModels(("sdxl", "flux"))),
         (": sdxl: flux ...", ReloadModels(("sdxl", "flux"))),
         ("sdxl-1.0 org:flux.", ReloadModels(("sdxl-1.0", "org:flux"))),
@@ -195,7 +195,6 @@ def test_more_models_than_one_command_can_reload_are_refused() -> None:
         ("reload status", "status"),
         ('please "status"', '"status"'),
         ("what is running", "status"),
-        ("@reload-model please reload sdxl", "sdxl"),
         ("how do I reload sdxl?", "sdxl"),
         ("sdxl at noon thx", "sdxl"),
         *((text, MODEL_HERE) for text in ("reload cancel", "reload a b c d e f", 'please "x y" z', "what can you do?")),

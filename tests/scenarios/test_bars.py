@@ -12,7 +12,7 @@ from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
 @pytest.fixture
 async def moving(scenario: Scenario) -> Scenario:
     """A bot whose bars move several times a second, until pass_reloads() ends the reloads."""
-    scenario.set_timing(bar_pause_most=0.1, bar_pause_least=0.1, bar_edit=0.3)
+    scenario.set_timing(bar_pause_most=0.1, bar_pause_least=0.1, bar_edit=2.0)
     await scenario.open(RELOAD_SECONDS="60")
     return scenario
 
