@@ -88,6 +88,8 @@ async def test_a_submission_carries_what_slack_documents(slack: SandboxSlack, mo
     assert [url["channel_id"] for url in payload["response_urls"]] == ["C0MODELS"]
     with pytest.raises(TimeoutError, match="U0ADA has no modal open"):
         await slack.wait_modal("U0ADA", within=0)
+    await app.stop()
+    assert (await slack.submit(modal, {"where": "C0MODELS"}, user="U0ADA")).error == "dispatch_failed"
 
 
 @pytest.mark.parametrize(
