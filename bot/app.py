@@ -23,7 +23,7 @@ from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
 from bot.handlers.access import Access, AuditTrail
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests
+from bot.handlers.store import Store
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
@@ -68,16 +68,14 @@ class App:
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
         limits = Limits(settings.commands_per_person, settings.max_in_flight, timing.trouble_after)
-        self.requests = Requests(
-            self._database, limits, settings.reload_seconds, self._requested, self._background, timing
-        )
-        self._access = Access(self._allowlist, self.requests)
+        self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background, timing)
+        self._access = Access(self._allowlist, self.store)
         self._home_tabs = HomeTabs(
-            self._slack, self.requests, self._access, settings.slash_command, self._background, timing
+            self._slack, self.store, self._access, settings.slash_command, self._background, timing
         )
         modelslab = self._modelslab_client()
         self._catalog = Catalog(
-            lambda limit: self.requests.read(history.known_models, limit),
+            lambda limit: self.store.read(history.known_models, limit),
             modelslab.own_models,
             modelslab.public_models,
             timing,
@@ -143,7 +141,7 @@ class App:
         admins, channel = self._settings.admin_users, self._settings.admin_channel
         while True:
             with suppress(Refused):
-                await self.requests.change(show_to_new_admins, admins, channel)
+                await self.store.change(show_to_new_admins, admins, channel)
                 return
             await asyncio.sleep(self._timing.start_retry_most)
 
@@ -204,19 +202,19 @@ class App:
 
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command comes first, because Bolt tries them in order."""
-        requests, access, background = self.requests, self._access, self._background
+        store, access, background = self.store, self._access, self._background
         command = self._settings.slash_command
-        audit = AuditTrail(requests)
+        audit = AuditTrail(store)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
         app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
-        runner = commands.CommandRunner(access, requests, audit, command)
+        runner = commands.CommandRunner(access, store, audit, command)
         mentions = commands.Mentions(self._slack, background)
         commands.register(app, runner, access, audit, opener, mentions, command)
         presses = buttons.Presses(self._slack, self._home_tabs, background)
-        buttons.register(app, access, requests, audit, opener, presses)
-        picker.register(app, access, requests, audit, opener)
-        grants.register_requests(app, access, requests, audit, presses, self._settings.admin_channel)
-        grants.register_list(app, access, requests, audit, opener, presses)
+        buttons.register(app, access, store, audit, opener, presses)
+        picker.register(app, access, store, audit, opener)
+        grants.register_requests(app, access, store, audit, presses, self._settings.admin_channel)
+        grants.register_list(app, access, store, audit, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
 
@@ -272,7 +270,7 @@ class App:
         metrics.WORKER_IDLE.set(self.worker.idle_seconds)
         metrics.IN_FLIGHT.set(float("nan"))
         with suppress(Refused):
-            metrics.IN_FLIGHT.set(await self.requests.read(history.running_count))
+            metrics.IN_FLIGHT.set(await self.store.read(history.running_count))
         return generate_latest()
 
 

@@ -6,7 +6,7 @@ A listener behind it finds in its context:
 - rule: the rule that allowed them, for the audit
 - what: what they want, as text for the audit; None if nothing is audited
 - reply: how its surface answers with a Message, whether it is a success or a refusal
-- invocation_id and response_url, where a reload can be requested: see bot.handlers.requests.request_for
+- invocation_id and response_url, where a reload can be requested: see bot.handlers.store.request_for
 - of: the model that they want, or RELOAD_MARK and the ID of a reload of it, "" where that isn't known
 - called: how the bot was called, if by a command or a mention
 
@@ -28,7 +28,7 @@ from bot.core.grants import Grant
 from bot.core.models import Person, Requested
 from bot.core.text import harmless
 from bot.errors import Refusal, Refused
-from bot.handlers.requests import Requests
+from bot.handlers.store import Store
 from bot.ops import metrics
 from bot.storage import grants
 from bot.storage.history import Note
@@ -69,14 +69,14 @@ class Access:
     in_channel, anywhere, admin and colleague are listener middleware, and raise Refused.
     """
 
-    def __init__(self, allowlist: Allowlist, requests: Requests) -> None:
+    def __init__(self, allowlist: Allowlist, store: Store) -> None:
         self.allowlist = allowlist
-        self._requests = requests
+        self._store = store
 
     async def remember(self, context: AsyncBoltContext, next_: Next) -> None:
         """Remember somebody who used the command: only members of the workspace or organisation can."""
         if self.allowlist.is_ours(context["person"]):
-            self._requests.remember(context["person"].user_id)
+            self._store.remember(context["person"].user_id)
         await next_()
 
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
@@ -106,7 +106,7 @@ class Access:
 
     async def listed(self) -> Sequence[Message]:
         """Who can reload models, line by line, for an admin to read. Raises Refused."""
-        found, count = await self._requests.read(grants.granted, LISTED)
+        found, count = await self._store.read(grants.granted, LISTED)
         return access_lines(self.allowlist, found, count)
 
     async def rule_for(self, person: Person) -> str:
@@ -117,7 +117,7 @@ class Access:
         except Refused as refused:
             if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
                 raise
-            found = await self._requests.read(grants.standing, person.user_id)
+            found = await self._store.read(grants.standing, person.user_id)
             if isinstance(found, Grant):
                 return f"granted by {found.granted_by}"
             if refused.reason is Refusal.GROUP_UNREAD:
@@ -133,20 +133,20 @@ class Access:
         have used the command here before.
         """
         unclear = not (person.by_command or self.allowlist.workspace is None or self.allowlist.is_ours(person))
-        self.allowlist.check_workspace(person, known=unclear and await self._requests.is_known(person.user_id))
+        self.allowlist.check_workspace(person, known=unclear and await self._store.is_known(person.user_id))
 
 
 class AuditTrail:
     """Records the outcome of each request: in the log, in the metrics, and in the database's audit."""
 
-    def __init__(self, requests: Requests) -> None:
-        self._requests = requests
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
         note = note_for(context, outcome, rule=rule)
         self.log(context, outcome, rule=note.rule)
-        self._requests.note(note)
+        self._store.note(note)
 
     def log_requested(self, context: AsyncBoltContext, requested: Requested) -> None:
         """Log the request of a reload."""

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Malformed, Refusal, Refused
 from bot.handlers.access import AuditTrail
-from bot.handlers.requests import arrived_at
+from bot.handlers.store import arrived_at
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.ui.grants import ask_buttons

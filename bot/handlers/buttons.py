@@ -12,7 +12,7 @@ from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests, place_in_words, request_for
+from bot.handlers.store import Store, place_in_words, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -77,31 +77,29 @@ class Presses:
             log.warning("modal_not_changed", reason=failed.code)
 
 
-def register(
-    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, presses: Presses
-) -> None:
+def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker, presses: Presses) -> None:
     """Register a listener for each action."""
 
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         audit.log_requested(context, requested)
-        said = messages.acknowledgement(requested, context["person"], requests.reload_seconds, place_in_words(context))
+        said = messages.acknowledgement(requested, context["person"], store.reload_seconds, place_in_words(context))
         await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(context: AsyncBoltContext) -> None:
         reload_id = context["button"].of
-        await acknowledge(context, await requests.join(request_for(context, reload_id), reload_id))
+        await acknowledge(context, await store.join(request_for(context, reload_id), reload_id))
 
     @app.action(action_ids(Action.AGAIN), middleware=[presses.read, access.in_channel])
     async def try_again(context: AsyncBoltContext) -> None:
-        await acknowledge(context, await requests.ask(request_for(context, context["button"].of)))
+        await acknowledge(context, await store.ask(request_for(context, context["button"].of)))
 
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
         button: Button = context["button"]
-        reminder = await requests.change(reminders.add, context["person"].user_id, button.of, button.place)
+        reminder = await store.change(reminders.add, context["person"].user_id, button.of, button.place)
         if reminder is None:
             raise Refused(Refusal.FORGOTTEN)
         audit.record(context, Action.REMIND)
@@ -111,7 +109,7 @@ def register(
     async def stop_reminding(context: AsyncBoltContext) -> None:
         """Also for somebody who has lost access: the reminders are theirs."""
         model_id = context["button"].of
-        await requests.change(reminders.stop, context["person"].user_id, model_id)
+        await store.change(reminders.stop, context["person"].user_id, model_id)
         audit.record(context, Action.STOP_REMINDING)
         await context["reply"](Message(messages.not_reminding(model_id)))
 

@@ -22,7 +22,7 @@ from bot.core.text import code
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
 from bot.handlers.access import Access, AuditTrail, Next, Reply, identify
 from bot.handlers.picker import Picker
-from bot.handlers.requests import LISTED_RECENT, LISTED_RUNNING, Requests, request_for
+from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, Store, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -60,10 +60,10 @@ def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: 
 class CommandRunner:
     """Runs what somebody typed."""
 
-    def __init__(self, access: Access, requests: Requests, audit: AuditTrail, name: str) -> None:
+    def __init__(self, access: Access, store: Store, audit: AuditTrail, name: str) -> None:
         """name is the slash command's."""
         self._access = access
-        self._requests = requests
+        self._store = store
         self._audit = audit
         self._name = name
 
@@ -74,9 +74,9 @@ class CommandRunner:
             case Refused():
                 raise wanted
             case ReloadModels([model_id]):
-                asked = await self._requests.ask(request_for(context, model_id))
+                asked = await self._store.ask(request_for(context, model_id))
                 self._audit.log_requested(context, asked)
-                said = messages.acknowledgement(asked, context["person"], self._requests.reload_seconds)
+                said = messages.acknowledgement(asked, context["person"], self._store.reload_seconds)
                 await context["reply"](Message(said))
             case ReloadModels(model_ids):
                 await context["reply"](Message(await self._reload_each(context, model_ids)))
@@ -90,28 +90,28 @@ class CommandRunner:
         """Request several models. The answer has a line for each."""
         lines = []
         asked = [request_for(context, model_id) for model_id in model_ids]
-        for model_id, answer in zip(model_ids, await self._requests.ask_each(asked), strict=True):
+        for model_id, answer in zip(model_ids, await self._store.ask_each(asked), strict=True):
             if isinstance(answer, Refused):
                 self._audit.record(context, answer.reason, rule=answer.rule)
                 lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
             else:
                 self._audit.log_requested(context, answer)
-                lines.append(messages.acknowledgement(answer, context["person"], self._requests.reload_seconds))
+                lines.append(messages.acknowledgement(answer, context["person"], self._store.reload_seconds))
         return "\n".join(lines)
 
     async def _shown(self, word: Word, person: Person) -> Message:
         """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
-        reload_seconds = self._requests.reload_seconds
+        reload_seconds = self._store.reload_seconds
         match word:
             case Word.HELP:
                 return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
             case Word.ACCESS:
                 return access_message(await self._access.listed())
             case Word.STATUS:
-                entries, count = await self._requests.read(history.running, LISTED_RUNNING)
+                entries, count = await self._store.read(history.running, LISTED_RUNNING)
                 return lists.running(entries, count, reload_seconds, person)
             case Word.HISTORY:
-                recent = await self._requests.read(history.recent, LISTED_RECENT)
+                recent = await self._store.read(history.recent, LISTED_RECENT)
                 return lists.history(recent, reload_seconds, person)
             case _:
                 assert_never(word)

@@ -13,7 +13,7 @@ from bot.errors import Refusal, Refused
 from bot.handlers.access import Access, AuditTrail, Next, identify, note_for
 from bot.handlers.buttons import Presses
 from bot.handlers.picker import Picker
-from bot.handlers.requests import Requests
+from bot.handlers.store import Store
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import grants
@@ -24,7 +24,7 @@ from bot.ui.messages import Message
 
 
 def register_requests(
-    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, presses: Presses, admin_channel: str
+    app: AsyncApp, access: Access, store: Store, audit: AuditTrail, presses: Presses, admin_channel: str
 ) -> None:
     """Register *Ask for access*, *Allow* and *Deny*. Admins are asked in admin_channel, or each in a DM if it is ""."""
 
@@ -36,7 +36,7 @@ def register_requests(
         asked, note = None, note_for(context, "access_requested")
         if not access.allowlist.rules([user_id]):
             button: Button = context["button"]
-            asked = await requests.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
+            asked = await store.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
         if asked is None:
             audit.record(context, "has_access")
             await context["reply"](ui.HAS_ACCESS)
@@ -51,19 +51,19 @@ def register_requests(
         allow = button.action is Action.ALLOW
         note = note_for(context, "access_granted" if allow else "access_denied")
         state = RequestState.ALLOWED if allow else RequestState.DENIED
-        request = await requests.change(grants.decide, note, button.of, state)
+        request = await store.change(grants.decide, note, button.of, state)
         audit.log(context, note.outcome, of=request.user_id)
         await context["reply"](ui.decided(request, access.allowlist.rules([request.user_id])))
 
 
 def register_list(
-    app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker, presses: Presses
+    app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker, presses: Presses
 ) -> None:
     """Register the buttons of the list of who has access, in `access` and in the Home tab, and their modals."""
 
     async def revoke(context: AsyncBoltContext, user_ids: Sequence[str]) -> None:
         note = note_for(context, "access_revoked")
-        revoked = await requests.change(grants.revoke, note, user_ids)
+        revoked = await store.change(grants.revoke, note, user_ids)
         rules = access.allowlist.rules(user_ids)
         if revoked:
             audit.log(context, note.outcome, of=" ".join(revoked))
@@ -93,7 +93,7 @@ def register_list(
     async def add(context: AsyncBoltContext) -> None:
         chosen, note = context["chosen"], note_for(context, "access_granted")
         rules = access.allowlist.rules(chosen)
-        added = await requests.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
+        added = await store.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
         if added:
             audit.log(context, note.outcome, of=" ".join(added))
         else:

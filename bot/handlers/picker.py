@@ -11,7 +11,7 @@ from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, AuditTrail, Next, identify
-from bot.handlers.requests import Requests, place_in_words, request_for
+from bot.handlers.store import Store, place_in_words, request_for
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -109,7 +109,7 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     await next_()
 
 
-def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrail, picker: Picker) -> None:
+def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker) -> None:
     """Register the listeners for the shortcut, the suggestions and the submission."""
 
     @app.global_shortcut(SHORTCUT, middleware=[picker.read_shortcut, access.anywhere])
@@ -133,7 +133,7 @@ def register(app: AsyncApp, access: Access, requests: Requests, audit: AuditTrai
             audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
-            asked = await requests.ask(request_for(context, context["model_id"]))
+            asked = await store.ask(request_for(context, context["model_id"]))
             audit.log_requested(context, asked)
-            said = messages.acknowledgement(asked, context["person"], requests.reload_seconds, place_in_words(context))
+            said = messages.acknowledgement(asked, context["person"], store.reload_seconds, place_in_words(context))
             await context["reply"](Message(said))

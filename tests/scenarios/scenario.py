@@ -17,7 +17,7 @@ import pytest
 from bot import settings
 from bot.app import App
 from bot.core.timing import Timing
-from bot.handlers.requests import Requests
+from bot.handlers.store import Store
 from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import Ack, SandboxSlack
@@ -225,10 +225,10 @@ class Scenario:
         return self.app.worker
 
     @property
-    def requests(self) -> Requests:
+    def store(self) -> Store:
         """What the bot's handlers ask of its database."""
         assert self.app is not None
-        return self.app.requests
+        return self.app.store
 
     @property
     def secrets(self) -> list[str]:

@@ -64,10 +64,10 @@ async def bot(scenario: Scenario) -> Scenario:
     """A scenario with one person of each kind. Grants by a former admin stay; the stranger's was a mistake."""
     await scenario.open(ALLOWED_USERS=ADA, ADMIN_USERS=f"{ADMIN} {FORMER}")
     note = Note(FORMER, "T0SANDBOX", "", "", "access_granted", "ADMIN_USERS")
-    await scenario.requests.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
+    await scenario.store.change(grants.add_people, note, [STRANGER, GRANTED, REVOKED])
     assert (await scenario.ask("access", FORMER)).text.startswith("Who can reload models")
     assert (await scenario.ask("status", REVOKED)).text == "No reloads right now."
-    await scenario.requests.change(grants.revoke, note, [REVOKED])
+    await scenario.store.change(grants.revoke, note, [REVOKED])
     await scenario.reopen(ADMIN_USERS=ADMIN)
     scenario.slack.user_teams[STRANGER] = STRANGERS_TEAM
     return scenario

@@ -124,16 +124,16 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
     """A file that another program has locked costs the first one all the time, so the second one isn't begun."""
     scenario.set_timing(sqlite_busy=30.0, answer=0.3)
     await scenario.open()
-    requests = scenario.requests
-    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(requests), "/reload-model")
+    store = scenario.store
+    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(store), "/reload-model")
 
     @app.event("app_home_opened")
     async def ask() -> None:
         with scenario.locked(), pytest.raises(Refused, match="not_listed"):
-            await requests.is_known(ADA)
+            await store.is_known(ADA)
         with pytest.raises(Refused, match="not_recorded"):
-            await requests.change(grants.remember, ADA)
-        requests.remember(BEN)
+            await store.change(grants.remember, ADA)
+        store.remember(BEN)
 
     response = await bolt.dispatch(app, {"type": "event_callback", "event": {"type": "app_home_opened"}})
     known = "SELECT user_id FROM reload_model_people"

@@ -79,8 +79,8 @@ async def test_a_reminder_taken_back_in_the_last_moment(reminding: Scenario) -> 
     reminding.worker.wake()
     await reminding.wait_job("reminder")
 
-    assert await reminding.requests.change(reminders.stop, ADA, "sdxl")
+    assert await reminding.store.change(reminders.stop, ADA, "sdxl")
     held.set()
     await reminding.log.wait_for("lease_lost")
     assert reminding.sql(_RESTS) == []
-    assert not await reminding.requests.change(reminders.stop, ADA, "sdxl")
+    assert not await reminding.store.change(reminders.stop, ADA, "sdxl")

@@ -31,8 +31,8 @@ Ts = TypeVarTuple("Ts")
 log = structlog.get_logger(__name__)
 
 
-class Requests:
-    """Reads and writes. If the database doesn't answer, they raise Refused, which says what is certain.
+class Store:
+    """The database, as handlers use it. If it doesn't answer, what they await raises Refused: it says what is certain.
 
     All that one Slack request reads and writes has to be done within timing.answer.
     """
