@@ -127,7 +127,8 @@ def touch(connection: Connection) -> None:
 def prune(connection: Connection, days: float) -> tuple[int, int]:
     """Delete some of the ended reloads and lines of the audit that are older than so many days.
 
-    Returns how many of each. A reload stays while a reminder counts from it.
+    Returns how many of each. A reload stays while a reminder counts from it, even one that is just being added: the
+    reloads are locked first.
     """
     before = now(connection) - days * DAY
     old = select(reloads.c.id).where(
@@ -135,9 +136,10 @@ def prune(connection: Connection, days: float) -> tuple[int, int]:
         reloads.c.ended_at < before,
         ~exists().where(jobs.c.reload_id == reloads.c.id),
     )
+    locked = connection.execute(old.limit(PRUNED_AT_ONCE).with_for_update(skip_locked=True)).scalars().all()
     old_lines = select(audit.c.id).where(audit.c.at < before)
     return (
-        connection.execute(delete(reloads).where(reloads.c.id.in_(old.limit(PRUNED_AT_ONCE)))).rowcount,
+        connection.execute(delete(reloads).where(reloads.c.id.in_(locked), reloads.c.id.in_(old))).rowcount,
         connection.execute(delete(audit).where(audit.c.id.in_(old_lines.limit(PRUNED_AT_ONCE)))).rowcount,
     )
 

@@ -250,6 +250,16 @@ async def test_a_reminder_added_beside_an_acceptance_counts_from_it(bot: Bot, ot
     assert (await bot.claim_one(REMINDER)).reload == await bot.reload(call.reload.id)
 
 
+async def test_a_reload_is_not_deleted_while_a_reminder_of_it_is_added(bot: Bot, other: Bot) -> None:
+    """Which isn't committed yet."""
+    ended = await bot.done(request())
+    await bot.elapse(2 * DAY)
+
+    _, deleted = await race(bot, COMMIT, bot.remind(ended.id), other.run(history.prune, 1.0), waits=False)
+
+    assert (deleted[0], await bot.kinds()) == (0, ["reminder"])
+
+
 async def test_a_reminder_added_on_both_replicas_is_one(bot: Bot, other: Bot) -> None:
     """A button can be pressed on two devices."""
     ended = await bot.done(request())

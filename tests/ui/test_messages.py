@@ -55,6 +55,16 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
                 f"try it in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
+        # After the bot was down, a try can come after the time limit, and a follow-up late.
+        (messages.trouble(RELOAD, [ADA_ASKED], NOON, NOON).text.rpartition("yet. ")[2], "I'm still trying."),
+        (
+            messages.follow_up([ACCEPTED, replace(ACCEPTED, model_id="flux")], [ADA_ASKED], late=100.0).text,
+            f"<@U0ADA> `sdxl` and `flux` should be ready now. Sorry, this is late: the first was due at {AT_1202_01}.",
+        ),
+        (
+            messages.follow_up([ACCEPTED], [ADA_ASKED], late=8 * DAY).text[-40:],
+            "By now, it may have been unloaded again.",
+        ),
         # A row without a cause blames nobody else.
         (
             messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).headline,
@@ -126,23 +136,6 @@ def test_a_reminder_promises_nothing_that_may_be_over() -> None:
     for days, shown, unloaded in ((6.01, 6, soon), (6.99, 6, soon), (7.0, 7, by_now), (30.5, 30, by_now)):
         text = messages.reminder(ACCEPTED, Place(OPS), NOON + 121 + days * DAY).text
         assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
-
-
-def test_a_try_after_the_time_limit_is_still_a_try() -> None:
-    """As after the bot was down: no time that has passed is promised."""
-    assert messages.trouble(RELOAD, [ADA_ASKED], NOON + 600, NOON + 600).text.endswith("yet. I'm still trying.")
-
-
-def test_a_follow_up_that_is_late_says_since_when() -> None:
-    """Of several models, for the first; after a week, the model may have been unloaded again."""
-    other = replace(ACCEPTED, id="r5", model_id="flux", ready_at=NOON + 200)
-    both = messages.follow_up([ACCEPTED, other], [ADA_ASKED], late=100.0).text
-    by_now = messages.follow_up([ACCEPTED], [ADA_ASKED], late=8 * DAY).text
-
-    assert both == (
-        f"<@U0ADA> `sdxl` and `flux` should be ready now. Sorry, this is late: the first was due at {AT_1202_01}."
-    )
-    assert by_now.endswith(". By now, it may have been unloaded again.")
 
 
 def test_help_names_every_way_to_ask() -> None:
