@@ -7,12 +7,13 @@ import asyncio
 import importlib.util
 import math
 import queue
+import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -253,8 +254,13 @@ def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
             max_overflow=0,
         )
 
+        path = sqlite.sqlite_file(url)
+        opened = cache(partial(sqlite.identity, path))  # at the first transaction
+
         @event.listens_for(engine, "begin")
         def begin_immediate(connection: Connection) -> None:
+            if sqlite.identity(path) != opened():  # what is written to the open file would be lost with it
+                raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
             # Otherwise a transaction that reads and then writes would fail at once if another program writes.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             connection.info[_BEGAN_AT] = clock()

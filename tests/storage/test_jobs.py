@@ -38,10 +38,7 @@ async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot
 
 
 async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
-    """Unless that is renewed. Until then it isn't due. It counts as a crash, and the first try is remembered.
-
-    Of the time since then, that counts in which somebody could have tried it.
-    """
+    """Unless that is renewed. Until then it isn't due. It counts as a crash; time without a try doesn't count."""
     began = bot.clock.now
     call = await bot.called(request("renewed"))
     await bot.called(request("lost"))

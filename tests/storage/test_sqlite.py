@@ -78,7 +78,7 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
 
 
 async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -> None:
-    """A link leads to the same file, and to the same lock."""
+    """A link leads to the same file, and to the same lock. When the file is gone, nothing is written to it."""
     (tmp_path / "link.db").symlink_to(sqlite_file(url))
     first, second = (
         Database(url, Clock()),
@@ -88,6 +88,10 @@ async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -
     try:
         with pytest.raises(CannotStart, match="another process holds"):
             await second.start()
+        await first.run(open_database)
+        sqlite_file(url).unlink()
+        with pytest.raises(DatabaseUnavailable, match="the file was deleted or replaced"):
+            await first.run(history.touch)
     finally:
         await first.stop()
 

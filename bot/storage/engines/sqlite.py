@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,14 @@ log = structlog.get_logger(__name__)
 def sqlite_file(url: str) -> Path:
     """The file that an SQLite URL names."""
     return Path(str(make_url(url).database))
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there now, None if there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def lock_of(path: Path) -> Path:
