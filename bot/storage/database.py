@@ -66,7 +66,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
         self._timing = timing
-        self._engine = _engine(url, clock, timing)
+        self._engine = _sqlite_engine(url, clock, timing) if self.is_sqlite else _postgres_engine(url, timing)
         self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
         self._counter = count()
         # Not a ThreadPoolExecutor: the interpreter would wait for its threads, and a database that hangs must not keep
@@ -243,29 +243,31 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
-    """An engine. A transaction begins by locking the SQLite file, or by setting PostgreSQL's limits."""
-    if url.startswith("sqlite:"):
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite.connect(url, timing),
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=0,
-        )
+def _sqlite_engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
+    """An engine for an SQLite file. A transaction begins by locking it."""
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite.connect(url, timing),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+    path = sqlite.sqlite_file(url)
+    opened = cache(partial(sqlite.identity, path))  # at the first transaction
 
-        path = sqlite.sqlite_file(url)
-        opened = cache(partial(sqlite.identity, path))  # at the first transaction
+    @event.listens_for(engine, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        if sqlite.identity(path) != opened():  # what is written to the open file would be lost with it
+            raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
+        # Otherwise a transaction that reads and then writes would fail at once if another program writes.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.info[_BEGAN_AT] = clock()
 
-        @event.listens_for(engine, "begin")
-        def begin_immediate(connection: Connection) -> None:
-            if sqlite.identity(path) != opened():  # what is written to the open file would be lost with it
-                raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
-            # Otherwise a transaction that reads and then writes would fail at once if another program writes.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.info[_BEGAN_AT] = clock()
+    return engine
 
-        return engine
+
+def _postgres_engine(url: str, timing: Timing) -> Engine:
+    """An engine for PostgreSQL. A transaction begins by setting its limits and reading the server's clock."""
     _check_driver()
     engine = create_engine(
         "postgresql+psycopg://",
