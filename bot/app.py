@@ -110,7 +110,8 @@ class App:
         started_at = await startup.open_database(self._database, self._timing)
         self._opened = True
         self.worker.start(started_at)
-        self._background.start(self._show_to_new_admins())
+        if self._settings.admin_users:
+            self._background.start(self._show_to_new_admins())
         self._allowlist.workspace = await startup.sign_in(self._slack, self._timing)
         if self._socket is not None:
             await self._socket.connect()

@@ -90,7 +90,7 @@ def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, pic
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(context: AsyncBoltContext) -> None:
         reload_id = context["button"].of
-        await acknowledge(context, await store.join(request_for(context, reload_id), reload_id))
+        await acknowledge(context, await store.join(request_for(context, reload_id=reload_id), reload_id))
 
     @app.action(action_ids(Action.AGAIN), middleware=[presses.read, access.in_channel])
     async def try_again(context: AsyncBoltContext) -> None:

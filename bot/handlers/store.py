@@ -117,15 +117,15 @@ class Store:
             log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(error))
 
 
-def request_for(context: AsyncBoltContext, model_id: str) -> Request:
-    """A request for a reload of a model, by the context's person, in their channel.
+def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str = "") -> Request:
+    """A request for a reload of a model, or to join a reload, by the context's person, in their channel.
 
     The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
     and where, in case a proxy or an emulator sends the same trigger_id each time. pressed is unique to a button, so a
     double click counts once.
     """
     person, pressed = context["person"], context.get("pressed", "")
-    parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id)
+    parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id or reload_id)
     return Request(
         "/".join(parts),
         person.user_id,

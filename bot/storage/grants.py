@@ -179,8 +179,8 @@ def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping
         return {}
     requests = select(access_requests).where(access_requests.c.id.in_({job.access_id for job in of_access}))
     found = {row.id: to_access_request(row) for row in connection.execute(requests)}
-    people_ = select(grants.c.user_id).where(grants.c.user_id.in_({request.user_id for request in found.values()}))
-    granted_to = set(connection.execute(people_).scalars())
+    of_theirs = grants.c.user_id.in_({request.user_id for request in found.values()})
+    granted_to = set(connection.execute(select(grants.c.user_id).where(of_theirs)).scalars())
     return {
         job.id: AccessClaim(job, found[job.access_id], at, granted=found[job.access_id].user_id in granted_to)
         for job in of_access
@@ -189,8 +189,8 @@ def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping
 
 def lock(connection: Connection, request_id: str) -> bool:
     """Lock a request, and return whether it is undecided."""
-    lock = select(access_requests.c.state).where(access_requests.c.id == request_id).with_for_update()
-    return bool(connection.execute(lock).scalar_one() == RequestState.OPEN)
+    locking = select(access_requests.c.state).where(access_requests.c.id == request_id).with_for_update()
+    return bool(connection.execute(locking).scalar_one() == RequestState.OPEN)
 
 
 def prune(connection: Connection, days: float) -> int:

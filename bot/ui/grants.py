@@ -74,7 +74,7 @@ def answer(asked: AccessRequest, allowlist: Allowlist, *, can_reload: bool) -> M
             buttons=[_wanted(asked, allowlist)],
         )
     if asked.state is RequestState.DENIED and can_reload:
-        return Message("An admin denied your request, but you have got access to reload models in another way.")
+        return Message("An admin denied your request, but you can reload models: you were given access another way.")
     if asked.state is RequestState.DENIED:
         return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
     return Message(

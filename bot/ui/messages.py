@@ -185,9 +185,9 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
     text = f"{_mentions(subscribers)} {models} should be ready now."
     if late:
         due_at = reloads[0].ready_by
-        what = "it" if len(reloads) == 1 else "the first"
+        what, they = ("it", "it") if len(reloads) == 1 else ("the first", "they")
         due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
-        unloaded = " By now, it may have been unloaded again." if late > UNLOADED_AFTER else ""
+        unloaded = f" By now, {they} may have been unloaded again." if late > UNLOADED_AFTER else ""
         text += f" Sorry, this is late: {what} was due {due}.{unloaded}"
     place, buttons = subscribers[0].place, []
     for reload in reloads:

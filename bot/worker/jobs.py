@@ -198,7 +198,7 @@ class Jobs:
         return not spent
 
     async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
-        """Tell everyone who asked in a place how it ended; whoever isn't mentioned gets a DM.
+        """Tell everyone who asked in a place how it ended; people who aren't mentioned get a DM.
 
         Several claims are follow-ups in one place to the same people: they become one message. Raises SlackError.
         """

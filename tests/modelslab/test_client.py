@@ -28,10 +28,10 @@ async def client(modelslab: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
         yield ModelsLab(session, modelslab.url, modelslab.key, Redactor([modelslab.key]))
 
 
-async def failed(asking: Awaitable[object]) -> Shape:
+async def failed(call: Awaitable[object]) -> Shape:
     """How a request fails."""
     with pytest.raises(ModelsLabError) as raised:
-        await asking
+        await call
     failure = raised.value
     wait = failure.wait if isinstance(failure, ModelsLabRetryableError) else None
     return type(failure), failure.failure, failure.said, failure.unknown, wait

@@ -303,7 +303,7 @@ async def test_a_denial_takes_nothing_from_whom_the_settings_allow(bot: Scenario
     await bot.slack.press(to_ben, DENY, user=BEN)
 
     await bot.wait_said(f"You denied <@{EVE}> access, but they can reload models because of `ALLOWED_USERS` (`{EVE}`).")
-    await bot.wait_said("An admin denied your request, but you have got access", channel=bot.slack.dm(EVE))
+    await bot.wait_said("An admin denied your request, but you can reload models", channel=bot.slack.dm(EVE))
 
 
 async def test_a_decision_that_is_not_true_any_more_is_not_told(bot: Scenario) -> None:

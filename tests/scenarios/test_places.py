@@ -181,7 +181,7 @@ async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
 
 
 async def test_a_redirect_is_not_followed(bot: Scenario) -> None:
-    """Slack sends none, and whoever does would get to read the message. It is tried again."""
+    """Slack sends none, and the host it leads to would read the message. It is tried again."""
     bot.slack.fail("chat.postMessage", Redirect(f"{bot.slack.api_url}chat.postMessage"), times=1)
     await bot.ask("sdxl")
 
