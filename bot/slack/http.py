@@ -24,8 +24,8 @@ event contains each of them twice, in up to 6 bytes of JSON; an emoji has a name
 https://docs.slack.dev/changelog/2018-04-truncating-really-long-messages
 """
 
-REQUESTS_LIMIT = 128
-"""How many requests can be in progress at once. Each can have a body in memory, all together 64 MiB."""
+REQUESTS_LIMIT = 256
+"""How many requests can be in progress at once. Each can have a body in memory, all together 128 MiB."""
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -60,7 +60,7 @@ class SlackEndpoint:
 
     async def _answer(self, request: web.Request) -> web.Response:
         if self._in_progress > REQUESTS_LIMIT:
-            raise web.HTTPServiceUnavailable(reason="too many requests in progress", headers={"Retry-After": "1"})
+            raise web.HTTPTooManyRequests(reason="too many requests in progress", headers={"Retry-After": "1"})
         body = await self._body(request)
         if b"ssl_check" in body and _is_ssl_check(body):
             return web.Response()

@@ -88,7 +88,7 @@ async def test_requests_beyond_the_limit_are_told_to_come_back(monkeypatch: pyte
         writer.write(probe[:-1])
 
         async def refused() -> bytes:
-            return found if b" 503 " in (found := await answer(server, probe)) else b""
+            return found if b" 429 " in (found := await answer(server, probe)) else b""
 
         assert b"Retry-After: 1\r\n" in await eventually_answered(refused)
         writer.write(probe[-1:])
