@@ -128,7 +128,7 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
     async def reply(message: Message) -> BoltResponse:
         # Somebody who is refused typed only the command. No form opens for them, so they also get help.
         if isinstance(context["wanted"], Pick):
-            message = replace(message, headline=f"{messages.help_text(context['called'])}\n{message.headline}")
+            message = replace(message, headline=f"{message.headline}\n\n{messages.help_text(context['called'])}")
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
     identify_typed(context, person, typed, reply)

@@ -205,7 +205,7 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     if reload.outcome_unknown:
         text += (
             " At least one request got no clear answer, so the model may already be reloading:"
-            " try it in a few minutes before you reload it again."
+            " check the model before you try again."
         )
     details = [code(reload.said, SAID_LIMIT)] if reload.said else []
     return Message(

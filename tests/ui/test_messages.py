@@ -52,7 +52,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
             messages.failure(replace(FAILED, said="", outcome_unknown=True), [ADA_ASKED, BEN_ASKED]).text,
             (
                 f"{NOT_RELOADED} At least one request got no clear answer, so the model may already be reloading: "
-                f"try it in a few minutes before you reload it again. {REFUSED_FIX} (reload `r4x7`)"
+                f"check the model before you try again. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
         # After the bot was down, a try can come after the time limit, and a follow-up late.
