@@ -16,8 +16,8 @@ from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, startup
 from bot.background import BackgroundTasks, DaemonThreads
+from bot.core import timing
 from bot.core.access import Allowlist
-from bot.core.timing import SteadyClock, Timing
 from bot.errors import DatabaseUnavailable, Refused
 from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
 from bot.handlers.access import Access, AuditTrail
@@ -51,40 +51,35 @@ log = structlog.get_logger(__name__)
 class App:
     """One process of the bot. It has to be created in a running event loop."""
 
-    def __init__(self, settings: Settings, timing: Timing = Timing()) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Raises CannotStart."""
         self._settings = settings
-        self._timing = timing
         self._opened = False
         self._probe: asyncio.Task[str] | None = None
         self._background = BackgroundTasks()
         self._closing = AsyncExitStack()
-        clock = SteadyClock()
-        self._database = Database(settings.database_url, clock, timing)
+        self._database = Database(settings.database_url)
         self._at_stop(self._database.stop)
         self._slack = self._slack_client()
-        self._user_groups = UserGroups(settings.allowed_groups, timing, clock)
+        self._user_groups = UserGroups(settings.allowed_groups)
         self._allowlist = Allowlist(
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
-        limits = Limits(settings.commands_per_person, settings.max_in_flight, timing.trouble_after)
-        self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background, timing)
+        limits = Limits(settings.commands_per_person, settings.max_in_flight)
+        self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background)
         self._access = Access(self._allowlist, self.store)
-        self._home_tabs = HomeTabs(
-            self._slack, self.store, self._access, settings.slash_command, self._background, timing
-        )
+        self._home_tabs = HomeTabs(self._slack, self.store, self._access, settings.slash_command, self._background)
         modelslab = self._modelslab_client()
         self._catalog = Catalog(
             lambda limit: self.store.read(history.known_models, limit),
             modelslab.own_models,
             modelslab.public_models,
-            timing,
         )
         self.worker = self._worker(modelslab)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = self._socket_mode() if settings.socket_mode else None
-        self._web = WebServer(settings.host, settings.port, timing, metrics.request_refused)
-        self._admin = WebServer(settings.host, settings.admin_port, timing) if settings.admin_port else None
+        self._web = WebServer(settings.host, settings.port, metrics.request_refused)
+        self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._add_routes()
         for part in (self._catalog, self._background, self._admin, self._web, self._socket):
             if part is not None:
@@ -102,17 +97,17 @@ class App:
         stops what has been started.
         """
         await self._database.start()
-        read = partial(read_members, self._slack, apart=self._timing.groups_apart)
+        read = partial(read_members, self._slack, apart=timing.GROUPS_APART)
         self._background.start(self._user_groups.run(read))
         if self._admin is not None:
             await open_port("ADMIN_PORT", self._admin)
         await open_port("PORT", self._web)
-        started_at = await startup.open_database(self._database, self._timing)
+        started_at = await startup.open_database(self._database)
         self._opened = True
         self.worker.start(started_at)
         if self._settings.admin_users:
             self._background.start(self._show_to_new_admins())
-        self._allowlist.workspace = await startup.sign_in(self._slack, self._timing)
+        self._allowlist.workspace = await startup.sign_in(self._slack)
         if self._socket is not None:
             await self._socket.connect()
         log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
@@ -131,7 +126,7 @@ class App:
     async def close(self, *, drain: float = 0.0) -> None:
         """Stop the worker, then the other parts in reverse order: Slack's connection, the ports, the database."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._timing.exit):
+            async with asyncio.timeout(timing.EXIT):
                 await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
 
@@ -144,7 +139,7 @@ class App:
             with suppress(Refused):
                 await self.store.change(show_to_new_admins, admins, channel)
                 return
-            await asyncio.sleep(self._timing.start_retry_most)
+            await asyncio.sleep(timing.START_RETRY_MOST)
 
     def _requested(self) -> None:
         """Wake the worker and refresh the Home tabs, because a request was recorded."""
@@ -160,7 +155,6 @@ class App:
             settings.slack_api_url,
             metrics.slack_call,
             settings.proxy_for,
-            self._timing,
         )
 
     def _session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
@@ -180,8 +174,8 @@ class App:
         return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
 
     def _worker(self, modelslab: ModelsLab) -> Worker:
-        settings, timing = self._settings, self._timing
-        pacer = Pacer(monotonic, timing.channel_gap)
+        settings = self._settings
+        pacer = Pacer(monotonic, timing.CHANNEL_GAP)
         delivery = Delivery(self._slack, pacer, broadcast=settings.follow_up == "channel")
         nearest = self._catalog.nearest
         return Worker(
@@ -193,12 +187,10 @@ class App:
                 nearest,
                 settings.reload_seconds,
                 self._allowlist,
-                timing,
             ),
             calls_at_once=settings.modelslab_concurrency,
             history_days=settings.history_days,
             on_change=self._home_tabs.changed,
-            timing=timing,
         )
 
     def _bolt_app(self) -> AsyncApp:
@@ -222,7 +214,7 @@ class App:
     def _socket_mode(self) -> SocketMode:
         token, proxy_for = self._settings.slack_app_token, self._settings.proxy_for
         slack, refused = self._slack.client, metrics.request_refused
-        return SocketMode(slack, token, self._dispatch, proxy_for, self._timing, refused)
+        return SocketMode(slack, token, self._dispatch, proxy_for, refused)
 
     def _add_routes(self) -> None:
         """Add what the ports answer. In Socket Mode, payloads don't come this way, so there is no path for them."""
@@ -232,13 +224,13 @@ class App:
         if self._admin is not None:
             add_metrics(self._admin.app, "/metrics", self._scrape)
         if self._socket is None:
-            endpoint = SlackEndpoint(self._settings.slack_signing_secret, self._dispatch, self._timing)
+            endpoint = SlackEndpoint(self._settings.slack_signing_secret, self._dispatch)
             self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
 
     async def _health(self) -> Mapping[str, str]:
         """Whether the worker is alive. Before it has started, only /readyz says so."""
         idle = self.worker.idle_seconds
-        return {"worker": "ok" if idle < self._timing.stuck else f"stuck for {idle:.0f} s"}
+        return {"worker": "ok" if idle < timing.STUCK else f"stuck for {idle:.0f} s"}
 
     async def _readiness(self) -> Mapping[str, str]:
         """Whether a command would be taken and carried out now."""
@@ -262,7 +254,7 @@ class App:
 
     async def _probe_database(self) -> str:
         try:
-            await self._database.run(history.touch, within=self._timing.probe)
+            await self._database.run(history.touch, within=timing.PROBE)
         except DatabaseUnavailable as error:
             return str(error)
         return "ok"
@@ -275,11 +267,11 @@ class App:
         return generate_latest()
 
 
-async def run(settings: Settings, timing: Timing = Timing()) -> None:
+async def run(settings: Settings) -> None:
     """Run the bot until SIGTERM or SIGINT. Raises CannotStart."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(DaemonThreads())
-    app = App(settings, timing)
+    app = App(settings)
     stop_signal = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_signal.set)
@@ -291,4 +283,4 @@ async def run(settings: Settings, timing: Timing = Timing()) -> None:
         starting.result()
     await stopping
     starting.cancel()
-    await app.stop(drain=0.0 if settings.socket_mode else timing.drain)
+    await app.stop(drain=0.0 if settings.socket_mode else timing.DRAIN)

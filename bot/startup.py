@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from bot.core import timing
 from bot.core.access import Workspace
 from bot.core.retry import Backoff
-from bot.core.timing import Timing
 from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.storage import jobs
@@ -17,15 +17,15 @@ from bot.storage.engines.faults import fix_for
 log = structlog.get_logger(__name__)
 
 
-async def open_database(database: Database, timing: Timing) -> float:
+async def open_database(database: Database) -> float:
     """Create or upgrade the tables, waiting for as long as the database is unavailable. Returns the time now.
 
     Raises CannotStart if waiting can't help.
     """
-    pauses = Backoff(timing.start_retry, timing.start_retry_most)
+    pauses = Backoff(timing.START_RETRY, timing.START_RETRY_MOST)
     while True:
         try:
-            return await database.run(jobs.open_database, timing)
+            return await database.run(jobs.open_database)
         except DatabaseUnavailable as error:
             if database.is_sqlite and "locked" not in str(error):
                 raise CannotStart("DATABASE_URL", f"can't use the SQLite file: {error}") from error
@@ -34,12 +34,12 @@ async def open_database(database: Database, timing: Timing) -> float:
         await asyncio.sleep(pauses.pause())
 
 
-async def sign_in(slack: SlackClient, timing: Timing) -> Workspace:
+async def sign_in(slack: SlackClient) -> Workspace:
     """Ask Slack which workspace or organisation the token is for, waiting for as long as Slack is unavailable.
 
     Raises CannotStart if Slack rejects the token. https://docs.slack.dev/reference/methods/auth.test
     """
-    pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
+    pauses = Backoff(timing.SLACK_RETRY, timing.SLACK_RETRY_MOST)
     while True:
         try:
             answer = await slack.call("auth.test")

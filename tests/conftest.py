@@ -7,6 +7,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from bot.core import timing
 from bot.sandbox.modelslab import SandboxModelsLab
 
 # A machine that is busy makes an example slow, not wrong.
@@ -26,6 +27,14 @@ def logging_restored() -> Iterator[None]:
         if logger.level != (before := levels.get(logger, logging.NOTSET)):
             logger.setLevel(before)
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def timing_restored() -> Iterator[None]:
+    """Leave the times as they were: see tests/times.py."""
+    before = vars(timing).copy()
+    yield
+    vars(timing).update(before)
 
 
 def _loggers() -> list[logging.Logger]:

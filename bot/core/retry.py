@@ -6,9 +6,9 @@ from email.utils import parsedate_to_datetime
 from random import random
 from time import time
 
+from bot.core import timing
 from bot.core.grants import Claimed
 from bot.core.models import Claim, JobKind, Stage
-from bot.core.timing import Timing
 
 PAUSE_LIMIT = 300.0
 """The longest pause that a service can ask for, in seconds: an absurd number must not stop a reload or a follow-up."""
@@ -44,28 +44,26 @@ class Backoff:
         self._tries = 0
 
 
-def bar_wait(reload_seconds: float, timing: Timing) -> float:
+def bar_wait(reload_seconds: float) -> float:
     """Seconds between two moves of a bar."""
-    return min(max(reload_seconds / 6.0, timing.bar_pause_least), timing.bar_pause_most)
+    return min(max(reload_seconds / 6.0, timing.BAR_PAUSE_LEAST), timing.BAR_PAUSE_MOST)
 
 
-def wait(
-    kind: JobKind, attempts: int, asked: float | None, timing: Timing, chance: Callable[[], float] = random
-) -> float:
+def wait(kind: JobKind, attempts: int, asked: float | None, chance: Callable[[], float] = random) -> float:
     """Seconds until a job is tried again, after so many attempts. asked is the pause that a service asked for.
 
     It is limited to PAUSE_LIMIT. Up to half as much again is added at random, as in Backoff.
     """
     if kind is JobKind.CALL:
-        pause = max(asked or 0.0, timing.call_retry)
+        pause = max(asked or 0.0, timing.CALL_RETRY)
     elif asked is not None:
-        pause = max(asked, timing.post_retry)
+        pause = max(asked, timing.POST_RETRY)
     else:
-        pause = min(timing.post_retry * 2.0 ** min(attempts, 10), timing.post_retry_most)
+        pause = min(timing.POST_RETRY * 2.0 ** min(attempts, 10), timing.POST_RETRY_MOST)
     return min(pause, PAUSE_LIMIT) * (1.0 + chance() / 2.0)
 
 
-def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
+def out_of_time(claim: Claimed, pause: float) -> bool:
     """Whether a job is given up rather than tried again after a pause.
 
     The last try can come after the time limit: a service may ask for a long pause, and people were told the limit.
@@ -73,7 +71,7 @@ def out_of_time(claim: Claimed, pause: float, timing: Timing) -> bool:
     if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
         too_late = claim.stage is Stage.WAITING and claim.now + pause >= claim.reload.ready_by
         return too_late or claim.job.attempts + 1 >= STATUS_TRIES
-    limit = timing.call_give_up if claim.job.kind is JobKind.CALL else timing.post_give_up
+    limit = timing.CALL_GIVE_UP if claim.job.kind is JobKind.CALL else timing.POST_GIVE_UP
     return claim.now - claim.job.first_tried_at >= limit
 
 

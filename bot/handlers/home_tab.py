@@ -14,8 +14,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.background import BackgroundTasks
+from bot.core import timing
 from bot.core.models import NOWHERE, Person
-from bot.core.timing import Timing
 from bot.errors import Refused, SlackError
 from bot.handlers.access import Access, identify
 from bot.handlers.store import LISTED_RECENT, Store
@@ -55,13 +55,11 @@ class HomeTabs:
         access: Access,
         command: str,
         background: BackgroundTasks,
-        timing: Timing = Timing(),
     ) -> None:
         self._slack = slack
         self._store = store
         self._access = access
         self._command = command
-        self._timing = timing
         self._readers: dict[str, _Reader] = {}
         self._background = background
         self._refresh_due = False
@@ -71,7 +69,7 @@ class HomeTabs:
         reader = self._readers.pop(person.user_id, None) or _Reader(person)
         # The tab is in no channel, so it names nobody who asked in one.
         reader.person = replace(person, channel_id="", thread_ts="")
-        reader.until, reader.shown = monotonic() + self._timing.home_open, None
+        reader.until, reader.shown = monotonic() + timing.HOME_OPEN, None
         self._readers[person.user_id] = reader  # the last one is the last that was opened
         while len(self._readers) > TABS:
             del self._readers[next(iter(self._readers))]
@@ -84,7 +82,7 @@ class HomeTabs:
             self._background.start(self._refresh())
 
     async def _refresh(self) -> None:
-        await asyncio.sleep(self._timing.home_gather + self._timing.home_per_tab * len(self._readers))
+        await asyncio.sleep(timing.HOME_GATHER + timing.HOME_PER_TAB * len(self._readers))
         self._refresh_due = False
         now = monotonic()
         self._readers = {user_id: reader for user_id, reader in self._readers.items() if reader.until > now}

@@ -11,8 +11,8 @@ from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
+from bot.core import timing
 from bot.core.models import Place, Requested
-from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history, requests
 from bot.storage.database import Database
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class Store:
     """The database, as handlers use it. If it doesn't answer, what they await raises Refused: it says what is certain.
 
-    All that one Slack request reads and writes has to be done within timing.answer.
+    All that one Slack request reads and writes has to be done within timing.ANSWER.
     """
 
     def __init__(
@@ -44,14 +44,12 @@ class Store:
         reload_seconds: float,
         on_change: Callable[[], None],
         background: BackgroundTasks,
-        timing: Timing = Timing(),
     ) -> None:
         """on_change is called after something was written that adds jobs, or changes what the Home tab shows."""
         self._database = database
         self._limits = limits
         self.reload_seconds = reload_seconds
         self._on_change = on_change
-        self._answer = timing.answer
         self._background = background
         self._known: set[str] = set()
 
@@ -84,7 +82,7 @@ class Store:
     ) -> T:
         used = max(monotonic() - arrived_at.get(), 0.0)  # in the background, each transaction has its full time
         try:
-            return await self._database.run(work, *args, within=max(self._answer - used, 0.0))
+            return await self._database.run(work, *args, within=max(timing.ANSWER - used, 0.0))
         except CommitUncertain as error:
             raise Refused(uncertain) from error
         except DatabaseUnavailable as error:
@@ -105,14 +103,14 @@ class Store:
 
     async def _remember(self, user_id: str) -> None:
         try:
-            await self._database.run(grants.remember, user_id, within=self._answer)
+            await self._database.run(grants.remember, user_id, within=timing.ANSWER)
             self._known.add(user_id)
         except DatabaseUnavailable as error:
             log.warning("person_not_remembered", user=user_id, reason=str(error))
 
     async def _note(self, note: Note) -> None:
         try:
-            await self._database.run(history.add_note, note, within=self._answer)
+            await self._database.run(history.add_note, note, within=timing.ANSWER)
         except DatabaseUnavailable as error:
             log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(error))
 

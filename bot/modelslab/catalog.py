@@ -12,9 +12,9 @@ from time import monotonic
 
 import structlog
 
+from bot.core import timing
 from bot.core.models import ModelGroup
 from bot.core.retry import Backoff
-from bot.core.timing import Timing
 from bot.errors import ModelsLabError, Refused
 from bot.modelslab.lists import ModelList
 
@@ -96,7 +96,6 @@ class Catalog:
         reloaded: Callable[[int], Awaitable[Sequence[str]]],
         own: Callable[[int], Awaitable[ModelList]],
         public: Callable[[int], Awaitable[ModelList]],
-        timing: Timing = Timing(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Each takes a limit of IDs. reloaded raises Refused, the others ModelsLabError. clock returns seconds."""
@@ -106,7 +105,6 @@ class Catalog:
 
         reads = {ModelGroup.RELOADED: reloaded_here, ModelGroup.OWN: own, ModelGroup.PUBLIC: public}
         self._sources = {group: _Source(group, reads[group], clock) for group in ModelGroup}
-        self._wait = timing.models_wait
         self._clock = clock
 
     async def matching(self, query: str, limit: int) -> Mapping[ModelGroup, Sequence[str]]:
@@ -136,7 +134,7 @@ class Catalog:
         """The IDs of each group. If a group has none yet, wait for its list, but not for long."""
         self.look()
         for source in self._sources.values():
-            left = source.began_at + self._wait - self._clock()
+            left = source.began_at + timing.MODELS_WAIT - self._clock()
             if source.reading and not source.ids and left > 0:
                 await asyncio.wait([source.reading], timeout=left)
         return {group: source.ids for group, source in self._sources.items()}

@@ -18,8 +18,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.core import timing
 from bot.core.retry import Backoff, retry_after
-from bot.core.timing import Timing
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.urls import host_of, is_loopback
 
@@ -131,14 +131,12 @@ class SlackClient:
         base_url: str,
         observe: Callable[[str], AbstractContextManager[None]] = lambda _method: nullcontext(),
         proxy_for: ProxyFor = lambda _url: None,
-        timing: Timing = Timing(),
     ) -> None:
         """observe counts a call of a method, and its errors."""
         self._session = session
         self._base_url = base_url
         self._observe = observe
         self._proxy_for = proxy_for
-        self._timing = timing
         self.client = AsyncWebClient(
             token=token,
             base_url=base_url,
@@ -186,7 +184,7 @@ class SlackClient:
 
     async def patiently(self, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call that answers a person, a few times if it may work later. Raises SlackError for the last one."""
-        pauses = Backoff(self._timing.post_retry, self._timing.post_retry_most)
+        pauses = Backoff(timing.POST_RETRY, timing.POST_RETRY_MOST)
         for _ in range(ANSWER_TRIES - 1):
             try:
                 await call()

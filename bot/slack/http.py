@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.errors import Malformed
 from bot.slack import payloads
 
@@ -41,10 +41,9 @@ log = structlog.get_logger(__name__)
 class SlackEndpoint:
     """Takes what Slack signed, and answers everything else with a 4xx that shows none of its content."""
 
-    def __init__(self, signing_secret: str, dispatch: Dispatch, timing: Timing = Timing()) -> None:
+    def __init__(self, signing_secret: str, dispatch: Dispatch) -> None:
         self._verifier = SignatureVerifier(signing_secret)
         self._dispatch = dispatch
-        self._timing = timing
         self._in_progress = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -77,7 +76,7 @@ class SlackEndpoint:
         if (request.content_length or 0) > BODY_LIMIT:
             raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
         try:
-            async with asyncio.timeout(self._timing.http_body):
+            async with asyncio.timeout(timing.HTTP_BODY):
                 return await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None

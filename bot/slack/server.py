@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from bot.core import timing
 from bot.core.text import harmless
-from bot.core.timing import Timing
 from bot.errors import Malformed
 from bot.slack.http import BODY_LIMIT
 
@@ -38,9 +38,7 @@ log = structlog.get_logger(__name__)
 class WebServer:
     """Listens on one port. Routes are added to its app."""
 
-    def __init__(
-        self, host: str, port: int, timing: Timing = Timing(), refused: Callable[[str], None] = lambda _status: None
-    ) -> None:
+    def __init__(self, host: str, port: int, refused: Callable[[str], None] = lambda _status: None) -> None:
         """refused is called with the HTTP status of each request that is refused."""
         self.host = host
         self.port = port
@@ -57,9 +55,9 @@ class WebServer:
             access_log=None,
             logger=logger,
             auto_decompress=False,  # the signature covers the bytes that were sent
-            lingering_time=timing.http_linger,
-            shutdown_timeout=timing.http_stop,
-            keepalive_timeout=timing.http_keepalive,
+            lingering_time=timing.HTTP_LINGER,
+            shutdown_timeout=timing.HTTP_STOP,
+            keepalive_timeout=timing.HTTP_KEEPALIVE,
             max_line_size=LINE_LIMIT,
             max_field_size=LINE_LIMIT,
             max_headers=HEADERS_LIMIT,

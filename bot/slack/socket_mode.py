@@ -15,9 +15,9 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.background import BackgroundTasks
+from bot.core import timing
 from bot.core.retry import Backoff
 from bot.core.text import harmless
-from bot.core.timing import Timing
 from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
 from bot.slack.http import Dispatch
@@ -44,7 +44,6 @@ class SocketMode:
         app_token: str,
         dispatch: Dispatch,
         proxy_for: ProxyFor = lambda _url: None,
-        timing: Timing = Timing(),
         refused: Callable[[str], None] = lambda _status: None,
     ) -> None:
         """refused is called with "dropped" for each malformed envelope."""
@@ -52,13 +51,12 @@ class SocketMode:
         self._app_token = app_token
         self._dispatch = dispatch
         self._proxy_for = proxy_for
-        self._timing = timing
         self._refused = refused
         self._session = aiohttp.ClientSession()
         self._socket: ClientWebSocketResponse | None = None
         self._connected_at = 0.0
         self._lost = asyncio.Event()
-        self._pauses = Backoff(timing.slack_retry, timing.slack_retry_most)
+        self._pauses = Backoff(timing.SLACK_RETRY, timing.SLACK_RETRY_MOST)
         self._connections = BackgroundTasks()
         self._answers = BackgroundTasks()
 
@@ -79,7 +77,7 @@ class SocketMode:
     async def stop(self) -> None:
         """Finish the answers in progress and close the connection, so that Slack sends new requests elsewhere."""
         await self._connections.stop()
-        await self._answers.stop(self._timing.http_stop)
+        await self._answers.stop(timing.HTTP_STOP)
         if self._socket is not None:
             await self._socket.close()
         await self._session.close()
@@ -88,7 +86,7 @@ class SocketMode:
         """Replace a lost connection, at once if it lasted for a while, so that nothing is missed."""
         while True:
             await self._lost.wait()
-            if monotonic() - self._connected_at >= self._timing.slack_retry_most:
+            if monotonic() - self._connected_at >= timing.SLACK_RETRY_MOST:
                 self._pauses.reset()
             else:
                 await asyncio.sleep(self._pauses.pause())
@@ -128,12 +126,12 @@ class SocketMode:
 
     async def _open(self, address: str) -> ClientWebSocketResponse:
         try:
-            async with asyncio.timeout(self._timing.socket_handshake):
+            async with asyncio.timeout(timing.SOCKET_HANDSHAKE):
                 return await self._session.ws_connect(
                     address,
                     proxy=self._proxy_for(address),
-                    heartbeat=self._timing.socket_ping,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.http_stop),
+                    heartbeat=timing.SOCKET_PING,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=timing.HTTP_STOP),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise SlackRetryableError(type(error).__name__, host=host_of(address)) from None
@@ -141,7 +139,7 @@ class SocketMode:
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""
         try:
-            greeting = _object((await socket.receive(self._timing.socket_handshake)).data)
+            greeting = _object((await socket.receive(timing.SOCKET_HANDSHAKE)).data)
         except TimeoutError:
             greeting = {}
         return "" if greeting.get("type") == "hello" else _reason(greeting, "no_hello")
@@ -167,7 +165,7 @@ class SocketMode:
             (log.info if reason in _ROUTINE else log.warning)("socket_mode_disconnected", reason=reason)
 
     async def _close_soon(self, socket: ClientWebSocketResponse) -> None:
-        await asyncio.sleep(self._timing.socket_handshake)
+        await asyncio.sleep(timing.SOCKET_HANDSHAKE)
         await socket.close()
 
     async def _answer(self, socket: ClientWebSocketResponse, envelope: Mapping[str, object]) -> None:

@@ -5,12 +5,11 @@ https://docs.slack.dev/reference/methods/usergroups.users.list
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from time import monotonic
 
 import structlog
 
+from bot.core import timing
 from bot.core.retry import Backoff
-from bot.core.timing import Timing
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.slack.client import GROUP_METHOD, SlackClient
 
@@ -28,10 +27,9 @@ log = structlog.get_logger(__name__)
 class UserGroups:
     """Keeps the members of some user groups up to date."""
 
-    def __init__(self, ids: Collection[str], timing: Timing = Timing(), clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, ids: Collection[str], clock: Callable[[], float] = timing.steady_time) -> None:
         """clock counts seconds, and can't be set."""
         self._ids = ids
-        self._timing = timing
         self._clock = clock
         self._members: dict[str, Collection[str]] = {}
         self._read_at: dict[str, float] = {}
@@ -40,18 +38,18 @@ class UserGroups:
     def members(self, group_id: str) -> Collection[str] | None:
         """The IDs of the members of a group; None if they are unknown, or were read too long ago."""
         age = self._clock() - self._read_at.get(group_id, float("-inf"))
-        return self._members.get(group_id) if age <= self._timing.groups_keep else None
+        return self._members.get(group_id) if age <= timing.GROUPS_KEEP else None
 
     async def run(self, read: Read) -> None:
         """Read all groups again and again. They take turns, because Slack limits the method."""
         await asyncio.gather(*(self._keep(group_id, read) for group_id in self._ids))
 
     async def _keep(self, group_id: str, read: Read) -> None:
-        pauses = Backoff(self._timing.groups_retry, self._timing.groups_refresh)
+        pauses = Backoff(timing.GROUPS_RETRY, timing.GROUPS_REFRESH)
         fault: str | None = None
         while True:
             async with self._one_at_a_time:
-                wait, apart, before = self._timing.groups_refresh, self._timing.groups_apart, fault
+                wait, apart, before = timing.GROUPS_REFRESH, timing.GROUPS_APART, fault
                 try:
                     self._members[group_id], fault = await read(group_id), ""
                     self._read_at[group_id] = self._clock()

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage.engines import sqlite
 
@@ -58,15 +58,14 @@ log = structlog.get_logger(__name__)
 class Database:
     """One database, and the threads that talk to it."""
 
-    def __init__(self, url: str, clock: Callable[[], float], timing: Timing = Timing()) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = timing.steady_time) -> None:
         """clock is for SQLite and returns seconds since the epoch (UTC). PostgreSQL has its own.
 
         Raises CannotStart if the driver for PostgreSQL isn't installed.
         """
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        self._timing = timing
-        self._engine = _sqlite_engine(url, clock, timing) if self.is_sqlite else _postgres_engine(url, timing)
+        self._engine = _sqlite_engine(url, clock) if self.is_sqlite else _postgres_engine(url)
         self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
         self._counter = count()
         # Not a ThreadPoolExecutor: the interpreter would wait for its threads, and a database that hangs must not keep
@@ -84,7 +83,7 @@ class Database:
     async def start(self) -> None:
         """Lock the SQLite file, and start the threads. Raises CannotStart if another process has the file."""
         if self.is_sqlite:
-            self._lock_file = await sqlite.own(sqlite.sqlite_file(self.url), self._timing)
+            self._lock_file = await sqlite.own(sqlite.sqlite_file(self.url))
         for thread in self._threads:
             thread.start()
 
@@ -94,7 +93,7 @@ class Database:
         for _ in self._threads:
             self._queue.put((math.inf, next(self._counter), None))
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._timing.database_stop):
+            async with asyncio.timeout(timing.DATABASE_STOP):
                 while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110 - a thread sets no event
                     await asyncio.sleep(0.01)
                 self._engine.dispose()
@@ -204,7 +203,7 @@ class Database:
         """Remember a fault, and log it at most once a minute: on a full disk, some transactions fail and some don't."""
         self.fault = fault
         if fault and monotonic() >= self._log_again_at:
-            self._log_again_at = monotonic() + self._timing.database_log
+            self._log_again_at = monotonic() + timing.DATABASE_LOG
             log.warning("database_unavailable", reason=fault)
 
 
@@ -243,11 +242,11 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _sqlite_engine(url: str, clock: Callable[[], float], timing: Timing) -> Engine:
+def _sqlite_engine(url: str, clock: Callable[[], float]) -> Engine:
     """An engine for an SQLite file. A transaction begins by locking it."""
     engine = create_engine(
         "sqlite://",
-        creator=lambda: sqlite.connect(url, timing),
+        creator=lambda: sqlite.connect(url),
         poolclass=QueuePool,
         pool_size=1,
         max_overflow=0,
@@ -266,21 +265,21 @@ def _sqlite_engine(url: str, clock: Callable[[], float], timing: Timing) -> Engi
     return engine
 
 
-def _postgres_engine(url: str, timing: Timing) -> Engine:
+def _postgres_engine(url: str) -> Engine:
     """An engine for PostgreSQL. A transaction begins by setting its limits and reading the server's clock."""
     _check_driver()
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: _postgres(url, timing),
+        creator=lambda: _postgres(url),
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
         isolation_level="READ COMMITTED",  # regardless of the server's default
         use_native_hstore=False,  # which would cost each connection a query
     )
     limits = {
-        "statement": _milliseconds(timing.postgres_statement),
-        "lock": _milliseconds(timing.postgres_lock),
-        "idle": _milliseconds(timing.postgres_idle),
+        "statement": _milliseconds(timing.POSTGRES_STATEMENT),
+        "lock": _milliseconds(timing.POSTGRES_LOCK),
+        "idle": _milliseconds(timing.POSTGRES_IDLE),
     }
 
     @event.listens_for(engine, "begin")
@@ -309,7 +308,7 @@ def reading_engine(url: str) -> Engine:
         return create_engine("sqlite://", creator=lambda: sqlite.connect_to_read(url), poolclass=NullPool)
     _check_driver()
     return create_engine(
-        "postgresql+psycopg://", creator=lambda: _postgres(url, Timing()), poolclass=NullPool, use_native_hstore=False
+        "postgresql+psycopg://", creator=lambda: _postgres(url), poolclass=NullPool, use_native_hstore=False
     )
 
 
@@ -319,10 +318,10 @@ def _check_driver() -> None:
         raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
 
 
-def _postgres(url: str, timing: Timing) -> "psycopg.Connection":
+def _postgres(url: str) -> "psycopg.Connection":
     from bot.storage.engines import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
 
-    return postgres.connect(url, timing.postgres_silence)
+    return postgres.connect(url, timing.POSTGRES_SILENCE)
 
 
 def _read_only_server() -> OperationalError:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, update
 
+from bot.core import timing
 from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, Claim, Job, JobKind, Place, Stage, State
 from bot.core.outcomes import REST
-from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import OF_A_PLACE, jobs, reloads, to_job, to_reload
@@ -77,7 +77,7 @@ HELD = and_(
 _RENEW = update(jobs).where(HELD)
 
 
-def open_database(connection: Connection, timing: Timing = Timing()) -> float:
+def open_database(connection: Connection) -> float:
     """Create or upgrade the tables, and return the time now.
 
     An SQLite file belongs to this process alone, so leases that are left in it end now, those of calls once ModelsLab
@@ -87,7 +87,7 @@ def open_database(connection: Connection, timing: Timing = Timing()) -> float:
     at = now(connection)
     if connection.dialect.name == "sqlite":
         left = update(jobs).where(jobs.c.lease_owner.is_not(None))
-        ask_again_at = jobs.c.due_at - timing.call_lease + timing.call_retry
+        ask_again_at = jobs.c.due_at - timing.call_lease() + timing.CALL_RETRY
         connection.execute(left.where(jobs.c.kind == JobKind.CALL).values(due_at=ask_again_at))
         connection.execute(left.where(jobs.c.kind != JobKind.CALL).values(due_at=at))
     return at
@@ -97,7 +97,6 @@ def claim(
     connection: Connection,
     owner: str,
     slots: Mapping[tuple[JobKind, ...], int],
-    timing: Timing = Timing(),
     running: Collection[int] = (),
 ) -> tuple[list[Claimed], float | None]:
     """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
@@ -113,7 +112,7 @@ def claim(
     for kinds, free in slots.items():
         if first_due[kinds] <= at:
             values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "running": list(running)}
-            leases = {"lease": timing.lease, "call_lease": timing.call_lease}
+            leases = {"lease": timing.LEASE, "call_lease": timing.call_lease()}
             claimed += [to_job(job) for job in connection.execute(_CLAIM, values | leases)]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
     found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
@@ -182,10 +181,10 @@ def stage_of(state: str, *, waiting: bool) -> Stage:
     return Stage.WAITING if waiting else Stage.NOTIFIED
 
 
-def renew(connection: Connection, owner: str, claimed: Collection[Job], timing: Timing = Timing()) -> None:
+def renew(connection: Connection, owner: str, claimed: Collection[Job]) -> None:
     """Extend the leases of running jobs; one that was lost stays lost."""
     at = now(connection)
-    leases = {job.id: timing.call_lease if job.kind is JobKind.CALL else timing.lease for job in claimed}
+    leases = {job.id: timing.call_lease() if job.kind is JobKind.CALL else timing.LEASE for job in claimed}
     connection.execute(_RENEW, [{**held(job, owner), "due_at": at + leases[job.id]} for job in claimed])
 
 

@@ -12,8 +12,8 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
+from bot.core import timing
 from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, Requested, State, Subscriber
-from bot.core.timing import Timing
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
 from bot.storage.schema import (
@@ -80,13 +80,11 @@ _OPENED = select(jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind).where(
 class Limits:
     """How many reloads a person can request in LIMIT_SECONDS, and how many can be in flight; 0 is no limit.
 
-    Replicas don't see each other's requests of the same moment, so each can then let one more in. trouble_after is how
-    long ModelsLab can take to accept a reload, in seconds, until its places are told.
+    Replicas don't see each other's requests of the same moment, so each can then let one more in.
     """
 
     per_person: int = 0
     in_flight: int = 0
-    trouble_after: float = Timing().trouble_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
     _check_limits(found, limits, starts=reload is None)
-    return _start(connection, request, limits) if reload is None else _join(connection, request, reload, limits)
+    return _start(connection, request) if reload is None else _join(connection, request, reload)
 
 
 def ask_each(
@@ -159,10 +157,10 @@ def join(connection: Connection, request: Request, reload_id: str, limits: Limit
         first = _first_subscriber(connection, reload_id)
         return Requested(reload, first, now(connection), joined=True, again=True)
     _check_limits(found, limits, starts=False)
-    return _join(connection, request, reload, limits)
+    return _join(connection, request, reload)
 
 
-def _start(connection: Connection, request: Request, limits: Limits) -> Requested:
+def _start(connection: Connection, request: Request) -> Requested:
     """Add a reload, its first subscriber, the call of ModelsLab (due at once), and a line of the audit.
 
     The status message is due once the call is accepted, or else when the place should hear that it isn't.
@@ -173,17 +171,17 @@ def _start(connection: Connection, request: Request, limits: Limits) -> Requeste
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at)
     add_job(connection, reload.id, JobKind.CALL, at)
-    add_job(connection, reload.id, JobKind.STATUS, at + limits.trouble_after, **request.place._asdict())
+    add_job(connection, reload.id, JobKind.STATUS, at + timing.TROUBLE_AFTER, **request.place._asdict())
     _add_audit(connection, request, reload, at, "requested")
     return Requested(reload, subscriber, at, joined=False)
 
 
-def _join(connection: Connection, request: Request, reload: Reload, limits: Limits) -> Requested:
+def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
     """Add a subscriber to a reload, which must be locked. A new place gets its own messages."""
     at = now(connection)
     again = bool(_places_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at)
-    status_at = at if reload.state is State.ACCEPTED else max(at, reload.requested_at + limits.trouble_after)
+    status_at = at if reload.state is State.ACCEPTED else max(at, reload.requested_at + timing.TROUBLE_AFTER)
     open_places(connection, reload, [request.place], status_at)
     _add_audit(connection, request, reload, at, "joined")
     return Requested(reload, _first_subscriber(connection, reload.id), at, joined=True, again=again)

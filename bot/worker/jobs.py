@@ -11,7 +11,7 @@ from time import monotonic
 
 import structlog
 
-from bot.core import retry
+from bot.core import retry, timing
 from bot.core.access import Allowlist
 from bot.core.command import MODEL_ID
 from bot.core.grants import AccessClaim, Claimed
@@ -26,7 +26,6 @@ from bot.core.models import (
     Subscriber,
 )
 from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
-from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.modelslab.client import ModelsLab
 from bot.ops import metrics
@@ -58,7 +57,6 @@ class Jobs:
         similar: Callable[[str], Awaitable[Sequence[str]]],
         reload_seconds: float,
         allowlist: Allowlist,
-        timing: Timing = Timing(),
     ) -> None:
         """similar finds the IDs of models like an unknown one, the most similar first."""
         self._modelslab = modelslab
@@ -66,7 +64,6 @@ class Jobs:
         self._similar = similar
         self._reload_seconds = reload_seconds
         self._allowlist = allowlist
-        self._timing = timing
         self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
         self.started_at = 0.0
         """When the worker started, by the database's clock."""
@@ -128,7 +125,7 @@ class Jobs:
     async def _did_you_mean(self, model_id: str) -> Sequence[str]:
         """IDs of models like an unknown one. The failure doesn't wait long for them."""
         try:
-            async with asyncio.timeout(self._timing.suggestions):
+            async with asyncio.timeout(timing.SUGGESTIONS):
                 found = [similar for similar in await self._similar(model_id) if MODEL_ID.fullmatch(similar)]
         except Exception as error:  # noqa: BLE001 - then the failure has no suggestions
             log.warning("no_similar_models", reason=type(error).__name__)
@@ -144,7 +141,7 @@ class Jobs:
         return await self._show_result(claim)
 
     async def _report_trouble(self, claim: Claim) -> Outcome:
-        until = claim.reload.requested_at + self._timing.call_give_up
+        until = claim.reload.requested_at + timing.CALL_GIVE_UP
         return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until, claim.now), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
@@ -169,7 +166,7 @@ class Jobs:
         """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
         if self._take_edit():
             try:
-                async with asyncio.timeout(self._timing.bar_edit):
+                async with asyncio.timeout(timing.BAR_EDIT):
                     await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
             except (SlackError, TimeoutError) as error:
                 log.info("bar_dropped", **describe(error))
@@ -187,8 +184,8 @@ class Jobs:
 
     def _next_move(self, left: float) -> float:
         """Seconds until the bar moves again, or infinity if it doesn't; left is the time to the end, in seconds."""
-        every = retry.bar_wait(self._reload_seconds, self._timing)
-        return every if left > every + self._timing.bar_last else REST
+        every = retry.bar_wait(self._reload_seconds)
+        return every if left > every + timing.BAR_LAST else REST
 
     def _take_edit(self) -> bool:
         now = monotonic()

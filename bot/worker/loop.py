@@ -12,12 +12,11 @@ from time import monotonic
 import structlog
 
 from bot.background import BackgroundTasks
-from bot.core import retry
+from bot.core import retry, timing
 from bot.core.command import MAX_MODELS
 from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
 from bot.core.outcomes import Outcome, Postpone, RetryIn
-from bot.core.timing import Timing
 from bot.errors import (
     CommitUncertain,
     DatabaseUnavailable,
@@ -65,7 +64,6 @@ class Worker:
         calls_at_once: int,
         history_days: float,
         on_change: Callable[[], None] = lambda: None,
-        timing: Timing = Timing(),
     ) -> None:
         """owner has to be unique to this process. on_change is called when a reload has changed."""
         self._database = database
@@ -74,7 +72,6 @@ class Worker:
         self._slots = {CALLS: calls_at_once, NOTIFICATIONS: NOTIFICATION_SLOTS, STATUSES: STATUS_SLOTS}
         self._history_days = history_days
         self._on_change = on_change
-        self._timing = timing
         self._running: dict[asyncio.Task[None], Sequence[Claimed]] = {}
         self._background = BackgroundTasks()
         self._loop: asyncio.Task[None] | None = None
@@ -108,7 +105,7 @@ class Worker:
         """
         self._stopping = True
         self.wake()
-        deadline = monotonic() + self._timing.stop
+        deadline = monotonic() + timing.STOP
         while (busy := self._busy()) and (left := deadline - monotonic()) > 0:
             await asyncio.wait(busy, timeout=left)
         unfinished = self._busy()
@@ -126,11 +123,11 @@ class Worker:
         claimed_at = monotonic()
         while not self._stopping:
             self._awake.clear()
-            wait = self._timing.look
+            wait = timing.LOOK
             try:
-                if monotonic() - claimed_at > self._timing.lease - self._timing.renew:
+                if monotonic() - claimed_at > timing.LEASE - timing.RENEW:
                     await self._let_others_record()
-                wait = min(await self._start_due(), self._timing.look)
+                wait = min(await self._start_due(), timing.LOOK)
                 self.fault, self._looked_at = "", monotonic()
                 claimed_at = self._looked_at
             except DatabaseUnavailable as error:
@@ -138,15 +135,15 @@ class Worker:
             except Exception as error:  # /healthz fails if every look ends like this
                 log.exception("worker_failed")
                 self.fault = f"failing: {type(error).__name__}"
-            await asyncio.sleep(self._timing.gather)
+            await asyncio.sleep(timing.GATHER)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), wait - self._timing.gather)
+                await asyncio.wait_for(self._awake.wait(), wait - timing.GATHER)
 
     async def _let_others_record(self) -> None:
         """Once the database is back, give other replicas time to record what they did: their leases have run out."""
-        await self._database.run(history.touch, within=self._timing.answer)
+        await self._database.run(history.touch, within=timing.ANSWER)
         self.fault = ""
-        await asyncio.sleep(self._timing.renew)
+        await asyncio.sleep(timing.RENEW)
 
     async def _start_due(self) -> float:
         """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
@@ -155,9 +152,7 @@ class Worker:
         }
         running = [claim.job.id for claim in self._claims]
         claimed_at = monotonic()
-        claims, due_in = await self._database.run(
-            jobs.claim, self._owner, free, self._timing, running, within=self._timing.answer
-        )
+        claims, due_in = await self._database.run(jobs.claim, self._owner, free, running, within=timing.ANSWER)
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
             self._running[task] = batch
@@ -165,7 +160,7 @@ class Worker:
             metrics.JOBS_CLAIMED.labels(batch[0].job.kind).inc(len(batch))
             metrics.JOBS_RUNNING.labels(batch[0].job.kind).inc(len(batch))
         if due_in is None or due_in > 0:
-            return self._timing.look if due_in is None else due_in
+            return timing.LOOK if due_in is None else due_in
         metrics.WORKER_LAG.observe(-due_in)
         return 0.0 if claims else CONTENDED_SECONDS
 
@@ -184,7 +179,7 @@ class Worker:
 
     async def _run(self, batch: Sequence[Claimed], claimed_at: float) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
-        lease = self._timing.call_lease if batch[0].job.kind is JobKind.CALL else self._timing.lease
+        lease = timing.call_lease() if batch[0].job.kind is JobKind.CALL else timing.LEASE
         if monotonic() - claimed_at >= lease:  # this process was frozen, and another one may have run them
             self._log_lost(len(batch))
             return
@@ -195,7 +190,7 @@ class Worker:
         except asyncio.CancelledError:
             log.info("job_interrupted", done=bool(outcomes))
             is_call = batch[0].job.kind is JobKind.CALL
-            released = [Postpone(self._timing.call_retry if is_call else 0.0, unknown=is_call) for _ in batch]
+            released = [Postpone(timing.CALL_RETRY if is_call else 0.0, unknown=is_call) for _ in batch]
             results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
             with suppress(DatabaseUnavailable):  # an earlier record of the same job may still be queued
                 await self._database.run(record, self._owner, results, within=1.0)
@@ -223,8 +218,8 @@ class Worker:
         if isinstance(error, ModelsLabPermanentError | SlackPermanentError):
             return await self._jobs.give_up(claim, error)
         if isinstance(error, ModelsLabRetryableError | SlackRetryableError):
-            wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait, self._timing)
-            if retry.out_of_time(claim, wait, self._timing):
+            wait = retry.wait(claim.job.kind, claim.job.attempts, error.wait)
+            if retry.out_of_time(claim, wait):
                 return await self._jobs.give_up(claim, error)
             log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
@@ -232,7 +227,7 @@ class Worker:
             return RetryIn(wait, unknown)
         log.error("job_crashed", crashes=claim.job.crashes + 1, exc_info=error)
         metrics.JOB_CRASHES.labels(claim.job.kind).inc()
-        wait = retry.wait(claim.job.kind, claim.job.crashes, None, self._timing)
+        wait = retry.wait(claim.job.kind, claim.job.crashes, None)
         unknown = claim.job.kind is JobKind.CALL
         return RetryIn(wait, unknown, crashed=True)
 
@@ -248,7 +243,7 @@ class Worker:
                 uncertain = True
             except DatabaseUnavailable:
                 pass
-            await asyncio.sleep(self._timing.database_retry)
+            await asyncio.sleep(timing.DATABASE_RETRY)
         if lost and not uncertain:  # otherwise the first try may have been committed
             self._log_lost(len(lost))
         self._on_change()
@@ -260,11 +255,11 @@ class Worker:
     async def _renew(self) -> None:
         """Keep the leases of running jobs, for as long as this process lives."""
         while True:
-            await asyncio.sleep(self._timing.renew)
+            await asyncio.sleep(timing.RENEW)
             if self._running:
                 running = [claim.job for claim in self._claims]
                 with _going_on("renewal_failed"):
-                    await self._database.run(jobs.renew, self._owner, running, self._timing)
+                    await self._database.run(jobs.renew, self._owner, running)
 
     async def _prune(self) -> None:
         """Delete what ended long ago."""
@@ -275,7 +270,7 @@ class Worker:
                 if reloads or lines or requests:
                     log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
                     continue
-            await asyncio.sleep(self._timing.prune)
+            await asyncio.sleep(timing.PRUNE)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tests.attack.junk import Payloads, recorded
 from tests.scenarios.conftest import bot, mode, scenario, slack
 from tests.scenarios.scenario import ADA, BEN, CEM, NEVER_LOGGED, Scenario, eventually
 from tests.secrecy import scan
+from tests.times import set_timing
 
 __all__ = ["bot", "mode", "scenario", "slack"]
 
@@ -100,9 +101,9 @@ class Attack:
 
 
 @pytest.fixture(autouse=True)
-def impatient(scenario: Scenario) -> None:
+def impatient() -> None:
     """Give up a body that never ends soon."""
-    scenario.set_timing(http_body=0.4)
+    set_timing(http_body=0.4)
 
 
 @pytest.fixture

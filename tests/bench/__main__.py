@@ -26,7 +26,6 @@ from sqlalchemy import Connection
 
 from bot.core.models import Claim
 from bot.core.outcomes import Accepted, Reschedule
-from bot.core.timing import SteadyClock
 from bot.sandbox.slack.service import SandboxSlack
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
@@ -175,7 +174,7 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
         for claim in shown:
             record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
 
-    database = Database(url, SteadyClock())
+    database = Database(url)
     await database.start()
     await database.run(add_reloads)
     await database.stop()

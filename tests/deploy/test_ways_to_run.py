@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bot.cli import EXIT_SETTINGS
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.settings import NAMES
 from bot.urls import database_fault
 
@@ -52,9 +52,9 @@ def test_the_bot_has_the_time_it_takes_to_stop() -> None:
     """Otherwise it is killed."""
     composed = [float(service["stop_grace_period"].removesuffix("s")) for service in (ONE, REPLICAS)]
 
-    assert min(composed) > Timing().exit
-    assert POD["spec"]["terminationGracePeriodSeconds"] > Timing().exit
-    assert float(of_unit("TimeoutStopSec")) > Timing().exit
+    assert min(composed) > timing.EXIT
+    assert POD["spec"]["terminationGracePeriodSeconds"] > timing.EXIT
+    assert float(of_unit("TimeoutStopSec")) > timing.EXIT
 
 
 # Compose

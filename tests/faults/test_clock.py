@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bot.core.models import JobKind
-from bot.core.timing import SteadyClock
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from tests.faults.fleet import fleet
@@ -42,7 +41,7 @@ async def test_replicas_whose_clocks_differ_notify_in_time(tmp_path: Path, postg
 
 async def test_a_step_of_the_clock_moves_nothing_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite a step of the system's clock does not move what is pending."""
-    database = Database(f"sqlite:///{tmp_path}/x.db", SteadyClock())
+    database = Database(f"sqlite:///{tmp_path}/x.db")
     await database.start()
     await database.run(open_database)
     bot = Bot(database, Clock())

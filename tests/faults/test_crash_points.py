@@ -17,7 +17,6 @@ from sqlalchemy import Connection, text
 
 from bot.core.access import Allowlist
 from bot.core.models import Place, Requested
-from bot.core.timing import SteadyClock, Timing
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack.service import SandboxSlack
@@ -32,29 +31,30 @@ from bot.worker.loop import Worker
 from tests.answers import Answer
 from tests.faults.crash_points import Crash, Crashed, Point
 from tests.storage.support import outside
+from tests.times import set_timing
 
 ADA, BEN = "U0ADA", "U0BEN"
 MODELS, OPS, PRIVATE, SPENT = Place("C0MODELS"), Place("C0OPS"), Place("G0PRIVATE"), Place("G0SPENT")
 THREAD = Place("C0MODELS", "1700.1")
 RELOAD_SECONDS = 0.2
-TIMING = Timing(
-    lease=600.0,  # none ends by itself, however busy the machine is: see expire
-    answer=600.0,  # so that no claim is given up while it is committed
-    postgres_lock=60.0,
-    postgres_statement=60.0,
-    postgres_silence=120.0,
-    postgres_idle=600.0,
-    look=0.1,
-    gather=0.01,
-    channel_gap=0.0,
-    call_retry=0.05,
-    post_retry=0.05,
-    post_retry_most=0.05,
-    bar_pause_most=0.06,
-    bar_pause_least=0.06,
-    bar_last=0.01,
-    database_retry=0.05,
-)
+TIMING = {
+    "lease": 600.0,  # none ends by itself, however busy the machine is: see expire
+    "answer": 600.0,  # so that no claim is given up while it is committed
+    "postgres_lock": 60.0,
+    "postgres_statement": 60.0,
+    "postgres_silence": 120.0,
+    "postgres_idle": 600.0,
+    "look": 0.1,
+    "gather": 0.01,
+    "channel_gap": 0.0,
+    "call_retry": 0.05,
+    "post_retry": 0.05,
+    "post_retry_most": 0.05,
+    "bar_pause_most": 0.06,
+    "bar_pause_least": 0.06,
+    "bar_last": 0.01,
+    "database_retry": 0.05,
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Run:
 
     async def process(self, crash: Crash, *, asks: bool) -> None:
         """One process, until it crashes or nothing is left to do; at its end it is gone, having released nothing."""
-        real = Database(self.url, SteadyClock(), TIMING)
+        set_timing(**TIMING)
+        real = Database(self.url)
         await real.start()
         database = crash.around(real)
         # The time is for a machine that is busy.
@@ -100,8 +101,8 @@ class Run:
             slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
             modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
             delivery, similar = Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=())
-            run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, Allowlist((), ()), TIMING)
-            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1, timing=TIMING)
+            run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, Allowlist((), ()))
+            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1)
             living = asyncio.create_task(self._live(real, database, worker, asks=asks))
             dying = asyncio.create_task(crash.happened.wait())
             try:
@@ -117,7 +118,7 @@ class Run:
 
     async def _live(self, real: Database, database: Database, worker: Worker, *, asks: bool) -> None:
         with contextlib.suppress(Crashed):
-            now = await database.run(jobs.open_database, TIMING)
+            now = await database.run(jobs.open_database)
             await real.run(expire)
             ids = await self._ask(database) if asks else []  # before the worker starts: all are for one reload
             worker.start(now)

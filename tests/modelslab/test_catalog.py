@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from bot.core.models import ModelGroup
-from bot.core.timing import Timing
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError, Refusal, Refused
 from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RETRY_SECONDS, Catalog, _nearest
 from bot.modelslab.lists import ModelList
+from tests.times import set_timing
 
 RELOADED, OWN, PUBLIC = ModelGroup
 
@@ -62,7 +62,8 @@ def sources() -> Sources:
 async def catalog(sources: Sources) -> AsyncIterator[Catalog]:
     """The catalog under test."""
     own, public = partial(sources.read, OWN), partial(sources.read, PUBLIC)
-    catalog = Catalog(sources.reloaded, own, public, Timing(models_wait=30.0), lambda: sources.now)
+    set_timing(models_wait=30.0)
+    catalog = Catalog(sources.reloaded, own, public, lambda: sources.now)
     yield catalog
     await catalog.stop()
 

@@ -7,7 +7,6 @@ import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +15,6 @@ import pytest
 
 from bot import settings
 from bot.app import App
-from bot.core.timing import Timing
 from bot.handlers.store import Store
 from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
@@ -27,6 +25,7 @@ from bot.sandbox.terminal.screen import ended
 from bot.sandbox.wire import JsonObject
 from bot.worker.loop import Worker
 from tests.secrecy import remember, scan, scan_folder
+from tests.times import set_timing
 
 both_modes = pytest.mark.parametrize("mode", ["socket", "http"])
 """For scenarios in which it matters how Slack reaches the bot. All others are in Socket Mode."""
@@ -53,30 +52,30 @@ _ENDED = "(SELECT count(*) FROM reload_model_reloads WHERE state = 'done')"
 _BUSY = f"kind = 'call' OR lease_owner IS NOT NULL OR due_at <= {_NOW}"
 _ONLY_TIME_HAS_TO_PASS = f"SELECT sum(kind = 'notify') AND NOT sum({_BUSY}) FROM reload_model_jobs"  # noqa: S608 - as above
 
-BRISK = Timing(
-    sqlite_busy=0.3,
-    database_stop=20.0,
-    answer=20.0,
-    look=0.3,
-    gather=0.01,
-    stop=0.5,
-    probe=20.0,
-    exit=60.0,
-    channel_gap=0.02,
-    call_retry=0.05,
-    post_retry=0.05,
-    post_retry_most=0.05,
-    bar_pause_most=600.0,
-    bar_pause_least=600.0,
-    models_wait=20.0,
-    start_retry=0.05,
-    slack_retry=0.05,
-    slack_retry_most=0.2,
-    http_linger=0.3,
-    http_stop=0.2,
-    home_gather=0.02,
-    home_per_tab=0.0,
-)
+BRISK = {
+    "sqlite_busy": 0.3,
+    "database_stop": 20.0,
+    "answer": 20.0,
+    "look": 0.3,
+    "gather": 0.01,
+    "stop": 0.5,
+    "probe": 20.0,
+    "exit": 60.0,
+    "channel_gap": 0.02,
+    "call_retry": 0.05,
+    "post_retry": 0.05,
+    "post_retry_most": 0.05,
+    "bar_pause_most": 600.0,
+    "bar_pause_least": 600.0,
+    "models_wait": 20.0,
+    "start_retry": 0.05,
+    "slack_retry": 0.05,
+    "slack_retry_most": 0.2,
+    "http_linger": 0.3,
+    "http_stop": 0.2,
+    "home_gather": 0.02,
+    "home_per_tab": 0.0,
+}
 """Pauses that are not the point of a scenario are shorter; what must come in time gets more of it."""
 
 NEVER_LOGGED = {
@@ -176,8 +175,7 @@ class Scenario:
         if mode == "socket":
             self.env["SLACK_APP_TOKEN"] = slack.app_token
         remember(self.secrets)
-        self.timing = BRISK
-        """How long the bot's parts wait; set before it is started."""
+        set_timing(**BRISK)
         self.internal_errors = False
         """Whether the scenario is about internal errors of the bot."""
         self.app: App | None = None
@@ -190,7 +188,7 @@ class Scenario:
         config, problems = settings.read(self.env)
         assert problems == []
         logs.configure("DEBUG", "json", config.secrets, self.log.stream)
-        self.app = App(config, self.timing)
+        self.app = App(config)
         self.starting = asyncio.create_task(self.app.start())
         return self.starting
 
@@ -213,10 +211,6 @@ class Scenario:
         """Stop the bot and start it again, as at a new version's roll-out."""
         await self.shut()
         await self.open(**env)
-
-    def set_timing(self, **seconds: float) -> None:
-        """From the next start on, let these things take so many seconds."""
-        self.timing = replace(self.timing, **seconds)
 
     @property
     def worker(self) -> Worker:

@@ -15,6 +15,7 @@ from bot.storage.grants import show_to_new_admins
 from tests.answers import Hang
 from tests.faults.fleet import fleet
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes, eventually, labels
+from tests.times import set_timing
 
 FAY = "U0FAY"
 
@@ -277,7 +278,7 @@ async def test_a_new_admin_gets_the_open_requests(bot: Scenario, monkeypatch: py
     await asks(bot)
     away = Mock(side_effect=[DatabaseUnavailable("away"), DEFAULT], wraps=show_to_new_admins)
     monkeypatch.setattr("bot.app.show_to_new_admins", away)
-    bot.set_timing(start_retry_most=0.05)
+    set_timing(start_retry_most=0.05)
     await bot.reopen(ADMIN_USERS=f"{BEN} {FAY}")
     to_fay = await bot.wait_said(ASKS, channel=bot.slack.dm(FAY))
     monkeypatch.undo()

@@ -7,12 +7,13 @@ import pytest
 
 from tests.answers import Answer, Hang, Held, RateLimited, Raw
 from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
+from tests.times import set_timing
 
 
 @pytest.fixture
 async def moving(scenario: Scenario) -> Scenario:
     """A bot whose bars move several times a second, until pass_reloads() ends the reloads."""
-    scenario.set_timing(bar_pause_most=0.1, bar_pause_least=0.1, bar_edit=2.0)
+    set_timing(bar_pause_most=0.1, bar_pause_least=0.1, bar_edit=2.0)
     await scenario.open(RELOAD_SECONDS="60")
     return scenario
 
@@ -64,7 +65,7 @@ async def test_a_bar_that_slack_does_not_take_is_dropped(moving: Scenario) -> No
 
 async def test_bars_that_hang_hold_up_no_follow_up(moving: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every slot for bars in use, and one slot for notifications, every follow-up comes."""
-    moving.set_timing(bar_edit=60.0)
+    set_timing(bar_edit=60.0)
     monkeypatch.setattr("bot.worker.loop.STATUS_SLOTS", 1)
     monkeypatch.setattr("bot.worker.loop.NOTIFICATION_SLOTS", 1)
     await moving.reopen()
@@ -81,7 +82,7 @@ async def test_bars_that_hang_hold_up_no_follow_up(moving: Scenario, monkeypatch
 
 async def test_a_bar_is_never_the_last_word(moving: Scenario) -> None:
     """An edit that Slack makes only after the follow-up is not the last one."""
-    moving.set_timing(bar_edit=60.0)
+    set_timing(bar_edit=60.0)
     await moving.reopen()
     held = asyncio.Event()
     moving.slack.fail("chat.update", Held(held), times=1)

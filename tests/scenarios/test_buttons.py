@@ -6,6 +6,7 @@ from bot.sandbox.modelslab import error
 from bot.sandbox.slack.workspace import Message
 from tests.answers import Hang, RateLimited
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, both_modes, labels, mentioned
+from tests.times import set_timing
 
 NOTIFY, AGAIN, REMIND = "Notify me too", "Try again", "Remind me before it's unloaded"
 
@@ -97,7 +98,7 @@ async def test_an_unknown_model_has_similar_ones(bot: Scenario) -> None:
 
 async def test_a_list_of_models_that_does_not_come_holds_up_no_failure(scenario: Scenario) -> None:
     """It has no suggestions then."""
-    scenario.set_timing(suggestions=0.1)
+    set_timing(suggestions=0.1)
     await scenario.open()
     scenario.modelslab.lists["public"] = Hang()
     failure = await a_failure(scenario, "sdxxl")

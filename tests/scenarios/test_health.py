@@ -18,6 +18,7 @@ from bot.storage import grants, history
 from bot.storage.database import Database
 from tests.answers import Held
 from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, http_mode
+from tests.times import set_timing
 
 
 @both_modes
@@ -27,7 +28,7 @@ async def test_health_is_that_of_each_part(bot: Scenario) -> None:
     parts = dict.fromkeys(("status", "database", "worker", "slack", "token"), "ok")
     assert await bot.health("/readyz") == (200, parts)
 
-    bot.set_timing(stuck=-1.0)
+    set_timing(stuck=-1.0)
     await bot.reopen()
     status, found = await bot.health("/healthz")
     assert (status, found["status"]) == (503, "unavailable")
@@ -37,7 +38,7 @@ async def test_health_is_that_of_each_part(bot: Scenario) -> None:
 async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It turns and gets nowhere because of an internal error, until that is over."""
     scenario.internal_errors = True
-    scenario.set_timing(look=0.05, stuck=0.5)
+    set_timing(look=0.05, stuck=0.5)
     await scenario.open()
 
     def broken(*_: object) -> None:
@@ -104,7 +105,7 @@ async def test_a_crowd_of_probes_is_one(bot: Scenario) -> None:
 
 async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:
     """Even for longer than a lease: what runs is recorded when the database is back, and not done again."""
-    bot.set_timing(lease=0.4, renew=0.1, sqlite_busy=0.05)
+    set_timing(lease=0.4, renew=0.1, sqlite_busy=0.05)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held), ACCEPTED)
@@ -122,7 +123,7 @@ async def test_jobs_outlast_a_database_that_goes_away(bot: Scenario) -> None:
 
 async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenario) -> None:
     """A file that another program has locked costs the first one all the time, so the second one isn't begun."""
-    scenario.set_timing(sqlite_busy=30.0, answer=0.3)
+    set_timing(sqlite_busy=30.0, answer=0.3)
     await scenario.open()
     store = scenario.store
     app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(store), "/reload-model")
@@ -164,7 +165,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
 
 async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
     """With what to do: one that another bot holds, which is waited for; of a newer version; no database; no folder."""
-    scenario.set_timing(sqlite_owner_wait=0.3)
+    set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
     first = scenario.app
     starting = scenario.begin()

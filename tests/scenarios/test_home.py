@@ -8,6 +8,7 @@ from bot.errors import DatabaseUnavailable
 from bot.sandbox.modelslab import error
 from tests.answers import Hang, Held
 from tests.scenarios.scenario import ADA, BEN, EVE, OPS, READY, Scenario, both_modes, labels
+from tests.times import set_timing
 
 PICK, STOP = "Reload a model", "Stop reminding me about sdxl"
 
@@ -62,7 +63,7 @@ async def test_it_changes_with_what_it_shows(bot: Scenario) -> None:
 
 async def test_it_is_published_once_for_changes_that_come_together(scenario: Scenario) -> None:
     """A busy worker does not use up Slack's limit. What looks the same is not published again until it is opened."""
-    scenario.set_timing(home_gather=0.5)
+    set_timing(home_gather=0.5)
     await scenario.open(RELOAD_SECONDS="60")
     await scenario.open_home(ADA, "No reloads right now.")
     await scenario.ask("a b c d e", BEN)
@@ -98,7 +99,7 @@ async def test_a_tab_is_not_kept_up_to_date_for_ever(bot: Scenario, monkeypatch:
     await bot.wait_home(BEN, "`sdxl`")
     assert "sdxl" not in str(bot.slack.homes[ADA])
 
-    bot.set_timing(home_open=0.0)
+    set_timing(home_open=0.0)
     await bot.reopen()
     await bot.open_home(ADA, "`sdxl`")
     await bot.ask("flux")

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.scenarios.scenario import ADA, MARK, Scenario, invocation
+from tests.times import set_timing
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"Content-Type": "application/json"}
@@ -256,7 +257,7 @@ async def test_chunks(bot: Scenario) -> None:
 
 async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
     """A client that stops in the middle is answered when its time is over; one that hangs up leaves nothing behind."""
-    scenario.set_timing(http_body=0.2)
+    set_timing(http_body=0.2)
     await scenario.open()
     half = request(command(), scenario.slack.sign(command()))[: -len(command()) // 2]
     reader, writer = await asyncio.open_connection("127.0.0.1", scenario.port)
@@ -275,7 +276,7 @@ async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
 
 async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
     """Nothing that a client does keeps the port from closing."""
-    scenario.set_timing(http_body=600.0)
+    set_timing(http_body=600.0)
     await scenario.open()
     _, writer = await asyncio.open_connection("127.0.0.1", scenario.port)
     writer.write(b"POST /slack/events HTTP/1.1\r\nContent-Length: 10\r\n\r\n")

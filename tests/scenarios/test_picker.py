@@ -21,6 +21,7 @@ from tests.scenarios.scenario import (
     eventually_answered,
     mentioned,
 )
+from tests.times import set_timing
 
 
 async def opened(bot: Scenario) -> Modal:
@@ -125,7 +126,7 @@ async def test_a_list_that_cannot_be_read_hides_no_other(
     bot: Scenario, lists: Mapping[str, Answer], groups: set[str], logged: list[str]
 ) -> None:
     """Nor does one that does not come in time. A fault is one line in the log, however much is typed."""
-    bot.set_timing(models_wait=0.05)
+    set_timing(models_wait=0.05)
     await bot.reopen()
     bot.modelslab.models, bot.modelslab.own_models = ["sd-turbo"], ["our-sd"]
     bot.modelslab.lists.update(lists)

@@ -12,6 +12,7 @@ from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Redirect, Reset
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
+from tests.times import set_timing
 
 PRIVATE, DM = "G0SECRET", "D0ADABEN"
 
@@ -144,7 +145,7 @@ async def test_a_foreign_or_old_response_url_is_not_used(bot: Scenario) -> None:
 
 async def test_a_follow_up_that_reaches_nobody_is_an_error(bot: Scenario) -> None:
     """After 25 minutes of faults the log says so at ERROR, with whom, and the history. People can ask again."""
-    bot.set_timing(post_give_up=0.5)
+    set_timing(post_give_up=0.5)
     await bot.reopen()
     bot.slack.fail("response_url", "used_url")
     faults: dict[str, tuple[str, Answer | str]] = {
@@ -289,7 +290,7 @@ async def test_an_odd_ts_is_none(bot: Scenario) -> None:
 
 async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:
     """Messages of one channel come about a second apart, so that Slack never limits them; channels wait for none."""
-    slow.set_timing(channel_gap=0.5)
+    set_timing(channel_gap=0.5)
     await slow.reopen()
     for model, user, channel in (("a1", ADA, MODELS), ("b2", BEN, MODELS), ("c3", BEN, OPS)):
         await slow.ask(model, user, channel)
@@ -306,7 +307,7 @@ async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:
 @pytest.mark.parametrize("code", ["fatal_error", "channel_not_found"])
 async def test_ways_that_fail_until_the_bot_gives_up_lead_to_a_direct_message(bot: Scenario, code: str) -> None:
     """Whether the channel is refused or only out of order, and nothing answers at the response_url."""
-    bot.set_timing(post_give_up=0.5)
+    set_timing(post_give_up=0.5)
     await bot.reopen()
     bot.slack.fail("chat.postMessage", code, channel=MODELS)
     bot.slack.fail("response_url", Raw(500, b""))

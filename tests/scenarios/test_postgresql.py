@@ -17,6 +17,7 @@ from tests.faults.fleet import Wire
 from tests.postgres import Postgres
 from tests.scenarios.process import Machine
 from tests.scenarios.scenario import FAILED, READY, Scenario
+from tests.times import set_timing
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ async def test_the_bot_recovers_from_a_database_that_goes_away(
     """Commands are refused honestly, what was accepted is not lost, and all comes back by itself."""
     wire = Wire(postgres_url, tmp_path)
     await wire.heal()
-    scenario.set_timing(postgres_silence=2.0)
+    set_timing(postgres_silence=2.0)
     await scenario.open(DATABASE_URL=wire.url)
     before = await scenario.ask("before")
     await scenario.modelslab.wait_for_calls(1)

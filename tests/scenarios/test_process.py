@@ -6,11 +6,12 @@ import signal
 import time
 from collections import Counter
 
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenHang, Hang, Held
 from tests.scenarios.process import Machine
 from tests.scenarios.scenario import ADA, BEN, FAILED, READY, Scenario, both_modes, eventually, mentioned
+from tests.times import set_timing
 
 
 def _room(name: str) -> str:
@@ -107,7 +108,7 @@ async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenar
     """Nor does a database. The call is made again later, and if it is refused, the first one may have worked."""
     bot.modelslab.answer("sdxl", Hang(), ACCEPTED)
     bot.modelslab.answer("large", Hang(), error(400, "This model is too large"))
-    bot.set_timing(call_retry=60.0)
+    set_timing(call_retry=60.0)
     await bot.reopen()
     await bot.ask("sdxl large")
     await bot.modelslab.wait_for_calls(2)
@@ -122,7 +123,7 @@ async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenar
     assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
     assert "may already be reloading" in bot.said(FAILED)[0].text
     assert len(bot.modelslab.calls) == 4
-    assert Timing().stop < Timing().exit < 10.0  # Docker kills 10 seconds after its signal
+    assert timing.STOP < timing.EXIT < 10.0  # Docker kills 10 seconds after its signal
 
     bot.modelslab.answer("flux", Hang(), ACCEPTED)
     await bot.ask("flux")
@@ -158,7 +159,7 @@ async def test_a_follow_up_due_while_the_bot_was_down_comes_late(slow: Scenario)
 @both_modes
 async def test_a_command_while_the_bot_stops_is_carried_out_later(bot: Scenario) -> None:
     """By the next start; the call that ended meanwhile is not made again. /readyz says 503."""
-    bot.set_timing(stop=30.0)
+    set_timing(stop=30.0)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("slow", Held(held), ACCEPTED)

@@ -25,6 +25,7 @@ from tests.scenarios.scenario import (
     labels,
     mentioned,
 )
+from tests.times import set_timing
 
 DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
 MAYBE = "may already be reloading"
@@ -194,7 +195,7 @@ async def test_a_rate_limit_is_waited_out(bot: Scenario, monkeypatch: pytest.Mon
 
 async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
     """After a server error, a broken connection, and a time when it was down. Nobody hears of what soon passes."""
-    bot.set_timing(trouble_after=600.0)
+    set_timing(trouble_after=600.0)
     await bot.reopen()
     faults: list[Answer] = [error(500, "Internal server error."), Raw(502, b"<h1>Oops</h1>"), Reset()]
     for number, fault in enumerate(faults):
@@ -217,7 +218,7 @@ async def test_a_modelslab_that_fails_is_asked_again(bot: Scenario) -> None:
 
 async def test_a_reload_is_given_up_after_ten_minutes(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ten minutes the bot gives up and says so; where a request got no clear answer, it says that too."""
-    scenario.set_timing(call_give_up=0.2)
+    set_timing(call_give_up=0.2)
     monkeypatch.setattr("bot.modelslab.client.RATE_LIMIT_WAIT", 0.05)
     await scenario.open()
     given_up: dict[str, tuple[Answer, Failure, bool]] = {

@@ -12,6 +12,7 @@ from bot.storage import jobs, requests
 from bot.storage.database import Database
 from tests.answers import Held
 from tests.scenarios.scenario import ADA, READY, Scenario
+from tests.times import set_timing
 
 
 async def test_the_result_of_a_lost_lease_is_not_recorded(bot: Scenario) -> None:
@@ -33,7 +34,7 @@ async def test_the_result_of_a_lost_lease_is_not_recorded(bot: Scenario) -> None
 
 async def test_a_lease_is_renewed(bot: Scenario) -> None:
     """The lease of a running job is renewed for as long as the job takes."""
-    bot.set_timing(renew=0.05)
+    set_timing(renew=0.05)
     await bot.reopen()
     held = asyncio.Event()
     bot.modelslab.answer("sdxl", Held(held, ACCEPTED))

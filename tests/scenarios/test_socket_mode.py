@@ -17,6 +17,7 @@ from bot.errors import CannotStart
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.scenario import MARK, READY, Scenario, both_modes, eventually, http_mode, invocation
+from tests.times import set_timing
 
 NONSENSE: tuple[JsonObject, ...] = (
     {"type": "slash_commands"},
@@ -79,7 +80,7 @@ async def test_a_text_that_is_no_envelope_is_dropped(bot: Scenario) -> None:
 
 async def test_a_refresh_loses_no_command(scenario: Scenario) -> None:
     """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered."""
-    scenario.set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
+    set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
     await scenario.open()
     released = asyncio.Event()
     scenario.slack.fail("apps.connections.open", Held(released), times=1)
@@ -112,7 +113,7 @@ async def test_a_broken_connection_is_made_anew(bot: Scenario) -> None:
 
 async def test_a_silent_connection_is_made_anew(scenario: Scenario) -> None:
     """A connection on which nothing comes any more, not even a pong, is given up and made anew."""
-    scenario.set_timing(socket_ping=0.5)
+    set_timing(socket_ping=0.5)
     await scenario.open()
     scenario.slack.socket_mode.silence()
     await scenario.log.wait_for("socket_mode_connected", 2)
@@ -160,7 +161,7 @@ async def test_a_connection_that_slack_does_not_want_is_tried_again(
     scenario: Scenario, messages: Sequence[JsonObject], reason: str
 ) -> None:
     """The bot tries again after growing pauses, and the log has the reason."""
-    scenario.set_timing(slack_retry=0.05, slack_retry_most=0.2, socket_handshake=0.3)
+    set_timing(slack_retry=0.05, slack_retry_most=0.2, socket_handshake=0.3)
     async with websockets(scenario, *messages) as opened:
         starting = scenario.begin()
         await eventually(lambda: len(opened) >= 3)
@@ -177,7 +178,7 @@ async def test_a_connection_that_slack_does_not_want_is_tried_again(
 
 async def test_a_connection_that_was_replaced_is_closed(scenario: Scenario) -> None:
     """Even where Slack leaves it open: it allows ten of them."""
-    scenario.set_timing(socket_handshake=0.3)
+    set_timing(socket_handshake=0.3)
     await scenario.open()
     await scenario.slack.socket_mode.send(json.dumps({"type": "disconnect", "reason": "warning"}))
     await scenario.log.wait_for("socket_mode_connected", 2)
@@ -196,7 +197,7 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("bot.handlers.commands.parse", parse)
     scenario.slack.ack_seconds = 1.0
-    scenario.set_timing(sqlite_busy=30.0)
+    set_timing(sqlite_busy=30.0)
     await scenario.open()
     with scenario.locked():
         command_ = asyncio.create_task(scenario.slack.command("sdxl"))

@@ -7,6 +7,7 @@ import pytest
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Answer, Held, Raw
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario
+from tests.times import set_timing
 
 DOWN = error(500, "Internal server error. Please try again.")
 TROUBLE = "I'll keep trying until"
@@ -21,7 +22,7 @@ def over() -> asyncio.Event:
 @pytest.fixture
 async def bot(scenario: Scenario, over: asyncio.Event) -> Scenario:
     """A bot that reports trouble soon, and a model that ModelsLab accepts only when the trouble is over."""
-    scenario.set_timing(trouble_after=0.1)
+    set_timing(trouble_after=0.1)
     scenario.modelslab.answer("sdxl", DOWN, Held(over, ACCEPTED))
     await scenario.open(RELOAD_SECONDS="60")
     return scenario

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from bot.core.timing import Timing
 from bot.slack.http import SlackEndpoint
 from bot.slack.server import WebServer
 from tests.scenarios.scenario import eventually_answered
+from tests.times import set_timing
 
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: bot.example.com\r\n\r\n"
 LAST = ALIVE.replace(b"Host", b"Connection: close\r\nHost")
@@ -29,7 +29,8 @@ async def alive(_request: web.Request) -> web.Response:
 @asynccontextmanager
 async def serving(handler: Handler = alive, host: str = "127.0.0.1", **times: float) -> AsyncIterator[WebServer]:
     """A server with the path /alive."""
-    server = WebServer(host, 0, Timing(**{"http_linger": 0.1, **times}))
+    set_timing(**{"http_linger": 0.1, **times})
+    server = WebServer(host, 0)
     server.app.router.add_route("*", "/alive", handler)
     await server.start()
     yield server

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -12,27 +11,28 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import SandboxSlack
 from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
 from bot.slack.user_groups import UserGroups, read_members
 from tests.answers import Answer, Json
 from tests.scenarios.scenario import eventually
+from tests.times import set_timing
 from tests.usergroups import FakeOrganisation, FakeUserGroups
 
-BRISK = Timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=0.0)
 ONE_WORKSPACE = FakeOrganisation({"T0ART": FakeUserGroups({})})
 
 
 class Groups:
     """User groups, a Slack that answers as it is told, and a clock that is moved by hand."""
 
-    def __init__(self, *ids: str, timing: Timing = BRISK) -> None:
+    def __init__(self, *ids: str, apart: float = 0.0) -> None:
         self.now = 1000.0
         self.answer: Collection[str] | Exception = {"U0ADA"}
         self.readings: list[tuple[str, float]] = []
-        self._groups = UserGroups(ids or ("S0CREW",), timing, lambda: self.now)
+        set_timing(groups_refresh=0.01, groups_retry=0.01, groups_apart=apart)
+        self._groups = UserGroups(ids or ("S0CREW",), lambda: self.now)
 
     def members(self) -> Collection[str] | None:
         """Who is in the group."""
@@ -67,7 +67,7 @@ class Groups:
 
 async def test_many_groups_take_turns_a_pause_apart() -> None:
     """Slack's limit is kept, however many there are. It is for the method: a pause that Slack asks for is for all."""
-    groups = Groups("S1", "S2", "S3", timing=replace(BRISK, groups_apart=0.03))
+    groups = Groups("S1", "S2", "S3", apart=0.03)
     async with groups.running(7):
         assert [group for group, _ in groups.readings[:6]] == ["S1", "S2", "S3"] * 2
         assert all(later - earlier >= 0.03 for (_, earlier), (_, later) in pairwise(groups.readings))
@@ -98,7 +98,7 @@ async def test_the_last_answer_counts_for_an_hour() -> None:
     groups = Groups()
     async with groups.running(2):
         await groups.answers(SlackRetryableError("TimeoutError"))
-        groups.now += BRISK.groups_keep
+        groups.now += timing.GROUPS_KEEP
         assert groups.members() == {"U0ADA"}
         groups.now += 1
         assert groups.members() is None

@@ -7,7 +7,8 @@ import pytest
 
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
-from tests.storage.support import PATIENT, Bot, Clock, stop_clock
+from tests.storage.support import LEASE, PATIENT, Bot, Clock, stop_clock
+from tests.times import set_timing
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def clock() -> Clock:
 @pytest.fixture
 async def database(url: str, clock: Clock) -> AsyncIterator[Database]:
     """A database that is started, without tables."""
-    database = Database(url, clock, PATIENT)
+    set_timing(**PATIENT)
+    database = Database(url, clock)
     await database.start()
     yield database
     await database.stop()
@@ -46,6 +48,7 @@ async def database(url: str, clock: Clock) -> AsyncIterator[Database]:
 @pytest.fixture
 async def bot(database: Database, clock: Clock) -> Bot:
     """A process of the bot, with its tables."""
+    set_timing(lease=LEASE)
     await database.run(open_database)
     return Bot(database, clock)
 

@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, sel
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import Claim, JobKind, Place, Reload, Reminder, Requested
 from bot.core.outcomes import Accepted, Done, Notified, Outcome
-from bot.core.timing import Timing
 from bot.storage import grants, history, reminders, requests
 from bot.storage import jobs as storage_jobs
 from bot.storage.database import Database, reading_engine
@@ -32,10 +31,9 @@ WAIT = 30.0
 """Seconds after which a test gives up on what it waits for."""
 
 LEASE = 600.0
-TIMING = Timing(lease=LEASE, call_retry=30.0)
 READY_IN = 120.0
 
-PATIENT = Timing(sqlite_busy=WAIT, postgres_lock=WAIT, postgres_statement=WAIT, postgres_idle=WAIT)
+PATIENT = dict.fromkeys(("sqlite_busy", "postgres_lock", "postgres_statement", "postgres_idle"), WAIT)
 """Nothing times out by itself, even on a busy machine."""
 
 _invocations = count(1)
@@ -122,18 +120,13 @@ class Bot:
 
     async def claim(self, *kinds: JobKind, free: int = 100) -> list[Claim]:
         """Claim what is due of these kinds, or of all, for reloads."""
-        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): free}, TIMING))[0]
+        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): free}))[0]
         return [one for one in claimed if isinstance(one, Claim)]
 
     async def claim_access(self, *kinds: JobKind) -> list[AccessClaim]:
         """Claim what is due of these kinds, or of all, for requests for access."""
-        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): 100}, TIMING))[0]
+        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds or tuple(JobKind): 100}))[0]
         return [one for one in claimed if isinstance(one, AccessClaim)]
-
-    async def claim_under(self, timing: Timing, *kinds: JobKind) -> list[str]:
-        """Claim what is due of these kinds under leases of that timing, and return the models."""
-        claimed = (await self.run(storage_jobs.claim, self.owner, {kinds: 100}, timing))[0]
-        return [one.reload.model_id for one in claimed if isinstance(one, Claim)]
 
     async def claim_one(self, *kinds: JobKind) -> Claim:
         """Claim the only job that is due of these kinds."""
@@ -142,7 +135,7 @@ class Bot:
 
     async def due_in(self, *kinds: JobKind) -> float | None:
         """Seconds until the first job of these kinds is due, if there is one; what is due already is claimed."""
-        return (await self.run(storage_jobs.claim, self.owner, {kinds: 100}, TIMING))[1]
+        return (await self.run(storage_jobs.claim, self.owner, {kinds: 100}))[1]
 
     async def record(self, claim: Claimed, outcome: Outcome, *, lost: bool = False) -> None:
         """Record one outcome, which does nothing if the job's lease was lost."""

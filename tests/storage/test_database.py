@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage.database import POSTGRES_CONNECTIONS, Database
 from tests.storage.support import (
@@ -28,6 +27,7 @@ from tests.storage.support import (
     request,
     stopped_at,
 )
+from tests.times import set_timing
 
 Work = Callable[[Connection, int], object]
 
@@ -160,7 +160,8 @@ async def test_a_stop_lets_what_waits_finish_and_takes_nothing_more(database: Da
 
 async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
     """Nor does the end of the process. A database that was never used has no connection."""
-    database = Database(url, Clock(), Timing(database_stop=0.05))
+    set_timing(database_stop=0.05)
+    database = Database(url, Clock())
     await database.start()
     assert database.fault == "not connected yet"
     gate = Gate()
@@ -180,7 +181,8 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs(url: str) -> None:
 
 def test_work_that_outlives_its_caller_is_committed(sqlite_url: str) -> None:
     """What was done has to be recorded, even if the event loop is gone."""
-    database = Database(sqlite_url, Clock(), PATIENT)
+    set_timing(**PATIENT)
+    database = Database(sqlite_url, Clock())
 
     async def leave() -> None:
         await database.start()

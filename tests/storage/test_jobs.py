@@ -2,13 +2,14 @@
 
 import pytest
 
+from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
-from bot.core.timing import Timing
 from bot.errors import Failure
 from bot.storage import jobs as storage_jobs
 from bot.storage.schema import jobs, subscribers
-from tests.storage.support import HERE, LEASE, READY_IN, THERE, TIMING, Bot, request
+from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
+from tests.times import set_timing
 
 CALL, STATUS, NOTIFY, DM, REMINDER, *_ = JobKind
 
@@ -44,7 +45,7 @@ async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: B
     await bot.called(request("lost"))
     await bot.elapse(LEASE - 1.0)
     assert (await other.claim(CALL), await other.due_in(CALL), await other.due_in(DM)) == ([], 1.0, None)
-    await bot.run(storage_jobs.renew, bot.owner, [call.job], TIMING)
+    await bot.run(storage_jobs.renew, bot.owner, [call.job])
     await bot.elapse(LEASE - 1.0)
 
     claim = await other.claim_one(CALL)
@@ -79,7 +80,7 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
 
     for outcome in OUTCOMES:
         await bot.record(call, outcome, lost=True)
-    await bot.run(storage_jobs.renew, bot.owner, [call.job], TIMING)
+    await bot.run(storage_jobs.renew, bot.owner, [call.job])
 
     assert await bot.everything() == before
 
@@ -158,13 +159,13 @@ async def test_a_follow_up_waits_a_moment_for_the_next_one_in_its_place(
 
 async def test_a_call_that_its_owner_did_not_survive_is_not_repeated_too_soon(bot: Bot, other: Bot) -> None:
     """ModelsLab's spam filter would refuse it for half a minute; other jobs are taken over after ten seconds."""
-    timing = Timing()
+    set_timing(lease=10.0)
     await bot.ask(request())
-    await bot.elapse(timing.trouble_after)
+    await bot.elapse(timing.TROUBLE_AFTER)
     for kind in (CALL, STATUS):
-        assert await bot.claim_under(timing, kind) == ["sdxl"]
+        assert len(await bot.claim(kind)) == 1
     await bot.elapse(10.0)
-    assert [await other.claim_under(timing, kind) for kind in (CALL, STATUS)] == [[], ["sdxl"]]
+    assert [len(await other.claim(kind)) for kind in (CALL, STATUS)] == [0, 1]
     await bot.elapse(20.0)
 
-    assert await other.claim_under(timing, CALL) == ["sdxl"]
+    assert len(await other.claim(CALL)) == 1

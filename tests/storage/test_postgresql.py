@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
-from bot.core.timing import Timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage.database import TRIES, Database, now
 from tests.postgres import Postgres
 from tests.storage.support import COMMIT, PATIENT, Clock, Gate, outside, stopped_at
+from tests.times import set_timing
 
 PID = "SELECT pg_backend_pid()"
 
@@ -30,9 +30,9 @@ def notes(postgres: Postgres, url: str) -> Notes:
 
 
 @asynccontextmanager
-async def started(url: str, timing: Timing = Timing()) -> AsyncIterator[Database]:
+async def started(url: str) -> AsyncIterator[Database]:
     """A database that is started."""
-    database = Database(url, Clock(), timing)
+    database = Database(url, Clock())
     await database.start()
     try:
         yield database
@@ -114,12 +114,12 @@ async def test_work_whose_connection_breaks_is_run_again(
 @pytest.mark.parametrize(
     ("statement", "timing", "why"),
     [
-        ("SELECT pg_sleep(60)", Timing(postgres_statement=0.1), "statement timeout"),
-        ("UPDATE notes SET number = 2", Timing(postgres_lock=0.1), "lock timeout"),
+        ("SELECT pg_sleep(60)", "postgres_statement", "statement timeout"),
+        ("UPDATE notes SET number = 2", "postgres_lock", "lock timeout"),
     ],
 )
 async def test_a_statement_that_takes_too_long_is_not_repeated(
-    url: str, database: Database, notes: Notes, statement: str, timing: Timing, why: str
+    url: str, database: Database, notes: Notes, statement: str, timing: str, why: str
 ) -> None:
     """The server cancels it, and there is no time for another try."""
     runs: list[int] = []
@@ -128,7 +128,8 @@ async def test_a_statement_that_takes_too_long_is_not_repeated(
         runs.append(1)
         say(connection, statement)
 
-    async with started(url, timing) as hasty:
+    set_timing(**{timing: 0.1})
+    async with started(url) as hasty:
         with stopped_at(COMMIT) as gate:
             holding = asyncio.create_task(database.run(say, "UPDATE notes SET number = 1"))
             await gate.reached()
@@ -149,7 +150,8 @@ async def test_transactions_that_block_each_other_both_succeed(url: str, notes: 
         gates[first].wait()
         say(connection, "UPDATE notes SET number = number WHERE number = :value", 1 - first)
 
-    async with started(f"{url}&options=-c%20deadlock_timeout%3D50ms", PATIENT) as database:
+    set_timing(**PATIENT)
+    async with started(f"{url}&options=-c%20deadlock_timeout%3D50ms") as database:
         await database.run(say, "INSERT INTO notes VALUES (1)")
         both = asyncio.gather(*(database.run(swap, first) for first in range(2)))
         for gate in gates:

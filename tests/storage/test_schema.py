@@ -5,12 +5,14 @@ import asyncio
 import pytest
 from sqlalchemy import Connection, text
 
+from bot.core import timing
 from bot.core.models import JobKind
 from bot.storage import schema
 from bot.storage.database import Database
 from bot.storage.jobs import open_database
 from bot.storage.schema import migrate
-from tests.storage.support import PATIENT, READY_IN, TIMING, Bot, Clock, outside, request
+from tests.storage.support import PATIENT, READY_IN, Bot, Clock, outside, request
+from tests.times import set_timing
 
 VERSION = "SELECT version FROM reload_model_schema"
 
@@ -24,17 +26,18 @@ async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) 
     await bot.called(request("claimed"))
     await bot.ask(request("waiting"))
 
-    await bot.run(open_database, TIMING)
+    await bot.run(open_database)
 
-    await bot.elapse(TIMING.call_retry)
+    await bot.elapse(timing.CALL_RETRY)
     crashes = {claim.reload.model_id: claim.job.crashes for claim in await other.claim(JobKind.CALL)}
     assert crashes == ({"claimed": 1, "waiting": 0} if bot.database.is_sqlite else {"waiting": 0})
-    assert await bot.due_in(JobKind.NOTIFY) == READY_IN - TIMING.call_retry
+    assert await bot.due_in(JobKind.NOTIFY) == READY_IN - timing.CALL_RETRY
 
 
 async def test_replicas_that_start_together_create_the_tables_once(stopped_postgres_url: str) -> None:
     """In this program's version. The others wait, and find them there."""
-    databases = [Database(stopped_postgres_url, Clock(), PATIENT) for _ in range(4)]
+    set_timing(**PATIENT)
+    databases = [Database(stopped_postgres_url, Clock()) for _ in range(4)]
     for database in databases:
         await database.start()
 

@@ -9,13 +9,13 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import Connection
 
-from bot.core.timing import Timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
 from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
 from tests.storage.support import Bot, Clock, outside, request
+from tests.times import set_timing
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
 
@@ -79,11 +79,9 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
 
 async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -> None:
     """A link leads to the same file, and to the same lock. When the file is gone, nothing is written to it."""
+    set_timing(sqlite_owner_wait=0.0)
     (tmp_path / "link.db").symlink_to(sqlite_file(url))
-    first, second = (
-        Database(url, Clock()),
-        Database(f"sqlite:///{tmp_path}/link.db", Clock(), Timing(sqlite_owner_wait=0.0)),
-    )
+    first, second = Database(url, Clock()), Database(f"sqlite:///{tmp_path}/link.db", Clock())
     await first.start()
     try:
         with pytest.raises(CannotStart, match="another process holds"):

@@ -13,6 +13,7 @@ from bot.storage.outcomes import record
 from tests.answers import Held
 from tests.scenarios.conftest import bot, mode, scenario, slack
 from tests.scenarios.scenario import READY, Scenario, eventually
+from tests.times import set_timing
 
 __all__ = ["bot", "mode", "scenario", "slack"]
 
@@ -45,7 +46,7 @@ async def test_a_record_that_is_not_confirmed_is_made_again(
             await run(database, work, *args, **more)
         raise error
 
-    bot.set_timing(database_retry=0.01, lease=1.0, renew=0.2)
+    set_timing(database_retry=0.01, lease=1.0, renew=0.2)
     await bot.reopen()
     monkeypatch.setattr(Database, "run", faulty)
     await bot.ask("sdxl")
@@ -69,7 +70,7 @@ async def test_what_was_done_before_a_stop_is_recorded_once(bot: Scenario, monke
                 await asyncio.Event().wait()
         return await recording
 
-    bot.set_timing(stop=0.0)
+    set_timing(stop=0.0)
     await bot.reopen()
     monkeypatch.setattr(Database, "run", slow)
     await bot.ask("sdxl")
@@ -92,7 +93,7 @@ async def test_a_job_is_not_taken_over_at_once_when_the_database_is_back(
         return await run(database, work, *args, **more)
 
     monkeypatch.setattr(Database, "run", noting)
-    bot.set_timing(lease=0.5, renew=0.3, look=0.05)
+    set_timing(lease=0.5, renew=0.3, look=0.05)
     await bot.reopen()
     with bot.locked():
         await eventually(lambda: bot.worker.fault and touched)
@@ -114,7 +115,7 @@ async def test_what_was_claimed_before_the_process_was_frozen_is_not_run(
             bot.sql("UPDATE reload_model_jobs SET due_at = due_at - 1000 WHERE lease_owner IS NOT NULL")
         return result
 
-    bot.set_timing(renew=0.05)
+    set_timing(renew=0.05)
     await bot.reopen()
     monkeypatch.setattr(Database, "run", freezing)
     monkeypatch.setattr("bot.worker.loop.monotonic", lambda: monotonic() + sum(frozen))
@@ -136,7 +137,7 @@ async def test_a_bug_does_not_end_the_renewal_of_leases(bot: Scenario, monkeypat
         renew(*args)
 
     monkeypatch.setattr(jobs, "renew", faulty)
-    bot.set_timing(renew=0.05)
+    set_timing(renew=0.05)
     await bot.reopen()
     bot.modelslab.answer("sdxl", Held(held))
     await bot.ask("sdxl")

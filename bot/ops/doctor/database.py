@@ -100,7 +100,7 @@ def _look_into(path: Path, *, write: bool) -> Sequence[CheckResult]:
 
 async def _check_postgres(url: str) -> Sequence[CheckResult]:
     try:
-        database = Database(url, time.time)
+        database = Database(url)
     except CannotStart as error:
         return [problem(DATABASE, error.what, error.fix), _NOT_CHECKED]
     await database.start()

@@ -11,7 +11,7 @@ from typing import IO
 import structlog
 from sqlalchemy import make_url
 
-from bot.core.timing import Timing
+from bot.core import timing
 from bot.errors import CannotStart
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ def lock_of(path: Path) -> Path:
     return Path(f"{os.path.realpath(path)}.lock")
 
 
-async def own(path: Path, timing: Timing) -> IO[bytes]:
+async def own(path: Path) -> IO[bytes]:
     """Take the lock of an SQLite file: flock(2), which the kernel releases however the process ends."""
     lock = lock_of(path)
     try:
@@ -43,12 +43,12 @@ async def own(path: Path, timing: Timing) -> IO[bytes]:
     except OSError as error:
         fix = f"create the folder and make it writable for uid {os.getuid()}"
         raise CannotStart("DATABASE_URL", f"can't write {lock} ({error.strerror})", fix) from error
-    for attempt in range(max(round(timing.sqlite_owner_wait / 0.1), 1)):
+    for attempt in range(max(round(timing.SQLITE_OWNER_WAIT / 0.1), 1)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not attempt:
-                log.warning("waiting_for_other_process", lock=str(lock), seconds=timing.sqlite_owner_wait)
+                log.warning("waiting_for_other_process", lock=str(lock), seconds=timing.SQLITE_OWNER_WAIT)
             await asyncio.sleep(0.1)
         except OSError as error:  # https://man7.org/linux/man-pages/man2/flock.2.html (some network file systems)
             file.close()
@@ -61,14 +61,14 @@ async def own(path: Path, timing: Timing) -> IO[bytes]:
     raise CannotStart("DATABASE_URL", f"another process holds {lock}", fix)
 
 
-def connect(url: str, timing: Timing) -> sqlite3.Connection:
+def connect(url: str) -> sqlite3.Connection:
     """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
 
     https://www.sqlite.org/wal.html#performance_considerations
     """
     parts = make_url(url)
     connection = sqlite3.connect(
-        str(parts.database), timeout=timing.sqlite_busy, isolation_level=None, check_same_thread=False
+        str(parts.database), timeout=timing.SQLITE_BUSY, isolation_level=None, check_same_thread=False
     )
     level = "FULL" if parts.query.get("synchronous") in ("full", "FULL") else "NORMAL"
     try:

@@ -9,7 +9,6 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from bot.core.timing import Timing
 from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
 from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
@@ -34,6 +33,7 @@ from tests.ops.doctor.conftest import (
     wallet,
 )
 from tests.test_settings import PEOPLE_FIX
+from tests.times import set_timing
 from tests.usergroups import FakeUserGroups
 
 NO_TABLES = "✓ schema: no tables yet; the bot creates them when it starts"
@@ -232,7 +232,8 @@ async def test_the_balance_is_shown_only_on_request(setup: Setup) -> None:
 @pytest.mark.parametrize("admin", [False, True])
 async def test_a_port_of_a_running_bot_can_be_in_use(setup: Setup, *, admin: bool) -> None:
     """The check can be run beside it, wherever its health is served."""
-    server = WebServer("127.0.0.1", 0, Timing(http_stop=0.1))
+    set_timing(http_stop=0.1)
+    server = WebServer("127.0.0.1", 0)
     add_health(server.app, "/healthz", AsyncMock(return_value={"worker": "ok"}))
     await server.start()
     setup.env["ADMIN_PORT" if admin else "PORT"] = str(server.port)
