@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import generate_latest
 from slack_bolt.async_app import AsyncApp
 
-from bot import __version__, startup
+from bot import __version__, metrics, startup
 from bot.background import BackgroundTasks, DaemonThreads
 from bot.core import timing
 from bot.core.access import Allowlist
@@ -26,12 +26,10 @@ from bot.handlers.picker import Picker
 from bot.handlers.store import Store
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
-from bot.ops import metrics
 from bot.ops.health import add_health, add_metrics
-from bot.ops.logging import Redactor
 from bot.ops.ports import open_port
 from bot.settings import Settings
-from bot.slack.client import CALL_SECONDS, BoundedResponse, SlackClient, no_redirects, quiet
+from bot.slack.client import CALL_SECONDS, SlackClient
 from bot.slack.http import SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
 from bot.slack.server import WebServer
@@ -60,7 +58,7 @@ class App:
         self._closing = AsyncExitStack()
         self._database = Database(settings.database_url)
         self._at_stop(self._database.stop)
-        self._slack = self._slack_client()
+        self._slack = SlackClient(self._session(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)), settings)
         self._user_groups = UserGroups(settings.allowed_groups)
         self._allowlist = Allowlist(
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
@@ -69,7 +67,9 @@ class App:
         self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background)
         self._access = Access(self._allowlist, self.store)
         self._home_tabs = HomeTabs(self._slack, self.store, self._access, settings.slash_command, self._background)
-        modelslab = self._modelslab_client()
+        # Without decompression, so that the limit counts the bytes that are read.
+        proxy = settings.proxy_for(settings.modelslab_url)
+        modelslab = ModelsLab(self._session(proxy=proxy, auto_decompress=False), settings)
         self._catalog = Catalog(
             lambda limit: self.store.read(history.known_models, limit),
             modelslab.own_models,
@@ -77,7 +77,7 @@ class App:
         )
         self.worker = self._worker(modelslab)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
-        self._socket = self._socket_mode() if settings.socket_mode else None
+        self._socket = SocketMode(self._slack, settings, self._dispatch) if settings.socket_mode else None
         self._web = WebServer(settings.host, settings.port, metrics.request_refused)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._add_routes()
@@ -146,17 +146,6 @@ class App:
         self.worker.wake()
         self._home_tabs.changed()
 
-    def _slack_client(self) -> SlackClient:
-        settings = self._settings
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        return SlackClient(
-            self._session(timeout=timeout, response_class=BoundedResponse, trace_configs=[no_redirects()]),
-            settings.slack_bot_token,
-            settings.slack_api_url,
-            metrics.slack_call,
-            settings.proxy_for,
-        )
-
     def _session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
         """A session with a connection for each call, and without cookies.
 
@@ -166,12 +155,6 @@ class App:
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options)
         self._at_stop(session.close)
         return session
-
-    def _modelslab_client(self) -> ModelsLab:
-        settings = self._settings
-        # Without decompression, so that the limit counts the bytes that are read.
-        session = self._session(proxy=settings.proxy_for(settings.modelslab_url), auto_decompress=False)
-        return ModelsLab(session, settings.modelslab_url, settings.modelslab_api_key, Redactor(settings.secrets))
 
     def _worker(self, modelslab: ModelsLab) -> Worker:
         settings = self._settings
@@ -199,7 +182,7 @@ class App:
         command = self._settings.slash_command
         audit = AuditTrail(store)
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
-        app = bolt.new_app(self._slack.client, quiet("slack_bolt.app"), audit, command)
+        app = bolt.new_app(audit, command)
         runner = commands.CommandRunner(access, store, audit, command)
         mentions = commands.Mentions(self._slack, background)
         commands.register(app, runner, access, audit, opener, mentions, command)
@@ -210,11 +193,6 @@ class App:
         grants.register_list(app, access, store, audit, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
-
-    def _socket_mode(self) -> SocketMode:
-        token, proxy_for = self._settings.slack_app_token, self._settings.proxy_for
-        slack, refused = self._slack.client, metrics.request_refused
-        return SocketMode(slack, token, self._dispatch, proxy_for, refused)
 
     def _add_routes(self) -> None:
         """Add what the ports answer. In Socket Mode, payloads don't come this way, so there is no path for them."""

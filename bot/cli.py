@@ -15,9 +15,8 @@ from typing import TextIO
 
 import structlog
 
-from bot import __version__, env_file, settings
+from bot import __version__, env_file, logs, settings
 from bot.errors import CannotStart
-from bot.ops import logging as logs
 from bot.slack import manifest
 
 EXIT_CANNOT_START = 1

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+from aiohttp import ClientSession
 from hypothesis import strategies as st
 
 from bot.core.command import Word
 from bot.core.models import Claim, Job, JobKind, Reload, State, Subscriber
+from bot.sandbox.slack.service import SandboxSlack
+from bot.settings import read
+from bot.slack.client import SlackClient
 
 NOON = 1_700_049_600.0
 """2023-11-15 12:00:00 UTC."""
@@ -16,6 +20,11 @@ MODELS, OPS = "C0MODELS", "C0OPS"
 
 RELOAD = Reload(id="r4x7", model_id="sdxl", state=State.REQUESTED, requested_at=NOON)
 ACCEPTED = replace(RELOAD, state=State.ACCEPTED, accepted_at=NOON + 1, ready_at=NOON + 121)
+
+
+def client_of(slack: SandboxSlack, session: ClientSession) -> SlackClient:
+    """The bot's client of a Slack."""
+    return SlackClient(session, read({"SLACK_BOT_TOKEN": slack.bot_token, "SLACK_API_URL": slack.api_url})[0])
 
 
 def subscriber(

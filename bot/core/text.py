@@ -1,7 +1,10 @@
-"""Makes text from outside safe to show: everything in it visible, bounded and escaped."""
+"""Reads text from outside, and makes it safe to show: everything in it visible, bounded and escaped."""
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 SLACK_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
 """A Slack ID: of a person, a channel, a workspace or an organisation. It can be used in a mention as it is."""
@@ -21,6 +24,15 @@ SAID_LIMIT = 200
 
 ELLIPSIS = "…"
 _LOOKS_LIKE_A_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"
+
+
+def json_fields(text: str | bytes) -> Mapping[str, Any]:
+    """The JSON object in what another program sent, or an empty one for anything else."""
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def escape(text: str) -> str:

@@ -23,13 +23,13 @@ import structlog
 from slack_bolt.async_app import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot import metrics
 from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import Grant
 from bot.core.models import Person, Requested
 from bot.core.text import harmless
 from bot.errors import Refusal, Refused
 from bot.handlers.store import Store
-from bot.ops import metrics
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.ui.grants import LISTED, access_lines

@@ -1,7 +1,7 @@
 """The Bolt app, the entry point for HTTP mode and Socket Mode, and the answer when a listener raises."""
 
+import logging
 from collections.abc import Mapping
-from logging import Logger
 from time import monotonic
 
 import structlog
@@ -24,21 +24,23 @@ from bot.ui.reasons import sentence
 log = structlog.get_logger(__name__)
 
 
-def new_app(client: AsyncWebClient, logger: Logger, audit: AuditTrail, command: str) -> AsyncApp:
-    """Make a Bolt app without listeners; command is the name of the slash command.
+def new_app(audit: AuditTrail, command: str) -> AsyncApp:
+    """Make a Bolt app without listeners; command is the name of the slash command. Its own client isn't used.
 
     Its built-in middleware is off: bot.slack.http and bot.slack.socket_mode have done that work already, or it isn't
     needed. With process_before_response, Bolt doesn't poll for the ack every 10 ms: listeners return quickly.
     https://github.com/slackapi/bolt-python/blob/main/slack_bolt/listener/asyncio_runner.py
     """
+    logger = logging.getLogger("slack_bolt.app")
+    logger.setLevel(logging.ERROR)  # without a level of its own, Bolt would log every request
 
     async def authorize() -> AuthorizeResult:
         """Avoid a call of auth.test before the first ack: bot.app calls it at the start."""
-        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
+        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=None)
 
     app = AsyncApp(
         name="reload-model",
-        client=client,
+        client=AsyncWebClient(),
         authorize=authorize,
         process_before_response=True,
         raise_error_for_unhandled_request=True,  # it is answered below; Bolt would log the body

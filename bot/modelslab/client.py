@@ -5,18 +5,19 @@ https://docs.modelslab.com/image-generation/community-models/reload-model and ht
 """
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import aiohttp
 
 from bot.core.retry import retry_after
-from bot.core.text import SAID_LIMIT, harmless
+from bot.core.text import SAID_LIMIT, harmless, json_fields
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError
+from bot.logs import Redactor
 from bot.modelslab.lists import ListReader, ModelList
+from bot.settings import Settings
 from bot.urls import host_of
 
 PATH = "/api/v6/images/model_reload"
@@ -80,13 +81,12 @@ _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatu
 class ModelsLab:
     """Requests reloads, and reads the balance and the lists of models. Each is one POST."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, key: str, redact: Callable[[str], str]) -> None:
-        """url is the service's base without a trailing slash; redact removes secrets from what the service says."""
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session = session
-        self._url = url
-        self._host = host_of(url)
-        self._key = key
-        self._redact = redact
+        self._url = settings.modelslab_url
+        self._host = host_of(self._url)
+        self._key = settings.modelslab_api_key
+        self._redact = Redactor(settings.secrets)
 
     async def reload(self, model_id: str) -> str:
         """Return after ModelsLab has accepted the reload. Raises ModelsLabError, which says why not.
@@ -120,7 +120,7 @@ class ModelsLab:
                 reader.feed(chunk)
                 if reader.ended:
                     break
-        fields = _fields(reader.head)
+        fields = json_fields(reader.head)
         if _is_success(response.status) and reader.found and _word(fields) in ("", *_ACCEPTED):
             return reader.models
         self._judge(response, fields)
@@ -130,7 +130,7 @@ class ModelsLab:
         """The fields of an answer that accepts the request. Raises ModelsLabError for any other answer."""
         async with self._posted(path, fields, ATTEMPT_SECONDS) as response:
             body = await _read(response.content)
-        return self._judge(response, _fields(body))
+        return self._judge(response, json_fields(body))
 
     @asynccontextmanager
     async def _posted(
@@ -184,15 +184,6 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
         return await content.readexactly(ANSWER_LIMIT)
     except asyncio.IncompleteReadError as all_of_it:
         return all_of_it.partial
-
-
-def _fields(body: bytes) -> Mapping[str, object]:
-    """The JSON object in the body, or an empty one for anything else."""
-    try:
-        value = json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _word(fields: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What operators need: logs, metrics, health, the audit, and `check`.
+"""What operators need: health, the audit, and `check`.
 
-Must not know what happens in the handlers or the worker. Start with logging.py.
+Must not know what happens in the handlers or the worker. Start with health.py.
 """

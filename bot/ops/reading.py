@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.errors import CannotStart
-from bot.ops.logging import Redactor
+from bot.logs import Redactor
 from bot.settings import Settings
 from bot.storage import schema
 from bot.storage.database import reading_engine

@@ -1,33 +1,30 @@
 """Calls of Slack's Web API. Everything that can go wrong becomes a SlackError.
 
+The SDK's client isn't used: it follows redirects, reads answers of any length, and takes proxies from the environment.
 https://docs.slack.dev/apis/web-api/using-the-web-api#errors
 """
 
 import asyncio
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from http import HTTPStatus
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot import metrics
 from bot.core import timing
 from bot.core.retry import Backoff, retry_after
+from bot.core.text import json_fields
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
+from bot.settings import Settings
 from bot.urls import host_of, is_loopback
 
-CALL_SECONDS = 10
-"""For one call, in total."""
-
-RESPOND_SECONDS = 10.0
-"""For one use of a response_url, in total."""
+CALL_SECONDS = 10.0
+"""For one call, or one use of a response_url, in total."""
 
 ANSWER_TRIES = 4
 """How often an answer to a person is tried."""
@@ -60,8 +57,6 @@ _OUTAGE = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
 
-_NO_SENSE = "no_sense"
-
 _CODE = re.compile(r"\w{1,80}", re.ASCII)
 """An error code, which goes to the log. Anything else isn't one of Slack's."""
 
@@ -73,94 +68,46 @@ GROUP_METHOD = "usergroups.users.list"
 
 ANSWER_LIMIT = 256 * 1024
 ANSWER_LIMITS: Mapping[str, int] = {GROUP_METHOD: 4 * 1024 * 1024}
-"""How many bytes of an answer a BoundedResponse takes, by method. Each member of a user group takes 14."""
-
-ProxyFor = Callable[[str], str | None]
-"""Returns the proxy for a URL, or None for a direct connection."""
+"""How many bytes an answer can have, by method. Each member of a user group takes 14."""
 
 log = structlog.get_logger(__name__)
 
 
-def quiet(name: str) -> logging.Logger:
-    """A logger for a library. Without a level of its own, the SDK would log every request."""
-    logger = logging.getLogger(name)
-    logger.setLevel(logging.ERROR)
-    return logger
+class Answer(NamedTuple):
+    """What came back: the status, the headers, and the whole body."""
 
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
-class AnswerTooLongError(aiohttp.ClientPayloadError):
-    """An answer has more bytes than its method allows."""
-
-
-class RedirectRefusedError(aiohttp.ClientError):
-    """Slack redirects no call: it would be something between the bot and Slack that wants the message."""
-
-
-def no_redirects() -> aiohttp.TraceConfig:
-    """For a session: the SDK would follow redirects. The call then raises RedirectRefusedError."""
-
-    async def refuse(*_: object) -> None:
-        raise RedirectRefusedError
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(refuse)
-    return trace
-
-
-class BoundedResponse(aiohttp.ClientResponse):
-    """A session's response_class with a limit: the SDK reads whole answers into memory, no matter how long they are."""
-
-    async def read(self) -> bytes:
-        """The whole answer. Raises AnswerTooLongError."""
-        if self._body is None:
-            limit = ANSWER_LIMITS.get(self.url.name, ANSWER_LIMIT)
-            body = await _beginning(self, limit + 1)
-            if len(body) > limit:
-                raise AnswerTooLongError
-            self._body = body
-        return self._body
+    @property
+    def wait(self) -> float | None:
+        """The pause that Slack asks for, in seconds."""
+        return retry_after(self.headers.get("Retry-After"))
 
 
 class SlackClient:
-    """The Web API, called with the bot's token. The SDK's own retries are off, because the worker retries."""
+    """The Web API, called with the bot's token. Nothing is tried again here, because the worker does that."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        token: str,
-        base_url: str,
-        observe: Callable[[str], AbstractContextManager[None]] = lambda _method: nullcontext(),
-        proxy_for: ProxyFor = lambda _url: None,
-    ) -> None:
-        """observe counts a call of a method, and its errors."""
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
+        """The session limits the time of a call."""
         self._session = session
-        self._base_url = base_url
-        self._observe = observe
-        self._proxy_for = proxy_for
-        self.client = AsyncWebClient(
-            token=token,
-            base_url=base_url,
-            timeout=CALL_SECONDS,
-            session=session,
-            logger=quiet("slack_sdk.web"),
-            retry_handlers=[],
-        )
-        self.client.proxy = proxy_for(base_url)  # set afterwards: for None the SDK would read HTTPS_PROXY by itself
+        self._settings = settings
         self.token_fault = ""
         """Why Slack rejects the bot's token, or empty."""
 
     async def call(self, method: str, **fields: object) -> Mapping[str, object]:
         """Call a method with the bot's token. Raises SlackRetryableError or SlackPermanentError."""
-        return await self._answer(method, self.client.api_call(method, json=fields))
+        return await self._called(method, "POST", json=fields)
 
     async def read(self, method: str, **fields: str) -> Mapping[str, object]:
         """The same for a method that only reads and takes no JSON."""
-        return await self._answer(method, self.client.api_call(method, http_verb="GET", params=fields))
+        return await self._called(method, "GET", params=fields)
 
-    async def _answer(self, method: str, call: Awaitable[AsyncSlackResponse]) -> Mapping[str, object]:
+    async def _called(self, method: str, verb: str, **request: object) -> Mapping[str, object]:
         try:
-            with self._observe(method):
-                answer = await translated(call, host_of(self._base_url))
+            with metrics.slack_call(method):
+                answer, _ = await self.ask(method, self._settings.slack_bot_token, verb, **request)
         except SlackError as failed:
             if failed.code in TOKEN_FAULTS:
                 self.token_fault = failed.code
@@ -170,6 +117,26 @@ class SlackClient:
         self.token_fault = ""
         return answer
 
+    async def ask(
+        self, method: str, token: str, verb: str = "POST", **request: object
+    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Call a method with any token, and return the fields and the headers of the answer. Raises as call() does."""
+        url, headers = self._settings.slack_api_url + method, {"Authorization": f"Bearer {token}"}
+        answer = await self._send(verb, url, ANSWER_LIMITS.get(method, ANSWER_LIMIT), headers=headers, **request)
+        fields = json_fields(answer.body)
+        code = str(fields.get("error") or "")
+        if answer.status == HTTPStatus.OK and fields.get("ok") is True:
+            return fields, answer.headers
+        if answer.status == HTTPStatus.OK and not fields:
+            raise SlackRetryableError("no_sense")
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise SlackRetryableError("ratelimited", answer.wait)
+        if not _CODE.fullmatch(code) or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise SlackRetryableError(f"http_{answer.status}")
+        if code in _PERMANENT:
+            raise SlackPermanentError(code)
+        raise SlackRetryableError(code, answer.wait, refused=code not in _OUTAGE)
+
     async def respond(self, response_url: str, **fields: object) -> None:
         """Post through the response_url of a command or an interaction, which needs no token.
 
@@ -177,10 +144,21 @@ class SlackClient:
         Slack's. https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
         body = {"response_type": "in_channel", "replace_original": False, **fields}
-        with self._observe("response_url"):
+        with metrics.slack_call("response_url"):
             if not self._is_slack(response_url):
                 raise SlackPermanentError("response_url_foreign")
-            await self._respond(response_url, body)
+            try:
+                answer = await self._send("POST", response_url, ANSWER_LIMIT, json=body)
+            except SlackRetryableError as failed:
+                raise SlackRetryableError(f"response_url_{failed.code}", host=failed.host) from None
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                raise SlackRetryableError("response_url_ratelimited", answer.wait)
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise SlackRetryableError(f"response_url_{answer.status}")
+            if answer.status >= HTTPStatus.MULTIPLE_CHOICES or _NOT_OK.search(answer.body):
+                raise SlackPermanentError("response_url_spent")
+            if answer.body.strip().startswith(b"<"):  # a page of something between the bot and Slack
+                raise SlackRetryableError("response_url_no_sense")
 
     async def patiently(self, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call that answers a person, a few times if it may work later. Raises SlackError for the last one."""
@@ -203,7 +181,7 @@ class SlackClient:
 
     def _is_slack(self, url: str) -> bool:
         """Whether a URL is on one of Slack's hosts, or on the host of SLACK_API_URL."""
-        api = urlsplit(self._base_url)
+        api = urlsplit(self._settings.slack_api_url)
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -214,63 +192,18 @@ class SlackClient:
         of_slack = any(host == known or host.endswith(f".{known}") for known in _SLACK_HOSTS)
         return parts.scheme == "https" and (of_slack or host == api.hostname)
 
-    async def _respond(self, response_url: str, body: Mapping[str, object]) -> None:
+    async def _send(self, verb: str, url: str, limit: int, **request: Any) -> Answer:  # noqa: ANN401 - aiohttp's own
+        """Send one request, and read the answer, which can have limit bytes. Raises SlackRetryableError.
+
+        Slack redirects nothing: what does is something between the bot and Slack that wants the message.
+        """
+        proxy = self._settings.proxy_for(url)
         try:
-            async with self._session.post(
-                response_url,
-                json=body,
-                timeout=aiohttp.ClientTimeout(total=RESPOND_SECONDS),
-                allow_redirects=False,
-                proxy=self._proxy_for(response_url),
-            ) as response:
-                answer = (await _beginning(response, 4096)).strip()
+            async with self._session.request(verb, url, proxy=proxy, allow_redirects=False, **request) as response:
+                try:
+                    await response.content.readexactly(limit + 1)
+                except asyncio.IncompleteReadError as all_of_it:
+                    return Answer(response.status, response.headers, all_of_it.partial)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            host = host_of(response_url)
-            raise SlackRetryableError(f"response_url_{type(error).__name__}", host=host) from None
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise SlackRetryableError("response_url_ratelimited", retry_after(response.headers.get("Retry-After")))
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise SlackRetryableError(f"response_url_{response.status}")
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES or _NOT_OK.search(answer):
-            raise SlackPermanentError("response_url_spent")
-        if answer.startswith(b"<"):  # a page of something between the bot and Slack
-            raise SlackRetryableError("response_url_no_sense")
-
-
-async def _beginning(response: aiohttp.ClientResponse, length: int) -> bytes:
-    """The first length bytes of an answer, or all of a shorter one."""
-    try:
-        return await response.content.readexactly(length)
-    except asyncio.IncompleteReadError as all_of_it:
-        return all_of_it.partial
-
-
-async def translated(call: Awaitable[AsyncSlackResponse], host: str) -> Mapping[str, object]:
-    """The fields of host's answer to an SDK call. Raises SlackPermanentError, SlackRetryableError."""
-    try:
-        response = await call
-    except SlackApiError as error:
-        raise _translate(error) from None
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
-        raise SlackRetryableError(type(error).__name__, host=host) from None
-    except AttributeError:  # the SDK expects an object in every answer with status 200
-        raise SlackRetryableError(_NO_SENSE) from None
-    if not isinstance(response.data, dict):
-        raise SlackRetryableError(_NO_SENSE)
-    return response.data
-
-
-def _translate(error: SlackApiError) -> SlackError:
-    """The SlackError for an error of the SDK. If Slack's answer isn't JSON, that carries only the HTTP response."""
-    response: object = error.response
-    if not isinstance(response, AsyncSlackResponse) or not isinstance(response.data, dict):
-        return SlackRetryableError(_NO_SENSE)
-    code = str(response.get("error") or "")
-    wait = retry_after(response.headers.get("Retry-After"))
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        return SlackRetryableError("ratelimited", wait)
-    if not _CODE.fullmatch(code) or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return SlackRetryableError(f"http_{response.status_code}")
-    if code in _PERMANENT:
-        return SlackPermanentError(code)
-    return SlackRetryableError(code, wait, refused=code not in _OUTAGE)
+            raise SlackRetryableError(type(error).__name__, host=host_of(url)) from None
+        raise SlackRetryableError("too_long", host=host_of(url))

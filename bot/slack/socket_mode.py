@@ -6,22 +6,22 @@ https://docs.slack.dev/apis/events-api/using-socket-mode
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic
 
 import aiohttp
 import structlog
 from aiohttp import ClientWebSocketResponse, WSMsgType
-from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import metrics
 from bot.background import BackgroundTasks
 from bot.core import timing
 from bot.core.retry import Backoff
-from bot.core.text import harmless
+from bot.core.text import harmless, json_fields
 from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
-from bot.slack.client import TOKEN_FAULTS, ProxyFor, translated
+from bot.settings import Settings
+from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.slack.http import Dispatch
-from bot.slack.payloads import json_object
 from bot.urls import host_of
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
@@ -38,20 +38,10 @@ log = structlog.get_logger(__name__)
 class SocketMode:
     """Keeps one connection, and makes another one when it breaks or Slack is about to close it."""
 
-    def __init__(
-        self,
-        slack: AsyncWebClient,
-        app_token: str,
-        dispatch: Dispatch,
-        proxy_for: ProxyFor = lambda _url: None,
-        refused: Callable[[str], None] = lambda _status: None,
-    ) -> None:
-        """refused is called with "dropped" for each malformed envelope."""
+    def __init__(self, slack: SlackClient, settings: Settings, dispatch: Dispatch) -> None:
         self._slack = slack
-        self._app_token = app_token
+        self._settings = settings
         self._dispatch = dispatch
-        self._proxy_for = proxy_for
-        self._refused = refused
         self._session = aiohttp.ClientSession()
         self._socket: ClientWebSocketResponse | None = None
         self._connected_at = 0.0
@@ -113,8 +103,7 @@ class SocketMode:
 
     async def _connect(self) -> None:
         """Make a connection, and use it from now on. Raises SlackError."""
-        call = self._slack.apps_connections_open(app_token=self._app_token)
-        answer = await translated(call, host_of(self._slack.base_url))
+        answer, _ = await self._slack.ask("apps.connections.open", self._settings.slack_app_token)
         socket = await self._open(str(answer.get("url", "")))
         if refusal := await self._refusal(socket):
             await socket.close()
@@ -129,7 +118,7 @@ class SocketMode:
             async with asyncio.timeout(timing.SOCKET_HANDSHAKE):
                 return await self._session.ws_connect(
                     address,
-                    proxy=self._proxy_for(address),
+                    proxy=self._settings.proxy_for(address),
                     heartbeat=timing.SOCKET_PING,
                     timeout=aiohttp.ClientWSTimeout(ws_close=timing.HTTP_STOP),
                 )
@@ -139,9 +128,10 @@ class SocketMode:
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""
         try:
-            greeting = _object((await socket.receive(timing.SOCKET_HANDSHAKE)).data)
+            message = await socket.receive(timing.SOCKET_HANDSHAKE)
         except TimeoutError:
-            greeting = {}
+            return "no_hello"
+        greeting = json_fields(message.data) if message.type is WSMsgType.TEXT else {}
         return "" if greeting.get("type") == "hello" else _reason(greeting, "no_hello")
 
     async def _listen(self, socket: ClientWebSocketResponse) -> None:
@@ -149,7 +139,7 @@ class SocketMode:
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
-            envelope = _object(message.data)
+            envelope = json_fields(message.data)
             if envelope.get("type") == "disconnect":
                 self._lose(socket, _reason(envelope, "disconnect"))
                 self._connections.start(self._close_soon(socket))
@@ -177,7 +167,7 @@ class SocketMode:
                 ack["payload"] = json.loads(response.body)
         except Malformed as malformed:
             log.warning("envelope_dropped", reason=str(malformed), shape=_shape(envelope))
-            self._refused("dropped")
+            metrics.request_refused("dropped")
         if not isinstance(ack["envelope_id"], str):
             return
         try:
@@ -196,14 +186,6 @@ def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:
     if not isinstance(payload, Mapping):
         raise Malformed("a payload that isn't an object")
     return payload
-
-
-def _object(text: object) -> Mapping[str, object]:
-    """The JSON object in a message, or an empty one for anything else."""
-    try:
-        return json_object(text) if isinstance(text, str) else {}
-    except Malformed:
-        return {}
 
 
 def _reason(message: Mapping[str, object], otherwise: str) -> str:

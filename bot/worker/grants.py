@@ -10,7 +10,7 @@ from bot.core.grants import AccessClaim, RequestState
 from bot.core.models import JobKind
 from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.errors import ReloadModelError
-from bot.ops.logging import describe
+from bot.logs import describe
 from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 

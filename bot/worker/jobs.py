@@ -11,6 +11,7 @@ from time import monotonic
 
 import structlog
 
+from bot import metrics
 from bot.core import retry, timing
 from bot.core.access import Allowlist
 from bot.core.command import MODEL_ID
@@ -27,9 +28,8 @@ from bot.core.models import (
 )
 from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
+from bot.logs import describe
 from bot.modelslab.client import ModelsLab
-from bot.ops import metrics
-from bot.ops.logging import describe
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker import grants

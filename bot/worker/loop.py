@@ -11,6 +11,7 @@ from time import monotonic
 
 import structlog
 
+from bot import metrics
 from bot.background import BackgroundTasks
 from bot.core import retry, timing
 from bot.core.command import MAX_MODELS
@@ -25,8 +26,7 @@ from bot.errors import (
     SlackPermanentError,
     SlackRetryableError,
 )
-from bot.ops import metrics
-from bot.ops.logging import describe
+from bot.logs import describe
 from bot.storage import grants, history, jobs
 from bot.storage.database import Database
 from bot.storage.outcomes import record

@@ -52,7 +52,7 @@ def test_the_bot_has_the_time_it_takes_to_stop() -> None:
     """Otherwise it is killed."""
     composed = [float(service["stop_grace_period"].removesuffix("s")) for service in (ONE, REPLICAS)]
 
-    assert min(composed) > timing.EXIT
+    assert min(composed) > timing.EXIT > timing.STOP
     assert POD["spec"]["terminationGracePeriodSeconds"] > timing.EXIT
     assert float(of_unit("TimeoutStopSec")) > timing.EXIT
 

@@ -21,7 +21,7 @@ from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.terminal.screen import ended
-from bot.slack.client import SlackClient
+from bot.settings import read
 from bot.storage import jobs, reminders, requests
 from bot.storage.database import Database
 from bot.storage.requests import Request
@@ -30,6 +30,7 @@ from bot.worker.jobs import Jobs
 from bot.worker.loop import Worker
 from tests.answers import Answer
 from tests.faults.crash_points import Crash, Crashed, Point
+from tests.samples import client_of
 from tests.storage.support import outside
 from tests.times import set_timing
 
@@ -98,8 +99,9 @@ class Run:
         database = crash.around(real)
         # The time is for a machine that is busy.
         async with aiohttp.ClientSession() as session, asyncio.timeout(240.0):
-            slack = crash.around(SlackClient(session, self.slack.bot_token, self.slack.api_url))
-            modelslab = crash.around(ModelsLab(session, self.modelslab.url, self.modelslab.key, str))
+            slack = crash.around(client_of(self.slack, session))
+            config = read({"MODELSLAB_URL": self.modelslab.url, "MODELSLAB_API_KEY": self.modelslab.key})[0]
+            modelslab = crash.around(ModelsLab(session, config))
             delivery, similar = Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=())
             run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, Allowlist((), ()))
             worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1)

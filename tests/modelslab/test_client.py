@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractResolver
 from bot.errors import Failure, ModelsLabError, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
-from bot.ops.logging import Redactor
 from bot.sandbox.modelslab import SandboxModelsLab, error
+from bot.settings import read
 from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
 
 Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
@@ -25,7 +25,7 @@ Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
 async def client(modelslab: SandboxModelsLab) -> AsyncIterator[ModelsLab]:
     """The client under test, with a session as the bot makes it."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
-        yield ModelsLab(session, modelslab.url, modelslab.key, Redactor([modelslab.key]))
+        yield ModelsLab(session, read({"MODELSLAB_URL": modelslab.url, "MODELSLAB_API_KEY": modelslab.key})[0])
 
 
 async def failed(call: Awaitable[object]) -> Shape:
@@ -239,7 +239,7 @@ async def test_without_a_connection_the_model_is_not_reloading(
     silent = create_autospec(AbstractResolver, instance=True)
     silent.resolve.side_effect = never
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=silent)) as session:
-        failure = await failed(ModelsLab(session, "http://modelslab.test", "key", Redactor()).reload("sdxl"))
+        failure = await failed(ModelsLab(session, read({"MODELSLAB_URL": "https://modelslab.test"})[0]).reload("sdxl"))
 
     assert failure == no_answer("no answer in time", unknown=False)
 

@@ -12,7 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.ops.logging import _ONCE_A_MINUTE, REDACTED, Redactor, configure
+from bot.logs import _ONCE_A_MINUTE, REDACTED, Redactor, configure
 
 SECRET = "hunter2-secret"
 BACKSLASHED = "back\\slash'\"quoted"

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import REGISTRY, Metric, generate_latest
 from ruamel.yaml import YAML
 
+from bot import metrics
 from bot.core.models import JobKind
 from bot.core.retry import PAUSE_LIMIT
 from bot.errors import Failure, SlackRetryableError
-from bot.ops import metrics
 from bot.slack.client import TOKEN_FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -159,7 +159,7 @@ def test_an_odd_code_or_one_too_many_is_counted_as_other(monkeypatch: pytest.Mon
     wrong = ["x" * 61, "a code", "xoxb-1", "0123456789abcdef0123456789abcdef"]
     for code in wrong:
         failing(code)
-    monkeypatch.setattr("bot.ops.metrics._codes", {f"code_{number:03}" for number in range(100)})
+    monkeypatch.setattr("bot.metrics._codes", {f"code_{number:03}" for number in range(100)})
     failing("one_more")
     failing("code_042")
     text = generate_latest().decode()

@@ -13,10 +13,9 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
-from bot import settings
+from bot import logs, settings
 from bot.app import App
 from bot.handlers.store import Store
-from bot.ops import logging as logs
 from bot.sandbox.modelslab import SandboxModelsLab
 from bot.sandbox.slack.service import Ack, SandboxSlack
 from bot.sandbox.slack.surfaces import Home

@@ -1,13 +1,11 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
 import asyncio
-import logging
 import re
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app import App
 from bot.errors import CannotStart, Refused
@@ -126,7 +124,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
     set_timing(sqlite_busy=30.0, answer=0.3)
     await scenario.open()
     store = scenario.store
-    app = bolt.new_app(AsyncWebClient(), logging.getLogger(), AuditTrail(store), "/reload-model")
+    app = bolt.new_app(AuditTrail(store), "/reload-model")
 
     @app.event("app_home_opened")
     async def ask() -> None:

@@ -186,7 +186,7 @@ async def test_a_redirect_is_not_followed(bot: Scenario) -> None:
     bot.slack.fail("chat.postMessage", Redirect(f"{bot.slack.api_url}chat.postMessage"), times=1)
     await bot.ask("sdxl")
 
-    assert (await bot.log.wait_for("job_failed"))["reason"] == "RedirectRefusedError"
+    assert (await bot.log.wait_for("job_failed"))["reason"] == "http_307"
 
 
 async def test_what_does_not_pass_leads_to_a_direct_message(bot: Scenario) -> None:

@@ -6,7 +6,6 @@ import signal
 import time
 from collections import Counter
 
-from bot.core import timing
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import AcceptThenHang, Hang, Held
 from tests.scenarios.process import Machine
@@ -123,7 +122,6 @@ async def test_a_call_that_hangs_does_not_keep_the_bot_from_stopping(bot: Scenar
     assert [mentioned(message.text) for message in bot.said(READY)] == [[ADA]]
     assert "may already be reloading" in bot.said(FAILED)[0].text
     assert len(bot.modelslab.calls) == 4
-    assert timing.STOP < timing.EXIT < 10.0  # Docker kills 10 seconds after its signal
 
     bot.modelslab.answer("flux", Hang(), ACCEPTED)
     await bot.ask("flux")

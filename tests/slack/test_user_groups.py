@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 from bot.core import timing
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import SandboxSlack
-from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD, BoundedResponse, SlackClient
+from bot.slack.client import ANSWER_LIMIT, GROUP_METHOD
 from bot.slack.user_groups import UserGroups, read_members
 from tests.answers import Answer, Json
+from tests.samples import client_of
 from tests.scenarios.scenario import eventually
 from tests.times import set_timing
 from tests.usergroups import FakeOrganisation, FakeUserGroups
@@ -122,9 +123,9 @@ async def test_a_bug_does_not_end_the_reading() -> None:
 async def test_a_group_is_read_by_the_bots_token() -> None:
     """The method takes no JSON: the group is in the query. Its answer can be much longer than any other."""
     everyone = [f"U{number:010}" for number in range(200_000)]
-    async with SandboxSlack() as slack, aiohttp.ClientSession(response_class=BoundedResponse) as session:
+    async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
         slack.fail(GROUP_METHOD, FakeUserGroups({"S0CREW": ["U0ADA", "W0BEN"], "S0ALL": everyone}))
-        read = partial(read_members, SlackClient(session, slack.bot_token, slack.api_url))
+        read = partial(read_members, client_of(slack, session))
 
         assert await read("S0CREW") == {"U0ADA", "W0BEN"}
         assert [(call.method, call.args, call.token_ok) for call in slack.calls] == [
@@ -142,7 +143,7 @@ async def test_in_an_organisation_the_workspaces_are_asked_in_turn() -> None:
     async with SandboxSlack() as slack, aiohttp.ClientSession() as session:
         slack.fail(GROUP_METHOD, organisation)
         slack.fail("auth.teams.list", organisation.listed)
-        read = partial(read_members, SlackClient(session, slack.bot_token, slack.api_url), apart=0.03)
+        read = partial(read_members, client_of(slack, session), apart=0.03)
 
         began = time.monotonic()
         assert await read("S0CREW") == {"U0ADA", "U0BEN"}
@@ -180,4 +181,4 @@ async def test_what_cannot_be_read_is_no_empty_or_missing_group(
         for method, answer in answers.items():
             slack.fail(method, answer)
         with pytest.raises(SlackRetryableError, match=reason):
-            await read_members(SlackClient(session, slack.bot_token, slack.api_url), "S0CREW")
+            await read_members(client_of(slack, session), "S0CREW")

@@ -10,11 +10,10 @@ import pytest
 from bot.core.models import RESPONSE_URL_SECONDS, Claim, JobKind, Subscriber
 from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
-from bot.slack.client import SlackClient
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivery, Pacer
 from tests.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect
-from tests.samples import ADA, BEN, MODELS, NOON, OPS, claim, job, subscriber
+from tests.samples import ADA, BEN, MODELS, NOON, OPS, claim, client_of, job, subscriber
 from tests.storage.support import Clock
 
 STATUS = JobKind.STATUS
@@ -43,11 +42,10 @@ def pacer(clock: Clock) -> Pacer:
 
 
 @pytest.fixture
-async def delivery(slack: SandboxSlack, pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Delivery]:
+async def delivery(slack: SandboxSlack, pacer: Pacer) -> AsyncIterator[Delivery]:
     """The delivery under test, which waits less long for an answer than the bot's does."""
-    monkeypatch.setattr("bot.slack.client.RESPOND_SECONDS", 2.0)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as session:
-        yield Delivery(SlackClient(session, slack.bot_token, slack.api_url), pacer)
+        yield Delivery(client_of(slack, session), pacer)
 
 
 async def requester(slack: SandboxSlack, id_: int = 1, user: str = ADA, age: float = 60) -> Subscriber:

@@ -14,10 +14,10 @@ from bot.core.access import ADMINS, Allowlist
 from bot.core.grants import Grant
 from bot.core.text import harmless
 from bot.errors import CannotStart, Refusal, Refused
+from bot.logs import Redactor
 from bot.ops.doctor import database, modelslab, ports
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
-from bot.ops.logging import Redactor
 from bot.ops.reading import reading
 from bot.settings import EVERYONE, NAMES, Problem, Settings
 from bot.storage import grants

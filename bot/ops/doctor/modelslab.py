@@ -11,7 +11,6 @@ from bot.modelslab.catalog import LIMITS
 from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.ops.doctor.results import CheckResult, no_answer, ok, problem, unknown
-from bot.ops.logging import Redactor
 from bot.settings import Settings
 from bot.ui.reasons import FAILURES
 from bot.urls import host_of
@@ -29,7 +28,7 @@ async def check(settings: Settings, *, balance: bool) -> Sequence[CheckResult]:
     host = host_of(url)
     accepted = ok(KEY, f"accepted by {host}")
     async with aiohttp.ClientSession(proxy=settings.proxy_for(url), auto_decompress=False) as session:
-        client = ModelsLab(session, url, settings.modelslab_api_key, Redactor(settings.secrets))
+        client = ModelsLab(session, settings)
         try:
             found = await client.balance()
         except ModelsLabError as error:

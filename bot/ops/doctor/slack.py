@@ -17,7 +17,7 @@ from bot.core.access import ADMINS, Workspace
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, GROUP, PERSON, Settings
-from bot.slack.client import TOKEN_FAULTS, BoundedResponse, SlackClient, translated
+from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
 from bot.slack.socket_mode import APP_TOKEN_FAULTS
 from bot.slack.user_groups import GONE, read_members
@@ -47,11 +47,10 @@ class SlackChecks:
     """The checks that need Slack. Open them with slack_checks."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
-        url = settings.slack_api_url
         self._settings = settings
         self._session = session
-        self._host = host_of(url)
-        self._slack = SlackClient(session, settings.slack_bot_token, url, proxy_for=settings.proxy_for)
+        self._host = host_of(settings.slack_api_url)
+        self._slack = SlackClient(session, settings)
         self._workspace = Workspace("")
         self._org_wide = False
         """Whether the app is installed for a whole organisation."""
@@ -63,12 +62,10 @@ class SlackChecks:
     async def bot(self) -> Sequence[CheckResult]:
         """Check the bot's token, and everything that can be checked with it."""
         settings = self._settings
-        signing_in = asyncio.ensure_future(self._slack.client.auth_test())
         try:
-            answer = await translated(signing_in, self._host)
+            answer, headers = await self._slack.ask("auth.test", settings.slack_bot_token)
         except SlackError as error:
             return self._rejected(error)
-        headers = signing_in.result().headers
         if "X-OAuth-Scopes" in headers:
             self._scopes = re.findall(r"[^,\s]+", headers["X-OAuth-Scopes"])
         own = self._workspace = Workspace(str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or ""))
@@ -95,7 +92,7 @@ class SlackChecks:
         """Check the app's token, and whether the WebSocket's host can be reached."""
         token = self._settings.slack_app_token
         try:
-            answer = await translated(self._slack.client.apps_connections_open(app_token=token), self._host)
+            answer, _ = await self._slack.ask("apps.connections.open", token)
         except SlackError as error:
             if error.code not in APP_TOKEN_FAULTS and self._unusable(error):
                 return [unknown(APP_TOKEN, f"not checked ({error.code})")]
@@ -219,7 +216,7 @@ class SlackChecks:
 async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
     """The checks, with a session that limits the time and the length of answers."""
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, response_class=BoundedResponse) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield SlackChecks(settings, session)
 
 
