@@ -6,6 +6,7 @@
 All times are seconds since the Unix epoch (UTC).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,9 @@ UNLOADED_AFTER = 7 * DAY
 
 REMIND_AFTER = 6 * DAY
 """Seconds from when a model should have been ready to its reminder: a day before it can be unloaded."""
+
+REST = math.inf
+"""When a job is due that rests until something else makes it due, and how long that is to wait."""
 
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5

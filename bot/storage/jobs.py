@@ -10,8 +10,7 @@ from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, 
 
 from bot.core import timing
 from bot.core.grants import Claimed
-from bot.core.models import PRIORITY, Claim, Job, JobKind, Place, Stage, State
-from bot.core.outcomes import REST
+from bot.core.models import PRIORITY, REST, Claim, Job, JobKind, Place, Stage, State
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import OF_A_PLACE, jobs, reloads, to_job, to_reload

@@ -1,28 +1,16 @@
-"""How the outcomes of jobs are recorded.
+"""What became of a run of a job, and how that is recorded. A job's function returns it, or bot.worker.loop makes it.
 
-Each function runs inside one transaction of Database.run. It locks the job, and if it changes more than that, the
-reload, so that the jobs of one reload are recorded one after another, even on several replicas.
+Each is recorded inside one transaction of Database.run. It locks the job, and if it changes more than that, the reload,
+so that the jobs of one reload are recorded one after another, even on several replicas.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import assert_never
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
-from bot.core.models import REMIND_AFTER, Job, JobKind, Place, Stage, State
-from bot.core.outcomes import (
-    REST,
-    Accepted,
-    AskEach,
-    Done,
-    Failed,
-    GiveUp,
-    Notified,
-    Outcome,
-    Postpone,
-    Reschedule,
-    RetryIn,
-)
+from bot.core.models import REMIND_AFTER, REST, Job, JobKind, Place, Stage, State
+from bot.errors import Failure
 from bot.storage import grants
 from bot.storage.database import now
 from bot.storage.jobs import HELD, held, stage_of
@@ -79,6 +67,185 @@ _RESPONSE_URL_USED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """ModelsLab accepted the reload: it should be ready after ready_in seconds.
+
+    said is ModelsLab's own text if it was loading or loaded already.
+    """
+
+    ready_in: float
+    said: str = ""
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Each place gets a status message now and its follow-up later; reminders count from this reload."""
+        at = now(connection)
+        ready_at = at + self.ready_in
+        values = {
+            "of": job.reload_id,
+            "state": State.ACCEPTED,
+            "accepted_at": at,
+            "ready_at": ready_at,
+            "said": self.said,
+        }
+        reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
+        _end(connection, job)
+        places = _places(connection, job)
+        open_places(connection, reload, places, at)
+        # Follow-ups that are due a moment before this one wait for it, so that they can be one message.
+        earliest = ready_at - min(TOGETHER_SECONDS, self.ready_in * TOGETHER_PART)
+        for channel_id, thread_ts in places:
+            where = {"in_channel": channel_id, "in_thread": thread_ts, "earliest": earliest}
+            connection.execute(_GATHER, {**where, "ready_at": ready_at, "due_at": ready_at})
+        connection.execute(_RESTING_STATUSES, {"of": reload.id, "due_at": at, **_AFRESH})
+        # A reminder that is just being sent loses its lease.
+        counted = {"of_model": reload.model_id, "reload_id": reload.id, "due_at": ready_at + REMIND_AFTER}
+        connection.execute(_REMINDERS, {**counted, "lease_owner": None, **_AFRESH})
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The reload failed for good. said is ModelsLab's own text.
+
+    unknown means that ModelsLab may have carried it out anyway. similar are the IDs of models that may have been meant.
+    """
+
+    failure: Failure
+    said: str = ""
+    unknown: bool = False
+    similar: Sequence[str] = ()
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Everyone is notified at once. A call that crashed may have had its effect."""
+        values: dict[str, object] = {"failure": self.failure, "said": self.said, "similar": " ".join(self.similar)}
+        if self.unknown or job.crashes:
+            values["outcome_unknown"] = True
+        _change_reload(connection, job, state=State.NOTIFYING, **values)
+        _end(connection, job)
+        for place in _places(connection, job):
+            add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), **place._asdict())
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """These subscribers were notified of the result; the others in the place get a DM.
+
+    response_url_of is the subscriber whose response_url was used. uncertain means that the message said that the result
+    is unknown.
+    """
+
+    subscriber_ids: Collection[int] = ()
+    response_url_of: int | None = None
+    uncertain: bool = False
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """End the job, and the reload if it was the last."""
+        _lock_reload(connection, job)
+        _end(connection, job)
+        at = now(connection)
+        connection.execute(_NOTIFIED, {"ids": list(self.subscriber_ids), "notified_at": at})
+        _count_response(connection, self.response_url_of)
+        if self.uncertain:
+            _change_reload(connection, job, undeliverable=True)
+        if job.kind is JobKind.NOTIFY:
+            for id_ in connection.execute(_NOT_NOTIFIED, _of_place(job)).scalars().all():
+                add_job(connection, job.reload_id, JobKind.DM, at, **job.place._asdict(), subscriber_id=id_)
+        _finish(connection, job)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """The job failed and is due again after wait seconds.
+
+    unknown means that a call may have had its effect, and crashed that the error was one of ours.
+    """
+
+    wait: float
+    unknown: bool = False
+    crashed: bool = False
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Count the attempt or the crash."""
+        attempts, crashes = job.attempts + (not self.crashed), job.crashes + self.crashed
+        _put_back(connection, job, self.wait, unknown=self.unknown, attempts=attempts, crashes=crashes)
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """The job wasn't tried, or was interrupted. It is due after wait seconds, and no attempt is counted.
+
+    unknown: see RetryIn.
+    """
+
+    wait: float
+    unknown: bool = False
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Release the job."""
+        _put_back(connection, job, self.wait, unknown=self.unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """The job did what was due. It is due again after wait seconds, as if it had never been tried.
+
+    status_ts is the message that a status job posted, response_url_of as in Notified. stage is the stage of its place
+    when the job was claimed: if that has changed since, the job is due at once.
+    """
+
+    wait: float = REST
+    status_ts: str | None = None
+    response_url_of: int | None = None
+    stage: Stage | None = None
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Release the job."""
+        wait = 0.0 if _has_changed(connection, job, self.stage) else self.wait
+        ts = job.status_ts if self.status_ts is None else self.status_ts
+        _change(connection, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
+        _count_response(connection, self.response_url_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job has nothing left to do."""
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """End the job."""
+        _end(connection, job)
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nobody could be notified in time, in any way."""
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """A reminder waits for the next reload of its model."""
+        if job.kind is JobKind.REMINDER:
+            _change(connection, job, due_at=REST, **_AFRESH)
+            return
+        _change_reload(connection, job, undeliverable=True)
+        _end(connection, job)
+        _finish(connection, job)
+
+
+@dataclass(frozen=True, slots=True)
+class AskEach:
+    """The channel of the admins can't be reached: each of these admins is asked by a direct message instead."""
+
+    user_ids: Collection[str]
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Replace the job by one for each of them."""
+        _end(connection, job)
+        for user_id in sorted(self.user_ids):
+            asked = {"access_id": job.access_id, "user_id": user_id}
+            add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
+
+
+Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach
+
+
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
     """Record outcomes of jobs. Returns the jobs that were claimed again meanwhile: nothing of them is recorded."""
     lost = []
@@ -86,32 +253,8 @@ def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outc
         if connection.execute(_LOCK_JOB, held(job, owner)).first() is None:
             lost.append(job)
         else:
-            _record(connection, job, outcome)
+            outcome.record(connection, job)
     return lost
-
-
-def _record(connection: Connection, job: Job, outcome: Outcome) -> None:
-    """Record the outcome of a job, which must be locked."""
-    match outcome:
-        case Accepted():
-            _record_accepted(connection, job, outcome)
-        case Failed():
-            _record_failed(connection, job, outcome)
-        case Notified():
-            _record_notified(connection, job, outcome)
-        case GiveUp():
-            _record_given_up(connection, job)
-        case AskEach():
-            _ask_each(connection, job, outcome)
-        case Reschedule():
-            _record_rescheduled(connection, job, outcome)
-        case Done():
-            _end(connection, job)
-            _count_response(connection, outcome.response_url_of)
-        case RetryIn() | Postpone():
-            _put_back(connection, job, outcome)
-        case _:
-            assert_never(outcome)
 
 
 def _of_place(job: Job) -> dict[str, object]:
@@ -139,82 +282,9 @@ def _change(connection: Connection, job: Job, **columns: object) -> None:
     connection.execute(_CHANGE, {"changed": job.id, "lease_owner": None, **columns})
 
 
-def _record_accepted(connection: Connection, job: Job, outcome: Accepted) -> None:
-    """Each place gets a status message now and its follow-up later; reminders count from this reload."""
-    at = now(connection)
-    ready_at = at + outcome.ready_in
-    values = {
-        "of": job.reload_id,
-        "state": State.ACCEPTED,
-        "accepted_at": at,
-        "ready_at": ready_at,
-        "said": outcome.said,
-    }
-    reload = to_reload(connection.execute(_CHANGE_RETURNING, values).one())
-    _end(connection, job)
-    places = _places(connection, job)
-    open_places(connection, reload, places, at)
-    _gather(connection, places, ready_at, outcome.ready_in)
-    connection.execute(_RESTING_STATUSES, {"of": reload.id, "due_at": at, **_AFRESH})
-    # A reminder that is just being sent loses its lease.
-    counted = {"of_model": reload.model_id, "reload_id": reload.id, "due_at": ready_at + REMIND_AFTER}
-    connection.execute(_REMINDERS, {**counted, "lease_owner": None, **_AFRESH})
-
-
-def _gather(connection: Connection, places: Sequence[Place], ready_at: float, ready_in: float) -> None:
-    """Let follow-ups that are due a moment before this one wait for it, so that they can be one message."""
-    earliest = ready_at - min(TOGETHER_SECONDS, ready_in * TOGETHER_PART)
-    for channel_id, thread_ts in places:
-        where = {"in_channel": channel_id, "in_thread": thread_ts, "earliest": earliest}
-        connection.execute(_GATHER, {**where, "ready_at": ready_at, "due_at": ready_at})
-
-
-def _record_failed(connection: Connection, job: Job, outcome: Failed) -> None:
-    """Everyone is notified at once. A call that crashed may have had its effect."""
-    values: dict[str, object] = {"failure": outcome.failure, "said": outcome.said, "similar": " ".join(outcome.similar)}
-    if outcome.unknown or job.crashes:
-        values["outcome_unknown"] = True
-    _change_reload(connection, job, state=State.NOTIFYING, **values)
-    _end(connection, job)
-    for place in _places(connection, job):
-        add_job(connection, job.reload_id, JobKind.NOTIFY, now(connection), **place._asdict())
-
-
 def _places(connection: Connection, job: Job) -> Sequence[Place]:
     """The places where a reload was requested. The reload must be locked."""
     return [Place(*row) for row in connection.execute(_PLACES_ASKED_IN, {"of": job.reload_id})]
-
-
-def _record_notified(connection: Connection, job: Job, outcome: Notified) -> None:
-    """People in the place who weren't notified get a DM."""
-    _lock_reload(connection, job)
-    _end(connection, job)
-    at = now(connection)
-    connection.execute(_NOTIFIED, {"ids": list(outcome.subscriber_ids), "notified_at": at})
-    _count_response(connection, outcome.response_url_of)
-    if outcome.uncertain:
-        _change_reload(connection, job, undeliverable=True)
-    if job.kind is JobKind.NOTIFY:
-        for id_ in connection.execute(_NOT_NOTIFIED, _of_place(job)).scalars().all():
-            add_job(connection, job.reload_id, JobKind.DM, at, **job.place._asdict(), subscriber_id=id_)
-    _finish(connection, job)
-
-
-def _record_given_up(connection: Connection, job: Job) -> None:
-    if job.kind is JobKind.REMINDER:
-        _change(connection, job, due_at=REST, **_AFRESH)
-        return
-    _change_reload(connection, job, undeliverable=True)
-    _end(connection, job)
-    _finish(connection, job)
-
-
-def _ask_each(connection: Connection, job: Job, outcome: AskEach) -> None:
-    """Ask the admins one by one, instead of in their channel."""
-    _end(connection, job)
-    for user_id in sorted(outcome.user_ids):
-        asked = {"access_id": job.access_id, "user_id": user_id}
-        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
 
 
 def _finish(connection: Connection, job: Job) -> None:
@@ -228,13 +298,6 @@ def _finish(connection: Connection, job: Job) -> None:
     connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
 
 
-def _record_rescheduled(connection: Connection, job: Job, outcome: Reschedule) -> None:
-    wait = 0.0 if _has_changed(connection, job, outcome.stage) else outcome.wait
-    ts = job.status_ts if outcome.status_ts is None else outcome.status_ts
-    _change(connection, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
-    _count_response(connection, outcome.response_url_of)
-
-
 def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
     """Lock what a job is for, and return whether it has left this stage since the job was claimed."""
     if job.access_id:
@@ -244,14 +307,10 @@ def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
     return stage not in (None, stage_of(state, waiting=follow_up is not None))
 
 
-def _put_back(connection: Connection, job: Job, outcome: RetryIn | Postpone) -> None:
-    if outcome.unknown:
+def _put_back(connection: Connection, job: Job, wait: float, *, unknown: bool, **columns: object) -> None:
+    if unknown:
         _change_reload(connection, job, outcome_unknown=True)
-    failed = isinstance(outcome, RetryIn)
-    crashed = isinstance(outcome, RetryIn) and outcome.crashed
-    at = now(connection)
-    attempts, crashes = job.attempts + int(failed and not crashed), job.crashes + int(crashed)
-    _change(connection, job, due_at=at + outcome.wait, attempts=attempts, crashes=crashes)
+    _change(connection, job, due_at=now(connection) + wait, **columns)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

@@ -5,8 +5,7 @@ Each function runs inside one transaction of Database.run.
 
 from sqlalchemy import Connection, and_, delete, select
 
-from bot.core.models import REMIND_AFTER, JobKind, Place, Reload, Reminder
-from bot.core.outcomes import REST
+from bot.core.models import REMIND_AFTER, REST, JobKind, Place, Reload, Reminder
 from bot.storage.database import now
 from bot.storage.requests import add_job
 from bot.storage.schema import is_reminder, jobs, reloads, to_reload, was_accepted

@@ -8,9 +8,9 @@ import structlog
 from bot.core.access import Allowlist
 from bot.core.grants import AccessClaim, RequestState
 from bot.core.models import JobKind
-from bot.core.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.errors import ReloadModelError
 from bot.logs import describe
+from bot.storage.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 

@@ -21,15 +21,16 @@ from bot.core.models import (
     LATE_AFTER_START,
     REMIND_AFTER,
     REPEAT_AFTER,
+    REST,
     Claim,
     JobKind,
     Stage,
     Subscriber,
 )
-from bot.core.outcomes import REST, Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.logs import describe
 from bot.modelslab.client import ModelsLab
+from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker import grants

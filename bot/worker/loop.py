@@ -17,7 +17,6 @@ from bot.core import retry, timing
 from bot.core.command import MAX_MODELS
 from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
-from bot.core.outcomes import Outcome, Postpone, RetryIn
 from bot.errors import (
     CommitUncertain,
     DatabaseUnavailable,
@@ -29,7 +28,7 @@ from bot.errors import (
 from bot.logs import describe
 from bot.storage import grants, history, jobs
 from bot.storage.database import Database
-from bot.storage.outcomes import record
+from bot.storage.outcomes import Outcome, Postpone, RetryIn, record
 from bot.worker.jobs import Jobs
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)

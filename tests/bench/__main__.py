@@ -25,11 +25,10 @@ from packaging.requirements import Requirement
 from sqlalchemy import Connection
 
 from bot.core.models import Claim
-from bot.core.outcomes import Accepted, Reschedule
 from bot.sandbox.slack.service import SandboxSlack
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
-from bot.storage.outcomes import record
+from bot.storage.outcomes import Accepted, Reschedule, record
 from bot.storage.requests import Request
 from bot.worker.loop import CALLS, STATUSES
 from tests.bench.load import CHANNELS, apart, channel, closed_loop, open_loop

@@ -13,12 +13,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, sel
 
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import Claim, JobKind, Place, Reload, Reminder, Requested
-from bot.core.outcomes import Accepted, Done, Notified, Outcome
 from bot.storage import grants, history, reminders, requests
 from bot.storage import jobs as storage_jobs
 from bot.storage.database import Database, reading_engine
 from bot.storage.history import Note
-from bot.storage.outcomes import record
+from bot.storage.outcomes import Accepted, Done, Notified, Outcome, record
 from bot.storage.requests import Limits, Request
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 

@@ -4,9 +4,9 @@ import pytest
 
 from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, RequestState
 from bot.core.models import DAY, JobKind
-from bot.core.outcomes import Done, Reschedule, RetryIn
 from bot.errors import Refusal, Refused
 from bot.storage import grants, history
+from bot.storage.outcomes import Done, Reschedule, RetryIn
 from bot.storage.schema import audit
 from tests.storage.support import Bot, access_note, outside
 

@@ -3,10 +3,10 @@
 import pytest
 
 from bot.core.models import DAY, JobKind
-from bot.core.outcomes import Done, Failed
 from bot.errors import Failure
 from bot.storage import history, reminders
 from bot.storage.history import Note
+from bot.storage.outcomes import Done, Failed
 from tests.storage.support import Bot, outside, request
 
 

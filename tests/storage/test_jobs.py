@@ -4,9 +4,9 @@ import pytest
 
 from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
-from bot.core.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
 from bot.errors import Failure
 from bot.storage import jobs as storage_jobs
+from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
 from bot.storage.schema import jobs, subscribers
 from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
 from tests.times import set_timing
@@ -62,7 +62,7 @@ OUTCOMES: list[Outcome] = [
     RetryIn(1.0, unknown=True),
     Postpone(1.0, unknown=True),
     Reschedule(1.0, status_ts="1700.1", stage=Stage.WAITING),
-    Done(1),
+    Done(),
     GiveUp(),
 ]
 

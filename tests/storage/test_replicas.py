@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from bot.core.grants import RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Requested, Stage, State
-from bot.core.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.errors import CommitUncertain, Failure, Refused
 from bot.storage import history, requests
 from bot.storage.jobs import LOCKED_SECONDS
+from bot.storage.outcomes import Accepted, Failed, Notified, Reschedule
 from bot.storage.requests import Request
 from bot.storage.schema import access_requests
 from tests.storage.support import (

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from bot.core.models import REMIND_AFTER, JobKind, Reminder
-from bot.core.outcomes import Failed, Reschedule
 from bot.errors import Failure, Refused
 from bot.storage import reminders, requests
+from bot.storage.outcomes import Failed, Reschedule
 from bot.storage.requests import DOUBLE_CLICK_SECONDS, LIMIT_SECONDS, Limits, Request
 from bot.storage.schema import jobs
 from tests.storage.support import HERE, THERE, Bot, press, request

@@ -8,8 +8,8 @@ import pytest
 from bot.core.access import Allowlist
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage
-from bot.core.outcomes import Postpone, Reschedule
 from bot.modelslab.client import ModelsLab
+from bot.storage.outcomes import Postpone, Reschedule
 from bot.ui import messages
 from bot.worker import jobs
 from bot.worker.delivery import Delivered, Delivery
