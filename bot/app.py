@@ -20,7 +20,7 @@ from bot.core import timing
 from bot.core.access import Allowlist
 from bot.errors import DatabaseUnavailable, Refused
 from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
-from bot.handlers.access import Access, AuditTrail
+from bot.handlers.access import Access
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
 from bot.handlers.store import Store
@@ -66,7 +66,7 @@ class App:
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
         self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background)
         self._access = Access(self._allowlist, self.store)
-        self._home_tabs = HomeTabs(self._slack, self.store, self._access, settings.slash_command, self._background)
+        self._home_tabs = HomeTabs(self._slack, self._access, settings.slash_command, self._background)
         # Without decompression, so that the limit counts the bytes that are read.
         proxy = settings.proxy_for(settings.modelslab_url)
         modelslab = ModelsLab(self._session(proxy=proxy, auto_decompress=False), settings)
@@ -178,19 +178,15 @@ class App:
 
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command comes first, because Bolt tries them in order."""
-        store, access, background = self.store, self._access, self._background
-        command = self._settings.slash_command
-        audit = AuditTrail(store)
+        access, background, command = self._access, self._background, self._settings.slash_command
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
-        app = bolt.new_app(audit, command)
-        runner = commands.CommandRunner(access, store, audit, command)
-        mentions = commands.Mentions(self._slack, background)
-        commands.register(app, runner, access, audit, opener, mentions, command)
         presses = buttons.Presses(self._slack, self._home_tabs, background)
-        buttons.register(app, access, store, audit, opener, presses)
-        picker.register(app, access, store, audit, opener)
-        grants.register_requests(app, access, store, audit, presses, self._settings.admin_channel)
-        grants.register_list(app, access, store, audit, opener, presses)
+        app = bolt.new_app(access, command)
+        commands.register(app, access, opener, commands.Mentions(self._slack, background), command)
+        buttons.register(app, access, opener, presses)
+        picker.register(app, access, opener)
+        grants.register_requests(app, access, presses, self._settings.admin_channel)
+        grants.register_list(app, access, opener, presses)
         home_tab.register(app, self._home_tabs)
         return app
 

@@ -25,6 +25,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import metrics
 from bot.core.access import ADMINS, Allowlist
+from bot.core.command import FOR_ADMINS, FOR_EVERYBODY
 from bot.core.grants import Grant
 from bot.core.models import Person, Requested
 from bot.core.text import harmless
@@ -42,7 +43,6 @@ Reply = Callable[[Message], Awaitable[BoltResponse]]
 """Answers a request, and acknowledges it."""
 
 _WHAT_LIMIT = 128
-_NAME_LIMIT = 40
 
 log = structlog.get_logger(__name__)
 
@@ -66,17 +66,18 @@ def note_for(context: AsyncBoltContext, outcome: str, *, rule: str = "") -> Note
 class Access:
     """Lets authorized people through, by the settings or by a grant, which is read from the database each time.
 
-    in_channel, anywhere, admin and colleague are listener middleware, and raise Refused.
+    in_channel, anywhere, admin, colleague and to_word are listener middleware, and raise Refused. What people did is
+    recorded in the log, in the metrics, and in the database's audit.
     """
 
     def __init__(self, allowlist: Allowlist, store: Store) -> None:
         self.allowlist = allowlist
-        self._store = store
+        self.store = store
 
     async def remember(self, context: AsyncBoltContext, next_: Next) -> None:
         """Remember somebody who used the command: only members of the workspace or organisation can."""
         if self.allowlist.is_ours(context["person"]):
-            self._store.remember(context["person"].user_id)
+            self.store.remember(context["person"].user_id)
         await next_()
 
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
@@ -104,9 +105,18 @@ class Access:
             await self._check_workspace(context["person"])
         await next_()
 
+    async def to_word(self, context: AsyncBoltContext, next_: Next) -> None:
+        """What isn't for everybody or for admins is for people who can reload models in this channel."""
+        if context["wanted"] in FOR_EVERYBODY:
+            await self.colleague(context, next_)
+        elif context["wanted"] in FOR_ADMINS:
+            await self.admin(context, next_)
+        else:
+            await self.in_channel(context, next_)
+
     async def listed(self) -> Sequence[Message]:
         """Who can reload models, line by line, for an admin to read. Raises Refused."""
-        found, count = await self._store.read(grants.granted, LISTED)
+        found, count = await self.store.read(grants.granted, LISTED)
         return access_lines(self.allowlist, found, count)
 
     async def rule_for(self, person: Person) -> str:
@@ -117,7 +127,7 @@ class Access:
         except Refused as refused:
             if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
                 raise
-            found = await self._store.read(grants.standing, person.user_id)
+            found = await self.store.read(grants.standing, person.user_id)
             if isinstance(found, Grant):
                 return f"granted by {found.granted_by}"
             if refused.reason is Refusal.GROUP_UNREAD:
@@ -133,34 +143,24 @@ class Access:
         have used the command here before.
         """
         unclear = not (person.by_command or self.allowlist.workspace is None or self.allowlist.is_ours(person))
-        self.allowlist.check_workspace(person, known=unclear and await self._store.is_known(person.user_id))
-
-
-class AuditTrail:
-    """Records the outcome of each request: in the log, in the metrics, and in the database's audit."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
+        self.allowlist.check_workspace(person, known=unclear and await self.store.is_known(person.user_id))
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
-        """A request that asked for no reload, or was refused; rule is what refused it, if not what allowed it."""
+        """Record a request that asked for no reload, or was refused; rule is what refused it."""
         note = note_for(context, outcome, rule=rule)
-        self.log(context, outcome, rule=note.rule)
-        self._store.note(note)
+        log_outcome(context, outcome, rule=note.rule)
+        self.store.note(note)
 
-    def log_requested(self, context: AsyncBoltContext, requested: Requested) -> None:
-        """Log the request of a reload."""
-        reload = requested.reload
-        self.log(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)
 
-    def log(self, context: AsyncBoltContext, outcome: str, **more: str) -> None:
-        """Log and count an outcome. Its line in the database's audit is written elsewhere."""
-        person: Person = context["person"]
-        who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": context["rule"]}
-        metrics.COMMANDS.labels(outcome).inc()
-        log.info("command", outcome=outcome, **(who | more))
+def log_outcome(context: AsyncBoltContext, outcome: str, **more: str) -> None:
+    """Log and count an outcome whose line in the database's audit is written elsewhere."""
+    person: Person = context["person"]
+    who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": context["rule"]}
+    metrics.COMMANDS.labels(outcome).inc()
+    log.info("command", outcome=outcome, **(who | more))
 
-    def unknown_command(self, name: str) -> None:
-        """Record a command with an unknown name: it has to be fixed on the Slack app's page."""
-        metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
-        log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(name, _NAME_LIMIT))
+
+def log_requested(context: AsyncBoltContext, requested: Requested) -> None:
+    """The same for the request of a reload."""
+    reload = requested.reload
+    log_outcome(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)

@@ -13,7 +13,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Malformed, Refusal, Refused
-from bot.handlers.access import AuditTrail
+from bot.handlers.access import Access
 from bot.handlers.store import arrived_at
 from bot.slack import payloads
 from bot.slack.payloads import Fields
@@ -24,7 +24,7 @@ from bot.ui.reasons import sentence
 log = structlog.get_logger(__name__)
 
 
-def new_app(audit: AuditTrail, command: str) -> AsyncApp:
+def new_app(access: Access, command: str) -> AsyncApp:
     """Make a Bolt app without listeners; command is the name of the slash command. Its own client isn't used.
 
     Its built-in middleware is off: bot.slack.http and bot.slack.socket_mode have done that work already, or it isn't
@@ -61,7 +61,7 @@ def new_app(audit: AuditTrail, command: str) -> AsyncApp:
             raise error
         refused = _as_refused(error, context)
         if context["what"] is not None:
-            audit.record(context, refused.reason, rule=refused.rule)
+            access.record(context, refused.reason, rule=refused.rule)
         # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
         called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
         buttons = ask_buttons(refused, context["person"].place, context["of"])

@@ -9,14 +9,14 @@ from bot.background import BackgroundTasks
 from bot.core.command import MENTION
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, AuditTrail, Next, identify
+from bot.handlers.access import Access, Next, identify, log_requested
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.store import Store, place_in_words, request_for
+from bot.handlers.store import place_in_words, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
-from bot.storage import reminders
+from bot.storage import reminders, requests
 from bot.ui import messages, views
 from bot.ui.buttons import Action, Button, action_ids, pressed
 from bot.ui.messages import Message
@@ -77,24 +77,25 @@ class Presses:
             log.warning("modal_not_changed", reason=failed.code)
 
 
-def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker, presses: Presses) -> None:
+def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) -> None:
     """Register a listener for each action."""
+    store = access.store
 
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        audit.log_requested(context, requested)
+        log_requested(context, requested)
         said = messages.acknowledgement(requested, context["person"], store.reload_seconds, place_in_words(context))
         await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(context: AsyncBoltContext) -> None:
-        reload_id = context["button"].of
-        await acknowledge(context, await store.join(request_for(context, reload_id=reload_id), reload_id))
+        request = request_for(context, reload_id=context["button"].of)
+        await acknowledge(context, await store.request(requests.join, request))
 
     @app.action(action_ids(Action.AGAIN), middleware=[presses.read, access.in_channel])
     async def try_again(context: AsyncBoltContext) -> None:
-        await acknowledge(context, await store.ask(request_for(context, context["button"].of)))
+        await acknowledge(context, await store.request(requests.ask, request_for(context, context["button"].of)))
 
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
     async def remind(context: AsyncBoltContext) -> None:
@@ -102,7 +103,7 @@ def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, pic
         reminder = await store.change(reminders.add, context["person"].user_id, button.of, button.place)
         if reminder is None:
             raise Refused(Refusal.FORGOTTEN)
-        audit.record(context, Action.REMIND)
+        access.record(context, Action.REMIND)
         await context["reply"](Message(messages.will_remind(reminder)))
 
     @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.colleague])
@@ -110,13 +111,13 @@ def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, pic
         """Also for somebody who has lost access: the reminders are theirs."""
         model_id = context["button"].of
         await store.change(reminders.stop, context["person"].user_id, model_id)
-        audit.record(context, Action.STOP_REMINDING)
+        access.record(context, Action.STOP_REMINDING)
         await context["reply"](Message(messages.not_reminding(model_id)))
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
     async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
         """There is nothing to say: the picker opens. The Home tab is refreshed, as after each press in it."""
-        audit.record(context, "picker")  # one word, however it was opened
+        access.record(context, "picker")  # one word, however it was opened
         button, answer_url = context["button"], context["answer_url"]
         picker.open(context["invocation_id"], button.place.channel_id, model_id=button.of, answer_url=answer_url)
         await (ack() if answer_url else context["reply"](Message("")))

@@ -15,24 +15,26 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot import metrics
 from bot.background import BackgroundTasks
-from bot.core.command import FOR_ADMINS, FOR_EVERYBODY, MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
+from bot.core.command import MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
 from bot.core.models import Person
-from bot.core.text import code
+from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
-from bot.handlers.access import Access, AuditTrail, Next, Reply, identify
+from bot.handlers.access import Access, Next, Reply, identify, log_requested
 from bot.handlers.picker import Picker
-from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, Store, request_for
+from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
-from bot.storage import history
+from bot.storage import history, requests
 from bot.ui import lists, messages
 from bot.ui.grants import access_message
 from bot.ui.messages import Message
 from bot.ui.reasons import sentence
 
 _ANY = re.compile(r"/.+")
+_NAME_LIMIT = 40
 
 EVENTS_REMEMBERED = 1000
 
@@ -55,66 +57,6 @@ def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: 
         wanted = slip
     context["wanted"] = wanted
     identify(context, person, text, reply, wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "")
-
-
-class CommandRunner:
-    """Runs what somebody typed."""
-
-    def __init__(self, access: Access, store: Store, audit: AuditTrail, name: str) -> None:
-        """name is the slash command's."""
-        self._access = access
-        self._store = store
-        self._audit = audit
-        self._name = name
-
-    async def run(self, context: AsyncBoltContext) -> None:
-        """Do what is wanted, and reply. Raises Refused."""
-        wanted: Command | Refused = context["wanted"]
-        match wanted:
-            case Refused():
-                raise wanted
-            case ReloadModels([model_id]):
-                asked = await self._store.ask(request_for(context, model_id))
-                self._audit.log_requested(context, asked)
-                said = messages.acknowledgement(asked, context["person"], self._store.reload_seconds)
-                await context["reply"](Message(said))
-            case ReloadModels(model_ids):
-                await context["reply"](Message(await self._reload_each(context, model_ids)))
-            case _:
-                word = Word.HELP if isinstance(wanted, Pick) else wanted
-                shown = await self._shown(word, context["person"])
-                self._audit.record(context, word)
-                await context["reply"](shown)
-
-    async def _reload_each(self, context: AsyncBoltContext, model_ids: Sequence[str]) -> str:
-        """Request several models. The answer has a line for each."""
-        lines = []
-        asked = [request_for(context, model_id) for model_id in model_ids]
-        for model_id, answer in zip(model_ids, await self._store.ask_each(asked), strict=True):
-            if isinstance(answer, Refused):
-                self._audit.record(context, answer.reason, rule=answer.rule)
-                lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
-            else:
-                self._audit.log_requested(context, answer)
-                lines.append(messages.acknowledgement(answer, context["person"], self._store.reload_seconds))
-        return "\n".join(lines)
-
-    async def _shown(self, word: Word, person: Person) -> Message:
-        """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
-        reload_seconds = self._store.reload_seconds
-        match word:
-            case Word.HELP:
-                return Message(messages.help_text(self._name, admin=person.user_id in self._access.allowlist.admins))
-            case Word.ACCESS:
-                return access_message(await self._access.listed())
-            case Word.STATUS:
-                entries, count = await self._store.read(history.running, LISTED_RUNNING)
-                return lists.running(entries, count, reload_seconds, person)
-            case Word.HISTORY:
-                recent = await self._store.read(history.recent, LISTED_RECENT)
-                return lists.history(recent, reload_seconds, person)
-            case _:
-                assert_never(word)
 
 
 async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
@@ -198,43 +140,73 @@ class Mentions:
                 log.warning("answer_not_sent", user=person.user_id, reason=failed.code)
 
 
-def register(
-    app: AsyncApp,
-    runner: CommandRunner,
-    access: Access,
-    audit: AuditTrail,
-    picker: Picker,
-    mentions: Mentions,
-    name: str,
-) -> None:
+def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, name: str) -> None:
     """Register the listeners for the slash command of this name, one of another name, mentions and direct messages."""
+    store = access.store
 
-    async def allowed(context: AsyncBoltContext, next_: Next) -> None:
-        """What isn't for everybody or for admins is for people who can reload models in this channel."""
-        if context["wanted"] in FOR_EVERYBODY:
-            await access.colleague(context, next_)
-        elif context["wanted"] in FOR_ADMINS:
-            await access.admin(context, next_)
-        else:
-            await access.in_channel(context, next_)
-
-    @app.command(name, middleware=[read_command, access.remember, allowed])
-    async def reload_model(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        if isinstance(context["wanted"], Pick):
-            audit.record(context, "picker")
-            picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
-            await ack()
-        else:
-            await runner.run(context)
+    @app.command(name, middleware=[read_command, access.remember, access.to_word])
+    @app.event("app_mention", middleware=[mentions.read, access.to_word])
+    @app.event("message", middleware=[mentions.read, access.to_word])
+    async def reload_model(context: AsyncBoltContext, ack: AsyncAck) -> None:
+        """Do what is wanted. Raises Refused."""
+        wanted: Command | Refused = context["wanted"]
+        match wanted:
+            case Refused():
+                raise wanted
+            case ReloadModels([model_id]):
+                asked = await store.request(requests.ask, request_for(context, model_id))
+                log_requested(context, asked)
+                said = messages.acknowledgement(asked, context["person"], store.reload_seconds)
+                await context["reply"](Message(said))
+            case ReloadModels(model_ids):
+                await context["reply"](Message(await _reload_each(context, access, model_ids)))
+            case Pick() if context["response_url"]:
+                access.record(context, "picker")
+                picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
+                await ack()
+            case Pick() | Word():
+                word = Word.HELP if isinstance(wanted, Pick) else wanted  # after a mention, no form can open
+                message = await _shown(word, context["person"], access, name)
+                access.record(context, word)
+                await context["reply"](message)
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
         """The Slack app's page has a different name for the command, or more than one command."""
         other = payloads.text(command["command"])
-        audit.unknown_command(other)
+        metrics.COMMANDS.labels(Refusal.UNKNOWN_COMMAND).inc()
+        log.warning("command", outcome=Refusal.UNKNOWN_COMMAND.value, command=harmless(other, _NAME_LIMIT))
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")
 
-    @app.event("app_mention", middleware=[mentions.read, allowed])
-    @app.event("message", middleware=[mentions.read, allowed])
-    async def written(context: AsyncBoltContext) -> None:
-        await runner.run(context)
+
+async def _reload_each(context: AsyncBoltContext, access: Access, model_ids: Sequence[str]) -> str:
+    """Request several models. The answer has a line for each."""
+    store = access.store
+    lines = []
+    asked = [request_for(context, model_id) for model_id in model_ids]
+    for model_id, answer in zip(model_ids, await store.request(requests.ask_each, asked), strict=True):
+        if isinstance(answer, Refused):
+            access.record(context, answer.reason, rule=answer.rule)
+            lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
+        else:
+            log_requested(context, answer)
+            lines.append(messages.acknowledgement(answer, context["person"], store.reload_seconds))
+    return "\n".join(lines)
+
+
+async def _shown(word: Word, person: Person, access: Access, name: str) -> Message:
+    """The answer to a subcommand. Its buttons post to the channel in which it was typed."""
+    store = access.store
+    match word:
+        case Word.HELP:
+            return Message(messages.help_text(name, admin=person.user_id in access.allowlist.admins))
+        case Word.ACCESS:
+            return access_message(await access.listed())
+        case Word.STATUS:
+            entries, count = await store.read(history.running, LISTED_RUNNING)
+            return lists.running(entries, count, store.reload_seconds, person)
+        case Word.HISTORY:
+            recent = await store.read(history.recent, LISTED_RECENT)
+            return lists.history(recent, store.reload_seconds, person)
+        case _:
+            assert_never(word)

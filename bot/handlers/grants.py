@@ -10,10 +10,9 @@ from slack_bolt.response import BoltResponse
 
 from bot.core.grants import RequestState
 from bot.errors import Refusal, Refused
-from bot.handlers.access import Access, AuditTrail, Next, identify, note_for
+from bot.handlers.access import Access, Next, identify, log_outcome, note_for
 from bot.handlers.buttons import Presses
 from bot.handlers.picker import Picker
-from bot.handlers.store import Store
 from bot.slack import payloads
 from bot.slack.payloads import Fields
 from bot.storage import grants
@@ -23,10 +22,9 @@ from bot.ui.buttons import Action, Button, action_ids
 from bot.ui.messages import Message
 
 
-def register_requests(
-    app: AsyncApp, access: Access, store: Store, audit: AuditTrail, presses: Presses, admin_channel: str
-) -> None:
+def register_requests(app: AsyncApp, access: Access, presses: Presses, admin_channel: str) -> None:
     """Register *Ask for access*, *Allow* and *Deny*. Admins are asked in admin_channel, or each in a DM if it is ""."""
+    store = access.store
 
     @app.action(action_ids(Action.ASK_ACCESS), middleware=[presses.read, access.colleague])
     async def ask_access(context: AsyncBoltContext) -> None:
@@ -38,10 +36,10 @@ def register_requests(
             button: Button = context["button"]
             asked = await store.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
         if asked is None:
-            audit.record(context, "has_access")
+            access.record(context, "has_access")
             await context["reply"](ui.HAS_ACCESS)
         else:
-            audit.log(context, note.outcome)
+            log_outcome(context, note.outcome)
             await context["reply"](ui.ASKED)
 
     @app.action(action_ids(Action.ALLOW), middleware=[presses.read, access.admin])
@@ -52,23 +50,22 @@ def register_requests(
         note = note_for(context, "access_granted" if allow else "access_denied")
         state = RequestState.ALLOWED if allow else RequestState.DENIED
         request = await store.change(grants.decide, note, button.of, state)
-        audit.log(context, note.outcome, of=request.user_id)
+        log_outcome(context, note.outcome, of=request.user_id)
         await context["reply"](ui.decided(request, access.allowlist.rules([request.user_id])))
 
 
-def register_list(
-    app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker, presses: Presses
-) -> None:
+def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presses) -> None:
     """Register the buttons of the list of who has access, in `access` and in the Home tab, and their modals."""
+    store = access.store
 
     async def revoke(context: AsyncBoltContext, user_ids: Sequence[str]) -> None:
         note = note_for(context, "access_revoked")
         revoked = await store.change(grants.revoke, note, user_ids)
         rules = access.allowlist.rules(user_ids)
         if revoked:
-            audit.log(context, note.outcome, of=" ".join(revoked))
+            log_outcome(context, note.outcome, of=" ".join(revoked))
         elif rules:
-            audit.record(context, Refusal.NOT_GRANTED)
+            access.record(context, Refusal.NOT_GRANTED)
         else:
             raise Refused(Refusal.NOT_GRANTED)
         await context["reply"](ui.revoked(revoked, rules, user_ids))
@@ -85,7 +82,7 @@ def register_list(
     @app.action(action_ids(Action.REVOKE_PEOPLE), middleware=[presses.read, access.admin])
     async def choose_people(context: AsyncBoltContext, ack: AsyncAck) -> None:
         """There is nothing to say: a modal opens."""
-        audit.record(context, "access")
+        access.record(context, "access")
         picker.show(context["invocation_id"], ui.people_modal(context["button"].action), context["answer_url"])
         await ack()
 
@@ -95,9 +92,9 @@ def register_list(
         rules = access.allowlist.rules(chosen)
         added = await store.change(grants.add_people, note, [user_id for user_id in chosen if user_id not in rules])
         if added:
-            audit.log(context, note.outcome, of=" ".join(added))
+            log_outcome(context, note.outcome, of=" ".join(added))
         else:
-            audit.record(context, "has_access")
+            access.record(context, "has_access")
         await context["reply"](ui.added(added, chosen))
 
 

@@ -18,7 +18,7 @@ from bot.core import timing
 from bot.core.models import NOWHERE, Person
 from bot.errors import Refused, SlackError
 from bot.handlers.access import Access, identify
-from bot.handlers.store import LISTED_RECENT, Store
+from bot.handlers.store import LISTED_RECENT
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -48,16 +48,8 @@ class _Reader:
 class HomeTabs:
     """Publishes the Home tab for everybody who opened it recently."""
 
-    def __init__(
-        self,
-        slack: SlackClient,
-        store: Store,
-        access: Access,
-        command: str,
-        background: BackgroundTasks,
-    ) -> None:
+    def __init__(self, slack: SlackClient, access: Access, command: str, background: BackgroundTasks) -> None:
         self._slack = slack
-        self._store = store
         self._access = access
         self._command = command
         self._readers: dict[str, _Reader] = {}
@@ -105,12 +97,12 @@ class HomeTabs:
         """The view for somebody. Access is checked each time."""
         try:
             await self._access.rule_for(person)
-            data = await self._store.read(history.home, person.user_id, LISTED_RECENT)
+            data = await self._access.store.read(history.home, person.user_id, LISTED_RECENT)
             lines = await self._access.listed() if person.user_id in self._access.allowlist.admins else ()
         except Refused as refused:
             buttons = ask_buttons(refused, NOWHERE, "")
             return views.home_notice(Message(sentence(refused, self._command), buttons=buttons)).to_dict()
-        return views.home(data, self._store.reload_seconds, person, lines).to_dict()
+        return views.home(data, self._access.store.reload_seconds, person, lines).to_dict()
 
 
 def register(app: AsyncApp, home_tabs: HomeTabs) -> None:

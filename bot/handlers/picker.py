@@ -10,12 +10,13 @@ from bot.background import BackgroundTasks
 from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
-from bot.handlers.access import Access, AuditTrail, Next, identify
-from bot.handlers.store import Store, place_in_words, request_for
+from bot.handlers.access import Access, Next, identify, log_requested
+from bot.handlers.store import place_in_words, request_for
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
+from bot.storage import requests
 from bot.ui import messages, views
 from bot.ui.messages import Message
 
@@ -109,12 +110,13 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     await next_()
 
 
-def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, picker: Picker) -> None:
+def register(app: AsyncApp, access: Access, picker: Picker) -> None:
     """Register the listeners for the shortcut, the suggestions and the submission."""
+    store = access.store
 
     @app.global_shortcut(SHORTCUT, middleware=[picker.read_shortcut, access.anywhere])
     async def open_picker(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        audit.record(context, "picker")
+        access.record(context, "picker")
         picker.open(context["trigger_id"])
         await ack()
 
@@ -130,10 +132,10 @@ def register(app: AsyncApp, access: Access, store: Store, audit: AuditTrail, pic
         elif not context["person"].channel_id:
             await ack(response_action="errors", errors={views.WHERE: views.NO_CHANNEL})
         elif not access.allowlist.is_open(context["person"].channel_id):
-            audit.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
+            access.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
-            asked = await store.ask(request_for(context, context["model_id"]))
-            audit.log_requested(context, asked)
+            asked = await store.request(requests.ask, request_for(context, context["model_id"]))
+            log_requested(context, asked)
             said = messages.acknowledgement(asked, context["person"], store.reload_seconds, place_in_words(context))
             await context["reply"](Message(said))

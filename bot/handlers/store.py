@@ -1,7 +1,7 @@
 """What the handlers do with the database, each in one transaction, and what a request for a reload says."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
 from typing import TypeVar, TypeVarTuple
@@ -12,9 +12,8 @@ from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
 from bot.core import timing
-from bot.core.models import Place, Requested
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
-from bot.storage import grants, history, requests
+from bot.storage import grants, history
 from bot.storage.database import Database
 from bot.storage.history import Note
 from bot.storage.requests import Limits, Request
@@ -25,6 +24,7 @@ LISTED_RECENT = 10
 arrived_at: ContextVar[float] = ContextVar("arrived_at", default=math.inf)
 """When the Slack request that is being answered arrived, in monotonic seconds. See bot.handlers.bolt.dispatch."""
 
+R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -53,17 +53,9 @@ class Store:
         self._background = background
         self._known: set[str] = set()
 
-    async def ask(self, request: Request) -> Requested:
-        """Start a reload, or join the one in flight."""
-        return await self.change(requests.ask, request, self._limits, uncertain=Refusal.UNCERTAIN)
-
-    async def ask_each(self, asked: Sequence[Request]) -> Sequence[Requested | Refused]:
-        """The same for several models. The result has a Refused for each model that a limit refuses."""
-        return await self.change(requests.ask_each, asked, self._limits, uncertain=Refusal.UNCERTAIN)
-
-    async def join(self, request: Request, reload_id: str) -> Requested | None:
-        """Join this very reload; None if it is over or unknown."""
-        return await self.change(requests.join, request, reload_id, self._limits, uncertain=Refusal.UNCERTAIN)
+    async def request(self, work: Callable[[Connection, R, Limits], T], requested: R) -> T:
+        """Run a function of bot.storage.requests: it starts reloads or joins them."""
+        return await self.change(work, requested, self._limits, uncertain=Refusal.UNCERTAIN)
 
     async def change(
         self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
@@ -130,6 +122,7 @@ def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str
         person.channel_id,
         model_id,
         context["response_url"],
+        reload_id=reload_id,
         team_id=person.team_id,
         rule=context["rule"],
         button=pressed,
@@ -140,7 +133,7 @@ def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str
 
 def place_in_words(context: AsyncBoltContext) -> str:
     """The name of the place for somebody who may have made the request elsewhere. A DM has no useful name."""
-    place: Place = context["person"].place
+    place = context["person"].place
     if place.channel_id.startswith("D"):
         return "here" if context.get("pressed_in") == place else "there"
     return f"in {'the thread in ' if place.thread_ts else ''}<#{place.channel_id}>"

@@ -94,6 +94,7 @@ class Request(Placed):
     invocation_id is unique. team_id (the person's workspace) and rule (what allowed them) are for the audit. button
     says which button of which message was pressed, if any. private is False only if the channel is known to be public.
     thread_ts is the thread, if any. response_url_uses are the uses of the response_url that aren't for this request.
+    reload_id is the reload to join, if not whichever of the model is in flight.
     """
 
     invocation_id: str
@@ -107,6 +108,7 @@ class Request(Placed):
     private: bool = True
     thread_ts: str = ""
     response_url_uses: int = 0
+    reload_id: str = ""
 
 
 def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested:
@@ -142,19 +144,19 @@ def ask_each(
     return [answers[request.model_id] for request in asked]
 
 
-def join(connection: Connection, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
-    """Join the reload with this ID; None if it is over or unknown. Raises Refused (too many requests).
+def join(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested | None:
+    """Join the reload with the request's reload_id; None if it is over or unknown. Raises Refused (too many requests).
 
     If the person is already subscribed in that place, nothing is written, and again is set.
     """
     found = _look(connection, request)
     if found.earlier is not None:
         return _answered(connection, found.earlier)
-    reload = _lock(connection, reload_id)
+    reload = _lock(connection, request.reload_id)
     if reload is None:
         return None
-    if request.place in _places_of_person(connection, request, reload_id):
-        first = _first_subscriber(connection, reload_id)
+    if request.place in _places_of_person(connection, request, reload.id):
+        first = _first_subscriber(connection, reload.id)
         return Requested(reload, first, now(connection), joined=True, again=True)
     _check_limits(found, limits, starts=False)
     return _join(connection, request, reload)

@@ -3,14 +3,14 @@
 import asyncio
 import re
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import create_autospec, patch
 
 import pytest
 
 from bot.app import App
 from bot.errors import CannotStart, Refused
 from bot.handlers import bolt
-from bot.handlers.access import AuditTrail
+from bot.handlers.access import Access
 from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import grants, history
 from bot.storage.database import Database
@@ -124,7 +124,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
     set_timing(sqlite_busy=30.0, answer=0.3)
     await scenario.open()
     store = scenario.store
-    app = bolt.new_app(AuditTrail(store), "/reload-model")
+    app = bolt.new_app(create_autospec(Access), "/reload-model")
 
     @app.event("app_home_opened")
     async def ask() -> None:

@@ -101,7 +101,7 @@ class Bot:
 
     async def join(self, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
         """See requests.join."""
-        return await self.run(requests.join, request, reload_id, limits)
+        return await self.run(requests.join, replace(request, reload_id=reload_id), limits)
 
     async def remind(self, reload_id: str, user: str = "U0ADA", channel: str = HERE) -> Reminder | None:
         """See reminders.add."""

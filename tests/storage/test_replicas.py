@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -126,11 +127,11 @@ async def test_a_message_that_is_recorded_during_the_decision_is_edited(
 async def test_an_acknowledged_request_is_never_undone(bot: Bot, other: Bot, *, committed: bool, joins: bool) -> None:
     """A replica that lost its connection around the commit is certain of nothing. The other replica is right."""
     reload_id = (await other.ask(request(user="U0BEN"))).reload.id if joins else ""
-    again, drivers = request(invocation="i"), list[Any]()
+    again, drivers = replace(request(invocation="i"), reload_id=reload_id), list[Any]()
 
     def deliver(connection: Connection) -> Requested | None:
         drivers.append(connection.connection.driver_connection)
-        return requests.join(connection, again, reload_id) if joins else requests.ask(connection, again)
+        return requests.join(connection, again) if joins else requests.ask(connection, again)
 
     def lose_connection() -> None:
         if committed:
