@@ -140,7 +140,9 @@ class Database:
         try:
             result = self._transact(attempt, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            failure = self._translated(error)
+            failure = error
+            if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+                failure = DatabaseUnavailable(_first_line(error), getattr(error.orig, "sqlstate", None) or "")
             _forget_frames(error)
         self._note_fault(str(failure) if isinstance(failure, DatabaseUnavailable) else "")
         if not _is_awaited(attempt):
@@ -163,7 +165,11 @@ class Database:
                     with connection.begin() as transaction:
                         if not _is_awaited(attempt):
                             return None
-                        result = _run(connection, work)
+                        try:
+                            result = work(connection)
+                        except DBAPIError as error:
+                            _give_up(connection, error)  # in the middle of its transaction: before a rollback
+                            raise
                         self._commit(transaction)
                 except DBAPIError as error:
                     _forget_frames(error)
@@ -193,12 +199,6 @@ class Database:
         took_too_long = getattr(error.orig, "sqlstate", None) in ("55P03", "57014")
         return not (self.is_sqlite or took_too_long or isinstance(error, DataError))
 
-    def _translated(self, error: Exception) -> Exception:
-        """The error that the caller gets."""
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
-            error = DatabaseUnavailable(_first_line(error), getattr(error.orig, "sqlstate", None) or "")
-        return error
-
     def _note_fault(self, fault: str) -> None:
         """Remember a fault, and log it at most once a minute: on a full disk, some transactions fail and some don't."""
         self.fault = fault
@@ -207,20 +207,11 @@ class Database:
             log.warning("database_unavailable", reason=fault)
 
 
-def _run(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """Run work. A connection that can't do it is given up in the middle of its transaction.
+def _give_up(connection: Connection, error: DBAPIError) -> None:
+    """Close a connection, unless the statement itself was at fault: a new one may do what this one can't.
 
     A pooler then also drops its connection to the server, which may be a standby after a failover.
     """
-    try:
-        return work(connection)
-    except DBAPIError as error:
-        _give_up(connection, error)
-        raise
-
-
-def _give_up(connection: Connection, error: DBAPIError) -> None:
-    """Close a connection, unless the statement itself was at fault: a new one may do what this one can't."""
     if not isinstance(error, IntegrityError | DataError):
         connection.invalidate(error)
 
