@@ -6,14 +6,16 @@ It only reads, so the bot can run meanwhile.
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from itertools import starmap
+from typing import Any, TextIO
+
+from sqlalchemy import Row
 
 from bot.core.models import IN_FLIGHT, Reload
 from bot.errors import Refusal
 from bot.ops.reading import print_rows, reading
 from bot.settings import Settings
 from bot.storage import history
-from bot.storage.history import AuditLine
 from bot.ui.reasons import FAILURES
 
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
@@ -30,23 +32,15 @@ _REFUSED = frozenset(
 def write(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
     with reading(settings) as connection:
-        print_rows(out, form, COLUMNS, map(_row, history.audit_lines(connection, time.time() - since)))
+        lines = history.audit_lines(connection, time.time() - since)
+        print_rows(out, form, COLUMNS, starmap(_row, lines))
 
 
-def _row(line: AuditLine) -> Sequence[object]:
+def _row(line: Row[*tuple[Any, ...]], reload: Reload | None) -> Sequence[object]:
     """A line by column. Without a reload, its ID and its result are empty."""
-    return (
-        datetime.fromtimestamp(line.at, UTC),
-        line.user_id,
-        line.team_id,
-        line.channel_id,
-        line.text,
-        line.outcome not in _REFUSED,
-        line.outcome,
-        line.rule,
-        line.reload_id,
-        "" if line.reload is None else _result(line.reload),
-    )
+    who, allowed = (line.user_id, line.team_id, line.channel_id, line.text), line.outcome not in _REFUSED
+    result = "" if reload is None else _result(reload)
+    return (datetime.fromtimestamp(line.at, UTC), *who, allowed, line.outcome, line.rule, line.reload_id or "", result)
 
 
 def _result(reload: Reload) -> str:

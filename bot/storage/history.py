@@ -3,10 +3,11 @@
 Each function runs inside one transaction of Database.run.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, func, insert, select
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, select
 
 from bot.core.models import DAY, HomeData, ListedReload, Reload, State, Subscriber
 from bot.storage import reminders
@@ -144,38 +145,9 @@ def prune(connection: Connection, days: float) -> tuple[int, int]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class AuditLine:
-    """One line of the audit. reload is None if the request was for none, or if it was pruned."""
-
-    at: float
-    user_id: str
-    team_id: str
-    channel_id: str
-    text: str
-    outcome: str
-    rule: str
-    reload_id: str
-    reload: Reload | None
-
-
-def audit_lines(connection: Connection, after: float) -> Iterator[AuditLine]:
-    """The lines since a time, oldest first."""
-    where: Sequence[ColumnElement[bool]] = [audit.c.at >= after]
-    of_reload = {
-        row.id: to_reload(row)
-        for row in connection.execute(select(reloads).where(reloads.c.id.in_(select(audit.c.reload_id).where(*where))))
-    }
-    for row in connection.execute(select(audit).where(*where).order_by(audit.c.at, audit.c.id)):
-        reload_id = row.reload_id or ""
-        yield AuditLine(
-            at=row.at,
-            user_id=row.user_id,
-            team_id=row.team_id,
-            channel_id=row.channel_id,
-            text=row.text,
-            outcome=row.outcome,
-            rule=row.rule,
-            reload_id=reload_id,
-            reload=of_reload.get(reload_id),
-        )
+def audit_lines(connection: Connection, after: float) -> Iterator[tuple[Row[*tuple[Any, ...]], Reload | None]]:
+    """The lines since a time, oldest first, and the reload of each, if it was for one that wasn't pruned."""
+    of_lines = select(audit.c.reload_id).where(audit.c.at >= after)
+    found = {row.id: to_reload(row) for row in connection.execute(select(reloads).where(reloads.c.id.in_(of_lines)))}
+    for line in connection.execute(select(audit).where(audit.c.at >= after).order_by(audit.c.at, audit.c.id)):
+        yield line, found.get(line.reload_id)
