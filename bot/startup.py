@@ -1,7 +1,6 @@
 """Waits at the start until the database and Slack answer, unless the problem needs a person to fix it."""
 
 import asyncio
-from collections.abc import Mapping
 
 import structlog
 
@@ -43,7 +42,9 @@ async def sign_in(slack: SlackClient) -> Workspace:
     while True:
         try:
             answer = await slack.call("auth.test")
-            workspace = _workspace(answer)
+            team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
+            if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
+                raise SlackRetryableError("no_sense")
         except SlackError as error:
             if error.code in TOKEN_FAULTS:
                 fix = "copy it again from OAuth & Permissions on your app's page"
@@ -51,17 +52,6 @@ async def sign_in(slack: SlackClient) -> Workspace:
             wait = pauses.pause(error.wait)
             log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
         else:
-            log.info("signed_in", team=workspace.team_id or workspace.enterprise_id, bot=answer.get("user_id"))
-            return workspace
+            log.info("signed_in", team=team or enterprise, bot=answer.get("user_id"))
+            return Workspace(team, enterprise)
         await asyncio.sleep(wait)
-
-
-def _workspace(answer: Mapping[str, object]) -> Workspace:
-    """The workspace of a token, or the organisation of one that is installed org-wide.
-
-    Raises SlackRetryableError if the answer names neither.
-    """
-    team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
-    if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
-        raise SlackRetryableError("no_sense")
-    return Workspace(team, enterprise)

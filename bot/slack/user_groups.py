@@ -62,16 +62,12 @@ class UserGroups:
                 except Exception:  # keep reading after a bug, too
                     log.exception("group_reading_failed", group=group_id)
                     wait = pauses.pause()
-                if fault != before:
-                    self._changed(group_id, fault)
+                if fault != before and fault:
+                    log.warning("group_not_read", group=group_id, reason=fault)
+                elif fault != before:
+                    log.info("group_read", group=group_id, members=len(self._members[group_id]))
                 await asyncio.sleep(apart)
             await asyncio.sleep(max(wait - apart, 0.0))
-
-    def _changed(self, group_id: str, fault: str | None) -> None:
-        if fault:
-            log.warning("group_not_read", group=group_id, reason=fault)
-        else:
-            log.info("group_read", group=group_id, members=len(self._members[group_id]))
 
 
 async def read_members(slack: SlackClient, group_id: str, *, apart: float = 0.0, **options: str) -> Collection[str]:
