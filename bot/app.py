@@ -1,17 +1,16 @@
 """Builds the parts from the settings, starts them in order, and stops them."""
 
 import asyncio
-import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from time import monotonic
 from typing import Any
 
 import aiohttp
 import structlog
-from prometheus_client import generate_latest
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from slack_bolt.async_app import AsyncApp
 
 from bot import __version__, metrics, startup
@@ -26,8 +25,6 @@ from bot.handlers.picker import Picker
 from bot.handlers.store import Store
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
-from bot.ops.health import add_health, add_metrics
-from bot.ops.ports import open_port
 from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, SlackClient
 from bot.slack.http import SlackEndpoint
@@ -71,11 +68,13 @@ class App:
         proxy = settings.proxy_for(settings.modelslab_url)
         modelslab = ModelsLab(self._session(proxy=proxy, auto_decompress=False), settings)
         self._catalog = Catalog(
-            lambda limit: self.store.read(history.known_models, limit),
-            modelslab.own_models,
-            modelslab.public_models,
+            lambda limit: self.store.read(history.known_models, limit), modelslab.own_models, modelslab.public_models
         )
-        self.worker = self._worker(modelslab)
+        delivery = Delivery(self._slack, Pacer(), broadcast=settings.follow_up == "channel")
+        jobs = Jobs(modelslab, delivery, self._catalog.nearest, settings.reload_seconds, self._allowlist)
+        self.worker = Worker(
+            self._database, jobs, settings.modelslab_concurrency, settings.history_days, self._home_tabs.changed
+        )
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = SocketMode(self._slack, settings, self._dispatch) if settings.socket_mode else None
         self._web = WebServer(settings.host, settings.port, metrics.request_refused)
@@ -100,8 +99,8 @@ class App:
         read = partial(read_members, self._slack, apart=timing.GROUPS_APART)
         self._background.start(self._user_groups.run(read))
         if self._admin is not None:
-            await open_port("ADMIN_PORT", self._admin)
-        await open_port("PORT", self._web)
+            await self._admin.start("ADMIN_PORT")
+        await self._web.start()
         started_at = await startup.open_database(self._database)
         self._opened = True
         self.worker.start(started_at)
@@ -156,26 +155,6 @@ class App:
         self._at_stop(session.close)
         return session
 
-    def _worker(self, modelslab: ModelsLab) -> Worker:
-        settings = self._settings
-        pacer = Pacer(monotonic, timing.CHANNEL_GAP)
-        delivery = Delivery(self._slack, pacer, broadcast=settings.follow_up == "channel")
-        nearest = self._catalog.nearest
-        return Worker(
-            self._database,
-            secrets.token_hex(8),
-            Jobs(
-                modelslab,
-                delivery,
-                nearest,
-                settings.reload_seconds,
-                self._allowlist,
-            ),
-            calls_at_once=settings.modelslab_concurrency,
-            history_days=settings.history_days,
-            on_change=self._home_tabs.changed,
-        )
-
     def _bolt_app(self) -> AsyncApp:
         """The Bolt app with all its listeners. The command comes first, because Bolt tries them in order."""
         access, background, command = self._access, self._background, self._settings.slash_command
@@ -193,10 +172,10 @@ class App:
     def _add_routes(self) -> None:
         """Add what the ports answer. In Socket Mode, payloads don't come this way, so there is no path for them."""
         operators = self._admin or self._web
-        add_health(operators.app, "/healthz", self._health)
-        add_health(operators.app, "/readyz", self._readiness)
+        operators.app.router.add_get("/healthz", partial(answer_health, self._health))
+        operators.app.router.add_get("/readyz", partial(answer_health, self._readiness))
         if self._admin is not None:
-            add_metrics(self._admin.app, "/metrics", self._scrape)
+            self._admin.app.router.add_get("/metrics", self._scrape)
         if self._socket is None:
             endpoint = SlackEndpoint(self._settings.slack_signing_secret, self._dispatch)
             self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
@@ -233,12 +212,20 @@ class App:
             return str(error)
         return "ok"
 
-    async def _scrape(self) -> bytes:
+    async def _scrape(self, _request: web.Request) -> web.Response:
+        """The metrics, as Prometheus reads them."""
         metrics.WORKER_IDLE.set(self.worker.idle_seconds)
         metrics.IN_FLIGHT.set(float("nan"))
         with suppress(Refused):
             metrics.IN_FLIGHT.set(await self.store.read(history.running_count))
-        return generate_latest()
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def answer_health(health: Callable[[], Awaitable[Mapping[str, str]]], _request: web.Request) -> web.Response:
+    """The state of each part, "ok" or what is wrong with it: 200 if each is "ok", otherwise 503."""
+    parts = await health()
+    ok = all(state == "ok" for state in parts.values())
+    return web.json_response({"status": "ok" if ok else "unavailable", **parts}, status=200 if ok else 503)
 
 
 async def run(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What operators need: health, the audit, and `check`.
+"""What operators need: the subcommands that look at the bot from outside.
 
-Must not know what happens in the handlers or the worker. Start with health.py.
+Must not know what happens in the handlers or the worker. Start with reading.py.
 """

@@ -3,7 +3,9 @@
 It is behind a TLS proxy, which keeps slow clients away: docs/operating.md.
 """
 
+import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,7 +19,7 @@ from aiohttp.typedefs import Handler
 
 from bot.core import timing
 from bot.core.text import harmless
-from bot.errors import Malformed
+from bot.errors import CannotStart, Malformed
 from bot.slack.http import BODY_LIMIT
 
 LINE_LIMIT = 4 * 1024
@@ -25,6 +27,10 @@ HEADERS_LIMIT = 64
 """Bytes of the request line and of each header, and how many headers: Slack and load balancers send a dozen."""
 
 BACKLOG = 512
+
+_NOT_OURS = (None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""The errors for an address that isn't this machine's, or of a kind that this machine doesn't support."""
+_HOST_FIX = "use an address of this machine, or 0.0.0.0 for all of them"
 
 _PATH_SHOWN = 100
 _LOG_EVERY = 60.0
@@ -63,12 +69,21 @@ class WebServer:
             max_headers=HEADERS_LIMIT,
         )
 
-    async def start(self) -> None:
-        """Listen. Raises OSError if the port can't be opened."""
+    async def start(self, setting: str = "PORT") -> None:
+        """Listen. Raises CannotStart, which names the setting of the port, or HOST."""
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)  # there is one after setup()
         server.request_handler = _expecting_text(server.request_handler)
-        await self._site().start()
+        try:
+            await self._site().start()
+        except ValueError as error:  # a name that can't be looked up in DNS
+            raise CannotStart("HOST", f"can't listen at {self.host} (not a host name)", _HOST_FIX) from error
+        except OSError as error:
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+            if isinstance(error, socket.gaierror) or error.errno in _NOT_OURS:
+                raise CannotStart("HOST", f"can't listen at {self.host} ({reason})", _HOST_FIX) from error
+            raise CannotStart(setting, f"can't listen on port {self.port} ({reason})", "use a free port") from error
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

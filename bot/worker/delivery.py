@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
+from bot.core import timing
 from bot.core.models import Claim, JobKind
 from bot.core.retry import PAUSE_LIMIT
 from bot.core.text import TIMESTAMP
@@ -58,7 +60,7 @@ class Delivery:
         """
         channel, is_status = claim.job.channel_id, claim.job.kind is JobKind.STATUS
         if is_status and channel in self._statuses_in:
-            return self._pacer.gap
+            return timing.CHANNEL_GAP
         return self._pacer.take_turn(channel, best_effort=is_status)
 
     def take_turn_to(self, recipient: str) -> float:
@@ -177,10 +179,8 @@ class Pacer:
     best-effort message lets waiting guaranteed ones go first.
     """
 
-    def __init__(self, clock: Callable[[], float], gap: float) -> None:
-        """clock is monotonic and gap the time between two messages, both in seconds."""
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self.gap = gap
         self._free_at: dict[str, float] = {}
         self._wanted_at: dict[str, float] = {}
 
@@ -189,9 +189,9 @@ class Pacer:
         now = self._clock()
         at = self._free_at.get(channel_id, now)
         if best_effort:
-            at = max(at, self._wanted_at.get(channel_id, -math.inf) + self.gap)
+            at = max(at, self._wanted_at.get(channel_id, -math.inf) + timing.CHANNEL_GAP)
         if at <= now:
-            self._free_at[channel_id] = now + self.gap
+            self._free_at[channel_id] = now + timing.CHANNEL_GAP
             self._forget(now)
             return 0.0
         if not best_effort:
@@ -207,5 +207,5 @@ class Pacer:
         """Forget channels that are free, so that memory stays bounded."""
         for times in (self._free_at, self._wanted_at):
             if len(times) > _REMEMBERED:
-                for channel in [channel for channel, at in times.items() if at <= now - self.gap]:
+                for channel in [channel for channel, at in times.items() if at <= now - timing.CHANNEL_GAP]:
                     del times[channel]

@@ -4,7 +4,8 @@ A retry is the same row with a later due time. All outcomes are recorded here, b
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
@@ -57,16 +58,14 @@ class Worker:
     def __init__(
         self,
         database: Database,
-        owner: str,
         runner: Jobs,
-        *,
         calls_at_once: int,
         history_days: float,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """owner has to be unique to this process. on_change is called when a reload has changed."""
+        """on_change is called when a reload has changed."""
         self._database = database
-        self._owner = owner
+        self._owner = secrets.token_hex(8)
         self._jobs = runner
         self._slots = {CALLS: calls_at_once, NOTIFICATIONS: NOTIFICATION_SLOTS, STATUSES: STATUS_SLOTS}
         self._history_days = history_days
@@ -125,7 +124,10 @@ class Worker:
             wait = timing.LOOK
             try:
                 if monotonic() - claimed_at > timing.LEASE - timing.RENEW:
-                    await self._let_others_record()
+                    # The database is back: other replicas, whose leases have run out, record what they did first.
+                    await self._database.run(history.touch, within=timing.ANSWER)
+                    self.fault = ""
+                    await asyncio.sleep(timing.RENEW)
                 wait = min(await self._start_due(), timing.LOOK)
                 self.fault, self._looked_at = "", monotonic()
                 claimed_at = self._looked_at
@@ -138,20 +140,23 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - timing.GATHER)
 
-    async def _let_others_record(self) -> None:
-        """Once the database is back, give other replicas time to record what they did: their leases have run out."""
-        await self._database.run(history.touch, within=timing.ANSWER)
-        self.fault = ""
-        await asyncio.sleep(timing.RENEW)
-
     async def _start_due(self) -> float:
         """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
-        free: Mapping[tuple[JobKind, ...], int] = {
-            kinds: left for kinds in self._slots if (left := self._free(kinds)) > 0
+        running_now = self._claims
+        free = {
+            kinds: left
+            for kinds, slots in self._slots.items()
+            if (left := slots - sum(one.job.kind in kinds for one in running_now)) > 0
         }
-        running = [claim.job.id for claim in self._claims]
+        running = [one.job.id for one in running_now]
         claimed_at = monotonic()
-        claims, due_in = await self._database.run(jobs.claim, self._owner, free, running, within=timing.ANSWER)
+        claims, due_in = await self._database.run(
+            jobs.claim,
+            self._owner,
+            free,
+            running,
+            within=timing.ANSWER,
+        )
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
             self._running[task] = batch
@@ -162,9 +167,6 @@ class Worker:
             return timing.LOOK if due_in is None else due_in
         metrics.WORKER_LAG.observe(-due_in)
         return 0.0 if claims else CONTENDED_SECONDS
-
-    def _free(self, kinds: tuple[JobKind, ...]) -> int:
-        return self._slots[kinds] - sum(claim.job.kind in kinds for claim in self._claims)
 
     @property
     def _claims(self) -> list[Claimed]:

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import itertools
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from unittest.mock import AsyncMock
 
 import aiohttp
@@ -102,9 +100,9 @@ class Run:
             slack = crash.around(client_of(self.slack, session))
             config = read({"MODELSLAB_URL": self.modelslab.url, "MODELSLAB_API_KEY": self.modelslab.key})[0]
             modelslab = crash.around(ModelsLab(session, config))
-            delivery, similar = Delivery(slack, Pacer(monotonic, 0.0)), AsyncMock(return_value=())
+            delivery, similar = Delivery(slack, Pacer()), AsyncMock(return_value=())
             run = Jobs(modelslab, delivery, similar, RELOAD_SECONDS, Allowlist((), ()))
-            worker = Worker(database, secrets.token_hex(4), run, calls_at_once=4, history_days=1)
+            worker = Worker(database, run, calls_at_once=4, history_days=1)
             living = asyncio.create_task(self._live(real, database, worker, asks=asks))
             dying = asyncio.create_task(crash.happened.wait())
             try:

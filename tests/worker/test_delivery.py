@@ -38,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture
 def pacer(clock: Clock) -> Pacer:
     """The pacer under test, with a second between two messages."""
-    return Pacer(clock, 1.0)
+    return Pacer(clock)
 
 
 @pytest.fixture

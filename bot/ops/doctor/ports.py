@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from bot.errors import CannotStart
 from bot.ops import probe
 from bot.ops.doctor.results import CheckResult, ok, problem
-from bot.ops.ports import open_port
 from bot.settings import Settings
 from bot.slack.server import WebServer
 
@@ -21,7 +20,7 @@ async def check(settings: Settings) -> Sequence[CheckResult]:
 async def _check(settings: Settings, setting: str, port: int) -> CheckResult:
     server = WebServer(settings.host, port)
     try:
-        await open_port(setting, server)
+        await server.start(setting)
     except CannotStart as error:
         if await asyncio.to_thread(probe.is_running, settings):
             return ok(f"port {port}", "in use by a running bot")

@@ -5,12 +5,13 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from unittest.mock import AsyncMock
 
 import pytest
 
+from bot.app import answer_health
 from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
-from bot.ops.health import add_health
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.client import GROUP_METHOD
 from bot.slack.server import WebServer
@@ -234,7 +235,7 @@ async def test_a_port_of_a_running_bot_can_be_in_use(setup: Setup, *, admin: boo
     """The check can be run beside it, wherever its health is served."""
     set_timing(http_stop=0.1)
     server = WebServer("127.0.0.1", 0)
-    add_health(server.app, "/healthz", AsyncMock(return_value={"worker": "ok"}))
+    server.app.router.add_get("/healthz", partial(answer_health, AsyncMock(return_value={"worker": "ok"})))
     await server.start()
     setup.env["ADMIN_PORT" if admin else "PORT"] = str(server.port)
     report = await setup.run()
