@@ -7,50 +7,34 @@ import asyncio
 import importlib.util
 import math
 import queue
-import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from types import ModuleType
+from typing import IO, Any, TypeVar, TypeVarTuple
 
 import structlog
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from bot.core import timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
-from bot.storage.engines import sqlite
-
-if TYPE_CHECKING:
-    import psycopg
+from bot.storage.engines import BEGAN_AT, sqlite
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-POSTGRES_CONNECTIONS = 2
-"""For each process: one for the worker and one for people's requests, so that neither waits for the other."""
-
 TRIES = 3
 """How often a transaction is tried if another one gets in its way."""
-
-# For this transaction only: behind a pooler a session is everyone's.
-_BEGIN = text(
-    "SELECT extract(epoch FROM clock_timestamp())::float8 AS at, current_setting('transaction_read_only') AS read_only,"
-    " set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
-    " set_config('idle_in_transaction_session_timeout', :idle, true)"
-)
 
 _Queued = tuple[float, int, Callable[[], None] | None]
 """A transaction, with its deadline (monotonic, in seconds) and its number in the order of arrival: one with an earlier
 deadline goes first. None ends a thread."""
-
-_BEGAN_AT = "reload_model_began_at"
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +49,14 @@ class Database:
         """
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        self._engine = _sqlite_engine(url, clock) if self.is_sqlite else _postgres_engine(url)
+        self._engine: Engine = sqlite.engine(url, clock) if self.is_sqlite else _postgres().engine(url)
         self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
         self._counter = count()
         # Not a ThreadPoolExecutor: the interpreter would wait for its threads, and a database that hangs must not keep
         # the process from ending.
         self._threads = [
             threading.Thread(target=self._serve, name=f"database-{n}", daemon=True)
-            for n in range(1 if self.is_sqlite else POSTGRES_CONNECTIONS)
+            for n in range(1 if self.is_sqlite else _postgres().CONNECTIONS)
         ]
         self._lock_file: IO[bytes] | None = None
         self._closed = False
@@ -233,90 +217,23 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _sqlite_engine(url: str, clock: Callable[[], float]) -> Engine:
-    """An engine for an SQLite file. A transaction begins by locking it."""
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: sqlite.connect(url),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-    )
-    path = sqlite.sqlite_file(url)
-    opened = cache(partial(sqlite.identity, path))  # at the first transaction
-
-    @event.listens_for(engine, "begin")
-    def begin_immediate(connection: Connection) -> None:
-        if sqlite.identity(path) != opened():  # what is written to the open file would be lost with it
-            raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
-        # Otherwise a transaction that reads and then writes would fail at once if another program writes.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        connection.info[_BEGAN_AT] = clock()
-
-    return engine
-
-
-def _postgres_engine(url: str) -> Engine:
-    """An engine for PostgreSQL. A transaction begins by setting its limits and reading the server's clock."""
-    _check_driver()
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: _postgres(url),
-        pool_size=POSTGRES_CONNECTIONS,
-        max_overflow=0,
-        isolation_level="READ COMMITTED",  # regardless of the server's default
-        use_native_hstore=False,  # which would cost each connection a query
-    )
-    limits = {
-        "statement": _milliseconds(timing.POSTGRES_STATEMENT),
-        "lock": _milliseconds(timing.POSTGRES_LOCK),
-        "idle": _milliseconds(timing.POSTGRES_IDLE),
-    }
-
-    @event.listens_for(engine, "begin")
-    def begin_limited(connection: Connection) -> None:
-        began = connection.execute(_BEGIN, limits).one()
-        if began.read_only == "on":
-            raise _read_only_server()
-        connection.info[_BEGAN_AT] = began.at
-
-    return engine
-
-
 def now(connection: Connection) -> float:
     """When this transaction began: by PostgreSQL's clock, so that replicas agree, or on SQLite by the Database's."""
-    began_at: float = connection.info[_BEGAN_AT]
+    began_at: float = connection.info[BEGAN_AT]
     return began_at
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f}ms"
 
 
 def reading_engine(url: str) -> Engine:
     """An engine for a program that only reads while the bot runs. Raises CannotStart as Database does."""
-    if url.startswith("sqlite:"):
-        return create_engine("sqlite://", creator=lambda: sqlite.connect_to_read(url), poolclass=NullPool)
-    _check_driver()
-    return create_engine(
-        "postgresql+psycopg://", creator=lambda: _postgres(url), poolclass=NullPool, use_native_hstore=False
-    )
+    engine: Engine = (sqlite if url.startswith("sqlite:") else _postgres()).reading_engine(url)
+    return engine
 
 
-def _check_driver() -> None:
+def _postgres() -> ModuleType:
+    """The module for PostgreSQL, whose driver is an extra that SQLite does without."""
     if importlib.util.find_spec("psycopg") is None:
         what = "psycopg, the driver for PostgreSQL, isn't installed"
         raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
+    from bot.storage.engines import postgres  # noqa: PLC0415 - as the docstring says
 
-
-def _postgres(url: str) -> "psycopg.Connection":
-    from bot.storage.engines import postgres  # noqa: PLC0415 - its driver is an extra that SQLite does without
-
-    return postgres.connect(url, timing.POSTGRES_SILENCE)
-
-
-def _read_only_server() -> OperationalError:
-    """A standby, or a server that takes no writes for the time being, as it would say itself."""
-    from psycopg.errors import ReadOnlySqlTransaction  # noqa: PLC0415 - as above
-
-    return OperationalError(None, None, ReadOnlySqlTransaction("the server is read-only"))
+    return postgres

@@ -13,7 +13,8 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, sel
 from sqlalchemy.exc import IntegrityError
 
 from bot.errors import CommitUncertain, DatabaseUnavailable
-from bot.storage.database import POSTGRES_CONNECTIONS, Database
+from bot.storage.database import Database
+from bot.storage.engines.postgres import CONNECTIONS
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -61,7 +62,7 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
     with stopped_at("BEGIN IMMEDIATE" if database.is_sqlite else "set_config") as gate:
         first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
-        others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
+        others = [Gate() for _ in range(CONNECTIONS - 1) if not database.is_sqlite]
         running = [asyncio.create_task(database.run(other.wait)) for other in others]
         for other in others:
             await other.reached()

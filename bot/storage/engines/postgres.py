@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, by a URL that libpq reads. They work with every encoding, and none waits for ever.
+"""An engine for PostgreSQL, by a URL that libpq reads. They work with every encoding, and none waits for ever.
 
 psycopg is an extra that SQLite does without: this module is imported where it is needed.
 """
@@ -10,12 +10,29 @@ from typing import TypeVar
 import psycopg
 from psycopg.abc import Buffer, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.rows import TupleRow
 from psycopg.types.string import StrDumperUnknown
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from bot.core import timing
+from bot.storage.engines import BEGAN_AT
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings repeat the errors that it raises
 
 RV = TypeVar("RV")
+
+CONNECTIONS = 2
+"""For each process: one for the worker and one for people's requests, so that neither waits for the other."""
+
+# For this transaction only: behind a pooler a session is everyone's.
+_BEGIN = text(
+    "SELECT extract(epoch FROM clock_timestamp())::float8 AS at, current_setting('transaction_read_only') AS read_only,"
+    " set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),"
+    " set_config('idle_in_transaction_session_timeout', :idle, true)"
+)
 
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for tcp_user_timeout
 _PARAMETERS: dict[str, str | int] = {
@@ -34,11 +51,9 @@ _STORES_ANY_TEXT = ("UTF8", "SQL_ASCII", None)
 
 
 class _Connection(psycopg.Connection[TupleRow]):
-    silence: float
-
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer, but not for ever: a proxy keeps a connection whose server is gone."""
-        return super().wait(gen, interval, timeout or self.silence)
+        return super().wait(gen, interval, timeout or timing.POSTGRES_SILENCE)
 
 
 class _AsciiDumper(StrDumperUnknown):
@@ -48,11 +63,41 @@ class _AsciiDumper(StrDumperUnknown):
         return super().dump(obj.encode("ascii", "backslashreplace").decode())
 
 
-def connect(url: str, silence: float) -> psycopg.Connection:
-    """Connect as libpq reads the URL; what the URL itself says wins over what stands here, except for the encoding.
+def engine(url: str) -> Engine:
+    """An engine for PostgreSQL. A transaction begins by setting its limits and reading the server's clock."""
+    made = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect(url),
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        isolation_level="READ COMMITTED",  # regardless of the server's default
+        use_native_hstore=False,  # which would cost each connection a query
+    )
+    limits = {
+        "statement": f"{timing.POSTGRES_STATEMENT * 1000:.0f}ms",
+        "lock": f"{timing.POSTGRES_LOCK * 1000:.0f}ms",
+        "idle": f"{timing.POSTGRES_IDLE * 1000:.0f}ms",
+    }
 
-    silence is how long the server can take for one answer, in seconds.
-    """
+    @event.listens_for(made, "begin")
+    def begin_limited(connection: Connection) -> None:
+        began = connection.execute(_BEGIN, limits).one()
+        if began.read_only == "on":
+            raise OperationalError(None, None, ReadOnlySqlTransaction("the server is read-only"))
+        connection.info[BEGAN_AT] = began.at
+
+    return made
+
+
+def reading_engine(url: str) -> Engine:
+    """An engine for a program that only reads while the bot runs."""
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool, use_native_hstore=False
+    )
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Connect as libpq reads the URL; what the URL itself says wins over what stands here, except for the encoding."""
     given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     try:
         connection = _connect({**_PARAMETERS, **given})
@@ -61,7 +106,6 @@ def connect(url: str, silence: float) -> psycopg.Connection:
             raise
         # A pooler repeats what a server said at its first connection: each transaction finds out what is true.
         connection = _connect({**_PARAMETERS, **given, "target_session_attrs": "any"})
-    connection.silence = silence
     if connection.info.parameter_status("server_encoding") not in _STORES_ANY_TEXT:
         connection.adapters.register_dumper(str, _AsciiDumper)
     return connection

@@ -1,18 +1,23 @@
-"""Connections to an SQLite file, and the lock beside it, by which one process owns it."""
+"""An engine for an SQLite file, and the lock beside it, by which one process owns it."""
 
 import asyncio
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
 import structlog
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
 
 from bot.core import timing
 from bot.errors import CannotStart
+from bot.storage.engines import BEGAN_AT
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +66,29 @@ async def own(path: Path) -> IO[bytes]:
     raise CannotStart("DATABASE_URL", f"another process holds {lock}", fix)
 
 
+def engine(url: str, clock: Callable[[], float]) -> Engine:
+    """An engine for an SQLite file. A transaction begins by locking it."""
+    made = create_engine(
+        "sqlite://",
+        creator=lambda: connect(url),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+    path = sqlite_file(url)
+    opened = cache(partial(identity, path))  # at the first transaction
+
+    @event.listens_for(made, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        if identity(path) != opened():  # what is written to the open file would be lost with it
+            raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
+        # Otherwise a transaction that reads and then writes would fail at once if another program writes.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.info[BEGAN_AT] = clock()
+
+    return made
+
+
 def connect(url: str) -> sqlite3.Connection:
     """WAL with synchronous=NORMAL survives kill -9 at any moment; only FULL survives every power cut.
 
@@ -80,6 +108,7 @@ def connect(url: str) -> sqlite3.Connection:
     return connection
 
 
-def connect_to_read(url: str) -> sqlite3.Connection:
-    """Connect beside a running bot, to read only."""
-    return sqlite3.connect(f"{sqlite_file(url).absolute().as_uri()}?mode=ro", uri=True)
+def reading_engine(url: str) -> Engine:
+    """An engine that only reads, beside a running bot."""
+    address = f"{sqlite_file(url).absolute().as_uri()}?mode=ro"
+    return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
