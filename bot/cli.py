@@ -15,7 +15,7 @@ from typing import TextIO
 
 import structlog
 
-from bot import __version__, env_file, logs, settings
+from bot import __version__, logs, settings
 from bot.errors import CannotStart
 from bot.slack import manifest
 
@@ -121,7 +121,7 @@ def _person(text: str) -> str:
 
 def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
     """Read the settings. Also copy libpq's variables, such as PGPASSWORD, from .env to the environment."""
-    for name, value in env_file.read(DOTENV)[0].items():
+    for name, value in settings.read_env_file(DOTENV)[0].items():
         if name.startswith("PG") and value and "\0" not in value:
             os.environ.setdefault(name, value)
     return settings.read(os.environ, DOTENV, terminal=terminal)

@@ -3,6 +3,7 @@
 A problem names its setting and the fix. It never shows the value of a secret.
 """
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from bot import env_file
-from bot.urls import database_fault, is_bypassed, is_loopback, passwords, proxy_fault, service_fault
+from dotenv.parser import parse_stream
+
+from bot.urls import Fault, database_fault, is_bypassed, is_loopback, passwords, proxy_fault, service_fault
 
 PERSON = re.compile(r"[UW][A-Z0-9]{2,24}", re.ASCII)
 GROUP = re.compile(r"S[A-Z0-9]{2,24}", re.ASCII)
@@ -120,7 +122,7 @@ def read(
 
     terminal is whether the log goes to a terminal.
     """
-    in_file, faults = env_file.read(dotenv) if dotenv else ({}, [])
+    in_file, faults = read_env_file(dotenv) if dotenv else ({}, [])
     unreadable = [Problem(str(dotenv), *fault) for fault in faults]
     reader = _Reader(env, in_file)
     settings = Settings(
@@ -154,6 +156,26 @@ def read(
     return settings, [*unreadable, *_misspelled(env, in_file), *reader.problems]
 
 
+def read_env_file(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
+    """The values of a .env file by name, and what is wrong with the file, which need not exist.
+
+    ${NAME} stays as it is: docker run and kubectl, which read the same file, put nothing in, either.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""  # some editors begin it with a mark
+    except (OSError, ValueError) as error:
+        return {}, [(f"can't be read ({_why_unreadable(error)})", "make it a readable text file in UTF-8")]
+    lines, fix = list(parse_stream(io.StringIO(text))), "write NAME=value there, and close each quote on the same line"
+    broken = [line.original.line for line in lines if line.error or "\0" in line.original.string]
+    wrong = [(f"has no setting in line {number}", fix) for number in broken]
+    return {line.key: line.value for line in lines if line.key and line.value is not None}, wrong
+
+
+def _why_unreadable(error: OSError | ValueError) -> str:
+    """What kept a text file from being read."""
+    return str(error.strerror) if isinstance(error, OSError) else "it isn't UTF-8"
+
+
 def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
     """Names that resemble a setting: ALLOWED_CHANNEL must not silently allow every channel."""
     candidates = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
@@ -181,7 +203,7 @@ class _Reader:
         try:
             self._values[name] = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
-            why = env_file.why_unreadable(error)
+            why = _why_unreadable(error)
         if not self.get(name):
             shown = path if path.startswith(("/", ".")) else "the file"  # it may be a secret, pasted there
             self._add(name, f"can't be read from {shown} ({why})", f"fix {name}_FILE or that file")
