@@ -68,7 +68,10 @@ class App:
         proxy = settings.proxy_for(settings.modelslab_url)
         modelslab = ModelsLab(self._session(proxy=proxy, auto_decompress=False), settings)
         self._catalog = Catalog(
-            lambda limit: self.store.read(history.known_models, limit), modelslab.own_models, modelslab.public_models
+            lambda limit: self.store.read(history.known_models, limit),
+            modelslab.own_models,
+            modelslab.public_models,
+            self._background,
         )
         delivery = Delivery(self._slack, Pacer(), broadcast=settings.follow_up == "channel")
         jobs = Jobs(modelslab, delivery, self._catalog.nearest, settings.reload_seconds, self._allowlist)
@@ -80,7 +83,7 @@ class App:
         self._web = WebServer(settings.host, settings.port, metrics.request_refused)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._add_routes()
-        for part in (self._catalog, self._background, self._admin, self._web, self._socket):
+        for part in (self._background, self._admin, self._web, self._socket):
             if part is not None:
                 self._at_stop(part.stop)
 

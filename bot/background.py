@@ -25,11 +25,12 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, coroutine: Coroutine[object, object, None]) -> None:
+    def start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run a coroutine, without the caller's context variables, such as when its request arrived."""
         task = asyncio.create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def stop(self, within: float = 0.0) -> None:
         """Give running tasks so many seconds, then cancel the rest."""

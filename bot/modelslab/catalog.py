@@ -6,12 +6,12 @@ Nobody waits long for a list: each is read in the background, and an old one is 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import Context
 from difflib import SequenceMatcher
 from time import monotonic
 
 import structlog
 
+from bot.background import BackgroundTasks
 from bot.core import timing
 from bot.core.models import ModelGroup
 from bot.core.retry import Backoff
@@ -57,12 +57,11 @@ class _Source:
         self._again_at = clock()
         self._logged: tuple[str, object] = ("", None)
 
-    def look(self) -> None:
+    def look(self, background: BackgroundTasks) -> None:
         """Read the list again if it is old, in the background."""
         if self.reading is None and self._clock() >= self._again_at:
             self.began_at = self._clock()
-            # Its time isn't that of the request that happens to need it.
-            self.reading = asyncio.create_task(self._refresh(), context=Context())
+            self.reading = background.start(self._refresh())
 
     async def _refresh(self) -> None:
         pause = self._fresh
@@ -96,6 +95,7 @@ class Catalog:
         reloaded: Callable[[int], Awaitable[Sequence[str]]],
         own: Callable[[int], Awaitable[ModelList]],
         public: Callable[[int], Awaitable[ModelList]],
+        background: BackgroundTasks,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Each takes a limit of IDs. reloaded raises Refused, the others ModelsLabError. clock returns seconds."""
@@ -105,6 +105,7 @@ class Catalog:
 
         reads = {ModelGroup.RELOADED: reloaded_here, ModelGroup.OWN: own, ModelGroup.PUBLIC: public}
         self._sources = {group: _Source(group, reads[group], clock) for group in ModelGroup}
+        self._background = background
         self._clock = clock
 
     async def matching(self, query: str, limit: int) -> Mapping[ModelGroup, Sequence[str]]:
@@ -121,14 +122,7 @@ class Catalog:
     def look(self) -> None:
         """Read old lists again, in the background."""
         for source in self._sources.values():
-            source.look()
-
-    async def stop(self) -> None:
-        """Cancel what is being read."""
-        if reading := [source.reading for source in self._sources.values() if source.reading]:
-            for task in reading:
-                task.cancel()
-            await asyncio.wait(reading)
+            source.look(self._background)
 
     async def _known(self) -> Mapping[ModelGroup, Sequence[str]]:
         """The IDs of each group. If a group has none yet, wait for its list, but not for long."""

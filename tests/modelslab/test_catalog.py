@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from bot.background import BackgroundTasks
 from bot.core.models import ModelGroup
 from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError, Refusal, Refused
 from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RETRY_SECONDS, Catalog, _nearest
@@ -63,9 +64,9 @@ async def catalog(sources: Sources) -> AsyncIterator[Catalog]:
     """The catalog under test."""
     own, public = partial(sources.read, OWN), partial(sources.read, PUBLIC)
     set_timing(models_wait=30.0)
-    catalog = Catalog(sources.reloaded, own, public, lambda: sources.now)
-    yield catalog
-    await catalog.stop()
+    background = BackgroundTasks()
+    yield Catalog(sources.reloaded, own, public, background, lambda: sources.now)
+    await background.stop()
 
 
 async def found(catalog: Catalog, query: str) -> list[str]:
@@ -196,15 +197,3 @@ async def test_a_list_that_is_missing_is_logged_once_and_so_is_its_return(
         {"event": "models_not_listed", "log_level": "warning", "list": group, **line},
         {"event": event, "log_level": "info", "list": group, "count": len(sources.ids[group])},
     ]
-
-
-async def test_a_stop_cancels_what_is_being_read(catalog: Catalog, sources: Sources) -> None:
-    """Nothing outlives the bot."""
-    sources.released.clear()
-    catalog.look()
-    await settled()
-    await catalog.stop()
-    sources.released.set()
-    await settled()
-
-    assert [group for group, _ in sources.reads] == [RELOADED]
