@@ -99,6 +99,10 @@ _ONCE_A_MINUTE = _OnceAMinute()
 def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | None = None) -> None:
     """Send every log of this level and above to the stream (stderr), as "json" or "console", without the secrets."""
     handler = _Handler(stream or sys.stderr)
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if fmt == "console":
+        colors, plain = handler.stream.isatty(), structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -113,7 +117,7 @@ def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | Non
                 structlog.processors.format_exc_info,
                 Redactor(secrets).process,
                 _tidy,
-                _renderer(fmt, colors=handler.stream.isatty()),
+                renderer,
             ],
         )
     )
@@ -128,12 +132,6 @@ def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-
-
-def _renderer(fmt: str, *, colors: bool) -> Processor:
-    if fmt == "console":
-        return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
-    return structlog.processors.JSONRenderer()
 
 
 def _tidy(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

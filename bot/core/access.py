@@ -27,10 +27,6 @@ Members = Callable[[str], Collection[str] | None]
 """Returns the IDs of the members of a user group, or None if they are unknown."""
 
 
-def _not_known(_group: str) -> None:
-    """For an allowlist without user groups."""
-
-
 class Allowlist:
     """Decides by ID, never by name. Nobody has access until they are listed."""
 
@@ -38,7 +34,7 @@ class Allowlist:
         self,
         users: Collection[str],
         channels: Sequence[str],
-        members: Members = _not_known,
+        members: Members = lambda _group: None,
         admins: Collection[str] = (),
     ) -> None:
         """users are IDs of people and user groups, or * for everyone in the workspace; no channels means all of them.

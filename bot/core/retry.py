@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from random import random
 from time import time
@@ -79,15 +80,9 @@ def retry_after(value: object) -> float | None:
     """Seconds, from a number or an HTTP date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    try:
+    with suppress(ValueError, OverflowError):
         seconds = float(value)
-    except (ValueError, OverflowError):
-        return _seconds_until(str(value))
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _seconds_until(date: str) -> float | None:
-    try:
-        return max(parsedate_to_datetime(date).timestamp() - time(), 0.0)
-    except (ValueError, OverflowError):
-        return None
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    with suppress(ValueError, OverflowError):
+        return max(parsedate_to_datetime(str(value)).timestamp() - time(), 0.0)
+    return None

@@ -59,7 +59,9 @@ def new_app(access: Access, command: str) -> AsyncApp:
             return _ignored(body)
         if "reply" not in context or isinstance(error, Malformed):
             raise error
-        refused = _as_refused(error, context)
+        refused = error if isinstance(error, Refused) else Refused(Refusal.INTERNAL_ERROR)
+        if error is not refused:  # a bug: the person reads that something broke
+            log.error("internal_error", user=context["person"].user_id, exc_info=error)
         if context["what"] is not None:
             access.record(context, refused.reason, rule=refused.rule)
         # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
@@ -69,14 +71,6 @@ def new_app(access: Access, command: str) -> AsyncApp:
         return response
 
     return app
-
-
-def _as_refused(error: Exception, context: AsyncBoltContext) -> Refused:
-    """A refusal as it is; a bug is logged, and the person reads that something broke."""
-    if isinstance(error, Refused):
-        return error
-    log.error("internal_error", user=context["person"].user_id, exc_info=error)
-    return Refused(Refusal.INTERNAL_ERROR)
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:

@@ -48,40 +48,25 @@ class SlackEndpoint:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one POST."""
+        if self._in_progress >= REQUESTS_LIMIT:
+            raise web.HTTPTooManyRequests(reason="too many requests in progress", headers={"Retry-After": "1"})
         self._in_progress += 1
         try:
-            return await self._answer(request)
+            body = await _body(request)
+            if b"ssl_check" in body and _is_ssl_check(body):
+                return web.Response()
+            self._verify(request.headers, body)
+            payload = _payload(request, body)
+            if payload.get("type") == "url_verification":  # https://docs.slack.dev/reference/events/url_verification
+                return web.Response(text=payloads.token(payload.get("challenge")))
+            response = await self._dispatch(payload)
         except Malformed as malformed:
             log.warning("request_refused", status=400, reason=str(malformed))
             raise web.HTTPBadRequest(text="malformed request\n") from malformed
         finally:
             self._in_progress -= 1
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        if self._in_progress > REQUESTS_LIMIT:
-            raise web.HTTPTooManyRequests(reason="too many requests in progress", headers={"Retry-After": "1"})
-        body = await self._body(request)
-        if b"ssl_check" in body and _is_ssl_check(body):
-            return web.Response()
-        self._verify(request.headers, body)
-        payload = _payload(request, body)
-        if payload.get("type") == "url_verification":  # https://docs.slack.dev/reference/events/url_verification
-            return web.Response(text=payloads.token(payload.get("challenge")))
-        response = await self._dispatch(payload)
         content_type = response.first_headers()["content-type"].partition(";")[0]
         return web.Response(status=response.status, text=response.body, content_type=content_type)
-
-    async def _body(self, request: web.Request) -> bytes:
-        """The body, if it arrives in time and isn't too long. If its Content-Length is too long, it isn't read."""
-        if (request.content_length or 0) > BODY_LIMIT:
-            raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
-        try:
-            async with asyncio.timeout(timing.HTTP_BODY):
-                return await request.read()
-        except TimeoutError:
-            raise web.HTTPRequestTimeout from None
-        except (web.RequestPayloadError, HttpProcessingError, OSError):
-            raise web.HTTPBadRequest(text="the body ended early\n") from None
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Check the signature over the raw body, and the age of its timestamp. Raises HTTPUnauthorized.
@@ -99,6 +84,19 @@ class SlackEndpoint:
             raise Malformed("a body that isn't UTF-8") from None
         reason = "the timestamp is missing or stale, or the signature is wrong"
         raise web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body, if it arrives in time and isn't too long. If its Content-Length is too long, it isn't read."""
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
+    try:
+        async with asyncio.timeout(timing.HTTP_BODY):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, HttpProcessingError, OSError):
+        raise web.HTTPBadRequest(text="the body ended early\n") from None
 
 
 def _is_ssl_check(body: bytes) -> bool:

@@ -136,23 +136,21 @@ class Jobs:
     async def _status(self, claim: Claim) -> Outcome:
         """Show how far the reload is: trouble, a moving bar, the result."""
         if claim.stage is Stage.TRYING:
-            return await self._report_trouble(claim)
+            until = claim.reload.requested_at + timing.CALL_GIVE_UP
+            trouble = messages.trouble(claim.reload, claim.in_place, until, claim.now)
+            return await self._post_status(claim, trouble, REST)
         if claim.stage is Stage.WAITING:
             return await self._show_progress(claim)
         return await self._show_result(claim)
-
-    async def _report_trouble(self, claim: Claim) -> Outcome:
-        until = claim.reload.requested_at + timing.CALL_GIVE_UP
-        return await self._post_status(claim, messages.trouble(claim.reload, claim.in_place, until, claim.now), REST)
 
     async def _show_progress(self, claim: Claim) -> Outcome:
         left = claim.reload.ready_by - claim.now
         if left <= 0:  # the follow-up is due, and comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
-        if not claim.status_ts:
-            return await self._post_status(claim, message, self._next_move(left))
-        return await self._move_bar(claim, message, self._next_move(left))
+        every = retry.bar_wait(self._reload_seconds)
+        wait = every if left > every + timing.BAR_LAST else REST
+        return await (self._move_bar if claim.status_ts else self._post_status)(claim, message, wait)
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self._delivery.take_turn(claim):
@@ -182,11 +180,6 @@ class Jobs:
         message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
-
-    def _next_move(self, left: float) -> float:
-        """Seconds until the bar moves again, or infinity if it doesn't; left is the time to the end, in seconds."""
-        every = retry.bar_wait(self._reload_seconds)
-        return every if left > every + timing.BAR_LAST else REST
 
     def _take_edit(self) -> bool:
         now = monotonic()
