@@ -24,7 +24,7 @@ from bot.storage import history
 from bot.storage.database import now
 from bot.storage.history import Note
 from bot.storage.requests import add_job, new_id
-from bot.storage.schema import access_requests, grants, is_open, jobs, people, to_access_request, to_grant
+from bot.storage.schema import access_requests, grants, is_open, jobs, people, to, to_access_request
 
 _LAST_MOMENT = 60.0
 """A request can't be decided in its last so many seconds, so that no decision is committed after it expired."""
@@ -47,14 +47,14 @@ def standing(connection: Connection, user_id: str) -> Grant | AccessRequest | No
 def grant_of(connection: Connection, user_id: str) -> Grant | None:
     """A person's grant."""
     row = connection.execute(select(grants).where(grants.c.user_id == user_id)).first()
-    return None if row is None else to_grant(row)
+    return None if row is None else to(Grant, row)
 
 
 def granted(connection: Connection, limit: int | None = None) -> tuple[list[Grant], int]:
     """The newest grants, at most limit (None: all), and how many there are."""
     count = connection.execute(select(func.count()).select_from(grants)).scalar_one()
     last_first = select(grants).order_by(grants.c.granted_at.desc(), grants.c.user_id).limit(limit)
-    return list(map(to_grant, connection.execute(last_first))), count
+    return [to(Grant, row) for row in connection.execute(last_first)], count
 
 
 def ask(

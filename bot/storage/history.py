@@ -18,8 +18,8 @@ from bot.storage.schema import (
     jobs,
     reloads,
     subscribers,
+    to,
     to_reload,
-    to_subscriber,
     was_accepted,
 )
 
@@ -103,7 +103,7 @@ def subscribers_of(connection: Connection, reload_ids: Collection[str]) -> dict[
     found: dict[str, list[Subscriber]] = {reload_id: [] for reload_id in reload_ids}
     if reload_ids:
         for row in connection.execute(_SUBSCRIBERS, {"ids": list(reload_ids)}):
-            found[row.reload_id].append(to_subscriber(row))
+            found[row.reload_id].append(to(Subscriber, row))
     return found
 
 

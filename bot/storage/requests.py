@@ -23,8 +23,8 @@ from bot.storage.schema import (
     of_a_place,
     reloads,
     subscribers,
+    to,
     to_reload,
-    to_subscriber,
 )
 
 LIMIT_SECONDS = 600.0
@@ -114,7 +114,8 @@ class Request(Placed):
 def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested:
     """Start a reload, or join the one of this model that is in flight. The same invocation counts once.
 
-    Raises Refused (too many requests, too many reloads).
+    A new one is called at once. Its status message is due once the call is accepted, or else when the place should hear
+    that it isn't. Raises Refused (too many requests, too many reloads).
     """
     found = _look(connection, request)
     if found.earlier is not None:
@@ -123,7 +124,16 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
     _check_limits(found, limits, starts=reload is None)
-    return _start(connection, request) if reload is None else _join(connection, request, reload)
+    if reload is not None:
+        return _join(connection, request, reload)
+    at = now(connection)
+    reload = Reload(new_id(), request.model_id, State.REQUESTED, at)
+    row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
+    connection.execute(insert(reloads), row)
+    subscriber = _subscribe(connection, request, reload, at, "requested")
+    add_job(connection, reload.id, JobKind.CALL, at)
+    add_job(connection, reload.id, JobKind.STATUS, at + timing.TROUBLE_AFTER, **request.place._asdict())
+    return Requested(reload, subscriber, at, joined=False)
 
 
 def ask_each(
@@ -162,30 +172,13 @@ def join(connection: Connection, request: Request, limits: Limits = Limits()) ->
     return _join(connection, request, reload)
 
 
-def _start(connection: Connection, request: Request) -> Requested:
-    """Add a reload, its first subscriber, the call of ModelsLab (due at once), and a line of the audit.
-
-    The status message is due once the call is accepted, or else when the place should hear that it isn't.
-    """
-    at = now(connection)
-    reload = Reload(new_id(), request.model_id, State.REQUESTED, at)
-    row = {"id": reload.id, "model_id": reload.model_id, "state": reload.state, "requested_at": at}
-    connection.execute(insert(reloads), row)
-    subscriber = _subscribe(connection, request, reload, at)
-    add_job(connection, reload.id, JobKind.CALL, at)
-    add_job(connection, reload.id, JobKind.STATUS, at + timing.TROUBLE_AFTER, **request.place._asdict())
-    _add_audit(connection, request, reload, at, "requested")
-    return Requested(reload, subscriber, at, joined=False)
-
-
 def _join(connection: Connection, request: Request, reload: Reload) -> Requested:
     """Add a subscriber to a reload, which must be locked. A new place gets its own messages."""
     at = now(connection)
     again = bool(_places_of_person(connection, request, reload.id))
-    _subscribe(connection, request, reload, at)
+    _subscribe(connection, request, reload, at, "joined")
     status_at = at if reload.state is State.ACCEPTED else max(at, reload.requested_at + timing.TROUBLE_AFTER)
     open_places(connection, reload, [request.place], status_at)
-    _add_audit(connection, request, reload, at, "joined")
     return Requested(reload, _first_subscriber(connection, reload.id), at, joined=True, again=again)
 
 
@@ -230,7 +223,7 @@ def _answered(connection: Connection, subscriber_id: int) -> Requested:
 
 
 def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:
-    return to_subscriber(connection.execute(_FIRST_SUBSCRIBER, {"of": reload_id}).one())
+    return to(Subscriber, connection.execute(_FIRST_SUBSCRIBER, {"of": reload_id}).one())
 
 
 def _check_limits(found: Row[*tuple[Any, ...]], limits: Limits, *, starts: bool) -> None:
@@ -243,10 +236,13 @@ def _check_limits(found: Row[*tuple[Any, ...]], limits: Limits, *, starts: bool)
         raise Refused(Refusal.TOO_MANY_IN_FLIGHT, rule="MAX_IN_FLIGHT", limit=limits.in_flight)
 
 
-def _subscribe(connection: Connection, request: Request, reload: Reload, at: float) -> Subscriber:
-    """Add a subscriber: the columns of the same names are the request's."""
-    given = {name: value for name, value in asdict(request).items() if name in subscribers.c}
-    return to_subscriber(connection.execute(_SUBSCRIBE, given | {"reload_id": reload.id, "requested_at": at}).one())
+def _subscribe(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> Subscriber:
+    """Add a subscriber, and a line of the audit: the columns of the same names are the request's."""
+    given = asdict(request) | {"reload_id": reload.id}
+    line = {name: given[name] for name in given if name in audit.c}
+    connection.execute(insert(audit), line | {"at": at, "text": reload.model_id, "outcome": outcome})
+    row = {name: given[name] for name in given if name in subscribers.c}
+    return to(Subscriber, connection.execute(_SUBSCRIBE, row | {"requested_at": at}).one())
 
 
 def add_job(connection: Connection, reload_id: str | None, kind: JobKind, due_at: float, **columns: object) -> None:
@@ -269,12 +265,6 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
             add_job(connection, reload.id, JobKind.NOTIFY, reload.ready_at, **place._asdict())
         if (place, JobKind.STATUS) not in opened:
             add_job(connection, reload.id, JobKind.STATUS, status_at, **place._asdict())
-
-
-def _add_audit(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> None:
-    given = {name: value for name, value in asdict(request).items() if name in audit.c}
-    line = {"at": at, "text": reload.model_id, "outcome": outcome, "reload_id": reload.id}
-    connection.execute(insert(audit), given | line)
 
 
 def new_id() -> str:

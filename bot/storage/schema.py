@@ -182,31 +182,21 @@ audit = Table(
 def to_reload(row: Row[*tuple[object, ...]]) -> Reload:
     """A row of reloads. A failure from a later version of this program becomes an internal one."""
     failure = Failure(row.failure) if row.failure else None
-    return _to(Reload, row, state=State(row.state), failure=failure, similar=tuple(row.similar.split()))
-
-
-def to_subscriber(row: Row[*tuple[object, ...]]) -> Subscriber:
-    """A row of subscribers."""
-    return _to(Subscriber, row)
+    return to(Reload, row, state=State(row.state), failure=failure, similar=tuple(row.similar.split()))
 
 
 def to_job(row: Row[*tuple[object, ...]]) -> Job:
     """A row of jobs that was claimed."""
-    return _to(Job, row, kind=JobKind(row.kind), reload_id=row.reload_id or "", access_id=row.access_id or "")
-
-
-def to_grant(row: Row[*tuple[object, ...]]) -> Grant:
-    """A row of grants."""
-    return _to(Grant, row)
+    return to(Job, row, kind=JobKind(row.kind), reload_id=row.reload_id or "", access_id=row.access_id or "")
 
 
 def to_access_request(row: Row[*tuple[object, ...]]) -> AccessRequest:
     """A row of access_requests."""
-    return _to(AccessRequest, row, state=RequestState(row.state))
+    return to(AccessRequest, row, state=RequestState(row.state))
 
 
-def _to(kind: type[T], row: Row[*tuple[object, ...]], /, **converted: object) -> T:
-    """Each field is the column of the same name, unless it is among those that had to be converted."""
+def to(kind: type[T], row: Row[*tuple[object, ...]], /, **converted: object) -> T:
+    """A row as a dataclass: each field is the column of the same name, unless it had to be converted."""
     return kind(**{field.name: getattr(row, field.name) for field in fields(kind)} | converted)
 
 
