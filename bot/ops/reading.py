@@ -35,22 +35,19 @@ def reading(settings: Settings) -> Iterator[Connection]:
             raise CannotStart("DATABASE_URL", f"can't read {sqlite_file(url)} ({error.strerror})") from None
     try:
         with reading_engine(url).connect() as connection:
-            _check_version(connection)
+            found = schema.version_of(connection)
+            if found > schema.VERSION:
+                raise CannotStart(
+                    "DATABASE_URL", "the database belongs to a newer version of this program", "run that one"
+                )
+            if found < schema.VERSION:
+                state = f"has schema version {found}" if found else "has no tables"
+                raise CannotStart("DATABASE_URL", f"the database {state}", "the bot updates it when it starts")
             yield connection
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         hidden = Redactor(settings.secrets)(reason)
         raise CannotStart("DATABASE_URL", f"the database can't be read: {hidden}") from None
-
-
-def _check_version(connection: Connection) -> None:
-    """Raises CannotStart for the tables of another version."""
-    found = schema.version_of(connection)
-    if found > schema.VERSION:
-        raise CannotStart("DATABASE_URL", "the database belongs to a newer version of this program", "run that one")
-    if found < schema.VERSION:
-        state = f"has schema version {found}" if found else "has no tables"
-        raise CannotStart("DATABASE_URL", f"the database {state}", "the bot updates it when it starts")
 
 
 def print_rows(out: TextIO, form: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -104,19 +104,10 @@ class SocketMode:
     async def _connect(self) -> None:
         """Make a connection, and use it from now on. Raises SlackError."""
         answer, _ = await self._slack.ask("apps.connections.open", self._settings.slack_app_token)
-        socket = await self._open(str(answer.get("url", "")))
-        if refusal := await self._refusal(socket):
-            await socket.close()
-            raise SlackRetryableError(refusal)
-        self._socket, self._connected_at = socket, monotonic()
-        self._lost.clear()
-        self._connections.start(self._listen(socket))
-        log.info("socket_mode_connected")
-
-    async def _open(self, address: str) -> ClientWebSocketResponse:
+        address = str(answer.get("url", ""))
         try:
             async with asyncio.timeout(timing.SOCKET_HANDSHAKE):
-                return await self._session.ws_connect(
+                socket = await self._session.ws_connect(
                     address,
                     proxy=self._settings.proxy_for(address),
                     heartbeat=timing.SOCKET_PING,
@@ -124,6 +115,13 @@ class SocketMode:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise SlackRetryableError(type(error).__name__, host=host_of(address)) from None
+        if refusal := await self._refusal(socket):
+            await socket.close()
+            raise SlackRetryableError(refusal)
+        self._socket, self._connected_at = socket, monotonic()
+        self._lost.clear()
+        self._connections.start(self._listen(socket))
+        log.info("socket_mode_connected")
 
     async def _refusal(self, socket: ClientWebSocketResponse) -> str:
         """Why Slack doesn't accept a new connection, such as "too_many_websockets"; "" if it says hello."""
