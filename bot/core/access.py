@@ -49,11 +49,6 @@ class Allowlist:
         self.admins = frozenset(admins)
         self.workspace: Workspace | None = None
 
-    def check_channel(self, channel_id: str) -> None:
-        """Raises Refused for a channel in which models can't be reloaded."""
-        if not self.is_open(channel_id):
-            raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self.channels)
-
     def is_open(self, channel_id: str) -> bool:
         """Whether models can be reloaded in this channel at all."""
         return not self.channels or channel_id in self.channels

@@ -83,7 +83,8 @@ class Access:
     async def in_channel(self, context: AsyncBoltContext, next_: Next) -> None:
         """Only people who can reload models in the channel that the interaction is about."""
         context["rule"] = await self.rule_for(context["person"])
-        self.allowlist.check_channel(context["person"].channel_id)
+        if not self.allowlist.is_open(context["person"].channel_id):
+            raise Refused(Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS", channels=self.allowlist.channels)
         await next_()
 
     async def anywhere(self, context: AsyncBoltContext, next_: Next) -> None:

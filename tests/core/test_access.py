@@ -84,11 +84,3 @@ def test_a_stranger_stays_out(home: Workspace, team_id: str, enterprise_id: str)
     stranger = Person("U0ADA", team_id, "C0MODELS", enterprise_id)
 
     assert decision("* U0ADA S0ADA", stranger, home) is Refusal.OTHER_WORKSPACE
-
-
-def test_a_channel_is_refused_by_its_rule() -> None:
-    """With those that are open. tests/scenarios show what a person or a group that is refused is told."""
-    with pytest.raises(Refused) as refused:
-        Allowlist([], ["C0OPS", "C0LAB"]).check_channel("C0MODELS")
-
-    assert (refused.value.rule, refused.value.data) == ("ALLOWED_CHANNELS", {"channels": ("C0OPS", "C0LAB")})
