@@ -13,11 +13,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from slack_bolt.async_app import AsyncApp
 
-from bot import __version__, metrics, startup
+from bot import __version__, metrics
 from bot.background import BackgroundTasks, DaemonThreads
 from bot.core import timing
-from bot.core.access import Allowlist
-from bot.errors import DatabaseUnavailable, Refused
+from bot.core.access import Allowlist, Workspace
+from bot.core.retry import Backoff
+from bot.errors import CannotStart, DatabaseUnavailable, Refused, SlackError, SlackRetryableError
 from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
 from bot.handlers.access import Access
 from bot.handlers.home_tab import HomeTabs
@@ -26,14 +27,15 @@ from bot.handlers.store import Store
 from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
 from bot.settings import Settings
-from bot.slack.client import CALL_SECONDS, SlackClient
+from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, SlackClient
 from bot.slack.http import SlackEndpoint
 from bot.slack.manifest import EVENTS_PATH
 from bot.slack.server import WebServer
 from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, read_members
-from bot.storage import history
+from bot.storage import history, jobs
 from bot.storage.database import Database
+from bot.storage.engines.faults import fix_for
 from bot.storage.grants import show_to_new_admins
 from bot.storage.requests import Limits
 from bot.worker.delivery import Delivery, Pacer
@@ -61,7 +63,7 @@ class App:
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self.store = Store(self._database, limits, settings.reload_seconds, self._requested, self._background)
+        self.store = Store(self._database, limits, settings.reload_seconds, self._background)
         self._access = Access(self._allowlist, self.store)
         self._home_tabs = HomeTabs(self._slack, self._access, settings.slash_command, self._background)
         # Without decompression, so that the limit counts the bytes that are read.
@@ -74,10 +76,11 @@ class App:
             self._background,
         )
         delivery = Delivery(self._slack, Pacer(), broadcast=settings.follow_up == "channel")
-        jobs = Jobs(modelslab, delivery, self._catalog.nearest, settings.reload_seconds, self._allowlist)
+        runner = Jobs(modelslab, delivery, self._catalog.nearest, settings.reload_seconds, self._allowlist)
         self.worker = Worker(
-            self._database, jobs, settings.modelslab_concurrency, settings.history_days, self._home_tabs.changed
+            self._database, runner, settings.modelslab_concurrency, settings.history_days, self._home_tabs.changed
         )
+        self.store.on_change = (self.worker.wake, self._home_tabs.changed)
         self._dispatch = partial(bolt.dispatch, self._bolt_app())
         self._socket = SocketMode(self._slack, settings, self._dispatch) if settings.socket_mode else None
         self._web = WebServer(settings.host, settings.port, metrics.request_refused)
@@ -104,12 +107,12 @@ class App:
         if self._admin is not None:
             await self._admin.start("ADMIN_PORT")
         await self._web.start()
-        started_at = await startup.open_database(self._database)
+        started_at = await self._open_database()
         self._opened = True
         self.worker.start(started_at)
         if self._settings.admin_users:
             self._background.start(self._show_to_new_admins())
-        self._allowlist.workspace = await startup.sign_in(self._slack)
+        self._allowlist.workspace = await self._sign_in()
         if self._socket is not None:
             await self._socket.connect()
         log.info("ready", version=__version__, mode="socket" if self._socket else "http", port=self.port)
@@ -135,6 +138,45 @@ class App:
     def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
         self._closing.push_async_callback(stop)
 
+    async def _open_database(self) -> float:
+        """Create or upgrade the tables, waiting for as long as the database is unavailable. Returns the time now.
+
+        Raises CannotStart if waiting can't help.
+        """
+        pauses = Backoff(timing.START_RETRY, timing.START_RETRY_MOST)
+        while True:
+            try:
+                return await self._database.run(jobs.open_database)
+            except DatabaseUnavailable as error:
+                if self._database.is_sqlite and "locked" not in str(error):
+                    raise CannotStart("DATABASE_URL", f"can't use the SQLite file: {error}") from error
+                if fix := fix_for(error):
+                    raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", fix) from error
+            await asyncio.sleep(pauses.pause())
+
+    async def _sign_in(self) -> Workspace:
+        """Ask Slack which workspace or organisation the token is for, waiting for as long as Slack is unavailable.
+
+        Raises CannotStart if Slack rejects the token. https://docs.slack.dev/reference/methods/auth.test
+        """
+        pauses = Backoff(timing.SLACK_RETRY, timing.SLACK_RETRY_MOST)
+        while True:
+            try:
+                answer = await self._slack.call("auth.test")
+                team, enterprise = answer.get("team_id") or "", answer.get("enterprise_id") or ""
+                if not (isinstance(team, str) and isinstance(enterprise, str) and (team or enterprise)):
+                    raise SlackRetryableError("no_sense")
+            except SlackError as error:
+                if error.code in TOKEN_FAULTS:
+                    fix = "copy it again from OAuth & Permissions on your app's page"
+                    raise CannotStart("SLACK_BOT_TOKEN", f"Slack rejects it ({error.code})", fix) from error
+                wait = pauses.pause(error.wait)
+                log.warning("slack_unavailable", reason=error.code, host=error.host, retry_in=round(wait, 1))
+            else:
+                log.info("signed_in", team=team or enterprise, bot=answer.get("user_id"))
+                return Workspace(team, enterprise)
+            await asyncio.sleep(wait)
+
     async def _show_to_new_admins(self) -> None:
         admins, channel = self._settings.admin_users, self._settings.admin_channel
         while True:
@@ -142,11 +184,6 @@ class App:
                 await self.store.change(show_to_new_admins, admins, channel)
                 return
             await asyncio.sleep(timing.START_RETRY_MOST)
-
-    def _requested(self) -> None:
-        """Wake the worker and refresh the Home tabs, because a request was recorded."""
-        self.worker.wake()
-        self._home_tabs.changed()
 
     def _session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
         """A session with a connection for each call, and without cookies.

@@ -1,7 +1,7 @@
 """What the handlers do with the database, each in one transaction, and what a request for a reload says."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from time import monotonic
 from typing import TypeVar, TypeVarTuple
@@ -42,14 +42,13 @@ class Store:
         database: Database,
         limits: Limits,
         reload_seconds: float,
-        on_change: Callable[[], None],
         background: BackgroundTasks,
     ) -> None:
-        """on_change is called after something was written that adds jobs, or changes what the Home tab shows."""
         self._database = database
         self._limits = limits
         self.reload_seconds = reload_seconds
-        self._on_change = on_change
+        self.on_change: Sequence[Callable[[], None]] = ()
+        """Called after something was written that adds jobs, or changes what the Home tab shows."""
         self._background = background
         self._known: set[str] = set()
 
@@ -62,7 +61,8 @@ class Store:
     ) -> T:
         """Run a function of bot.storage that writes. uncertain is the reason if nobody knows whether it did."""
         changed = await self._run(work, *args, uncertain=uncertain, unavailable=Refusal.NOT_RECORDED)
-        self._on_change()
+        for tell in self.on_change:
+            tell()
         return changed
 
     async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
