@@ -172,15 +172,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from bot.ops import audit  # noqa: PLC0415 - the other commands don't need it
+    from bot.ops import reading  # noqa: PLC0415 - the other commands don't need it
 
-    return _read("audit", partial(audit.write, since=options.since, form=options.form))
+    return _read("audit", partial(reading.write_audit, since=options.since, form=options.form))
 
 
 def _access(options: argparse.Namespace) -> int:
-    from bot.ops import access  # noqa: PLC0415 - the other commands don't need it
+    from bot.ops import reading  # noqa: PLC0415 - the other commands don't need it
 
-    return _read("access", partial(access.write, form="json" if options.json else "table"))
+    return _read("access", partial(reading.write_access, form="json" if options.json else "table"))
 
 
 def _read(name: str, write: Callable[[TextIO, settings.Settings], None]) -> int:

@@ -1,24 +1,42 @@
-"""The bot's database, for commands that only read it beside a running bot; and how they print what they find."""
+"""`reload-model-bot audit`: who asked for what, and what came of it; and `access`: what admins gave in Slack.
+
+They only read the database, beside a running bot.
+"""
 
 import csv
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TextIO
+from datetime import UTC, datetime
+from itertools import starmap
+from typing import Any, TextIO
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.errors import CannotStart
+from bot.core.models import IN_FLIGHT, Reload
+from bot.errors import CannotStart, Refusal
 from bot.logs import Redactor
 from bot.settings import Settings
-from bot.storage import schema
+from bot.storage import grants, history, schema
 from bot.storage.database import reading_engine
 from bot.storage.engines.sqlite import sqlite_file
+from bot.ui.reasons import FAILURES
 
 _FORMULA = ("=", "+", "-", "@")
 """How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
+
+
+COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
+
+_REFUSED = frozenset(
+    {
+        *(Refusal.GROUP_UNREAD, Refusal.NOT_ADMIN, Refusal.NOT_ALLOWED, Refusal.NOT_READY, Refusal.OTHER_WORKSPACE),
+        *(Refusal.TOO_MANY_COMMANDS, Refusal.TOO_MANY_IN_FLIGHT, Refusal.WRONG_CHANNEL),
+    }
+)
+"""The outcomes of people who weren't allowed to do what they wanted. All others were, even if nothing came of it."""
 
 
 @contextmanager
@@ -48,6 +66,37 @@ def reading(settings: Settings) -> Iterator[Connection]:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         hidden = Redactor(settings.secrets)(reason)
         raise CannotStart("DATABASE_URL", f"the database can't be read: {hidden}") from None
+
+
+def write_audit(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
+    """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
+    with reading(settings) as connection:
+        lines = history.audit_lines(connection, time.time() - since)
+        print_rows(out, form, COLUMNS, starmap(_row, lines))
+
+
+def _row(line: Row[*tuple[Any, ...]], reload: Reload | None) -> Sequence[object]:
+    """A line by column. Without a reload, its ID and its result are empty."""
+    who, allowed = (line.user_id, line.team_id, line.channel_id, line.text), line.outcome not in _REFUSED
+    result = "" if reload is None else _result(reload)
+    return (datetime.fromtimestamp(line.at, UTC), *who, allowed, line.outcome, line.rule, line.reload_id or "", result)
+
+
+def _result(reload: Reload) -> str:
+    """How a reload ended, as far as is known."""
+    if reload.failure is not None:
+        text = f"failed: {FAILURES[reload.failure].why}" + (", but may be reloading" if reload.outcome_unknown else "")
+    else:
+        text = "in flight" if reload.state in IN_FLIGHT else "should be ready"
+    return text + (", couldn't notify everyone" if reload.undeliverable else "")
+
+
+def write_access(out: TextIO, settings: Settings, *, form: str) -> None:
+    """Write the access that admins gave, the last first, as a "table" or "json". Raises CannotStart."""
+    with reading(settings) as connection:
+        found, _ = grants.granted(connection)
+    rows = [(grant.user_id, grant.granted_by, datetime.fromtimestamp(grant.granted_at, UTC)) for grant in found]
+    print_rows(out, form, ("who", "by", "at"), rows)
 
 
 def print_rows(out: TextIO, form: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

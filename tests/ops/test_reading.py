@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import insert
 
 from bot.errors import CannotStart
-from bot.ops import access, audit
+from bot.ops import reading
 from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
@@ -45,7 +45,7 @@ class Audit:
     async def written(self, form: str) -> str:
         """What is printed for the last hour."""
         out = io.StringIO()
-        await asyncio.to_thread(audit.write, out, settings_of(self.database.url), since=3600.0, form=form)
+        await asyncio.to_thread(reading.write_audit, out, settings_of(self.database.url), since=3600.0, form=form)
         return out.getvalue()
 
 
@@ -66,7 +66,7 @@ async def lines(
 
 async def test_a_table(lines: Audit) -> None:
     """For people: oldest first, beside a running bot. What is older than the time given is left out."""
-    assert (await lines.written("table")).split() == list(audit.COLUMNS)
+    assert (await lines.written("table")).split() == list(reading.COLUMNS)
     await lines.add("old", ago=3601.0)
     await lines.add("flux", "not_allowed", ago=5.0)
     await lines.add("sdxl", reload={"state": "done"})
@@ -119,7 +119,7 @@ async def test_a_spreadsheet_calculates_nothing(lines: Audit) -> None:
     await lines.add("=1+1,2", "not_a_command")
 
     (row,) = csv.DictReader(io.StringIO(await lines.written("csv")))
-    assert list(row) == list(audit.COLUMNS)
+    assert list(row) == list(reading.COLUMNS)
     assert (row["what"], row["outcome"]) == ("'=1+1,2", "not_a_command")
 
 
@@ -132,7 +132,7 @@ async def test_the_access_that_admins_gave_is_listed(lines: Audit) -> None:
     await lines.database.run(lambda tx: tx.execute(insert(schema.grants).values(given)))
     table, in_json = io.StringIO(), io.StringIO()
     for form, out in (("table", table), ("json", in_json)):
-        await asyncio.to_thread(access.write, out, settings_of(lines.database.url), form=form)
+        await asyncio.to_thread(reading.write_access, out, settings_of(lines.database.url), form=form)
 
     assert table.getvalue() == (
         "who    by      at\nU0FAY  U0BOSS  2023-11-15 12:01:00\nU0EVE  U0BOSS  2023-11-15 12:00:00\n"
@@ -160,7 +160,7 @@ async def test_a_database_of_another_version_is_not_read(lines: Audit, change: s
 def why_not(url: str) -> str:
     """Why a database can't be read."""
     with pytest.raises(CannotStart) as raised:
-        audit.write(io.StringIO(), settings_of(url), since=1.0, form="json")
+        reading.write_audit(io.StringIO(), settings_of(url), since=1.0, form="json")
     return str(raised.value)
 
 

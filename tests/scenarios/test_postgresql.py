@@ -11,7 +11,7 @@ import pytest
 
 from bot import settings
 from bot.errors import CannotStart
-from bot.ops import audit
+from bot.ops import reading
 from bot.sandbox.modelslab import error
 from tests.faults.fleet import Wire
 from tests.postgres import Postgres
@@ -105,7 +105,7 @@ async def test_a_database_in_another_encoding_stores_what_it_can(
     await scenario.wait_said(FAILED)
     await scenario.shut()
     listed = io.StringIO()
-    audit.write(listed, settings.read(scenario.env)[0], since=3600.0, form="json")
+    reading.write_audit(listed, settings.read(scenario.env)[0], since=3600.0, form="json")
 
     assert sorted(json.loads(line)["what"] for line in listed.getvalue().splitlines()) == ["sdxl", kept]
 

@@ -15,11 +15,13 @@ from bot.core.grants import Grant
 from bot.core.text import harmless
 from bot.errors import CannotStart, Refusal, Refused
 from bot.logs import Redactor
-from bot.ops.doctor import database, modelslab, ports
+from bot.ops import probe
+from bot.ops.doctor import database, modelslab
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.reading import reading
 from bot.settings import EVERYONE, NAMES, Problem, Settings
+from bot.slack.server import WebServer
 from bot.storage import grants
 
 SECONDS = 16.0
@@ -80,7 +82,7 @@ async def check_all(settings: Settings, problems: Sequence[Problem], *, balance:
     proxies = ("HTTPS_PROXY", "HTTP_PROXY")
     async with slack_checks(settings) as slack:
         found = await asyncio.gather(
-            run("ports", ["HOST", "PORT", "ADMIN_PORT"], partial(ports.check, settings)),
+            run("ports", ["HOST", "PORT", "ADMIN_PORT"], partial(check_ports, settings)),
             run(database.DATABASE, ["DATABASE_URL"], partial(database.check, settings.database_url)),
             run(BOT_TOKEN, ["SLACK_BOT_TOKEN", "SLACK_API_URL", *proxies], slack.bot),
             run(APP_TOKEN, ["SLACK_APP_TOKEN", "SLACK_API_URL", *proxies], slack.app)
@@ -93,6 +95,26 @@ async def check_all(settings: Settings, problems: Sequence[Problem], *, balance:
             ),
         )
     return [*check_settings(settings, problems), *chain.from_iterable(found)]
+
+
+async def check_ports(settings: Settings) -> Sequence[CheckResult]:
+    """Check PORT and ADMIN_PORT. Port 0 means any free port, so it isn't checked."""
+    ports = {"PORT": settings.port, "ADMIN_PORT": settings.admin_port}
+    results = [await _check_port(settings, setting, port) for setting, port in ports.items() if port]
+    return list(dict.fromkeys(results))  # a wrong HOST is one problem
+
+
+async def _check_port(settings: Settings, setting: str, port: int) -> CheckResult:
+    server = WebServer(settings.host, port)
+    try:
+        await server.start(setting)
+    except CannotStart as error:
+        if await asyncio.to_thread(probe.is_running, settings):
+            return ok(f"port {port}", "in use by a running bot")
+        return problem(error.setting, error.what, error.fix)
+    finally:
+        await server.stop()
+    return ok(f"port {port}", "free")
 
 
 def check_settings(settings: Settings, problems: Sequence[Problem]) -> Sequence[CheckResult]:
