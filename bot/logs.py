@@ -41,14 +41,13 @@ class Redactor:
     """Removes secrets from text, by value (as it is, and as Python or a URL writes it) and by shape."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        forms = {
-            form: len(secret) < _SHORT
-            for secret in secrets
-            for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
-            if form
-        }
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._values = re.compile("|".join(_pattern(form, short=forms[form]) for form in longest_first) or r"(?!)")
+        patterns = {}
+        for secret in secrets:
+            for form in filter(None, (secret, repr(secret)[1:-1], quote(secret, safe=""))):
+                pattern = _BY_ITSELF if len(secret) < _SHORT else "(?i:{})"
+                patterns[form] = pattern.format(re.escape(form))
+        longest_first = sorted(patterns, key=len, reverse=True)
+        self._values = re.compile("|".join(patterns[form] for form in longest_first) or r"(?!)")
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -66,10 +65,6 @@ class Redactor:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._clean(item) for item in value]
         return self(value if isinstance(value, str) else repr(value))
-
-
-def _pattern(form: str, *, short: bool) -> str:
-    return _BY_ITSELF.format(re.escape(form)) if short else f"(?i:{re.escape(form)})"
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -122,7 +122,12 @@ def slack_call(method: str) -> Iterator[None]:
         with SLACK_SECONDS.labels(method).time():
             yield
     except SlackError as error:
-        SLACK_ERRORS.labels(method, _bounded(error.code)).inc()
+        # There must be few codes, because Prometheus keeps each value of a label.
+        code = "other"
+        if _CODE.fullmatch(error.code) and len(_codes | {error.code}) <= _CODES_LIMIT:
+            code = error.code
+            _codes.add(code)
+        SLACK_ERRORS.labels(method, code).inc()
         if error.wait is not None:
             RATE_LIMIT_WAIT.labels("slack").observe(min(error.wait, PAUSE_LIMIT))
         raise
@@ -131,11 +136,3 @@ def slack_call(method: str) -> Iterator[None]:
 def request_refused(status: str) -> None:
     """Count a request that didn't become a command."""
     REQUESTS_REFUSED.labels(status).inc()
-
-
-def _bounded(code: str) -> str:
-    """The code as a label. There must be few of them, because Prometheus keeps each value."""
-    if _CODE.fullmatch(code) and len(_codes | {code}) <= _CODES_LIMIT:
-        _codes.add(code)
-        return code
-    return "other"

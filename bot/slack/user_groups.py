@@ -4,7 +4,7 @@ https://docs.slack.dev/reference/methods/usergroups.users.list
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -74,17 +74,21 @@ async def read_members(slack: SlackClient, group_id: str, *, apart: float = 0.0,
     """The IDs of a group's members, which needs the scope usergroups:read. Raises SlackError.
 
     If the app is installed for a whole organisation, its workspaces are asked for the group one after another, with a
-    pause of apart seconds, because Slack limits the method.
+    pause of apart seconds, because Slack limits the method. Listing them needs no scope, and returns a thousand
+    at most: https://docs.slack.dev/reference/methods/auth.teams.list
     """
     try:
         return await _read(slack, usergroup=group_id, **options)
     except SlackError as error:
         if error.code != _TEAM_WANTED:
             raise
-    for team_id in await _team_ids(slack):
+    teams = (await slack.read("auth.teams.list", limit="1000")).get("teams")
+    if not isinstance(teams, list) or not all(isinstance(team, dict) for team in teams):
+        raise SlackRetryableError("no_sense")
+    for team in teams:
         await asyncio.sleep(apart)
         try:
-            return await _read(slack, usergroup=group_id, team_id=team_id, **options)
+            return await _read(slack, usergroup=group_id, team_id=str(team.get("id")), **options)
         except SlackError as error:
             if error.code != GONE:
                 raise
@@ -97,14 +101,3 @@ async def _read(slack: SlackClient, **options: str) -> Collection[str]:
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise SlackRetryableError("no_sense")
     return frozenset(users)
-
-
-async def _team_ids(slack: SlackClient) -> Sequence[str]:
-    """The IDs of the workspaces that the app was added to. It needs no scope, and lists at most a thousand.
-
-    https://docs.slack.dev/reference/methods/auth.teams.list
-    """
-    teams = (await slack.read("auth.teams.list", limit="1000")).get("teams")
-    if not isinstance(teams, list) or not all(isinstance(team, dict) for team in teams):
-        raise SlackRetryableError("no_sense")
-    return [str(team.get("id")) for team in teams]

@@ -199,8 +199,14 @@ class Reschedule:
     stage: Stage | None = None
 
     def record(self, connection: Connection, job: Job) -> None:
-        """Release the job."""
-        wait = 0.0 if _has_changed(connection, job, self.stage) else self.wait
+        """Release the job. What it is for is locked, and may have left this stage since the job was claimed."""
+        if job.access_id:
+            has_changed = not grants.lock(connection, job.access_id)
+        else:
+            state = _lock_reload(connection, job)
+            follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
+            has_changed = self.stage not in (None, stage_of(state, waiting=follow_up is not None))
+        wait = 0.0 if has_changed else self.wait
         ts = job.status_ts if self.status_ts is None else self.status_ts
         _change(connection, job, due_at=now(connection) + wait, status_ts=ts, **_AFRESH)
         _count_response(connection, self.response_url_of)
@@ -296,15 +302,6 @@ def _finish(connection: Connection, job: Job) -> None:
     if job.kind is JobKind.NOTIFY:
         connection.execute(_RESTING_STATUS, {**_of_place(job), "due_at": at, **_AFRESH})
     connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
-
-
-def _has_changed(connection: Connection, job: Job, stage: Stage | None) -> bool:
-    """Lock what a job is for, and return whether it has left this stage since the job was claimed."""
-    if job.access_id:
-        return not grants.lock(connection, job.access_id)
-    state = _lock_reload(connection, job)
-    follow_up = connection.execute(_FOLLOW_UP, _of_place(job)).first()
-    return stage not in (None, stage_of(state, waiting=follow_up is not None))
 
 
 def _put_back(connection: Connection, job: Job, wait: float, *, unknown: bool, **columns: object) -> None:

@@ -227,15 +227,11 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
         for upgrade in migrations[found - 1 :]:
             upgrade(connection)
         connection.execute(update(version).values(version=wanted))
-        _write_nothing(connection)
-
-
-def _write_nothing(connection: Connection) -> None:
-    """Run statements that touch no row, and yet fail if a table, a column or a permission is missing."""
-    insert_nothing(connection)
-    for table in metadata.sorted_tables:
-        connection.execute(update(table).where(false()).values({column: column for column in table.c}))
-        connection.execute(delete(table).where(false()))
+        # Statements that touch no row, and yet fail if a table, a column or a permission is missing.
+        insert_nothing(connection)
+        for table in metadata.sorted_tables:
+            connection.execute(update(table).where(false()).values({column: column for column in table.c}))
+            connection.execute(delete(table).where(false()))
 
 
 def insert_nothing(connection: Connection) -> None:

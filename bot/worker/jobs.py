@@ -163,7 +163,9 @@ class Jobs:
 
     async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
         """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
-        if self._take_edit():
+        now = monotonic()
+        if len(self._edits) < EDITS_PER_MINUTE or now - self._edits[0] >= 60.0:  # noqa: PLR2004 - a minute
+            self._edits.append(now)
             try:
                 async with asyncio.timeout(timing.BAR_EDIT):
                     await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
@@ -180,13 +182,6 @@ class Jobs:
         message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
         await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
-
-    def _take_edit(self) -> bool:
-        now = monotonic()
-        spent = len(self._edits) == EDITS_PER_MINUTE and now - self._edits[0] < 60.0  # noqa: PLR2004 - a minute
-        if not spent:
-            self._edits.append(now)
-        return not spent
 
     async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
         """Tell everyone who asked in a place how it ended; people who aren't mentioned get a DM.
