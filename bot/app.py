@@ -56,7 +56,7 @@ class App:
         self._background = BackgroundTasks()
         self._closing = AsyncExitStack()
         self._database = Database(settings.database_url)
-        self._at_stop(self._database.stop)
+        self._closing.push_async_callback(self._database.stop)
         self._slack = SlackClient(self._session(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)), settings)
         self._user_groups = UserGroups(settings.allowed_groups)
         self._allowlist = Allowlist(
@@ -88,7 +88,7 @@ class App:
         self._add_routes()
         for part in (self._background, self._admin, self._web, self._socket):
             if part is not None:
-                self._at_stop(part.stop)
+                self._closing.push_async_callback(part.stop)
 
     @property
     def port(self) -> int:
@@ -134,9 +134,6 @@ class App:
             async with asyncio.timeout(timing.EXIT):
                 await asyncio.gather(self.worker.stop(), asyncio.sleep(drain))
                 await self._closing.aclose()
-
-    def _at_stop(self, stop: Callable[[], Awaitable[object]]) -> None:
-        self._closing.push_async_callback(stop)
 
     async def _open_database(self) -> float:
         """Create or upgrade the tables, waiting for as long as the database is unavailable. Returns the time now.
@@ -192,7 +189,7 @@ class App:
         """
         connector = aiohttp.TCPConnector(force_close=True)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options)
-        self._at_stop(session.close)
+        self._closing.push_async_callback(session.close)
         return session
 
     def _bolt_app(self) -> AsyncApp:

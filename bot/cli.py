@@ -7,11 +7,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 
@@ -81,10 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     form = audit.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print one JSON object per line")
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV, for spreadsheets")
-    audit.set_defaults(command=_audit, form="table")
+    audit.set_defaults(command=_read, what="audit", form="table")
     access = commands.add_parser("access", help="list the access that admins gave in Slack")
-    access.add_argument("--json", action="store_true", help="print one JSON object per line")
-    access.set_defaults(command=_access)
+    access.add_argument(
+        "--json", action="store_const", const="json", dest="form", help="print one JSON object per line"
+    )
+    access.set_defaults(command=_read, what="access", form="table")
     health = commands.add_parser("health", help="ask the bot on this machine whether it is alive")
     health.add_argument("--ready", action="store_true", help="ask whether it can take commands")
     health.set_defaults(command=_health)
@@ -171,27 +171,20 @@ def _check(options: argparse.Namespace) -> int:
     return check.main(sys.stdout, config, problems, who=options.who or "", balance=options.balance, form=form)
 
 
-def _audit(options: argparse.Namespace) -> int:
+def _read(options: argparse.Namespace) -> int:
+    """Write what a command reads from the database."""
     from bot.ops import reading  # noqa: PLC0415 - the other commands don't need it
 
-    return _read("audit", partial(reading.write_audit, since=options.since, form=options.form))
-
-
-def _access(options: argparse.Namespace) -> int:
-    from bot.ops import reading  # noqa: PLC0415 - the other commands don't need it
-
-    return _read("access", partial(reading.write_access, form="json" if options.json else "table"))
-
-
-def _read(name: str, write: Callable[[TextIO, settings.Settings], None]) -> int:
-    """Run a command that writes what it reads from the database."""
     config, problems = _settings()
     if wrong := _that_matter(problems, "DATABASE_URL"):
         return _explain(wrong)
     try:
-        write(sys.stdout, config)
+        if options.what == "audit":
+            reading.write_audit(sys.stdout, config, since=options.since, form=options.form)
+        else:
+            reading.write_access(sys.stdout, config, form=options.form)
     except CannotStart as error:
-        sys.stderr.write(f"reload-model-bot {name}: {error}\n")
+        sys.stderr.write(f"reload-model-bot {options.what}: {error}\n")
         return EXIT_CANNOT_START
     return 0
 

@@ -133,7 +133,7 @@ def test_a_command_takes_options(
     """What a check or the health is decides its exit code; a list has been written."""
     monkeypatch.setattr(f"bot.ops.{called}", call := Mock(return_value=1))
 
-    assert main(arguments.split()) == (0 if called.endswith("write") else 1)
+    assert main(arguments.split()) == (0 if called.startswith("reading") else 1)
     assert (call.call_args.args[0], call.call_args.kwargs) == (sys.stdout, options)
 
 

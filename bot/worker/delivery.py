@@ -53,19 +53,14 @@ class Delivery:
         self._broadcast = broadcast
         self._statuses_in: set[str] = set()
 
-    def take_turn(self, claim: Claim) -> float:
-        """Take the next turn in a job's channel. Returns 0, or the seconds after which to ask again.
+    def take_turn(self, recipient: str, *, status: bool = False) -> float:
+        """Take the next turn of a channel or a person. Returns 0, or the seconds after which to ask again.
 
-        One status message at a time, so that a channel in which Slack hangs doesn't take all slots.
+        A channel gets one status message at a time, so that one in which Slack hangs doesn't take all slots.
         """
-        channel, is_status = claim.job.channel_id, claim.job.kind is JobKind.STATUS
-        if is_status and channel in self._statuses_in:
+        if status and recipient in self._statuses_in:
             return timing.CHANNEL_GAP
-        return self._pacer.take_turn(channel, best_effort=is_status)
-
-    def take_turn_to(self, recipient: str) -> float:
-        """The same for a message to a person or to ADMIN_CHANNEL."""
-        return self._pacer.take_turn(recipient, best_effort=False)
+        return self._pacer.take_turn(recipient, best_effort=status)
 
     async def post_status(self, claim: Claim, message: Message) -> Delivered:
         """Post a status message as to_channel() does. Meanwhile, take_turn() lets no other one into its channel."""

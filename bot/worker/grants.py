@@ -24,7 +24,7 @@ async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> O
     can_reload = claim.granted or bool(allowlist.rules([claim.request.user_id]))
     if can_reload != (claim.request.state is RequestState.ALLOWED) and claim.request.state is not RequestState.DENIED:
         return Done()  # access was revoked, or given in another way, since then
-    if pause := delivery.take_turn_to(claim.job.user_id):
+    if pause := delivery.take_turn(claim.job.user_id):
         return Postpone(pause)
     await delivery.to_person(claim.job.user_id, ui.answer(claim.request, allowlist, can_reload=can_reload))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
@@ -48,7 +48,7 @@ async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allow
     if not job.status_ts and not (is_open and is_for_admins):
         return Done()
     recipient = job.channel_id or job.user_id
-    if not job.status_ts and (pause := delivery.take_turn_to(recipient)):
+    if not job.status_ts and (pause := delivery.take_turn(recipient)):
         return Postpone(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
     message = ui.request(request, is_open=is_open)

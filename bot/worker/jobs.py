@@ -153,7 +153,7 @@ class Jobs:
         return await (self._move_bar if claim.status_ts else self._post_status)(claim, message, wait)
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
-        if pause := self._delivery.take_turn(claim):
+        if pause := self._delivery.take_turn(claim.job.channel_id, status=True):
             return Postpone(pause)
         delivered = await self._delivery.post_status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
@@ -192,7 +192,7 @@ class Jobs:
         recipients = messages.mentioned(first.recipients)
         if not recipients:
             return [Notified() for _ in claims]
-        if pause := self._delivery.take_turn(first):
+        if pause := self._delivery.take_turn(first.job.channel_id):
             return [Postpone(pause) for _ in claims]
         message = self._ending(claims, recipients)
         delivered = await self._delivery.to_channel(claims, message, thread=True)
@@ -211,7 +211,7 @@ class Jobs:
         recipients = claim.recipients
         if not recipients:
             return Notified()
-        if pause := self._delivery.take_turn_to(recipients[0].user_id):
+        if pause := self._delivery.take_turn(recipients[0].user_id):
             return Postpone(pause)
         await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
@@ -242,7 +242,7 @@ class Jobs:
         due_at = claim.reload.ready_by + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
-        if pause := self._delivery.take_turn_to(claim.job.user_id):
+        if pause := self._delivery.take_turn(claim.job.user_id):
             return Postpone(pause)
         message = messages.reminder(claim.reload, claim.job.place, claim.now)
         await self._delivery.to_person(claim.job.user_id, message)

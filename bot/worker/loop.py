@@ -33,14 +33,8 @@ from bot.storage.outcomes import Outcome, Postpone, RetryIn, record
 from bot.worker.jobs import Jobs
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
-NOTIFICATIONS: tuple[JobKind, ...] = (
-    JobKind.NOTIFY,
-    JobKind.DM,
-    JobKind.REMINDER,
-    JobKind.ACCESS_REQUEST,
-    JobKind.ACCESS_ANSWER,
-)
 STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
+NOTIFICATIONS = tuple(kind for kind in JobKind if kind not in (*CALLS, *STATUSES))
 
 NOTIFICATION_SLOTS = 64
 STATUS_SLOTS = 8

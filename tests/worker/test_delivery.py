@@ -136,23 +136,24 @@ async def test_a_person_whose_messages_slack_limits_is_left_alone(slack: Sandbox
     with pytest.raises(SlackRetryableError):
         await delivery.to_person(BEN, HELLO)
 
-    assert (delivery.take_turn_to(BEN), delivery.take_turn_to(ADA)) == (7.0, 0.0)
+    assert (delivery.take_turn(BEN), delivery.take_turn(ADA)) == (7.0, 0.0)
 
 
 async def test_one_status_message_at_a_time_is_posted_in_a_channel(
     slack: SandboxSlack, delivery: Delivery, clock: Clock
 ) -> None:
     """One in which Slack hangs keeps no other slot; follow-ups and other channels don't wait for it."""
-    here, there = claim(subscriber(), of=job(STATUS)), claim(subscriber(channel_id=OPS), of=job(STATUS, channel_id=OPS))
+    here = claim(subscriber(), of=job(STATUS))
     slack.fail("chat.postMessage", Hang(), times=1)
     posting = asyncio.create_task(delivery.post_status(here, HELLO))
     await slack.wait_until(lambda: bool(slack.calls))
 
-    assert [delivery.take_turn(each) for each in (here, there, claim(subscriber()))] == [1.0, 0.0, 0.0]
+    assert [delivery.take_turn(channel, status=True) for channel in (MODELS, OPS)] == [1.0, 0.0]
+    assert delivery.take_turn(MODELS) == 0.0
     with pytest.raises(SlackRetryableError):
         await posting
     clock.now += 2.0
-    assert delivery.take_turn(here) == 0.0
+    assert delivery.take_turn(MODELS, status=True) == 0.0
 
 
 def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock: Clock) -> None:

@@ -23,7 +23,7 @@ ASKED = AccessRequest("r4x7", ADA, "", "sdxl", RequestState.OPEN, NOON + DAY)
 def delivery() -> Delivery:
     """A delivery that reaches everyone."""
     made: Delivery = create_autospec(Delivery, instance=True)
-    vars(made)["take_turn_to"].return_value = 0.0
+    vars(made)["take_turn"].return_value = 0.0
     return made
 
 
@@ -63,14 +63,13 @@ async def test_all_bars_together_keep_slacks_limit(
 )
 async def test_a_direct_message_waits_for_its_turn(runner: Jobs, delivery: Delivery, waiting: Claimed) -> None:
     """Slack's limit counts there as in any channel."""
-    vars(delivery)["take_turn_to"].return_value = 0.7
+    vars(delivery)["take_turn"].return_value = 0.7
 
     assert await runner.run([waiting]) == [Postpone(0.7)]
 
 
 async def test_a_message_for_several_models_names_the_time_of_the_first(runner: Jobs, delivery: Delivery) -> None:
     """In whatever order they were claimed."""
-    vars(delivery)["take_turn"].return_value = 0.0
     vars(delivery)["to_channel"].return_value = Delivered(ts="1700.2")
     later = replace(ACCEPTED, id="later", model_id="flux", ready_at=(ACCEPTED.ready_at or 0.0) + 60.0)
     first = claim(subscriber(), of=job(JobKind.NOTIFY), now=NOON + 1000)
