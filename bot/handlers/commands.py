@@ -164,7 +164,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
                 access.record(context, "picker")
                 picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
                 await ack()
-            case Pick() | Word():
+            case _:
                 word = Word.HELP if isinstance(wanted, Pick) else wanted  # after a mention, no form can open
                 message = await _shown(word, context["person"], access, name)
                 access.record(context, word)
