@@ -116,19 +116,8 @@ def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str
     """
     person, pressed = context["person"], context.get("pressed", "")
     parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id or reload_id)
-    return Request(
-        "/".join(parts),
-        person.user_id,
-        person.channel_id,
-        model_id,
-        context["response_url"],
-        reload_id=reload_id,
-        team_id=person.team_id,
-        rule=context["rule"],
-        button=pressed,
-        private=person.private,
-        thread_ts=person.thread_ts,
-    )
+    rule, url = context["rule"], context["response_url"]
+    return Request("/".join(parts), person, model_id, url, rule, button=pressed, reload_id=reload_id)
 
 
 def place_in_words(context: AsyncBoltContext) -> str:

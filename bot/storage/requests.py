@@ -13,7 +13,7 @@ from zlib import crc32
 from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from bot.core import timing
-from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Place, Placed, Reload, Requested, State, Subscriber
+from bot.core.models import PRIORITY, RESPONSE_URL_USES, JobKind, Person, Place, Reload, Requested, State, Subscriber
 from bot.errors import Refusal, Refused
 from bot.storage.database import now
 from bot.storage.schema import (
@@ -88,25 +88,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Placed):
+class Request:
     """One invocation: who wants which model, and where.
 
-    invocation_id is unique. team_id (the person's workspace) and rule (what allowed them) are for the audit. button
-    says which button of which message was pressed, if any. private is False only if the channel is known to be public.
-    thread_ts is the thread, if any. response_url_uses are the uses of the response_url that aren't for this request.
-    reload_id is the reload to join, if not whichever of the model is in flight.
+    invocation_id is unique. rule is what allowed the person, for the audit. button says which button of which message
+    was pressed, if any. response_url_uses are the uses of the response_url that aren't for this request. reload_id is
+    the reload to join, if not whichever of the model is in flight.
     """
 
     invocation_id: str
-    user_id: str
-    channel_id: str
+    person: Person
     model_id: str
-    response_url: str
-    team_id: str = ""
+    response_url: str = ""
     rule: str = ""
     button: str = ""
-    private: bool = True
-    thread_ts: str = ""
     response_url_uses: int = 0
     reload_id: str = ""
 
@@ -132,7 +127,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     connection.execute(insert(reloads), row)
     subscriber = _subscribe(connection, request, reload, at, "requested")
     add_job(connection, reload.id, JobKind.CALL, at)
-    add_job(connection, reload.id, JobKind.STATUS, at + timing.TROUBLE_AFTER, **request.place._asdict())
+    add_job(connection, reload.id, JobKind.STATUS, at + timing.TROUBLE_AFTER, **request.person.place._asdict())
     return Requested(reload, subscriber, at, joined=False)
 
 
@@ -165,7 +160,7 @@ def join(connection: Connection, request: Request, limits: Limits = Limits()) ->
     reload = _lock(connection, request.reload_id)
     if reload is None:
         return None
-    if request.place in _places_of_person(connection, request, reload.id):
+    if request.person.place in _places_of_person(connection, request, reload.id):
         first = _first_subscriber(connection, reload.id)
         return Requested(reload, first, now(connection), joined=True, again=True)
     _check_limits(found, limits, starts=False)
@@ -178,13 +173,13 @@ def _join(connection: Connection, request: Request, reload: Reload) -> Requested
     again = bool(_places_of_person(connection, request, reload.id))
     _subscribe(connection, request, reload, at, "joined")
     status_at = at if reload.state is State.ACCEPTED else max(at, reload.requested_at + timing.TROUBLE_AFTER)
-    open_places(connection, reload, [request.place], status_at)
+    open_places(connection, reload, [request.person.place], status_at)
     return Requested(reload, _first_subscriber(connection, reload.id), at, joined=True, again=again)
 
 
 def _places_of_person(connection: Connection, request: Request, reload_id: str) -> Collection[Place]:
     """The places in which the person has requested a reload before."""
-    found = connection.execute(_PLACES_OF_PERSON, {"of": reload_id, "user": request.user_id})
+    found = connection.execute(_PLACES_OF_PERSON, {"of": reload_id, "user": request.person.user_id})
     return {Place(*row) for row in found}
 
 
@@ -199,7 +194,7 @@ def _look(connection: Connection, request: Request) -> Row[*tuple[Any, ...]]:
 
     of_person and in_flight are what limits count.
     """
-    invocation = {"invocation": request.invocation_id, "user": request.user_id, "model": request.model_id}
+    invocation = {"invocation": request.invocation_id, "user": request.person.user_id, "model": request.model_id}
     return connection.execute(_LOOK, invocation | {"since": now(connection) - LIMIT_SECONDS}).one()
 
 
@@ -207,10 +202,10 @@ def _double_click(connection: Connection, request: Request) -> Requested | None:
     """The result of the first click, if this is the second click of a double click."""
     if connection.dialect.name == "postgresql":
         # If two clicks reach two replicas, the second one waits until the first one is committed.
-        click = crc32(f"{request.user_id} {request.button}".encode())
+        click = crc32(f"{request.person.user_id} {request.button}".encode())
         connection.execute(select(func.pg_advisory_xact_lock(click))).all()
     since = now(connection) - DOUBLE_CLICK_SECONDS
-    clicked = {"user": request.user_id, "since": since, "pressed": request.button}
+    clicked = {"user": request.person.user_id, "since": since, "pressed": request.button}
     first = connection.execute(_CLICKED, clicked).scalar_one_or_none()
     return None if first is None else _answered(connection, first)
 
@@ -238,7 +233,7 @@ def _check_limits(found: Row[*tuple[Any, ...]], limits: Limits, *, starts: bool)
 
 def _subscribe(connection: Connection, request: Request, reload: Reload, at: float, outcome: str) -> Subscriber:
     """Add a subscriber, and a line of the audit: the columns of the same names are the request's."""
-    given = asdict(request) | {"reload_id": reload.id}
+    given = asdict(request.person) | asdict(request) | {"reload_id": reload.id}
     line = {name: given[name] for name in given if name in audit.c}
     connection.execute(insert(audit), line | {"at": at, "text": reload.model_id, "outcome": outcome})
     row = {name: given[name] for name in given if name in subscribers.c}

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 from sqlalchemy import Connection
 
-from bot.core.models import Claim
+from bot.core.models import Claim, Person
 from bot.sandbox.slack.service import SandboxSlack
 from bot.storage import jobs, requests
 from bot.storage.database import Database, now
@@ -163,7 +163,7 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
     def add_reloads(connection: Connection) -> None:
         jobs.open_database(connection)
         for where in due:
-            requests.ask(connection, Request(f"seed-{where}", f"U{where}", where, f"model-{where}", ""))
+            requests.ask(connection, Request(f"seed-{where}", Person(f"U{where}", "", where), f"model-{where}"))
         calls, _ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS})
         for claim in calls:
             assert isinstance(claim, Claim)

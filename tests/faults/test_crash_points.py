@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from bot.core.access import Allowlist
-from bot.core.models import Place, Requested
+from bot.core.models import Person, Place, Requested
 from bot.modelslab.client import ModelsLab
 from bot.sandbox.modelslab import ACCEPTED, SandboxModelsLab, error
 from bot.sandbox.slack.service import SandboxSlack
@@ -134,10 +134,8 @@ class Run:
             url = self.slack.new_response_url(place.channel_id, person)
             if place == SPENT:
                 self.slack.spend(url)
-            asked = [
-                Request(f"trigger-{n}/{model}", person, place.channel_id, model, url, thread_ts=place.thread_ts)
-                for model in self.story.models
-            ]
+            who = Person(person, "", place.channel_id, thread_ts=place.thread_ts)
+            asked = [Request(f"trigger-{n}/{model}", who, model, url) for model in self.story.models]
             first, *_ = await database.run(requests.ask_each, asked)
             self.acknowledged += asked
             assert isinstance(first, Requested)
@@ -156,13 +154,13 @@ class Run:
         """Who was not notified or reminded, and what came twice though its first time had been recorded."""
         messages = self.slack.messages
         faults = [
-            f"{asked.user_id} was not notified of {asked.model_id} in {asked.channel_id}"
+            f"{asked.person.user_id} was not notified of {asked.model_id} in {asked.person.channel_id}"
             for asked in self.acknowledged
             if not any(
-                f"<@{asked.user_id}>" in message.text
+                f"<@{asked.person.user_id}>" in message.text
                 and asked.model_id in ended(message.text)
-                and (message.channel == asked.channel_id or message.via == "dm")
-                and (message.thread_ts == asked.thread_ts or not asked.thread_ts)
+                and (message.channel == asked.person.channel_id or message.via == "dm")
+                and (message.thread_ts == asked.person.thread_ts or not asked.person.thread_ts)
                 for message in messages
             )
         ]

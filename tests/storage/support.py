@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, event, select, text
 
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
-from bot.core.models import Claim, JobKind, Place, Reload, Reminder, Requested
+from bot.core.models import Claim, JobKind, Person, Place, Reload, Reminder, Requested
 from bot.storage import grants, history, reminders, requests
 from bot.storage import jobs as storage_jobs
 from bot.storage.database import Database, reading_engine
@@ -40,7 +40,7 @@ _invocations = count(1)
 
 def request(model: str = "sdxl", *, user: str = "U0ADA", channel: str = HERE, invocation: str = "") -> Request:
     """A command, unlike any other unless invocation says so."""
-    return Request(invocation or f"invocation-{next(_invocations)}", user, channel, model, "", "T0", "*")
+    return Request(invocation or f"invocation-{next(_invocations)}", Person(user, "T0", channel), model, rule="*")
 
 
 def press(model: str = "sdxl", *, button: str = "1.2/again", user: str = "U0ADA", channel: str = HERE) -> Request:
