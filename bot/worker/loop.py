@@ -5,8 +5,8 @@ A retry is the same row with a later due time. All outcomes are recorded here, b
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -78,8 +78,8 @@ class Worker:
         self._jobs.started_at = started_at
         self._looked_at = monotonic()
         self._loop = asyncio.create_task(self._work())
-        self._background.start(self._renew())
-        self._background.start(self._prune())
+        self._background.start(self._every(timing.RENEW, self._renew, "renewal_failed"))
+        self._background.start(self._every(timing.PRUNE, self._prune, "pruning_failed"))
 
     @property
     def idle_seconds(self) -> float:
@@ -247,36 +247,31 @@ class Worker:
         log.warning("lease_lost", jobs=number)
         metrics.LEASES_LOST.inc(number)
 
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], event: str) -> None:
+        """Do something again and again, while the database is unavailable and after a bug, too, which is logged."""
+        while True:
+            try:
+                await work()
+            except DatabaseUnavailable:
+                pass
+            except Exception:
+                log.exception(event)
+            await asyncio.sleep(seconds)
+
     async def _renew(self) -> None:
         """Keep the leases of running jobs, for as long as this process lives."""
-        while True:
-            await asyncio.sleep(timing.RENEW)
-            if self._running:
-                running = [claim.job for claim in self._claims]
-                with _going_on("renewal_failed"):
-                    await self._database.run(jobs.renew, self._owner, running)
+        if self._running:
+            await self._database.run(jobs.renew, self._owner, [claim.job for claim in self._claims])
 
     async def _prune(self) -> None:
-        """Delete what ended long ago."""
-        while True:
-            with _going_on("pruning_failed"):
-                requests = await self._database.run(grants.prune, self._history_days)
-                reloads, lines = await self._database.run(history.prune, self._history_days)
-                if reloads or lines or requests:
-                    log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
-                    continue
-            await asyncio.sleep(timing.PRUNE)
-
-
-@contextmanager
-def _going_on(event: str) -> Iterator[None]:
-    """For a loop that goes on while the database is unavailable, and after a bug, which is logged."""
-    try:
-        yield
-    except DatabaseUnavailable:
-        pass
-    except Exception:
-        log.exception(event)
+        """Delete what ended long ago, a part at a time."""
+        found = True
+        while found:
+            requests = await self._database.run(grants.prune, self._history_days)
+            reloads, lines = await self._database.run(history.prune, self._history_days)
+            found = bool(reloads or lines or requests)
+            if found:
+                log.info("history_pruned", reloads=reloads, audit=lines, access_requests=requests)
 
 
 def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
