@@ -11,7 +11,6 @@ from typing import TextIO
 
 from bot.background import DaemonThreads
 from bot.core.access import ADMINS, Allowlist
-from bot.core.grants import Grant
 from bot.core.text import harmless
 from bot.errors import CannotStart, Refusal, Refused
 from bot.logs import Redactor
@@ -21,7 +20,7 @@ from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, un
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.reading import reading
 from bot.settings import EVERYONE, NAMES, Problem, Settings
-from bot.slack.server import WebServer
+from bot.slack.http import WebServer
 from bot.storage import grants
 
 SECONDS = 16.0
@@ -159,8 +158,11 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
     try:
         by = _by(allowlist.rule(who))
     except Refused as refused:
+        grant = None
         try:
-            grant = _grant(who, settings)
+            if settings.admin_users:  # without admins, no access that they gave counts
+                with reading(settings) as connection:
+                    grant = grants.grant_of(connection, who)
         except CannotStart as error:
             return [unknown(who, f"depends on the access that admins gave. {error}")]
         if grant is None:
@@ -175,14 +177,6 @@ def _by(rule: str) -> str:
     if rule == ADMINS:
         return f"{ADMINS} has this ID"
     return f"{PEOPLE} has {f'{EVERYONE} (everyone in this workspace)' if rule == EVERYONE else rule}"
-
-
-def _grant(who: str, settings: Settings) -> Grant | None:
-    """The access that an admin gave; without admins, none counts. Raises CannotStart."""
-    if not settings.admin_users:
-        return None
-    with reading(settings) as connection:
-        return grants.grant_of(connection, who)
 
 
 def _refused(who: str, settings: Settings, refused: Refused) -> CheckResult:
