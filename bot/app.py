@@ -28,9 +28,8 @@ from bot.modelslab.catalog import Catalog
 from bot.modelslab.client import ModelsLab
 from bot.settings import Settings
 from bot.slack.client import CALL_SECONDS, TOKEN_FAULTS, SlackClient
-from bot.slack.http import SlackEndpoint
+from bot.slack.http import SlackEndpoint, WebServer
 from bot.slack.manifest import EVENTS_PATH
-from bot.slack.server import WebServer
 from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, read_members
 from bot.storage import history, jobs

@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from bot.slack.http import SlackEndpoint
-from bot.slack.server import WebServer
+from bot.slack.http import SlackEndpoint, WebServer
 from tests.scenarios.scenario import eventually_answered
 from tests.times import set_timing
 

@@ -14,7 +14,7 @@ from bot.app import answer_health
 from bot.ops.doctor.results import CheckResult, clock, in_time, ok, problem, unknown
 from bot.sandbox.modelslab import BALANCE, error
 from bot.slack.client import GROUP_METHOD
-from bot.slack.server import WebServer
+from bot.slack.http import WebServer
 from bot.storage import grants, schema
 from bot.storage.database import Database
 from bot.storage.history import Note
