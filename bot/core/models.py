@@ -257,6 +257,11 @@ class Claim:
     stage: Stage = Stage.WAITING
 
     @property
+    def must_wait(self) -> bool:
+        """Whether the notification can't begin yet, because somebody is just joining the reload."""
+        return self.job.kind in (JobKind.NOTIFY, JobKind.DM) and self.reload.state is State.ACCEPTED
+
+    @property
     def in_place(self) -> list[Subscriber]:
         """The requests made in the job's place, oldest first."""
         return [subscriber for subscriber in self.subscribers if subscriber.place == self.job.place]

@@ -94,7 +94,8 @@ class Database:
         if self._closed:
             raise DatabaseUnavailable("closed")
         attempt: Future[T] = Future()
-        deadline = math.inf if within is None else monotonic() + within
+        # Without a limit, it is as urgent as a command: leases must be renewed however many commands come.
+        deadline = monotonic() + (timing.ANSWER if within is None else within)
         transaction = partial(self._attempt, attempt, lambda connection: work(connection, *args))
         self._queue.put((deadline, next(self._counter), transaction))
         answer = asyncio.wrap_future(attempt)
@@ -103,10 +104,11 @@ class Database:
         done, _ = await asyncio.wait([answer], timeout=within)
         if done:
             return answer.result()
-        self._note_fault("no answer in time")
+        late = "no answer in time"
+        self._note_fault(late)
         if attempt.cancel():  # it has not begun, and never will
-            raise DatabaseUnavailable(self.fault)
-        raise CommitUncertain(self.fault)
+            raise DatabaseUnavailable(late)
+        raise CommitUncertain(late)
 
     def _serve(self) -> None:
         """In a database thread: run one transaction after another."""

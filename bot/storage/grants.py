@@ -184,6 +184,7 @@ def claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping
     return {
         job.id: AccessClaim(job, found[job.access_id], at, granted=found[job.access_id].user_id in granted_to)
         for job in of_access
+        if job.access_id in found
     }
 
 

@@ -50,22 +50,14 @@ _CLAIM = (
 _JOINABLE = (
     select(reloads.c.id)
     .where(reloads.c.id.in_(bindparam("ids", expanding=True)), reloads.c.state == State.ACCEPTED)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
     .cte("joinable")
 )
 _BEGIN_NOTIFYING = update(reloads).where(reloads.c.id.in_(select(_JOINABLE.c.id))).values(state=State.NOTIFYING)
-_PUT_BACK = (
-    update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-    .values(lease_owner=None, due_at=bindparam("again_at"))
-)
 _RELOADS = select(reloads).where(reloads.c.id.in_(bindparam("ids", expanding=True)))
 _PLACES = select(jobs.c.reload_id, jobs.c.channel_id, jobs.c.thread_ts, jobs.c.kind, jobs.c.status_ts).where(
     jobs.c.reload_id.in_(bindparam("ids", expanding=True)), schema.of_a_place
 )
-
-LOCKED_SECONDS = 0.25
-"""Until a follow-up is claimed again whose reload another transaction holds."""
 
 HELD = and_(
     jobs.c.id == bindparam("held_id"),
@@ -123,7 +115,7 @@ def claim(
 def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping[int, Claim]:
     """The claimed jobs of reloads, by their IDs. A reload whose notification begins can't be joined.
 
-    If somebody is just joining it, its jobs are put back: one locked reload must not hold up the others.
+    If somebody is just joining it, it stays as it is: see Claim.must_wait.
     """
     if not claimed:
         return {}
@@ -132,10 +124,7 @@ def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mappin
         connection.execute(_BEGIN_NOTIFYING, {"ids": list(notifying)})
     ids = list({job.reload_id for job in claimed})
     found = {row.id: to_reload(row) for row in connection.execute(_RELOADS, {"ids": ids})}
-    locked = {id_ for id_ in notifying if found[id_].state is State.ACCEPTED}
-    if busy := [job.id for job in claimed if job.reload_id in locked]:
-        connection.execute(_PUT_BACK, {"ids": busy, "again_at": at + LOCKED_SECONDS})
-        claimed = [job for job in claimed if job.id not in busy]
+    claimed = [job for job in claimed if job.reload_id in found]  # rows can be deleted by hand
     # A reminder counts from the last acceptance, even one that was recorded while the reminder was added.
     last = {
         job.id: reminders.last_accepted(connection, found[job.reload_id].model_id)

@@ -5,10 +5,11 @@ A retry is the same row with a later due time. All outcomes are recorded here, b
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
+from typing import TypeVar
 
 import structlog
 
@@ -34,14 +35,19 @@ from bot.worker.jobs import Jobs
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
 STATUSES: tuple[JobKind, ...] = (JobKind.STATUS,)
-NOTIFICATIONS = tuple(kind for kind in JobKind if kind not in (*CALLS, *STATUSES))
+FOLLOW_UPS: tuple[JobKind, ...] = (JobKind.NOTIFY,)
+DIRECT_MESSAGES = tuple(kind for kind in JobKind if kind not in (*CALLS, *STATUSES, *FOLLOW_UPS))
 
-NOTIFICATION_SLOTS = 64
-STATUS_SLOTS = 8
-"""Status messages have slots of their own, so that best-effort messages never delay guaranteed ones."""
+SLOTS: Mapping[tuple[JobKind, ...], int] = {FOLLOW_UPS: 64, DIRECT_MESSAGES: 32, STATUSES: 8}
+"""How many of these run at once. Where Slack hangs for one group, the others go on."""
+
+JOINING_SECONDS = 0.25
+"""How long a follow-up waits if somebody is just joining its reload."""
 
 CONTENDED_SECONDS = 0.05
 """Until the next try to claim a due job that another replica has just locked."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +67,7 @@ class Worker:
         self._database = database
         self._owner = secrets.token_hex(8)
         self._jobs = runner
-        self._slots = {CALLS: calls_at_once, NOTIFICATIONS: NOTIFICATION_SLOTS, STATUSES: STATUS_SLOTS}
+        self._slots = {CALLS: calls_at_once, **SLOTS}
         self._history_days = history_days
         self._on_change = on_change
         self._running: dict[asyncio.Task[None], Sequence[Claimed]] = {}
@@ -144,13 +150,7 @@ class Worker:
         }
         running = [one.job.id for one in running_now]
         claimed_at = monotonic()
-        claims, due_in = await self._database.run(
-            jobs.claim,
-            self._owner,
-            free,
-            running,
-            within=timing.ANSWER,
-        )
+        claims, due_in = await self._waiting_long(self._database.run(jobs.claim, self._owner, free, running))
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
             self._running[task] = batch
@@ -161,6 +161,16 @@ class Worker:
             return timing.LOOK if due_in is None else due_in
         metrics.WORKER_LAG.observe(-due_in)
         return 0.0 if claims else CONTENDED_SECONDS
+
+    async def _waiting_long(self, claiming: Coroutine[object, object, T]) -> T:
+        """Wait for a claim, for however long the database takes: it may be committed late, and its jobs must run."""
+        task = asyncio.create_task(claiming)
+        try:
+            while not (await asyncio.wait([task], timeout=timing.ANSWER))[0]:
+                self.fault, self._looked_at = "waiting for the database: no answer in time", monotonic()
+            return task.result()
+        finally:
+            task.cancel()
 
     @property
     def _claims(self) -> list[Claimed]:
@@ -197,6 +207,8 @@ class Worker:
         """What came of each job: what it returned, or what its error means for it."""
         first = batch[0]
         _bind_to_log(first)
+        if isinstance(first, Claim) and first.must_wait:
+            return [Postpone(JOINING_SECONDS) for _ in batch]
         if first.job.crashes >= retry.MAX_CRASHES:
             return [await self._jobs.give_up(first)]  # it runs alone: see batches()
         try:
@@ -286,7 +298,7 @@ def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
             isinstance(claim, Claim)
             and claim.job.kind is JobKind.NOTIFY
             and claim.reload.failure is None
-            and not claim.job.crashes
+            and not (claim.job.crashes or claim.must_wait)
         ):
             key = claim.job.place, frozenset(one.user_id for one in claim.recipients)
         together.setdefault(key, []).append(claim)

@@ -12,6 +12,7 @@ from bot.errors import DatabaseUnavailable
 from bot.sandbox.slack.service import Ack
 from bot.sandbox.slack.workspace import Message
 from bot.storage.grants import show_to_new_admins
+from bot.worker.loop import SLOTS
 from tests.answers import Hang
 from tests.faults.fleet import fleet
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, READY, Scenario, both_modes, eventually, labels
@@ -332,14 +333,21 @@ async def test_what_was_wanted_in_a_closed_channel_is_picked_for_another(bot: Sc
     await bot.wait_said(READY, f"<@{EVE}>", channel=OPS)
 
 
-async def test_a_decision_outlives_the_process(bot: Scenario) -> None:
-    """Stopped between the decision and its messages, the bot sends them when it is started again."""
+async def test_a_decision_outlives_the_process(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped between the decision and its messages, the bot sends them when it is started again.
+
+    Messages that hang in all slots for them hold up no follow-up.
+    """
+    monkeypatch.setattr("bot.worker.loop.SLOTS", dict.fromkeys(SLOTS, 3))
+    await bot.reopen()
     to_ben, _ = await asks(bot)
     await bot.wait_sql(BOTH_ASKED)
     bot.slack.fail("chat.update", Hang())
     bot.slack.fail("conversations.open", Hang())
     await bot.slack.press(to_ben, ALLOW, user=BEN)
     await bot.wait_sql("SELECT count(*) = 3 FROM reload_model_jobs WHERE lease_owner IS NOT NULL")
+    await bot.ask("flux")
+    await bot.wait_said(READY)
     await bot.shut()
     assert not bot.said("gave you access")
     bot.slack.heal()

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from bot.worker.loop import SLOTS
 from tests.answers import Answer, Hang, Held, RateLimited, Raw
 from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario
 from tests.times import set_timing
@@ -64,10 +65,9 @@ async def test_a_bar_that_slack_does_not_take_is_dropped(moving: Scenario) -> No
 
 
 async def test_bars_that_hang_hold_up_no_follow_up(moving: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every slot for bars in use, and one slot for notifications, every follow-up comes."""
+    """With every slot for bars in use, and one slot for follow-ups, every follow-up comes."""
     set_timing(bar_edit=60.0)
-    monkeypatch.setattr("bot.worker.loop.STATUS_SLOTS", 1)
-    monkeypatch.setattr("bot.worker.loop.NOTIFICATION_SLOTS", 1)
+    monkeypatch.setattr("bot.worker.loop.SLOTS", dict.fromkeys(SLOTS, 1))
     await moving.reopen()
     await moving.ask("flux", BEN, OPS)
     await moving.wait_said("is reloading `flux`")

@@ -11,7 +11,8 @@ from bot.sandbox.modelslab import ACCEPTED
 from bot.storage import jobs, requests
 from bot.storage.database import Database
 from tests.answers import Held
-from tests.scenarios.scenario import ADA, READY, Scenario
+from tests.scenarios.scenario import ADA, BRISK, READY, Scenario, eventually
+from tests.storage.support import stopped_at
 from tests.times import set_timing
 
 
@@ -63,6 +64,20 @@ async def test_a_job_that_another_replica_locked_comes_again(bot: Scenario, monk
     await bot.wait_said(READY)
 
     assert missed.is_set()
+
+
+async def test_a_claim_that_takes_long_is_carried_out(bot: Scenario) -> None:
+    """Once, and nobody reads that its outcome is unknown. Meanwhile, the worker says what it waits for."""
+    with stopped_at("WITH due AS") as claiming:
+        await bot.ask("sdxl")
+        await claiming.reached()
+        set_timing(answer=0.05)
+        await eventually(lambda: bot.worker.fault == "waiting for the database: no answer in time")
+        set_timing(**BRISK)
+    await bot.wait_said(READY)
+
+    assert bot.sql("SELECT outcome_unknown FROM reload_model_reloads") == [(0,)]
+    assert (len(bot.modelslab.calls), bot.worker.fault) == (1, "")
 
 
 async def test_people_who_have_been_notified_are_not_notified_again(slow: Scenario) -> None:

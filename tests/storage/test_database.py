@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from bot.core import timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage.database import Database
 from bot.storage.engines.postgres import CONNECTIONS
@@ -79,6 +80,26 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
 
     await asyncio.gather(database.run(write, 3), *running)
     assert (written(url), database.fault) == ([3], "")
+
+
+async def test_what_has_no_limit_goes_before_later_commands(database: Database) -> None:
+    """Leases are renewed and outcomes recorded, however many people ask."""
+    gates = [Gate() for _ in range(1 if database.is_sqlite else CONNECTIONS)]
+    running = [asyncio.create_task(database.run(gate.wait)) for gate in gates]
+    for gate in gates:
+        await gate.reached()
+    begun: list[int] = []
+    waiting = [asyncio.create_task(database.run(lambda _: begun.append(0)))]
+    await asyncio.sleep(0)
+    waiting += [
+        asyncio.create_task(database.run(lambda _, n: begun.append(n), n, within=timing.ANSWER)) for n in range(1, 9)
+    ]
+    await asyncio.sleep(0)
+    for gate in gates:
+        gate.open()
+
+    await asyncio.gather(*running, *waiting)
+    assert begun.index(0) < CONNECTIONS
 
 
 def fail(connection: Connection, number: int) -> None:
