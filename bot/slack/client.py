@@ -121,8 +121,10 @@ class SlackClient:
         self, method: str, token: str, verb: str = "POST", **request: object
     ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Call a method with any token, and return the fields and the headers of the answer. Raises as call() does."""
-        url, headers = self._settings.slack_api_url + method, {"Authorization": f"Bearer {token}"}
-        answer = await self._send(verb, url, ANSWER_LIMITS.get(method, ANSWER_LIMIT), headers=headers, **request)
+        url, limit = self._settings.slack_api_url + method, ANSWER_LIMITS.get(method, ANSWER_LIMIT)
+        content_type = "application/json; charset=utf-8" if "json" in request else "application/x-www-form-urlencoded"
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}  # Slack refuses aiohttp's own
+        answer = await self._send(verb, url, limit, headers=headers, **request)
         fields = json_fields(answer.body)
         code = str(fields.get("error") or "")
         if answer.status == HTTPStatus.OK and fields.get("ok") is True:

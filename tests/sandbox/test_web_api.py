@@ -32,6 +32,12 @@ def client(slack: SandboxSlack) -> AsyncWebClient:
     return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=30)
 
 
+async def test_a_post_says_what_it_contains(slack: SandboxSlack) -> None:
+    """An empty one too: a form. That of aiohttp, which says application/octet-stream, is refused."""
+    async with aiohttp.request("POST", f"{slack.api_url}apps.connections.open") as response:
+        assert (await response.json())["error"] == "invalid_post_type"
+
+
 async def test_only_a_message_of_the_web_api_can_be_edited(slack: SandboxSlack, client: AsyncWebClient) -> None:
     """It is known by its channel and ts."""
     through_a_url = slack.say("C0MODELS", {"text": "x"}, "response_url")

@@ -88,6 +88,8 @@ class SandboxSlack(People, Server):
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
 
         async def proceed() -> web.StreamResponse:
+            if request.method == "POST" and request.content_type not in _CONTENT_TYPES:
+                return web.json_response(_no("invalid_post_type"))
             answer = self._call(method, args) if token == expected else _no("invalid_auth" if token else "not_authed")
             return web.json_response(answer, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes))})
 
@@ -144,6 +146,10 @@ def _no(code: str, *messages: str) -> JsonObject:
     """Slack's answer to what it refuses: https://docs.slack.dev/apis/web-api#responses."""
     answer: JsonObject = {"ok": False, "error": code}
     return answer | ({"response_metadata": {"messages": messages}} if messages else {})
+
+
+_CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded")
+"""https://docs.slack.dev/apis/web-api/"""
 
 
 async def _args(request: web.Request) -> JsonObject:
