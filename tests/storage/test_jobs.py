@@ -2,7 +2,6 @@
 
 import pytest
 
-from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.errors import Failure
 from bot.storage import jobs as storage_jobs
@@ -161,7 +160,7 @@ async def test_a_call_that_its_owner_did_not_survive_is_not_repeated_too_soon(bo
     """ModelsLab's spam filter would refuse it for half a minute; other jobs are taken over after ten seconds."""
     set_timing(lease=10.0)
     await bot.ask(request())
-    await bot.elapse(timing.TROUBLE_AFTER)
+    await bot.elapse(20.0)
     for kind in (CALL, STATUS):
         assert len(await bot.claim(kind)) == 1
     await bot.elapse(10.0)

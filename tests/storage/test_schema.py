@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from sqlalchemy import Connection, text
 
-from bot.core import timing
 from bot.core.models import JobKind
 from bot.storage import schema
 from bot.storage.database import Database
@@ -28,10 +27,10 @@ async def test_a_start_voids_the_leases_in_an_sqlite_file(bot: Bot, other: Bot) 
 
     await bot.run(open_database)
 
-    await bot.elapse(timing.CALL_RETRY)
+    await bot.elapse(30.0)
     crashes = {claim.reload.model_id: claim.job.crashes for claim in await other.claim(JobKind.CALL)}
     assert crashes == ({"claimed": 1, "waiting": 0} if bot.database.is_sqlite else {"waiting": 0})
-    assert await bot.due_in(JobKind.NOTIFY) == READY_IN - timing.CALL_RETRY
+    assert await bot.due_in(JobKind.NOTIFY) == READY_IN - 30.0
 
 
 async def test_replicas_that_start_together_create_the_tables_once(stopped_postgres_url: str) -> None:
