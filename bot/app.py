@@ -195,9 +195,9 @@ class App:
         """The Bolt app with all its listeners. The command comes first, because Bolt tries them in order."""
         access, background, command = self._access, self._background, self._settings.slash_command
         opener = Picker(self._slack, self._catalog, self._allowlist, background, command)
-        presses = buttons.Presses(self._slack, self._home_tabs, background)
+        presses = buttons.Presses(self._slack, self._home_tabs, background, command)
         app = bolt.new_app(access, command)
-        commands.register(app, access, opener, commands.Mentions(self._slack, background), command)
+        commands.register(app, access, opener, commands.Mentions(self._slack, background, command), command)
         buttons.register(app, access, opener, presses)
         picker.register(app, access, opener)
         grants.register_requests(app, access, presses, self._settings.admin_channel)

@@ -10,15 +10,19 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 from bot.errors import Refusal, Refused
-
-MENTION = "@reload-model"
-"""How people call the bot in a message: its display name, as the app's manifest registers it."""
+from bot.settings import COMMAND
 
 SHORTCUT = "reload_model"
 """The callback_id of the global shortcut, as the app's manifest registers it."""
 
 MAX_MODELS = 5
 """Models that one command can reload."""
+
+
+def mention_of(command: str) -> str:
+    """How people call the bot in a message: by its display name, which the manifest makes from its command."""
+    return f"@{command[1:]}"
+
 
 # ModelsLab documents neither the characters nor the length of a model_id. This allows all that have been seen, and
 # nothing that Slack or a terminal would treat as markup.
@@ -35,12 +39,19 @@ _AROUND = _SPACES + _INVISIBLE
 # Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, or everything up to the next space, comma or semicolon. Anybody can send any
-# text, and reading it must not take long. So the pattern skips no spaces or commas between tokens: in a long run of
-# them, the search would skip them again from each position.
+# A quoted text, a link as Slack writes it, an address with all its commas, or everything up to the next space, comma or
+# semicolon. Anybody can send any text, and reading it must not take long. So the pattern skips no spaces or commas
+# between tokens: in a long run of them, the search would skip them again from each position.
 _TOKEN = re.compile(
     rf"[{_INVISIBLE}]*("
-    + "|".join([*(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES), r"<[^<>]*>", f"[^{_SPACES},;]+"])
+    + "|".join(
+        [
+            *(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES),
+            r"<[^<>]*>",
+            rf"(?i:https?://|(?:www\.)?modelslab\.com/)[^{_SPACES}]+?(?=[,;]?(?:[{_SPACES}]|\Z|[,;]https?://))",
+            f"[^{_SPACES},;]+",
+        ]
+    )
     + ")"
 )
 _MODEL_PAGE = re.compile(
@@ -128,10 +139,13 @@ def after_mention(text: str, bot_user_id: str) -> str:
     return text if ours is None else text[ours.end() :]
 
 
-def parse(text: str) -> Command:
-    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs."""
+def parse(text: str, command: str = COMMAND) -> Command:
+    """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs.
+
+    command is the name of the slash command: what people paste from a hint can begin with it.
+    """
     tokens = _tokens(text)
-    if tokens and tokens[0].text in (MENTION, f"/{MENTION[1:]}"):  # pasted from a hint
+    if tokens and tokens[0].text in (command, mention_of(command)):
         tokens = tokens[1:]
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
@@ -161,13 +175,13 @@ def _tokens(text: str) -> list[_Token]:
 def _token(text: str) -> _Token:
     """Remove the quotes, one pair after another, or else the punctuation.
 
-    That leaves the "sdxl" of "Please reload *sdxl*.", which is bold in Slack. An ID that ends like this must be in
+    That leaves the "sdxl" of "Please reload *sdxl*.", which is bold in Slack. An ID that ends with a dot must be in
     quotes.
     """
-    quoted = False
-    while len(text) > 1 and any(text[0] in kind and text[-1] in kind for kind in _QUOTES):
-        text, quoted = text[1:-1].strip(_AROUND), True
-    return _Token(text if quoted else text.strip("*").rstrip(".!?:*"), quoted)
+    bare, quoted = text.strip("*"), False
+    while len(bare) > 1 and any(bare[0] in kind and bare[-1] in kind for kind in _QUOTES):
+        bare, quoted = bare[1:-1].strip(f"{_AROUND}*"), True
+    return _Token(bare if quoted else bare.rstrip(".!?:*"), quoted)
 
 
 def _on_page(text: str) -> str:

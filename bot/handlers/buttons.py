@@ -6,7 +6,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
-from bot.core.command import MENTION
+from bot.core.command import mention_of
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, Next, identify, log_requested
@@ -27,7 +27,9 @@ log = structlog.get_logger(__name__)
 class Presses:
     """Reads presses, and answers them."""
 
-    def __init__(self, slack: SlackClient, home_tabs: HomeTabs, background: BackgroundTasks) -> None:
+    def __init__(self, slack: SlackClient, home_tabs: HomeTabs, background: BackgroundTasks, command: str) -> None:
+        """command is the name of the slash command."""
+        self._mention = mention_of(command)
         self._slack = slack
         self._home_tabs = home_tabs
         self._background = background
@@ -47,7 +49,7 @@ class Presses:
         context["pressed"] = f"{payloads.pressed_message(body)}/{button.action}/{button.of}"
         context["invocation_id"] = payloads.token(body["trigger_id"])
         if place.thread_ts:  # where slash commands don't work
-            context["called"] = MENTION
+            context["called"] = self._mention
         answer_url = context["answer_url"] = payloads.response_url(body)
         # A response_url posts where the button is; the updates may go elsewhere.
         context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""

@@ -17,7 +17,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import metrics
 from bot.background import BackgroundTasks
-from bot.core.command import MENTION, Command, Pick, ReloadModels, Word, after_mention, parse
+from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, mention_of, parse
 from bot.core.models import Person
 from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
@@ -52,7 +52,7 @@ def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: 
     """
     wanted: Command | Refused
     try:
-        wanted = parse(text)
+        wanted = parse(text, f"/{context['called'][1:]}")
     except Refused as slip:
         wanted = slip
     context["wanted"] = wanted
@@ -80,9 +80,11 @@ async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck
 class Mentions:
     """Reads what people write to the bot, and answers it."""
 
-    def __init__(self, slack: SlackClient, background: BackgroundTasks) -> None:
+    def __init__(self, slack: SlackClient, background: BackgroundTasks, command: str) -> None:
+        """command is the name of the slash command."""
         self._slack = slack
         self._background = background
+        self._called = mention_of(command)
         self._answered: deque[str] = deque(maxlen=EVENTS_REMEMBERED)
         """IDs of events. Slack delivers an event up to three times more if its acknowledgement comes late or is lost.
 
@@ -101,13 +103,13 @@ class Mentions:
         event_id = context["invocation_id"] = payloads.token(body["event_id"])
         if event_id in self._answered:
             return await ack()
+        self._answered.append(event_id)
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["response_url"] = ""
-        context["called"] = MENTION
+        context["called"] = self._called
 
         async def reply(message: Message) -> BoltResponse:
-            self._answered.append(event_id)
             self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
@@ -133,7 +135,7 @@ class Mentions:
             if privately and isinstance(failed, SlackPermanentError):
                 # A person's ID stands for the direct messages to them:
                 # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
-                about = Message(f"My answer to your message in <#{person.channel_id}>:")
+                about = Message(f"I couldn't answer you in <#{person.channel_id}>. This is what I'd have said there:")
                 message = Message.of_lines([about, message])
                 await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)
             else:

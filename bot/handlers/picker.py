@@ -62,6 +62,8 @@ class Picker:
         try:
             await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
         except SlackError as failed:
+            if failed.code == "exchanged_trigger_id":  # Slack delivered the request twice, and the modal is open
+                return
             log.warning("modal_not_opened", reason=failed.code)
             if answer_url:
                 await self._slack.reply(answer_url, otherwise)

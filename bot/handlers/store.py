@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
 from bot.core import timing
+from bot.core.models import NOWHERE
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history
 from bot.storage.database import Database
@@ -124,5 +125,5 @@ def place_in_words(context: AsyncBoltContext) -> str:
     """The name of the place for somebody who may have made the request elsewhere. A DM has no useful name."""
     place = context["person"].place
     if place.channel_id.startswith("D"):
-        return "here" if context.get("pressed_in") == place else "there"
+        return "here" if context.get("pressed_in", NOWHERE).channel_id == place.channel_id else "there"
     return f"in {'the thread in ' if place.thread_ts else ''}<#{place.channel_id}>"

@@ -5,7 +5,7 @@ https://docs.slack.dev/reference/app-manifest
 
 from collections.abc import Mapping
 
-from bot.core.command import MENTION, SHORTCUT
+from bot.core.command import SHORTCUT, mention_of
 from bot.settings import COMMAND
 
 SCOPES: Mapping[str, str] = {
@@ -29,7 +29,7 @@ EVENTS_PATH = "/slack/events"
 _TEMPLATE = """\
 # The Slack app of reload-model: paste it at https://api.slack.com/apps > Create New App > From a manifest.
 display_information:
-  name: Reload Model
+  name: {name}
   description: Reloads an idle ModelsLab model, and pings you when it should be ready.
   long_description: >-
     ModelsLab unloads an image model after seven idle days. {command} asks ModelsLab
@@ -88,7 +88,8 @@ def text(url: str | None = None, *, groups: bool = False, command: str = COMMAND
     return _TEMPLATE.format(
         command=command,
         scopes="".join(f"      - {scope} # {use}\n" for scope, use in scopes.items()),
-        bot=MENTION.removeprefix("@"),
+        bot=mention_of(command)[1:],
+        name=command[1:].replace("-", " ").title(),
         picker=SHORTCUT,
         url=f"      url: {url}{EVENTS_PATH}\n" if url else "",
         events_url=f"    request_url: {url}{EVENTS_PATH}\n" if url else "",

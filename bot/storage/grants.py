@@ -7,7 +7,7 @@ UPDATE of a request that is open. The line of the audit is in the same transacti
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
 
 from bot.core.grants import (
     ASK_AGAIN_AFTER,
@@ -35,13 +35,13 @@ def standing(connection: Connection, user_id: str) -> Grant | AccessRequest | No
     if granted := grant_of(connection, user_id):
         return granted
     at = now(connection)
-    stands = or_(
-        and_(is_open, access_requests.c.expires_at > at),
-        and_(access_requests.c.state == RequestState.DENIED, access_requests.c.decided_at > at - ASK_AGAIN_AFTER),
-    )
-    theirs = select(access_requests).where(access_requests.c.user_id == user_id, stands)
+    theirs = select(access_requests).where(access_requests.c.user_id == user_id)
     row = connection.execute(theirs.order_by(access_requests.c.requested_at.desc()).limit(1)).first()
-    return None if row is None else to_access_request(row)
+    if row is None:
+        return None
+    last = to_access_request(row)
+    was_denied = last.state is RequestState.DENIED and last.decided_at > at - ASK_AGAIN_AFTER
+    return last if was_denied or last.is_open(at) else None
 
 
 def grant_of(connection: Connection, user_id: str) -> Grant | None:

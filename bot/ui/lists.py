@@ -6,7 +6,17 @@ their own. A reload that began in a private channel or a DM appears elsewhere as
 
 from collections.abc import Sequence
 
-from bot.core.models import IN_FLIGHT, REPEAT_AFTER, ListedReload, Person, Place, Reload, Reminder, State
+from bot.core.models import (
+    IN_FLIGHT,
+    REPEAT_AFTER,
+    UNLOADED_AFTER,
+    ListedReload,
+    Person,
+    Place,
+    Reload,
+    Reminder,
+    State,
+)
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, size
 from bot.ui.buttons import Action, Button
@@ -75,8 +85,10 @@ def ended_line(entry: ListedReload, viewer: Person) -> str:
     """One reload that has ended. After a typo, the similar models are on the buttons below."""
     reload, failure = entry.reload, entry.reload.failure
     if failure is None:
-        since = when(reload.ready_by, DAY_AND_TIME)
-        how = f"✓ {code(reload.model_id)} · should be ready since {since}"
+        since = f"should be ready since {when(reload.ready_by, DAY_AND_TIME)}"
+        if entry.now - reload.ready_by > UNLOADED_AFTER:
+            since = f"reloaded on {when(reload.ready_by, ON_DATE)}, and may have been unloaded since"
+        how = f"✓ {code(reload.model_id)} · {since}"
     else:
         how = f"✗ {code(reload.model_id)} · {FAILURES[failure].why}"
     if entry.is_private(viewer):
@@ -111,4 +123,5 @@ def _progress(reload: Reload, reload_seconds: float, now: float) -> str:
         return "failed, notifying people" if reload.failure else "done, notifying people"
     if reload.state is State.REQUESTED:
         return "ModelsLab hasn't accepted it yet, still trying"
-    return f"ready around {when(expected(reload, reload_seconds, now))}"
+    ready_at = expected(reload, reload_seconds, now)
+    return f"ready around {when(ready_at)}" if ready_at >= now else "done, notifying people"

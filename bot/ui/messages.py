@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.core.command import MENTION
+from bot.core.command import mention_of
 from bot.core.models import DAY, NOWHERE, UNLOADED_AFTER, Person, Place, Reload, Reminder, Requested, Subscriber
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
@@ -40,7 +40,8 @@ class Message:
     """What chat.postMessage and a response_url take: a text, and the blocks that show it.
 
     bar is shown below the text, which says the same in words. small_print is shown below the text and at the end of
-    the fallback text. If there are lines, they replace the headline, each with its own buttons.
+    the fallback text. If there are lines, they replace the headline, each with its own buttons. fixed is what is posted
+    instead where it couldn't be edited later.
     """
 
     headline: str
@@ -48,6 +49,7 @@ class Message:
     small_print: str = ""
     buttons: Sequence[Button] = ()
     lines: Sequence["Message"] = ()
+    fixed: "Message | None" = None
 
     @classmethod
     def of_lines(cls, lines: Sequence["Message"], buttons: Sequence[Button] = ()) -> "Message":
@@ -76,12 +78,13 @@ class Message:
 
 def help_text(command: str, *, admin: bool = False) -> str:
     """The answer to the slash command's help."""
+    mention = mention_of(command)
     for_admins = f"\n• `{command} access` shows who can reload models, and adds and removes people" if admin else ""
     return f"""\
 ModelsLab unloads a model after 7 idle days. I load it again and ping you when it should be ready.
 • `{command}` opens a form to pick a model and a channel for the updates
 • `{command} sdxl` reloads the model `sdxl`, and `{command} sdxl flux` reloads both
-• In a thread, where slash commands don't work, write `{MENTION} sdxl`. First invite me: `/invite {MENTION}`
+• In a thread, where slash commands don't work, write `{mention} sdxl`. First invite me: `/invite {mention}`
 • `{command} status` shows what is reloading now
 • `{command} history` shows the last ten reloads
 • `{command} "status"`, in quotes, reloads a model that is called `status`{for_admins}"""
@@ -122,10 +125,15 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
     said = f" · ModelsLab says {code(reload.said, SAID_LIMIT)}" if reload.said else ""
+    promise, buttons = (
+        f"{who} {code(reload.model_id)} · ready around {when(ready_at)}",
+        [_notify_me(reload, here.place)],
+    )
     return Message(
-        f"{who} {code(reload.model_id)} · ready around {when(ready_at)} ({left(ready_at - now)}){said}",
+        f"{promise} ({left(ready_at - now)}){said}",
         bar=bar(reload, now),
-        buttons=[_notify_me(reload, here.place)],
+        buttons=buttons,
+        fixed=Message(f"{promise}{said}", buttons=buttons),
     )
 
 

@@ -156,6 +156,7 @@ class Delivery:
         """
         job, now = claims[0].job, claims[0].now
         spare = int(job.kind is JobKind.STATUS)
+        message = message.fixed or message
         fields = {"text": message.text, "blocks": message.blocks}
         fields |= {"thread_ts": job.thread_ts} if job.thread_ts else {}
         in_place = [one for claim in claims for one in claim.in_place]

@@ -170,9 +170,12 @@ async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
     await bot.slack.command("", user=ADA)
     help_ = await bot.wait_said(messages.help_text("/reload-model"))
     assert (help_.via, help_.user) == ("response_url", ADA)
+    bot.slack.fail("views.open", "exchanged_trigger_id", times=1)  # the command was delivered twice
+    await bot.slack.command("", user=ADA)
 
     await bot.slack.shortcut(views.PICKER, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await submit(bot, modal, typed="sdxl", where=OPS)
     await bot.wait_said(READY, channel=OPS)
     assert modal.title == "Reload a model"
+    assert len(bot.log.of("modal_not_opened")) == 2

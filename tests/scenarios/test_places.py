@@ -52,6 +52,7 @@ async def test_where_the_bot_is_not_the_response_url_carries_every_message(slow:
     for channel in channels:
         status, follow_up = slow.said(f"`{channel.lower()}`", channel=channel)
         assert f"<@{ADA}> is reloading" in status.text
+        assert " left" not in status.text  # it can't be edited: what it says has to stay true
         assert f"<@{ADA}> `{channel.lower()}` {READY}." in follow_up.text
     for message in (failure, *slow.said()):
         assert (message.via, message.user, message.thread_ts, message.edits) == ("response_url", None, None, [])

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
+from bot.core.command import ReloadModels, parse
 from bot.settings import COMMAND
 from bot.slack import manifest
 from bot.ui.views import PICKER
@@ -44,6 +45,17 @@ def lines_added(less: str, more: str) -> list[str]:
 def test_the_file_is_what_the_program_prints() -> None:
     """manifest.yml is for pasting, and never edited by hand."""
     assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest.text()
+
+
+def test_a_second_app_has_names_of_its_own() -> None:
+    """Its command, the bot's display name, which people mention, and its own."""
+    assert [line.strip() for line in lines_added(manifest.text(), manifest.text(command="/reload-model-dev"))] == [
+        "name: Reload Model Dev",
+        "ModelsLab unloads an image model after seven idle days. /reload-model-dev asks ModelsLab",
+        "display_name: reload-model-dev",
+        "- command: /reload-model-dev",
+    ]
+    assert parse("@reload-model-dev sdxl", "/reload-model-dev") == ReloadModels(("sdxl",))
 
 
 def test_over_http_only_the_addresses_differ() -> None:

@@ -50,12 +50,15 @@ async def test_people_are_added_once(bot: Bot) -> None:
     """Whether they have asked, been denied or neither. That answers a request, and each person reads of it once."""
     asked = await bot.ask_access(FAY, BOSS, CHIEF)
     await bot.decide(await bot.ask_access("U0DAN", BOSS, CHIEF), DENIED, BOSS)
+    await bot.elapse(1.0)
     assert await bot.run(grants.add_people, access_note(CHIEF), [FAY, EVE, EVE, "U0DAN"]) == ["U0DAN", EVE, FAY]
     await bot.elapse(1.0)
     assert await bot.run(grants.add_people, access_note(BOSS), [EVE]) == []
 
     found, count = await bot.run(grants.granted, 2)
     assert ([(grant.user_id, grant.granted_by) for grant in found], count) == ([("U0DAN", CHIEF), (EVE, CHIEF)], 3)
+    await bot.run(grants.revoke, access_note(BOSS), ["U0DAN"])
+    assert await bot.run(grants.standing, "U0DAN") is None  # an earlier denial counts no more
     answers = [claim.job.user_id for claim in await bot.claim_access(ANSWER) if claim.request.state is ALLOWED]
     assert sorted(answers) == ["U0DAN", EVE, FAY]
     assert (await refusal(bot, asked)).data == {"decided_by": CHIEF, "by_you": True}

@@ -1,11 +1,12 @@
 """The answers to `status` and `history`, and the lines of the Home tab."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
-from bot.core.models import HomeData, ListedReload, Person, Reload, Reminder, State
+from bot.core.models import DAY, HomeData, ListedReload, Person, Reload, Reminder, State
 from bot.errors import Failure
 from bot.ui import lists, views
 from bot.ui.buttons import Action
@@ -39,6 +40,8 @@ def test_status_lists_what_is_running() -> None:
     failed = replace(done, failure=Failure.REFUSED)
     entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(done, ADA, BEN), listed(failed)]
 
+    overdue = lists.running_line(listed(ACCEPTED, now=NOON + 122), 120, CEM_HERE)
+    assert overdue == "`sdxl` · done, notifying people · requested by <@U0ADA>"
     assert lists.running(entries, 6, 120, CEM_HERE).text == (
         "6 models reloading\n"
         "• `sdxl` · ModelsLab hasn't accepted it yet, still trying · requested by <@U0ADA>\n"
@@ -70,6 +73,8 @@ def test_a_requester_is_named_only_to_people_who_could_see_the_request(
 
     assert lists.running_line(running, 120, viewer) == f"`sdxl` · ready around {AT_1202_01}{who}"
     assert lists.ended_line(ended, viewer) == f"✓ `sdxl` · should be ready since {SINCE}{who}"
+    old = lists.ended_line(replace(ended, now=NOON + 8 * DAY), viewer)
+    assert re.sub(r"<!date.*?>", "T", old) == f"✓ `sdxl` · reloaded on T, and may have been unloaded since{who}"
     assert line.startswith("✗ `sdxl` · ModelsLab is having problems")
     assert [part in line for part in (AT_NOON, "couldn't notify everyone", "reload `r4x7`")] == [bool(who)] * 3
 

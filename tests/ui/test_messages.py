@@ -140,7 +140,7 @@ def test_help_names_every_way_to_ask() -> None:
     text = messages.help_text("/reload-model-dev")
 
     assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
-    assert "write `@reload-model sdxl`" in text
+    assert "write `@reload-model-dev sdxl`" in text
 
 
 def test_the_list_leaves_out_what_there_is_not() -> None:
