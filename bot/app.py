@@ -34,6 +34,7 @@ from bot.slack.socket_mode import SocketMode
 from bot.slack.user_groups import UserGroups, read_members
 from bot.storage import history, jobs
 from bot.storage.database import Database
+from bot.storage.engines import sqlite
 from bot.storage.engines.faults import fix_for
 from bot.storage.grants import show_to_new_admins
 from bot.storage.requests import Limits
@@ -145,9 +146,10 @@ class App:
                 return await self._database.run(jobs.open_database)
             except DatabaseUnavailable as error:
                 if self._database.is_sqlite and "locked" not in str(error):
-                    raise CannotStart("DATABASE_URL", f"can't use the SQLite file: {error}") from error
-                if fix := fix_for(error):
-                    raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", fix) from error
+                    fix = sqlite.fix_for(sqlite.sqlite_file(self._database.url))
+                    raise CannotStart("DATABASE_URL", f"can't use the SQLite file ({error})", fix) from error
+                if postgres_fix := fix_for(error):
+                    raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", postgres_fix) from error
             await asyncio.sleep(pauses.pause())
 
     async def _sign_in(self) -> Workspace:

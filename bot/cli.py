@@ -25,6 +25,9 @@ EXIT_BROKEN_PIPE = 141
 
 DOTENV = Path(".env")
 
+_FOR_LIBRARIES = ("PG", "SSL_CERT_")
+"""How variables begin that libpq (PGPASSWORD) and OpenSSL (SSL_CERT_FILE) read."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -120,9 +123,9 @@ def _person(text: str) -> str:
 
 
 def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
-    """Read the settings. Also copy libpq's variables, such as PGPASSWORD, from .env to the environment."""
+    """Read the settings. Also copy what libraries read by themselves from .env to the environment."""
     for name, value in settings.read_env_file(DOTENV)[0].items():
-        if name.startswith("PG") and value and "\0" not in value:
+        if name.startswith(_FOR_LIBRARIES) and value and "\0" not in value:
             os.environ.setdefault(name, value)
     return settings.read(os.environ, DOTENV, terminal=terminal)
 

@@ -3,6 +3,8 @@
 Records of the libraries go the same way. Start with configure().
 """
 
+import html
+import json
 import logging
 import re
 import sys
@@ -38,12 +40,14 @@ _OWN = ("level", "logger", "timestamp")
 
 
 class Redactor:
-    """Removes secrets from text, by value (as it is, and as Python or a URL writes it) and by shape."""
+    """Removes secrets from text, by value (as it is, and as Python, JSON, HTML or a URL writes it) and by shape."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         patterns = {}
         for secret in secrets:
-            for form in filter(None, (secret, repr(secret)[1:-1], quote(secret, safe=""))):
+            in_json = json.dumps(secret)[1:-1]
+            forms = (secret, repr(secret)[1:-1], in_json, in_json.replace("/", "\\/"), html.escape(secret))
+            for form in filter(None, (*forms, quote(secret), quote(secret, safe=""))):
                 pattern = _BY_ITSELF if len(secret) < _SHORT else "(?i:{})"
                 patterns[form] = pattern.format(re.escape(form))
         longest_first = sorted(patterns, key=len, reverse=True)

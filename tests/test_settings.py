@@ -164,8 +164,10 @@ def test_the_environment_wins_over_the_env_file(dotenv: Path) -> None:
     assert load(REQUIRED, dotenv) == DEFAULTS
     dotenv.rmdir()
     assert load(REQUIRED, dotenv) == DEFAULTS
-    dotenv.write_bytes(b"\xef\xbb\xbfPORT=1\r\nHOST='from file' # why\nLOG_LEVEL\nexport HISTORY_DAYS=3\n")
-    assert load({**REQUIRED, "PORT": "2"}, dotenv) == replace(DEFAULTS, port=2, host="from file", history_days=3)
+    dotenv.write_bytes(b"\xef\xbb\xbfPORT=1\r\nHOST='from.file' # why\nLOG_LEVEL\nexport HISTORY_DAYS=3\n")
+    assert load({**REQUIRED, "PORT": "2"}, dotenv) == replace(DEFAULTS, port=2, host="from.file", history_days=3)
+    dotenv.write_text("https_proxy=http://file:1\n")
+    assert load({**REQUIRED, "HTTPS_PROXY": "http://env:2"}, dotenv) == replace(DEFAULTS, https_proxy="http://env:2")
 
 
 def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +242,10 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ("MODELSLAB_CONCURRENCY", ["9" * 5000], f"is '{'9' * 40}': use a whole number from 1 to 100"),
         ("RELOAD_SECONDS", ["-0.1", "86401", "nan", "inf", "two"], "is {!r}: use a number from 0 to 86400"),
         ("PORT", ["tcp://10.0.0.1:3000"], f"{LINK} PORT itself"),
-        ("ADMIN_PORT", ["3000"], "is the same as PORT: use another port, one that the public can't reach"),
+        ("HOST", ["0.0.0.0, ::", "a host"], "isn't an address: use one IP address of this machine"),
+        ("MODELSLAB_API_KEY", ["\udce9"], "isn't UTF-8: write it again in UTF-8"),
+        ("ALLOWED_CHANNELS", [",", ", ,"], f"has no IDs: {CHANNELS_FIX}"),
+        ("ADMIN_PORT", ["3000", "03000"], "is the same as PORT: use another port, one that the public can't reach"),
         ("ADMIN_PORT", ["0"], "is '0': use a whole number from 1 to 65535"),
         ("LOG_LEVEL", ["LOUD"], "is {!r}: use one of DEBUG, INFO, WARNING, ERROR"),
         ("FOLLOW_UP", ["dm"], "is {!r}: use one of channel, thread"),
@@ -302,6 +307,8 @@ def test_a_misspelled_name_is_a_problem() -> None:
     """A limit that is silently ignored lets more people in than the operator thinks."""
     meant = {
         "allowed_channels": "ALLOWED_CHANNELS",
+        "ALOWED_CHANNELS": "ALLOWED_CHANNELS",
+        "COMMAND_PER_PERSON": "COMMANDS_PER_PERSON",
         "SLACK_TOKEN": "SLACK_BOT_TOKEN",
         "SLACK_COMMAND": "SLASH_COMMAND",
         "MODELSLAB_KEY": "MODELSLAB_API_KEY",
@@ -317,7 +324,8 @@ def test_a_misspelled_name_is_a_problem() -> None:
 def test_other_names_are_ignored_in_the_environment_but_not_in_the_env_file(dotenv: Path) -> None:
     """One holds other programs' settings, too, and Kubernetes' service links; the other what compose and libpq read."""
     others = "SLACK_APP_PATH SLACK_CLIENT_SECRET SLACK_SERVICE_HOST DATABASE_PORT RELOAD_MODEL_PORT LOG_FILE HOSTS"
-    assert problems({**REQUIRED, **dict.fromkeys(others.split(), "")}) == []
+    more = "FTP_PROXY ALL_PROXY SIGNING_SECRET HOSTNAME HISTSIZE PORTS NODE_HOST POSTGRES_URL"
+    assert problems({**REQUIRED, **dict.fromkeys([*others.split(), *more.split()], "")}) == []
 
     dotenv.write_text("HOSTS=x\nLOGLEVEL=x\nPOSTGRES_PASSWORD=x\nPGHOST=db\nPGPASSWORD=x\nHOSTNAME=x\nTZ=UTC\n")
     assert [found.partition(" ")[0] for found in problems(REQUIRED, dotenv)] == ["HOSTS", "LOGLEVEL"]

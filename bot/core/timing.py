@@ -14,7 +14,7 @@ POSTGRES_IDLE = 10.0
 """How long a transaction on PostgreSQL can stay idle, for example while its process is frozen."""
 POSTGRES_SILENCE = 8.0
 """How long PostgreSQL can stay silent before the connection is given up: longer than a statement can take."""
-DATABASE_STOP = 2.0
+DATABASE_STOP = 0.5
 """How long queued transactions can take when the bot stops."""
 ANSWER = 2.0
 """How long the transactions of a request can take in all: its answer has to reach Slack within 3 seconds."""

@@ -18,7 +18,7 @@ from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.logs import Redactor
 from bot.modelslab.lists import ListReader, ModelList
 from bot.settings import Settings
-from bot.urls import host_of
+from bot.settings.urls import host_of
 
 PATH = "/api/v6/images/model_reload"
 WALLET_PATH = "/api/wallet_balance"

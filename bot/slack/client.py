@@ -21,7 +21,7 @@ from bot.core.retry import Backoff, retry_after
 from bot.core.text import json_fields
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.settings import Settings
-from bot.urls import host_of, is_loopback
+from bot.settings.urls import host_of, is_loopback
 
 CALL_SECONDS = 10.0
 """For one call, or one use of a response_url, in total."""

@@ -47,7 +47,7 @@ HEADERS_LIMIT = 64
 
 BACKLOG = 512
 
-_NOT_OURS = (None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_NOT_OURS = (None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 """The errors for an address that isn't this machine's, or of a kind that this machine doesn't support."""
 _HOST_FIX = "use an address of this machine, or 0.0.0.0 for all of them"
 

@@ -20,9 +20,9 @@ from bot.core.retry import Backoff
 from bot.core.text import harmless, json_fields
 from bot.errors import CannotStart, Malformed, SlackError, SlackRetryableError
 from bot.settings import Settings
+from bot.settings.urls import host_of
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.slack.http import Dispatch
-from bot.urls import host_of
 
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
 

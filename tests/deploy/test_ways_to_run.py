@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from bot.cli import EXIT_SETTINGS
 from bot.core import timing
 from bot.settings import NAMES
-from bot.urls import database_fault
+from bot.settings.urls import database_fault
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

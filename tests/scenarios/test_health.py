@@ -161,7 +161,9 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
     await bot.wait_ready()
 
 
-async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_used_ends_the_start(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what to do: one that another bot holds, which is waited for; of a newer version; no database; no folder."""
     set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
@@ -177,8 +179,11 @@ async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp
     (tmp_path / "text").write_bytes(b"no database at all" * 1000)
     for path, why in (
         (scenario.database, "run the newer version"),
-        (tmp_path / "text", "DATABASE_URL: can't use the SQLite file: file is not a database"),
+        (tmp_path / "text", r"can't use the SQLite file \(file is not a database\): set DATABASE_URL to"),
         (tmp_path / "nowhere" / "bot.db", r"DATABASE_URL: can't write .* create the folder"),
     ):
         with pytest.raises(CannotStart, match=why):
             await scenario.reopen(DATABASE_URL=f"sqlite:///{path}")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(CannotStart, match="writable for uid"):
+        await scenario.reopen(DATABASE_URL=f"sqlite:///{tmp_path}/text")

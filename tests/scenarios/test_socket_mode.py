@@ -191,9 +191,9 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
     """Where the connection breaks before the ack, the person gets no ack, and the follow-up all the same."""
     received = asyncio.Event()
 
-    def parse(text: str) -> Command:
+    def parse(*typed: str) -> Command:
         received.set()
-        return command.parse(text)
+        return command.parse(*typed)
 
     monkeypatch.setattr("bot.handlers.commands.parse", parse)
     scenario.slack.ack_seconds = 1.0
@@ -303,7 +303,7 @@ async def test_an_address_where_the_bot_cannot_listen_ends_the_start(scenario: S
         for ports in ({"PORT": port}, {"PORT": "0", "ADMIN_PORT": port}):
             with pytest.raises(CannotStart, match=f"^{[*ports][-1]}: can't listen on port {port} .* use a free port"):
                 await scenario.reopen(**ports)
-    for host in ("192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64):
+    for host in ("192.0.2.1", "no-such-host.invalid", "a..b", "x" * 64, "fe80::1"):
         with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
             await scenario.reopen(HOST=host, ADMIN_PORT="")
     await scenario.reopen(HOST="127.0.0.1 ")  # spaces around a setting do no harm

@@ -22,6 +22,7 @@ from bot.errors import CannotStart, DatabaseUnavailable
 from bot.ops.doctor.results import CheckResult, clock, ok, problem, unknown
 from bot.storage import schema
 from bot.storage.database import Database, now
+from bot.storage.engines import sqlite
 from bot.storage.engines.faults import fix_for
 from bot.storage.engines.sqlite import lock_of, sqlite_file
 
@@ -57,13 +58,12 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
         reason = str(getattr(error, "orig", error))
         if "locked" in reason:
             return [unknown(DATABASE, f"another program is writing to {path}"), _NOT_CHECKED]
-        fix = "set DATABASE_URL to the bot's own database, or to a new file"
-        return [problem(DATABASE, f"can't use {path}: {reason}", fix), _NOT_CHECKED]
+        return [problem(DATABASE, f"can't use {path}: {reason}", sqlite.fix_for(path)), _NOT_CHECKED]
 
 
 def _write_beside(path: Path) -> None:
     """Write and lock a file as the bot does. Raises OSError."""
-    with tempfile.TemporaryFile(dir=path.parent) as file:
+    with tempfile.TemporaryFile(dir=lock_of(path).parent) as file:
         file.write(_ROOM)
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

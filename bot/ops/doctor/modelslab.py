@@ -12,8 +12,8 @@ from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.ops.doctor.results import CheckResult, no_answer, ok, problem, unknown
 from bot.settings import Settings
+from bot.settings.urls import host_of
 from bot.ui.reasons import FAILURES
-from bot.urls import host_of
 
 MODELSLAB, KEY, ACCOUNT, BALANCE = "ModelsLab", "ModelsLab key", "ModelsLab account", "ModelsLab balance"
 OWN_MODELS, PUBLIC_MODELS = "account's models", "public models"

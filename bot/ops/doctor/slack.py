@@ -17,11 +17,11 @@ from bot.core.access import ADMINS, Workspace
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
 from bot.settings import CHANNEL, GROUP, PERSON, Settings
+from bot.settings.urls import host_of
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
 from bot.slack.socket_mode import APP_TOKEN_FAULTS
 from bot.slack.user_groups import GONE, read_members
-from bot.urls import host_of
 
 SLACK, BOT_TOKEN, BOT_SCOPES, CLOCK = "Slack", "bot token", "bot scopes", "clock vs Slack"
 APP_TOKEN, SOCKET_MODE = "app token", "Socket Mode"

@@ -27,6 +27,14 @@ def sqlite_file(url: str) -> Path:
     return Path(str(make_url(url).database))
 
 
+def fix_for(path: Path) -> str:
+    """How to fix a file that can't be used."""
+    files = [Path(f"{os.path.realpath(path)}{end}") for end in ("", "-wal", "-shm")]
+    if all(os.access(file, os.R_OK | os.W_OK) for file in files if file.exists()):
+        return "set DATABASE_URL to the bot's own database, or to a new file"
+    return f"make {path} (and the files -wal and -shm beside it) writable for uid {os.getuid()}"
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Which file is there now, None if there is none."""
     with suppress(OSError):

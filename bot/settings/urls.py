@@ -125,7 +125,7 @@ def _is_host(host: str) -> bool:
         return False
 
 
-def database_fault(url: str) -> Fault | None:
+def database_fault(url: str, _example: str = "") -> Fault | None:
     """Check the URL of a database. libpq checks the parameters of PostgreSQL's."""
     if url.startswith("sqlite:///"):
         return _file_fault(url.removeprefix("sqlite:///"))

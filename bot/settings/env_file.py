@@ -1,0 +1,29 @@
+"""Reads a .env file: https://saurabh-kumar.com/python-dotenv/."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from bot.settings.urls import Fault
+
+
+def read_env_file(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
+    """The values of a .env file by name, and what is wrong with the file, which need not exist.
+
+    ${NAME} stays as it is: docker run and kubectl, which read the same file, put nothing in, either.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""  # some editors begin it with a mark
+    except (OSError, ValueError) as error:
+        return {}, [(f"can't be read ({why_unreadable(error)})", "make it a readable text file in UTF-8")]
+    lines, fix = list(parse_stream(io.StringIO(text))), "write NAME=value there, and close each quote on the same line"
+    broken = [line.original.line for line in lines if line.error or "\0" in line.original.string]
+    wrong = [(f"has no setting in line {number}", fix) for number in broken]
+    return {line.key: line.value for line in lines if line.key and line.value is not None}, wrong
+
+
+def why_unreadable(error: OSError | ValueError) -> str:
+    """What kept a text file from being read."""
+    return str(error.strerror) if isinstance(error, OSError) else "it isn't UTF-8"
