@@ -186,7 +186,7 @@ class App:
     def _session(self, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
         """A session with a connection for each call, and without cookies.
 
-        On a connection that is used again, aiohttp takes bytes that a faulty gateway sent late for the next answer.
+        If a connection were reused, aiohttp would take late bytes from a faulty gateway for the next answer.
         """
         connector = aiohttp.TCPConnector(force_close=True)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options)
@@ -219,7 +219,7 @@ class App:
             self._web.app.router.add_post(EVENTS_PATH, endpoint.handle)
 
     async def _health(self) -> Mapping[str, str]:
-        """Whether the worker is alive. Before it has started, only /readyz says so."""
+        """Whether the worker is alive. Until the worker starts, it counts as alive, but not as ready."""
         idle = self.worker.idle_seconds
         return {"worker": "ok" if idle < timing.STUCK else f"stuck for {idle:.0f} s"}
 
@@ -239,7 +239,7 @@ class App:
         """Whether the database would record a request now. One that is locked or full can still be read."""
         if not self._opened:  # before that there may be no tables
             return self._database.fault or "not open yet"
-        if self._probe is None or self._probe.done():  # one for all who ask: probes are more urgent than commands
+        if self._probe is None or self._probe.done():  # one probe for all who ask
             self._probe = asyncio.create_task(self._probe_database())
         return await asyncio.shield(self._probe)
 

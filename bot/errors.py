@@ -112,7 +112,7 @@ class ModelsLabError(ReloadModelError):
     """ModelsLab didn't accept a reload.
 
     said is ModelsLab's own text, redacted and bounded, but not escaped. unknown means that ModelsLab may have carried
-    out the request anyway. host is set if it couldn't be reached. wait is the pause that it asked for, in seconds.
+    out the request anyway. host is set only if it couldn't be reached. wait is the pause that it asked for, in seconds.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class ModelsLabRetryableError(ModelsLabError):
 class SlackError(ReloadModelError):
     """Slack didn't take a message. code is Slack's own error code, or a word for what happened instead.
 
-    host is set if it couldn't be reached. wait is the pause that it asked for, in seconds. refused means that Slack
-    works, but refuses the message for a reason that can pass, such as an invalid token. Another way may work meanwhile.
+    host is set only if it couldn't be reached. wait is the pause that it asked for, in seconds. refused means that
+    Slack works, but refuses the message for a reason that can pass, such as an invalid token: another way may work.
     """
 
     def __init__(self, code: str, wait: float | None = None, *, refused: bool = False, host: str = "") -> None:

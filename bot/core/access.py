@@ -53,11 +53,11 @@ class Allowlist:
         """Whether models can be reloaded in this channel at all."""
         return not self.channels or channel_id in self.channels
 
-    def check_workspace(self, person: Person, *, known: bool = False) -> None:
-        """Raises Refused for a stranger; known is whether this person has used the command here before."""
+    def check_workspace(self, person: Person) -> None:
+        """Raises Refused for a stranger, and before it is known whose bot this is."""
         if self.workspace is None:
             raise Refused(Refusal.NOT_READY)
-        if not (known or self.is_ours(person)):
+        if not self.is_ours(person):
             raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=not person.by_command)
 
     def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:

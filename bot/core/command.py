@@ -244,5 +244,5 @@ def _slip(text: str) -> Slip:
 
 
 def _refuse(text: str, slip: Slip, meant: str | None, tokens: Sequence[_Token]) -> NoReturn:
-    """Raise Refused. text is what is wrong, meant what should have been typed, tokens all that was."""
+    """Raise Refused. text is the wrong part, meant the suggestion, and tokens all that was typed."""
     raise Refused(Refusal.NOT_A_COMMAND, text=text, slip=slip, meant=meant, alone=len(tokens) == 1)

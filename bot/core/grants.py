@@ -15,7 +15,7 @@ ASK_AGAIN_AFTER = DAY
 """Seconds after a denial until the person can ask again."""
 
 RELOAD_MARK = "#"
-"""Stands before the ID of a reload where there can also be the ID of a model: no model ID contains it."""
+"""Marks the ID of a reload where the ID of a model is also possible. No model ID contains it."""
 
 
 class RequestState(StrEnum):
@@ -40,7 +40,7 @@ class Grant:
 class AccessRequest(Placed):
     """Somebody asked for access, or an admin gave it unasked.
 
-    channel_id and thread_ts are where they wanted to reload a model and model_id which one, "" where that isn't known.
+    channel_id, thread_ts and model_id say where they wanted to reload which model; "" if that isn't known.
     """
 
     id: str

@@ -90,7 +90,7 @@ PRIORITY = {
     JobKind.ACCESS_REQUEST: 5,
     JobKind.STATUS: 6,
 }
-"""Of the jobs that are due the lowest number goes first: what is guaranteed before what is best-effort."""
+"""Jobs that are due run in this order, the lowest number first: guaranteed ones before best-effort ones."""
 
 
 class Stage(StrEnum):

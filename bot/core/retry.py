@@ -53,7 +53,7 @@ def bar_wait(reload_seconds: float) -> float:
 def wait(kind: JobKind, attempts: int, asked: float | None, chance: Callable[[], float] = random) -> float:
     """Seconds until a job is tried again, after so many attempts. asked is the pause that a service asked for.
 
-    It is limited to PAUSE_LIMIT. Up to half as much again is added at random, as in Backoff.
+    PAUSE_LIMIT is the most. Up to half as much again is added at random, as in Backoff.
     """
     if kind is JobKind.CALL:
         pause = max(asked or 0.0, timing.CALL_RETRY)
@@ -67,7 +67,8 @@ def wait(kind: JobKind, attempts: int, asked: float | None, chance: Callable[[],
 def out_of_time(claim: Claimed, pause: float) -> bool:
     """Whether a job is given up rather than tried again after a pause.
 
-    The last try can come after the time limit: a service may ask for a long pause, and people were told the limit.
+    A try may come after the limit. Giving up before it, because the next pause reaches beyond it, would break what
+    people were told.
     """
     if isinstance(claim, Claim) and claim.job.kind is JobKind.STATUS:
         too_late = claim.stage is Stage.WAITING and claim.now + pause >= claim.reload.ready_by

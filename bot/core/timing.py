@@ -23,7 +23,7 @@ LEASE = 10.0
 RENEW = 3.0
 """Between two renewals."""
 LOOK = 1.0
-"""How long the worker sleeps at most: rows of another replica don't wake it."""
+"""Longest sleep between two looks for jobs: rows of another replica don't wake this worker."""
 GATHER = 0.05
 """Between two claims, at least, so that jobs that become due together are claimed together."""
 DATABASE_RETRY = 0.5
@@ -37,23 +37,23 @@ STOP = 6.0
 CHANNEL_GAP = 1.0
 """Between two messages in one channel: https://docs.slack.dev/apis/web-api/rate-limits"""
 CALL_RETRY = 30.0
-"""Between two calls of ModelsLab for one model, at least: its spam filter refuses calls that come sooner."""
+"""Between two calls to ModelsLab for one model, at least: its spam filter refuses calls that come sooner."""
 POST_RETRY = 1.0
-"""Before a message is tried again the first time, then twice as long each time."""
+"""First pause before a message is tried again; it doubles each time."""
 POST_RETRY_MOST = 60.0
-"""Before a message is tried again, at most, unless Slack asks for more."""
+"""Longest such pause, unless Slack asks for more."""
 TROUBLE_AFTER = 20.0
-"""From a request to the report in its places that ModelsLab hasn't accepted it."""
+"""How long after a request its places hear that ModelsLab hasn't accepted it."""
 CALL_GIVE_UP = 600.0
-"""From the first call of ModelsLab for a reload until one that fails is the last."""
+"""How long a reload is tried, from the first call to ModelsLab. A call that fails after that was the last."""
 POST_GIVE_UP = 1500.0
-"""From the first try of a message until one that fails is the last."""
+"""How long a message is tried, from the first try. A try that fails after that was the last."""
 BAR_PAUSE_MOST = 20.0
 """Between two moves of a status message's bar, a sixth of a reload passes, but no more than this."""
 BAR_PAUSE_LEAST = 3.0
-"""And no less than this."""
+"""Shortest time between two moves of a bar."""
 BAR_LAST = 3.0
-"""Before a reload should be ready, bars stop moving: no edit must come after the follow-up."""
+"""How long before the follow-up is due bars stop moving, so that no edit arrives after it."""
 BAR_EDIT = 5.0
 """How long one move of a bar can take: less than STOP, so that a stop waits for it."""
 SUGGESTIONS = 3.0
@@ -61,13 +61,13 @@ SUGGESTIONS = 3.0
 MODELS_WAIT = 1.0
 """How long a search waits for lists of models that were never read, of the three seconds that Slack gives."""
 START_RETRY = 1.0
-"""Before the database is tried again at the start, the first time; then twice as long each time."""
+"""First pause before the database is tried again at the start; it doubles each time."""
 START_RETRY_MOST = 5.0
-"""The same, at most."""
+"""Longest such pause."""
 SLACK_RETRY = 1.0
-"""Before Slack is tried again at the start or for a connection, the first time; then twice as long each time."""
+"""First pause before Slack is tried again, at the start or for a connection; it doubles each time."""
 SLACK_RETRY_MOST = 30.0
-"""The same, at most, unless Slack asks for more. A connection that lasted longer was a good one."""
+"""Longest such pause, unless Slack asks for more. A connection that lasted longer than this begins anew."""
 STUCK = 15.0
 """How long a worker can go without looking for jobs before it is unhealthy."""
 PROBE = 1.0

@@ -34,7 +34,7 @@ from bot.handlers.store import Store
 from bot.storage import grants
 from bot.storage.history import Note
 from bot.ui.grants import LISTED, access_lines
-from bot.ui.messages import Message
+from bot.ui.messages import Message, acknowledgement
 
 Next = Callable[[], Awaitable[None]]
 
@@ -101,7 +101,7 @@ class Access:
         await next_()
 
     async def colleague(self, context: AsyncBoltContext, next_: Next) -> None:
-        """Everybody but strangers, who can't use the command."""
+        """Everyone in the workspace. Strangers can't use the slash command, so it needs no check."""
         if not context["person"].by_command:
             await self._check_workspace(context["person"])
         await next_()
@@ -143,8 +143,12 @@ class Access:
         The payload of an interaction can name another team of the organisation. So its author is also known if they
         have used the command here before.
         """
-        unclear = not (person.by_command or self.allowlist.workspace is None or self.allowlist.is_ours(person))
-        self.allowlist.check_workspace(person, known=unclear and await self.store.is_known(person.user_id))
+        try:
+            self.allowlist.check_workspace(person)
+        except Refused as refused:
+            unclear = refused.reason is Refusal.OTHER_WORKSPACE and not person.by_command
+            if not (unclear and await self.store.is_known(person.user_id)):
+                raise
 
     def record(self, context: AsyncBoltContext, outcome: str, *, rule: str = "") -> None:
         """Record a request that asked for no reload, or was refused; rule is what refused it."""
@@ -161,7 +165,8 @@ def log_outcome(context: AsyncBoltContext, outcome: str, **more: str) -> None:
     log.info("command", outcome=outcome, **(who | more))
 
 
-def log_requested(context: AsyncBoltContext, requested: Requested) -> None:
-    """The same for the request of a reload."""
+def acknowledged(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
+    """Log the request of a reload, and return its acknowledgement. where names the channel of the follow-up."""
     reload = requested.reload
     log_outcome(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)
+    return acknowledgement(requested, context["person"], reload_seconds, where)

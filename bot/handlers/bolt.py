@@ -62,12 +62,16 @@ def new_app(access: Access, command: str) -> AsyncApp:
         refused = error if isinstance(error, Refused) else Refused(Refusal.INTERNAL_ERROR)
         if error is not refused:  # a bug: the person reads that something broke
             log.error("internal_error", user=context["person"].user_id, exc_info=error)
-        if context["what"] is not None:
-            access.record(context, refused.reason, rule=refused.rule)
-        # Only the slash command makes a person known (see Access.remember), so only that helps a stranger.
-        called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
-        buttons = ask_buttons(refused, context["person"].place, context["of"])
-        response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
+        try:
+            if context["what"] is not None:
+                access.record(context, refused.reason, rule=refused.rule)
+            # Only the slash command makes a person known: a stranger is pointed to it, even in a thread.
+            called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
+            buttons = ask_buttons(refused, context["person"].place, context["of"])
+            response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
+        except Exception:  # otherwise dispatch() would call the request malformed
+            log.exception("internal_error")
+            return BoltResponse(status=200)
         return response
 
     return app

@@ -9,7 +9,7 @@ from bot.background import BackgroundTasks
 from bot.core.command import mention_of
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, Next, identify, log_requested
+from bot.handlers.access import Access, Next, acknowledged, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
 from bot.handlers.store import place_in_words, request_for
@@ -72,7 +72,7 @@ class Presses:
         return None
 
     async def _change_modal(self, view_id: str, view: View) -> None:
-        """Best-effort: what the person did is done."""
+        """Best-effort: the action itself has been carried out."""
         try:
             await self._slack.patiently(lambda: self._slack.call("views.update", view_id=view_id, view=view.to_dict()))
         except SlackError as failed:
@@ -86,8 +86,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) ->
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        log_requested(context, requested)
-        said = messages.acknowledgement(requested, context["person"], store.reload_seconds, place_in_words(context))
+        said = acknowledged(context, requested, store.reload_seconds, place_in_words(context))
         await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])

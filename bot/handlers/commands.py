@@ -21,7 +21,7 @@ from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, m
 from bot.core.models import Person
 from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
-from bot.handlers.access import Access, Next, Reply, identify, log_requested
+from bot.handlers.access import Access, Next, Reply, acknowledged, identify
 from bot.handlers.picker import Picker
 from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, request_for
 from bot.slack import payloads
@@ -118,7 +118,7 @@ class Mentions:
         return None
 
     async def _answer(self, person: Person, message: Message, *, privately: bool) -> None:
-        """Best-effort: what the person asked for is done. If Slack doesn't take it there, they get a direct message."""
+        """Best-effort: the request has been carried out. If Slack takes no answer there, they get a direct message."""
         fields: dict[str, object] = {"channel": person.channel_id, "text": message.text, "blocks": message.blocks}
         if person.thread_ts:
             fields["thread_ts"] = person.thread_ts
@@ -157,9 +157,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
                 raise wanted
             case ReloadModels([model_id]):
                 asked = await store.request(requests.ask, request_for(context, model_id))
-                log_requested(context, asked)
-                said = messages.acknowledgement(asked, context["person"], store.reload_seconds)
-                await context["reply"](Message(said))
+                await context["reply"](Message(acknowledged(context, asked, store.reload_seconds)))
             case ReloadModels(model_ids):
                 await context["reply"](Message(await _reload_each(context, access, model_ids)))
             case Pick() if context["response_url"]:
@@ -191,8 +189,7 @@ async def _reload_each(context: AsyncBoltContext, access: Access, model_ids: Seq
             access.record(context, answer.reason, rule=answer.rule)
             lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
         else:
-            log_requested(context, answer)
-            lines.append(messages.acknowledgement(answer, context["person"], store.reload_seconds))
+            lines.append(acknowledged(context, answer, store.reload_seconds))
     return "\n".join(lines)
 
 

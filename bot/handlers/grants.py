@@ -29,7 +29,7 @@ def register_requests(app: AsyncApp, access: Access, presses: Presses, admin_cha
     @app.action(action_ids(Action.ASK_ACCESS), middleware=[presses.read, access.colleague])
     async def ask_access(context: AsyncBoltContext) -> None:
         user_id, admins = context["person"].user_id, access.allowlist.admins
-        if not admins:  # the button is of a time when there were some
+        if not admins:  # the button was posted when there were some
             raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
         asked, note = None, note_for(context, "access_requested")
         if not access.allowlist.rules([user_id]):

@@ -62,7 +62,7 @@ class HomeTabs:
         # The tab is in no channel, so it names nobody who asked in one.
         reader.person = replace(person, channel_id="", thread_ts="")
         reader.until, reader.shown = monotonic() + timing.HOME_OPEN, None
-        self._readers[person.user_id] = reader  # the last one is the last that was opened
+        self._readers[person.user_id] = reader  # dicts keep their order: the newest tab comes last
         while len(self._readers) > TABS:
             del self._readers[next(iter(self._readers))]
         self._background.start(self._publish(reader))

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Store:
-    """The database, as handlers use it. If it doesn't answer, what they await raises Refused: it says what is certain.
+    """The database, as handlers use it. If it doesn't answer, Refused says whether anything was written.
 
     All that one Slack request reads and writes has to be done within timing.ANSWER.
     """

@@ -154,7 +154,7 @@ def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: in
     def rank(likeness: float, id_: str, position: int) -> tuple[bool, float, int]:
         return likeness >= _MUCH_ALIKE and id_ in ours, likeness, -position
 
-    # ratio() is slow, and quick_ratio() is never smaller: it needs few looks at the most promising ones.
+    # quick_ratio() is an upper bound of ratio(), which is slow: so only the most promising IDs need that.
     promising = []
     for position, id_ in enumerate(others):
         matcher.set_seq1(id_.lower())

@@ -44,7 +44,7 @@ _ACCEPTED = ("success", "processing")
 
 _REFUSED = ("error", "failed", "fail", "false")
 
-# Parts of ModelsLab's messages, lower case. They choose between sentences, and tell what comes with a status of 200.
+# Parts of ModelsLab's messages, lower case. They decide which failure people read about, whatever the status is.
 _HINTS: Mapping[str, Failure] = {
     r"rate limit|queued requests|too many (requests|attempts)|spam filter": Failure.RATE_LIMIT,
     r"(invalid|missing|wrong|expired) api key|api key (is )?(required|missing|invalid|not valid|expired)": Failure.KEY,
@@ -72,7 +72,7 @@ _UNDER_WAY = re.compile(
 )
 
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
-"""Without a word of ModelsLab's own; 404 and 405 say that there is no such endpoint."""
+"""A refusal, even if the body doesn't say why. 404 and 405 say that there is no such endpoint."""
 
 _ERRORS_DOCUMENTED = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 """With these, an error in ModelsLab's own shape is from ModelsLab. With others, a gateway may have given up on it."""

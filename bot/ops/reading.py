@@ -25,7 +25,7 @@ from bot.storage.engines.sqlite import sqlite_file
 from bot.ui.reasons import FAILURES
 
 _FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""A cell that begins like this is a formula to a spreadsheet: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
@@ -41,7 +41,7 @@ _REFUSED = frozenset(
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
-    """A connection that only reads. Raises CannotStart, for what goes wrong while it is used, too."""
+    """A connection that only reads. Raises CannotStart, also for errors while it is used."""
     url = settings.database_url
     if url.startswith("sqlite:"):
         try:
@@ -56,7 +56,7 @@ def reading(settings: Settings) -> Iterator[Connection]:
             found = schema.version_of(connection)
             if found > schema.VERSION:
                 raise CannotStart(
-                    "DATABASE_URL", "the database belongs to a newer version of this program", "run that one"
+                    "DATABASE_URL", "the database was made by a newer version of this program", "run that version"
                 )
             if found < schema.VERSION:
                 state = f"has schema version {found}" if found else "has no tables"

@@ -12,10 +12,10 @@ from bot.settings.urls import Fault
 def read_env_file(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
     """The values of a .env file by name, and what is wrong with the file, which need not exist.
 
-    ${NAME} stays as it is: docker run and kubectl, which read the same file, put nothing in, either.
+    ${NAME} isn't expanded, because docker run and kubectl, which read the same file, don't expand it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""  # some editors begin it with a mark
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""  # with a byte order mark or without
     except (OSError, ValueError) as error:
         return {}, [(f"can't be read ({why_unreadable(error)})", "make it a readable text file in UTF-8")]
     lines, fix = list(parse_stream(io.StringIO(text))), "write NAME=value there, and close each quote on the same line"

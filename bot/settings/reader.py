@@ -46,7 +46,7 @@ class Reader:
 
     def __init__(self, env: Mapping[str, str], in_file: Mapping[str, str]) -> None:
         self._values = {**in_file, **env}
-        self._with_comments = frozenset(env)  # those in a .env file have been taken off
+        self._with_comments = frozenset(env)  # python-dotenv has taken off those in .env
         self.problems: list[Problem] = []
         for name in PROXIES:
             if env.get(name) or env.get(name.lower()):  # the environment wins, in whatever case

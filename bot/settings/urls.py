@@ -126,7 +126,7 @@ def _is_host(host: str) -> bool:
 
 
 def database_fault(url: str, _example: str = "") -> Fault | None:
-    """Check the URL of a database. libpq checks the parameters of PostgreSQL's."""
+    """Check the URL of a database. libpq checks the parameters of a PostgreSQL URL."""
     if url.startswith("sqlite:///"):
         return _file_fault(url.removeprefix("sqlite:///"))
     if not url.startswith(("postgresql://", "postgres://")):

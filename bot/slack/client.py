@@ -1,4 +1,4 @@
-"""Calls of Slack's Web API. Everything that can go wrong becomes a SlackError.
+"""Calls to Slack's Web API. Everything that can go wrong becomes a SlackError.
 
 The SDK's client isn't used: it follows redirects, reads answers of any length, and takes proxies from the environment.
 https://docs.slack.dev/apis/web-api/using-the-web-api#errors

@@ -39,7 +39,7 @@ display_information:
 features:
   app_home:
     home_tab_enabled: true
-    # Direct messages: reminders, the last way to reach somebody where the bot can't post, and what people write to it.
+    # Direct messages: reminders, answers where the bot can't post, and commands that people write to it.
     messages_tab_enabled: true
     messages_tab_read_only_enabled: false
   bot_user:

@@ -1,6 +1,7 @@
-"""Socket Mode: keeps a connection to Slack, and answers what comes over it. Nothing is signed: Slack authenticates it.
+"""Socket Mode: keeps a connection to Slack, and answers what comes over it.
 
-The SDK's own client isn't used: it replaces a lost connection without a pause, and without telling its caller.
+Nothing is signed, because the connection is authenticated. The SDK's own client isn't used: it replaces a lost
+connection without a pause, and without telling its caller.
 https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
@@ -27,7 +28,7 @@ from bot.slack.http import Dispatch
 _ENVELOPES = ("slash_commands", "interactive", "events_api")
 
 APP_TOKEN_FAULTS = TOKEN_FAULTS | {"not_allowed_token_type", "missing_scope", "forbidden_team"}
-"""What Slack answers if the app's token can't open a connection: https://docs.slack.dev/reference/methods/apps.connections.open"""
+"""What Slack answers if the app's token is wrong: https://docs.slack.dev/reference/methods/apps.connections.open"""
 
 _ROUTINE = ("warning", "refresh_requested")
 """Slack replaces each connection every few hours, and says so a few seconds before."""

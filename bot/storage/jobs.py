@@ -71,8 +71,8 @@ _RENEW = update(jobs).where(HELD)
 def open_database(connection: Connection) -> float:
     """Create or upgrade the tables, and return the time now.
 
-    An SQLite file belongs to this process alone, so leases that are left in it end now, those of calls once ModelsLab
-    can be asked again.
+    An SQLite file belongs to this process alone, so leases that an earlier one left end now. Those of calls end once
+    ModelsLab can be asked again.
     """
     schema.migrate(connection)
     at = now(connection)

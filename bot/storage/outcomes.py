@@ -296,7 +296,7 @@ def _places(connection: Connection, job: Job) -> Sequence[Place]:
 def _finish(connection: Connection, job: Job) -> None:
     """Let the status message show the result, and end the reload if everyone has been notified.
 
-    A status message that is just being edited notices the change when that is recorded.
+    If that message is just being edited, the change is found when the edit is recorded.
     """
     at = now(connection)
     if job.kind is JobKind.NOTIFY:

@@ -263,5 +263,5 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
 
 
 def new_id() -> str:
-    """A short ID, as in every log line: 30⁶ of them, and the primary key lets none be given twice."""
+    """A short random ID, as in every log line. If it is taken, the primary key refuses it, and the work runs again."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))

@@ -50,7 +50,7 @@ def _reload_id(*, nullable: bool = False) -> Column[str]:
 
 
 def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
-    """For an index of some rows, on both databases."""
+    """The arguments of a partial index, for both databases."""
     return {"sqlite_where": condition, "postgresql_where": condition}
 
 
@@ -83,7 +83,7 @@ subscribers = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     _reload_id(),
-    # Slack's own ID of the invocation, unique: https://docs.slack.dev/interactivity/implementing-slash-commands
+    # Made of Slack's own ID of the invocation, which is unique: see bot.handlers.store.request_for.
     Column("invocation_id", Text, nullable=False, unique=True),
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),

@@ -110,7 +110,7 @@ def revoked(user_ids: Sequence[str], rules: Mapping[str, str], chosen: Sequence[
         f"{mention(user_id)} can still reload models, because of {_named(rule)}." for user_id, rule in rules.items()
     ]
     if never := [user_id for user_id in chosen if user_id not in user_ids and user_id not in rules]:
-        parts.append(f"{_mentions(never)} had no access from an admin.")
+        parts.append(f"No admin had given {_mentions(never)} access.")
     gone = [user_id for user_id in user_ids if user_id not in rules]
     return Message(" ".join(([f"{_mentions(gone)} can't reload models any more."] if gone else []) + parts))
 

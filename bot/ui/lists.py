@@ -102,7 +102,7 @@ def ended_line(entry: ListedReload, viewer: Person) -> str:
 def reminder_line(reminder: Reminder) -> str:
     """One of the viewer's own reminders."""
     if reminder.due_at is None:
-        return f"{code(reminder.model_id)} · already reminded; I'll do it again after the next reload"
+        return f"{code(reminder.model_id)} · already reminded; next time after the next reload"
     return f"{code(reminder.model_id)} · I'll remind you on {when(reminder.due_at, ON_DATE)}"
 
 

@@ -121,7 +121,7 @@ def not_reminding(model_id: str) -> str:
 
 
 def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber, now: float) -> Message:
-    """The status message as of now: subscribers are those of this channel, first the first of all."""
+    """The status message as of now: subscribers are those of this channel, and first is the reload's first one."""
     here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
     said = f" · ModelsLab says {code(reload.said, SAID_LIMIT)}" if reload.said else ""
@@ -276,7 +276,7 @@ def stop_reminding(model_id: str, place: Place = NOWHERE, *, named: bool = False
 
 
 def expected(reload: Reload, reload_seconds: float, now: float) -> float:
-    """When a reload should be ready (UTC, seconds): until ModelsLab accepts it, as if that happened now."""
+    """When a reload should be ready (UTC, seconds), or would be if ModelsLab accepted it now."""
     return reload.ready_at if reload.ready_at is not None else now + reload_seconds
 
 

@@ -99,7 +99,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
     Refusal.NOT_ALLOWED: _not_allowed,
     Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
-    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: they have no access from an admin.",
+    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: no admin gave them access.",
     Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,

@@ -32,7 +32,7 @@ OPTIONS_LIMIT = 100
 """All options of a menu: https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object"""
 
 OPTIONS_KEPT = 30
-"""How many of them each group of models leaves for each group after it."""
+"""How many of them each group of models leaves to every later group."""
 
 AS_TYPED = "What you typed"
 GROUPS: Mapping[ModelGroup, str] = {

@@ -83,18 +83,17 @@ class Delivery:
         except SlackError as error:
             if isinstance(error, SlackRetryableError) and not error.refused:
                 raise
-            patient = claim.job.attempts < _PATIENT_TRIES
-            try:
-                delivered = await self._respond(claims, message)
-            except SlackRetryableError:
-                if patient:
-                    raise
-                delivered = None
-            if delivered is not None:
+            refusal = error
+        patient = claim.job.attempts < _PATIENT_TRIES
+        try:
+            if delivered := await self._respond(claims, message):
                 return delivered
-            if not patient and error.code not in TOKEN_FAULTS:
-                raise SlackPermanentError(error.code) from error  # a direct message may get through
-            raise
+        except SlackRetryableError:
+            if patient:
+                raise
+        if patient or refusal.code in TOKEN_FAULTS:
+            raise refusal
+        raise SlackPermanentError(refusal.code) from refusal  # a direct message may get through
 
     async def to_person(self, user_id: str, message: Message) -> None:
         """Send a person a direct message. Raises SlackPermanentError, SlackRetryableError."""
@@ -171,7 +170,7 @@ class Delivery:
 class Pacer:
     """Spaces the messages of each channel. Channels don't wait for each other.
 
-    No time is reserved: a message that has to wait asks again later, so that more of them can become one meanwhile. A
+    Nothing is queued: a message that has to wait asks again later, and may be merged with others by then. A
     best-effort message lets waiting guaranteed ones go first.
     """
 

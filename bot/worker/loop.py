@@ -1,6 +1,6 @@
 """The worker: claims due jobs under a lease, runs each, and records its outcome.
 
-A retry is the same row with a later due time. All outcomes are recorded here, by one function.
+A retry is the same row with a later due time. Outcomes are recorded by bot.storage.outcomes.record, only from here.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Worker:
     async def stop(self) -> None:
         """Claim no more, and let running jobs finish for a while.
 
-        Another process can claim the rest at once, and calls when ModelsLab can be asked again.
+        Another process can claim the rest at once, but calls only after CALL_RETRY.
         """
         self._stopping = True
         self.wake()
@@ -287,7 +287,7 @@ class Worker:
 
 
 def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
-    """Put the follow-ups together that the same people wait for in one place: they are one message.
+    """Merge follow-ups for the same people in one place into one message.
 
     A job that has crashed runs alone, so that it can't harm the others.
     """
@@ -308,7 +308,7 @@ def batches(claims: Sequence[Claimed]) -> list[list[Claimed]]:
 
 
 def _bind_to_log(claim: Claimed) -> None:
-    """Name a job in every log line of the task, which has a context of its own, from now on."""
+    """From now on, name the job in the log lines of this task."""
     if isinstance(claim, AccessClaim):
         about = {"access_request": claim.request.id}
     else:

@@ -98,7 +98,7 @@ async def test_people_beyond_the_list_can_be_revoked_by_name(bot: Scenario) -> N
     assert await choose(bot, message, "Revoke others", CEM) == still
     answer = await choose(bot, message, "Revoke others", many[0], CEM, EVE)
 
-    assert answer == f"<@{many[0]}> can't reload models any more. {still} <@{EVE}> had no access from an admin."
+    assert answer == f"<@{many[0]}> can't reload models any more. {still} No admin had given <@{EVE}> access."
     assert len(bot.sql(GRANTS)) == 27
     refused = await choose(bot, message, "Revoke others", EVE)
     assert refused.startswith("There's nothing to revoke")

@@ -47,6 +47,23 @@ async def test_what_waiting_cannot_fix_ends_the_start(
         assert fix in str(ended.value)
 
 
+async def test_a_reload_that_is_locked_holds_up_no_other(scenario: Scenario, postgres_url: str) -> None:
+    """As if somebody were just joining it. Its own follow-up comes afterwards."""
+    await scenario.open(RELOAD_SECONDS="3600")
+    await scenario.ask("sdxl")
+    await scenario.ask("flux")
+    for model in ("sdxl", "flux"):
+        await scenario.wait_said(f"is reloading `{model}`")
+    with psycopg.connect(postgres_url) as joining, psycopg.connect(postgres_url) as other:
+        joining.execute("SELECT id FROM reload_model_reloads WHERE model_id = 'sdxl' FOR UPDATE")
+        other.execute("UPDATE reload_model_jobs SET due_at = 0 WHERE kind = 'notify'")
+        other.commit()
+        await scenario.wait_said("`flux`", READY)
+        assert scenario.ready() == ["flux"]
+
+    await scenario.wait_said("`sdxl`", READY)
+
+
 async def test_a_table_that_is_locked_makes_the_bot_unready(scenario: Scenario, postgres_url: str) -> None:
     """A request would be refused, as during a VACUUM FULL, whichever table it is."""
     await scenario.open()

@@ -101,7 +101,7 @@ class SlackChecks:
         return [ok(APP_TOKEN, "accepted"), await self._reach(str(answer.get("url")))]
 
     async def _reach(self, address: str) -> CheckResult:
-        """Request a page from the WebSocket's host. If it opened a WebSocket, Slack could send a command there."""
+        """Request a page from the WebSocket's host. No WebSocket is opened: Slack could send a command to it."""
         url = re.sub("^ws", "http", address.partition("?")[0])
         host = host_of(url) or "an unknown host"
         try:
@@ -199,7 +199,7 @@ class SlackChecks:
             fault = problem(about, "there is no such user group", f"fix it in {setting}{elsewhere}")
         else:
             if members:
-                return ok(about, f"a user group of {len(members)}")
+                return ok(about, f"user group, members: {len(members)}")
             fault = problem(about, "this user group is empty", f"add people to it, or remove it from {setting}")
         if await self._is_disabled(group_id):
             return problem(about, "this user group is disabled", f"enable it in Slack, or remove it from {setting}")

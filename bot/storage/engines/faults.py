@@ -11,7 +11,7 @@ _NAME = "create that database, or fix its name in DATABASE_URL"
 _TLS = "fix sslmode and sslrootcert in DATABASE_URL, or the server's certificate"
 _PARAMETER = "fix or remove that parameter in DATABASE_URL; to use a schema, write options=-csearch_path%3Dname"
 _ADDRESS = "fix the host and the port in DATABASE_URL: what answers there isn't PostgreSQL"
-_MODE = "have the pooler pool transactions or sessions (pool_mode)"
+_MODE = "set pool_mode to transaction or session in the pooler"
 _SCHEMA = "create that schema, or fix search_path in DATABASE_URL"
 _TABLES = "use another database or schema in DATABASE_URL: the tables in this one don't fit this program"
 
@@ -43,7 +43,7 @@ _BY_TEXT: Mapping[str, str] = {
 }
 
 _NAMES = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'")
-"""Of hosts, users and databases, which can be like anything above."""
+"""Quoted names of hosts, users and databases. They are left out, since a name may look like one of these texts."""
 
 
 def fix_for(error: DatabaseUnavailable) -> str | None:

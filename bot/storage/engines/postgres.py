@@ -47,7 +47,7 @@ _PARAMETERS: dict[str, str | int] = {
 }
 
 _STORES_ANY_TEXT = ("UTF8", "SQL_ASCII", None)
-"""None is a pooler that doesn't say: UTF8 is what databases have, unless somebody chose otherwise."""
+"""None is a pooler that doesn't say. Then it is most likely UTF8."""
 
 
 class _Connection(psycopg.Connection[TupleRow]):
@@ -97,7 +97,7 @@ def reading_engine(url: str) -> Engine:
 
 
 def connect(url: str) -> psycopg.Connection:
-    """Connect as libpq reads the URL; what the URL itself says wins over what stands here, except for the encoding."""
+    """Connect as libpq reads the URL, whose parameters override _PARAMETERS, but not the encoding."""
     given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     try:
         connection = _connect({**_PARAMETERS, **given})

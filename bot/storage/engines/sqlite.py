@@ -44,7 +44,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def lock_of(path: Path) -> Path:
-    """The file beside an SQLite file, wherever that is linked from, whose lock says that a process owns it."""
+    """The file beside an SQLite file whose lock says that a process owns it. A link has the lock of its target."""
     return Path(f"{os.path.realpath(path)}.lock")
 
 

@@ -162,7 +162,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     ),
     "user groups": (
         lambda setup: setup.use_groups({CREW: [ADA, BEN], "S0TEAM": [BEN]}),
-        [f"✓ ALLOWED_USERS {CREW}: a user group of 2", "✓ ALLOWED_USERS S0TEAM: a user group of 1"],
+        [f"✓ ALLOWED_USERS {CREW}: user group, members: 2", "✓ ALLOWED_USERS S0TEAM: user group, members: 1"],
     ),
     # Slack may leave things out, and the bot works without the optional scopes.
     "no optional scopes": (
