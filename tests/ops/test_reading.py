@@ -144,7 +144,7 @@ async def test_the_access_that_admins_gave_is_listed(lines: Audit) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("UPDATE reload_model_schema SET version = 99", "belongs to a newer version"),
+        ("UPDATE reload_model_schema SET version = 99", "made by a newer version"),
         ("DELETE FROM reload_model_schema", "the table reload_model_schema should have one row, a number, and has 0"),
         ("DROP TABLE reload_model_schema", "has no tables"),
     ],

@@ -59,6 +59,16 @@ async def test_a_request_is_answered_with_what_is_certain(
         assert bot.log.of("command")[-1]["outcome"] == of_lists
 
 
+async def test_a_bug_in_an_answer_is_logged_as_one(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a request that can't be read."""
+    bot.internal_errors = True
+    monkeypatch.setattr("bot.handlers.bolt.sentence", broken)
+
+    assert (await bot.ask("-x")).text == ""
+    assert [record["level"] for record in bot.log.of("internal_error")] == ["error"]
+    assert bot.log.of("envelope_dropped") == []
+
+
 @both_modes
 async def test_events_are_acknowledged_and_letters_have_no_suggestions(
     bot: Scenario, monkeypatch: pytest.MonkeyPatch
