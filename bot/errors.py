@@ -37,7 +37,7 @@ class Refusal(StrEnum):
     OVER = "over"
     FORGOTTEN = "forgotten"
     NOT_READY = "not_ready"
-    NOT_LISTED = "not_listed"
+    NOT_READABLE = "not_readable"
     INTERNAL_ERROR = "internal_error"
 
 

@@ -68,7 +68,7 @@ class Store:
 
     async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that only reads."""
-        return await self._run(work, *args, uncertain=Refusal.NOT_LISTED, unavailable=Refusal.NOT_LISTED)
+        return await self._run(work, *args, uncertain=Refusal.NOT_READABLE, unavailable=Refusal.NOT_READABLE)
 
     async def _run(
         self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal, unavailable: Refusal

@@ -72,10 +72,10 @@ class _Source:
             self._log("models_cut_off" if models.cut_off else "models_listed", count=len(models.ids))
         except Refused as refused:
             pause = self._pauses.pause()
-            self._log("models_not_listed", reason=refused.reason.value)
+            self._log("models_not_readable", reason=refused.reason.value)
         except ModelsLabError as failed:
             pause = self._pauses.pause(failed.wait)
-            self._log("models_not_listed", reason=failed.failure.value, said=failed.said)
+            self._log("models_not_readable", reason=failed.failure.value, said=failed.said)
         finally:
             self._again_at = self._clock() + pause
             self.reading = None

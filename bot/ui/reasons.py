@@ -129,7 +129,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
         f"I no longer have a record of that reload. Reload the model first: `{command} &lt;model ID&gt;`."
     ),
     Refusal.NOT_READY: lambda _command: "I'm still starting up. Try again in a minute.",
-    Refusal.NOT_LISTED: lambda _command: "My database isn't responding. Try again in a minute.",
+    Refusal.NOT_READABLE: lambda _command: "My database isn't responding. Try again in a minute.",
     Refusal.INTERNAL_ERROR: lambda command: (
         f"Something broke on my side. Check `{command} status` before you try again; the operator can find details in "
         "the log."

@@ -175,7 +175,7 @@ async def test_a_list_that_cannot_be_read_again_stays_as_it_was(
 @pytest.mark.parametrize(
     ("group", "error", "line"),
     [
-        (RELOADED, Refused(Refusal.NOT_LISTED), {"reason": "not_listed"}),
+        (RELOADED, Refused(Refusal.NOT_READABLE), {"reason": "not_readable"}),
         (OWN, ModelsLabPermanentError(Failure.PLAN, "Not on yours"), {"reason": "plan", "said": "Not on yours"}),
         (PUBLIC, ModelsLabRetryableError(Failure.DOWN, "HTTP 503"), {"reason": "down", "said": "HTTP 503"}),
     ],
@@ -194,6 +194,6 @@ async def test_a_list_that_is_missing_is_logged_once_and_so_is_its_return(
 
     event = "models_cut_off" if group is PUBLIC else "models_listed"
     assert [event for event in logged if event["list"] == group] == [
-        {"event": "models_not_listed", "log_level": "warning", "list": group, **line},
+        {"event": "models_not_readable", "log_level": "warning", "list": group, **line},
         {"event": event, "log_level": "info", "list": group, "count": len(sources.ids[group])},
     ]

@@ -128,7 +128,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
 
     @app.event("app_home_opened")
     async def ask() -> None:
-        with scenario.locked(), pytest.raises(Refused, match="not_listed"):
+        with scenario.locked(), pytest.raises(Refused, match="not_readable"):
             await store.is_known(ADA)
         with pytest.raises(Refused, match="not_recorded"):
             await store.change(grants.remember, ADA)

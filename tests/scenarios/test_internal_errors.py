@@ -22,8 +22,8 @@ def broken(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("failure", "words", "outcome", "of_lists"),
     [
-        (AWAY, "My database isn't responding, so I didn't start anything.", "not_recorded", "not_listed"),
-        (UNCERTAIN, "I couldn't confirm that I recorded this.", "uncertain", "not_listed"),
+        (AWAY, "My database isn't responding, so I didn't start anything.", "not_recorded", "not_readable"),
+        (UNCERTAIN, "I couldn't confirm that I recorded this.", "uncertain", "not_readable"),
         (BROKEN, "Something broke on my side.", "internal_error", "internal_error"),
     ],
     ids=["away", "uncertain", "broken"],

@@ -139,7 +139,7 @@ async def test_a_list_that_cannot_be_read_hides_no_other(
 
     assert await eventually_answered(others_are_suggested)
     await grouped(bot, modal, "sd")
-    await eventually(lambda: [line["list"] for line in bot.log.of("models_not_listed")] == logged)
+    await eventually(lambda: [line["list"] for line in bot.log.of("models_not_readable")] == logged)
 
 
 async def test_a_long_list_with_long_ids(bot: Scenario) -> None:

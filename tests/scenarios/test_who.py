@@ -14,7 +14,7 @@ REMIND = "Remind me before it's unloaded"
 
 
 @both_modes
-async def test_people_who_are_not_listed_are_refused(bot: Scenario) -> None:
+async def test_people_who_are_not_readable_are_refused(bot: Scenario) -> None:
     """They read their own ID and what to ask for, whatever they type. Lists and hints are for others, help for all."""
     await bot.ask("secret-model")
     for text in ("sdxl", "status", "history", "statsu", "sdxl xl", "-f", "<!channel>"):
