@@ -8,7 +8,7 @@ All times are seconds since the Unix epoch (UTC).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -206,7 +206,8 @@ class Subscriber(Placed):
 class Requested:
     """The result of a request as of now: its reload, the first subscriber, and whether it joined a running reload.
 
-    again means that the person had requested it before.
+    again means that the person had requested it before, and repeated that nothing was written, because this is the same
+    request as an earlier one.
     """
 
     reload: Reload
@@ -214,6 +215,7 @@ class Requested:
     now: float
     joined: bool
     again: bool = False
+    repeated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

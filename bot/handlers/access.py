@@ -167,6 +167,6 @@ def log_outcome(context: AsyncBoltContext, outcome: str, **more: str) -> None:
 
 def acknowledged(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
     """Log the request of a reload, and return its acknowledgement. where names the channel of the follow-up."""
-    reload = requested.reload
-    log_outcome(context, "joined" if requested.joined else "requested", reload=reload.id, model=reload.model_id)
+    reload, outcome = requested.reload, "joined" if requested.joined else "requested"
+    log_outcome(context, "repeated" if requested.repeated else outcome, reload=reload.id, model=reload.model_id)
     return acknowledgement(requested, context["person"], reload_seconds, where)

@@ -162,7 +162,7 @@ def join(connection: Connection, request: Request, limits: Limits = Limits()) ->
         return None
     if request.person.place in _places_of_person(connection, request, reload.id):
         first = _first_subscriber(connection, reload.id)
-        return Requested(reload, first, now(connection), joined=True, again=True)
+        return Requested(reload, first, now(connection), joined=True, again=True, repeated=True)
     _check_limits(found, limits, starts=False)
     return _join(connection, request, reload)
 
@@ -214,7 +214,7 @@ def _answered(connection: Connection, subscriber_id: int) -> Requested:
     """The result of an earlier request, as of now."""
     reload = to_reload(connection.execute(_RELOAD_OF, {"id": subscriber_id}).one())
     first = _first_subscriber(connection, reload.id)
-    return Requested(reload, first, now(connection), joined=first.id != subscriber_id)
+    return Requested(reload, first, now(connection), joined=first.id != subscriber_id, repeated=True)
 
 
 def _first_subscriber(connection: Connection, reload_id: str) -> Subscriber:

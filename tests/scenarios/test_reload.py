@@ -109,6 +109,7 @@ async def test_the_same_invocation_twice_is_one(slow: Scenario) -> None:
     assert first.text.startswith("Reloading `sdxl`. I'll ping you here around")
     assert second.text.partition("<!date^")[0] == first.text.partition("<!date^")[0]
     assert third.text.startswith("Reloading `sdxl`")
+    assert [record["outcome"] for record in slow.log.of("command")] == ["requested", "repeated", "repeated"]
     assert len(slow.modelslab.calls) == 1
     assert [mentioned(message.text) for message in slow.said(READY)] == [[ADA]]
     for user, channel in ((BEN, MODELS), (ADA, MODELS), (ADA, OPS)):

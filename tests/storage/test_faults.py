@@ -25,7 +25,7 @@ PARAMETER, ADDRESS = "fix or remove that parameter", "fix the host and the port"
         ('FATAL:  unsupported startup parameter: options"', "", PARAMETER),
         ("FATAL:  no such database: bot", "", "create that database"),  # PgBouncer
         ("FATAL:  SSL required", "", TLS),  # PgBouncer
-        ("transaction blocks not allowed in statement pooling mode", "08P01", "have the pooler"),  # PgBouncer
+        ("transaction blocks not allowed in statement pooling mode", "08P01", "set pool_mode to"),  # PgBouncer
         ("FATAL:  Tenant or user not found", "", USER),  # Supabase
         ("FATAL:  (ESSLREQUIRED) SSL connection is required for user: bot", "", TLS),  # Supabase
         ("ERROR:  connection is insecure (try using `sslmode=require`)", "", TLS),  # Neon
