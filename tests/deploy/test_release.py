@@ -93,17 +93,13 @@ def test_ci_tests_every_supported_python() -> None:
     assert PROJECT["requires-python"] == f">={supported[0]}"
 
 
-def test_the_image_is_of_one_base_that_is_pinned() -> None:
-    """By digest; every other stage begins with it, or with nothing."""
+def test_the_image_is_of_one_base_that_is_pinned_and_the_wheel_that_is_published() -> None:
+    """By digest; every other stage begins with it, or with nothing. A release replaces the one that builds a wheel."""
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     stages = re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE)
     [outside] = {base for base in bases if base not in {*stages, "scratch"}}
 
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", outside)
-
-
-def test_the_image_installs_the_wheel_that_is_published() -> None:
-    """A release replaces the stage that builds one."""
     assert BUILD["build-contexts"] == "wheel=dist"
     assert "FROM scratch AS wheel\n" in DOCKERFILE
     assert re.findall(r"^COPY --from=wheel (.*)", DOCKERFILE, re.MULTILINE) == ["/*.whl ./"]

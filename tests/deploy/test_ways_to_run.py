@@ -79,9 +79,10 @@ def test_the_password_is_not_in_the_url() -> None:
 
 
 def test_the_published_port_is_that_of_the_image() -> None:
-    """On this machine only: a proxy stands before it."""
+    """On this machine only: a proxy stands before it. In the container, loopback would keep everybody out."""
     [port] = re.findall(r"^EXPOSE (\d+)", DOCKERFILE, re.MULTILINE)
 
+    assert re.search(r"^ENV .*(\\\n.*)*HOST=0\.0\.0\.0", DOCKERFILE, re.MULTILINE)
     assert ONE["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 

@@ -1,7 +1,6 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
 import asyncio
-import re
 from pathlib import Path
 from unittest.mock import create_autospec, patch
 
@@ -64,13 +63,6 @@ async def test_in_socket_mode_it_listens_on_this_machine_only(scenario: Scenario
     else:
         writer.close()
         assert scenario.mode == "http"
-
-
-def test_the_image_listens_on_all_its_addresses() -> None:
-    """In a container, loopback would keep the probes of an orchestrator out."""
-    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
-
-    assert re.search(r"^ENV .*(\\\n.*)*HOST=0\.0\.0\.0", dockerfile, re.MULTILINE)
 
 
 async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) -> None:

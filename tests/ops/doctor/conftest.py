@@ -21,9 +21,6 @@ from tests.usergroups import FakeUserGroups
 ADA, BEN, CREW = "U0ADA", "W0BEN", "S0CREW"
 MODELS = "C0MODELS"
 
-CAN_LOOK_UP = {"users:read", "channels:read"}
-"""Optional scopes that let the checks look up IDs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -119,7 +116,7 @@ def slack_says(method: str, answer: Answer | str) -> Change:
     return lambda setup: setup.slack.fail(method, answer)
 
 
-def slack_knows(**user: object) -> Change:
+def person(**user: object) -> Change:
     """Allow one person, whom Slack describes so."""
 
     def allow(setup: Setup) -> None:
@@ -129,7 +126,7 @@ def slack_knows(**user: object) -> Change:
     return allow
 
 
-def slack_tells(**whose: object) -> Change:
+def token(**whose: object) -> Change:
     """Have Slack say this of the bot's token."""
     return slack_says("auth.test", Json(200, {"ok": True, **whose}))
 
@@ -153,7 +150,7 @@ def wallet(answer: Answer) -> Change:
 async def slack() -> AsyncIterator[SandboxSlack]:
     """A workspace with two people and a channel, in which IDs can be looked up."""
     async with SandboxSlack() as slack:
-        slack.scopes |= CAN_LOOK_UP
+        slack.scopes |= {"users:read", "channels:read"}
         slack.users[ADA] = "ada"
         slack.users[BEN] = "ben"
         slack.add_channel(MODELS, "models")

@@ -20,19 +20,7 @@ from bot.storage.database import Database
 from bot.storage.history import Note
 from tests.answers import Answer, Hang, Json, RateLimited, Raw
 from tests.bench.processes import free_port
-from tests.ops.doctor.conftest import (
-    ADA,
-    BEN,
-    CAN_LOOK_UP,
-    CREW,
-    MODELS,
-    Change,
-    Setup,
-    slack_knows,
-    slack_says,
-    slack_tells,
-    wallet,
-)
+from tests.ops.doctor.conftest import ADA, BEN, CREW, MODELS, Change, Setup, person, slack_says, token, wallet
 from tests.test_settings import PEOPLE_FIX
 from tests.times import set_timing
 from tests.usergroups import FakeUserGroups
@@ -140,7 +128,7 @@ def nothing_listed(setup: Setup) -> None:
 def sister_workspace(setup: Setup) -> None:
     """Have people be in another workspace of the organisation."""
     setup.slack.enterprise_id = "E0ORG"
-    slack_knows(team_id="T0OTHER", enterprise_user={"enterprise_id": "E0ORG"})(setup)
+    person(team_id="T0OTHER", enterprise_user={"enterprise_id": "E0ORG"})(setup)
 
 
 def silent_list(setup: Setup) -> None:
@@ -157,7 +145,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     # On Enterprise Grid, people of a sister workspace are at home, too.
     "a person of the organisation": (sister_workspace, [f"✓ ALLOWED_USERS {ADA}: ada, active"]),
     "an app of an organisation": (
-        slack_tells(team_id=None, team="Acme", enterprise_id="E0ORG", user="bot", user_id="U0BOT"),
+        token(team_id=None, team="Acme", enterprise_id="E0ORG", user="bot", user_id="U0BOT"),
         ["✓ bot token: organisation Acme (E0ORG), as bot (U0BOT)", NO_SCOPES],
     ),
     "user groups": (
@@ -166,7 +154,7 @@ NO_PROBLEM: dict[str, tuple[Change, list[str]]] = {
     ),
     # Slack may leave things out, and the bot works without the optional scopes.
     "no optional scopes": (
-        lambda setup: setup.slack.scopes.difference_update(CAN_LOOK_UP),
+        lambda setup: setup.slack.scopes.difference_update({"users:read", "channels:read"}),
         [
             "– ALLOWED_USERS: not checked (needs the optional scope users:read)",
             "– ALLOWED_CHANNELS: not checked (needs the optional scope channels:read)",

@@ -18,19 +18,7 @@ from bot.sandbox.modelslab import error
 from bot.slack.client import GROUP_METHOD
 from bot.storage import schema
 from tests.answers import Json, Raw
-from tests.ops.doctor.conftest import (
-    ADA,
-    BEN,
-    CREW,
-    Change,
-    Setup,
-    given,
-    group,
-    slack_knows,
-    slack_says,
-    slack_tells,
-    wallet,
-)
+from tests.ops.doctor.conftest import ADA, BEN, CREW, Change, Setup, given, group, person, slack_says, token, wallet
 from tests.postgres import Postgres
 from tests.test_settings import PEOPLE_FIX
 from tests.usergroups import FakeOrganisation, FakeUserGroups
@@ -57,7 +45,7 @@ def with_version(version: int) -> Change:
 def organisation(setup: Setup) -> None:
     """Install the app for a whole organisation. One of two allowed groups is in one of its workspaces."""
     teams = FakeOrganisation({"T0ART": FakeUserGroups({}), "T0OPS": FakeUserGroups({CREW: [ADA, BEN]})})
-    slack_tells(team_id=None, enterprise_id="E0ORG", is_enterprise_install=True)(setup)
+    token(team_id=None, enterprise_id="E0ORG", is_enterprise_install=True)(setup)
     setup.slack.fail("auth.teams.list", teams.listed)
     setup.slack.fail(GROUP_METHOD, teams)
     setup.env["ALLOWED_USERS"] = f"{CREW} S0NONE"
@@ -70,7 +58,7 @@ BROKEN: list[tuple[Change, str, str]] = [
     # Slack
     (slack_says("auth.test", "token_revoked"), "bot token: Slack rejects it (token_revoked)", "copy it again: it is"),
     (slack_says("auth.test", "not_allowed_token_type"), "bot token: Slack rejects it (", ON_THE_PAGE),
-    (slack_tells(team_id=None), "bot token: Slack names neither a workspace nor an organisation for it", "reinstall"),
+    (token(team_id=None), "bot token: Slack names neither a workspace nor an organisation for it", "reinstall"),
     (slack_says("apps.connections.open", "missing_scope"), "app token: Slack rejects it (", "turn Socket Mode on"),
     (given(SLACK_API_URL="http://127.0.0.1:9/api/"), "Slack: no answer from 127.0.0.1:9", "check SLACK_API_URL"),
     (slack_says("auth.test", LOG_IN), "Slack: 127.0.0.1", "fix SLACK_API_URL"),
@@ -81,8 +69,8 @@ BROKEN: list[tuple[Change, str, str]] = [
         "network (DNS, firewall, HTTPS_PROXY)",
     ),
     # Who
-    (slack_knows(is_bot=True), f"ALLOWED_USERS {ADA}: ada is a bot", "remove it from ALLOWED_USERS"),
-    (slack_knows(team_id="T0OTHER"), f"ALLOWED_USERS {ADA}: ada belongs to another workspace", "remove it"),
+    (person(is_bot=True), f"ALLOWED_USERS {ADA}: ada is a bot", "remove it from ALLOWED_USERS"),
+    (person(team_id="T0OTHER"), f"ALLOWED_USERS {ADA}: ada belongs to another workspace", "remove it"),
     (group("plan_upgrade_required"), f"ALLOWED_USERS {CREW}: this workspace's plan has no user groups", "list people"),
     (
         organisation,
