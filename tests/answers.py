@@ -10,8 +10,6 @@ from bot.sandbox.server import break_connection
 
 __all__ = ["Answer", "Exchange", "Json", "Raw"]
 
-MEGABYTE = 1 << 20
-
 
 async def begin(exchange: Exchange, length: int) -> web.StreamResponse:
     """Send the head of a JSON answer that announces a body of this many bytes."""
@@ -32,11 +30,11 @@ class RateLimited(Json):
         super().__init__(429, {"ok": False, "error": "ratelimited"}, headers)
 
 
-class Redirect(Raw):
-    """A 307, which asks the client to send the same POST, key and all, elsewhere."""
+BIG = Json(200, {"status": "success", "message": "x" * (1 << 20)})
+"""A megabyte of JSON."""
 
-    def __init__(self, location: str) -> None:
-        super().__init__(307, b"", "text/plain", {"Location": location})
+AWAY = Raw(307, headers={"Location": "http://127.0.0.1:9/"})
+"""It asks the client to send the same POST, key and all, elsewhere, where nobody listens."""
 
 
 @dataclass(slots=True)
@@ -64,21 +62,6 @@ class DeepJson(Raw):
 
     def __init__(self, depth: int) -> None:
         super().__init__(200, b"[" * depth + b"]" * depth, "application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Big:
-    """A JSON answer of this many megabytes."""
-
-    megabytes: int
-
-    async def send(self, exchange: Exchange) -> web.StreamResponse:
-        """Answer, a megabyte at a time."""
-        head, tail = b'{"status": "success", "message": "', b'"}'
-        response = await begin(exchange, len(head) + self.megabytes * MEGABYTE + len(tail))
-        for part in (head, *[b"x" * MEGABYTE] * self.megabytes, tail):
-            await response.write(part)
-        return response
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bot.core.command import (
@@ -25,7 +25,6 @@ from bot.core.command import (
 )
 from bot.errors import Refusal, Refused
 from bot.ui.buttons import Action, pressed
-from tests.samples import anything_typed
 
 # What is pasted comes with spaces that do not break or have no width.
 SPACES = [
@@ -212,18 +211,6 @@ def test_what_more_likely_means_something_else_is_not_reloaded(text: str, meant:
     assert (data["slip"], data["meant"], data["alone"]) == (Slip.NOT_OURS, meant, text == first)
     assert parse(f'"{first}"') == ReloadModels((first,))
     assert read_id(first) == first
-
-
-@given(anything_typed)
-@example("\u201c" * 4000)
-@example("`" * 8000)
-@example("a" * 8000)
-@example("help\n" * 1600)
-def test_any_text_is_a_word_or_a_valid_id_or_refused(text: str) -> None:
-    """Nothing else comes of it."""
-    with suppress(Refused):
-        command: Command = parse(text)
-        assert isinstance(command, Word | Pick) or all(MODEL_ID.fullmatch(id_) for id_ in command.model_ids)
 
 
 def processor_time(read: Callable[[str], object], text: str) -> float:

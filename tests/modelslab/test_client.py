@@ -15,7 +15,7 @@ from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.sandbox.modelslab import SandboxModelsLab, error
 from bot.settings import read
-from tests.answers import AcceptThenReset, Answer, Big, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Redirect, Reset
+from tests.answers import AWAY, BIG, AcceptThenReset, Answer, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Reset
 
 Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
 """All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
@@ -151,7 +151,7 @@ async def test_a_reload_is_accepted_or_under_way(
         (Json(200, {"message": "Invalid API key"}), final(Failure.KEY, "Invalid API key")),
         (Json(401, {}), final(Failure.NO_SENSE, "HTTP 401")),
         *((Raw(code, b"<h1>Blocked</h1>"), final(Failure.NO_SENSE, f"HTTP {code}")) for code in (401, 403, 404, 407)),
-        (Redirect("http://127.0.0.1:9/"), final(Failure.NO_SENSE, "HTTP 307")),
+        (AWAY, final(Failure.NO_SENSE, "HTTP 307")),
         # An answer that makes no sense may have been an acceptance: the call is not made again.
         *(
             (answer, final(Failure.NO_SENSE, "HTTP 200", unknown=True))
@@ -163,7 +163,7 @@ async def test_a_reload_is_accepted_or_under_way(
                 Raw(200, json.dumps({"status": "success"}).encode("utf-16"), "application/json; charset=utf-16"),
                 Raw(200, gzip.compress(b'{"status": "success"}', mtime=0), headers={"Content-Encoding": "gzip"}),
                 DeepJson(20_000),
-                Big(1),
+                BIG,
             )
         ),
         (Json(200, {"status": "", "message": "hm"}), final(Failure.NO_SENSE, "hm", unknown=True)),
@@ -264,6 +264,7 @@ async def test_a_message_of_many_parts_is_read_in_order(modelslab: SandboxModels
         (Json(200, {"status": "error", "message": "Not today", "data": ["a"]}), Failure.REFUSED),
         (Json(500, [{"model_id": "a"}]), Failure.DOWN),
         (Json(200, {"status": "success", "data": None}), Failure.NO_SENSE),
+        *((Raw(200, body), Failure.NO_SENSE) for body in (b"", b"<html>", b'"a"')),
         (HalfAnswer(), Failure.NO_ANSWER),
     ],
     ids=lambda value: repr(value)[:60],

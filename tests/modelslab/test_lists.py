@@ -97,12 +97,3 @@ def test_an_item_that_never_ends_is_given_up(beginning: bytes) -> None:
 
     assert reader.ended
     assert len(reader.head) <= HEAD_LIMIT
-
-
-@pytest.mark.parametrize("answer", [b"", b"<html>", b'{"status": "error", "message": "no"}', b'{"data": null}', b'"a"'])
-def test_an_answer_without_a_list_is_not_one(answer: bytes) -> None:
-    """Its beginning is kept, because it says why."""
-    reader = read(answer)
-
-    assert not reader.found
-    assert reader.head == answer

@@ -71,11 +71,3 @@ def test_a_modal_has_a_response_url_for_the_channel_chosen_in_it() -> None:
 
     assert payloads.response_url_for({"response_urls": given_urls}, "C0OPS") == URL
     assert payloads.response_url_for({"response_urls": None}, "C0OPS") == ""
-
-
-def test_a_text_that_is_too_long_is_cut_so_that_it_is_no_command() -> None:
-    """Slack would deliver it again if it was refused."""
-    shown = payloads.text("sdxl " * 8_000)
-
-    assert len(shown) == 4_000
-    assert shown.endswith("…")

@@ -80,7 +80,10 @@ def test_a_requester_is_named_only_to_people_who_could_see_the_request(
 
 
 def test_a_line_offers_what_can_be_done() -> None:
-    """Join what is running; reload what ended five times as long ago as a reload takes; try a failure at once."""
+    """Join what is running; reload what ended five times as long ago as a reload takes; try a failure at once.
+
+    The Home tab offers the same.
+    """
     running = [listed(RELOAD), listed(ACCEPTED), listed(replace(FAILED, state=State.NOTIFYING))]
     soon, later = (listed(replace(DONE, model_id=id_), now=NOON + 122 + ago) for id_, ago in (("a", 599), ("b", 600)))
     ended = [soon, later, replace(later, reload=ACCEPTED), listed(FAILED)]
@@ -93,20 +96,11 @@ def test_a_line_offers_what_can_be_done() -> None:
         ("Reload sd-xl", Action.AGAIN, "sd-xl", OPS),
         ("Try sdxl again", Action.AGAIN, "sdxl", OPS),
     ]
+    tab = json.dumps(views.home(HomeData([], 0, ended, [], 0, NOON), 120.0, BEN_IN_OPS).to_dict())
+    labels = ("Reload a again", "Reload b again", "Try sdxl again", "Reload sd-xl")
+    assert [f'"{label}"' in tab for label in labels] == [False, True, True, True]
     assert offered(lists.running(running, 3, 120, Person(BEN, "T0HOME", ""))) == []
     assert offered(lists.history(ended, 120, Person(BEN, "T0HOME", ""))) == []
-
-
-def test_the_home_tab_offers_to_reload_what_ended_a_while_ago_and_to_try_a_failure_again() -> None:
-    """At once, with the models that may have been meant. What has just been reloaded needs no other reload."""
-    lately, old = replace(DONE, model_id="new", ended_at=NOON + 900), replace(DONE, model_id="old")
-    recent = [listed(reload, now=NOON + 1000) for reload in (lately, old, replace(FAILED, ended_at=NOON + 900))]
-    text = json.dumps(
-        views.home(HomeData([], 0, recent, [], 0, NOON + 1000), 120.0, Person(BEN, "T0HOME", "")).to_dict()
-    )
-
-    labels = ("Reload new again", "Reload old again", "Try sdxl again", "Reload sd-xl")
-    assert [f'"{label}"' in text for label in labels] == [False, True, True, True]
 
 
 def test_a_reminder_in_a_list_says_when() -> None:

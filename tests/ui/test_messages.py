@@ -135,14 +135,6 @@ def test_a_reminder_promises_nothing_that_may_be_over() -> None:
         assert text == f"`sdxl` was reloaded {shown} days ago. If nobody has used it since, {unloaded}"
 
 
-def test_help_names_every_way_to_ask() -> None:
-    """Threads, too, where Slack has no slash commands."""
-    text = messages.help_text("/reload-model-dev")
-
-    assert all(f"`/reload-model-dev{end}`" in text for end in ("", " sdxl", " sdxl flux", " status", " history"))
-    assert "write `@reload-model-dev sdxl`" in text
-
-
 def test_the_list_leaves_out_what_there_is_not() -> None:
     """Without ALLOWED_USERS there are only admins; a group that can't be read is named."""
     nobody = Allowlist([], [], admins=[BEN])

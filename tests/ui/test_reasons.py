@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from hypothesis import example, given
 
-from bot.core.command import Slip, parse
+from bot.core.command import MODEL_ID, Pick, Slip, Word, parse
 from bot.errors import Failure, Refusal, Refused
 from bot.ui.reasons import FAILURES, REFUSALS, SLIPS, sentence
 from tests.samples import anything_typed
@@ -28,11 +28,12 @@ REFUSED = {
 
 
 def answer(text: str) -> str:
-    """The answer to somebody who typed this, or "" if it is a command."""
+    """The answer to somebody who typed this, or "" if it is a command: a word, the picker, or valid IDs."""
     try:
-        parse(text)
+        command = parse(text)
     except Refused as slip:
         return sentence(slip, "/reload-model")
+    assert isinstance(command, Word | Pick) or all(MODEL_ID.fullmatch(id_) for id_ in command.model_ids)
     return ""
 
 
@@ -90,8 +91,10 @@ def test_a_slip_is_explained() -> None:
 
 @given(anything_typed)
 @example("\u201c" * 4000)
+@example("`" * 8000)
+@example("a" * 8000)
 @example("help\n" * 1600)
-def test_whatever_is_typed_is_shown_harmlessly(text: str) -> None:
+def test_whatever_is_typed_is_a_command_or_shown_harmlessly(text: str) -> None:
     """In a text that is bounded, and mentions nobody."""
     shown = answer(text)
 

@@ -12,7 +12,7 @@ from bot.errors import SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import RESPONSE_URL, SandboxSlack
 from bot.ui.messages import Message
 from bot.worker.delivery import Delivery, Pacer
-from tests.answers import AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw, Redirect
+from tests.answers import AWAY, AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, RateLimited, Raw
 from tests.samples import ADA, BEN, MODELS, NOON, OPS, claim, client_of, job, subscriber
 from tests.storage.support import Clock
 
@@ -79,7 +79,7 @@ async def test_a_follow_up_is_posted_with_as_much_as_slack_takes(slack: SandboxS
         Raw(200, b'{"ok": false' + b" " * 5000),
         Raw(200, b'{\n "ok":\tfalse, "error": "used_url"}'),
         Raw(403),
-        Redirect("http://127.0.0.1:9/"),
+        AWAY,
     ],
     ids=repr,
 )
