@@ -232,31 +232,31 @@ async def test_a_compressed_body_is_not_unpacked(bot: Scenario) -> None:
 
 
 async def test_the_largest_body(bot: Scenario) -> None:
-    """512 KiB are read, one byte more is not; what announces more is refused before it has come."""
+    """512 KiB are read, one byte more is not; what announces more is refused before it has come.
+
+    A body in chunks, which announces nothing, is refused as soon as it is too long, or makes no sense.
+    """
     fits = command(padding="x")
     fits += b"x" * (512 * 1024 - len(fits))
 
     assert await refused(bot, request(fits + b"x", bot.slack.sign(fits + b"x"))) == 413
     assert await refused(bot, request(b"", {"Content-Type": FORM, "Content-Length": "3000000"})) == 413
-    assert (await send(bot, fits))[0] == 200
-
-
-async def test_chunks(bot: Scenario) -> None:
-    """A body that announces nothing is refused as soon as it is too long, or makes no sense."""
     chunk = b"%x\r\n%s\r\n" % (256 * 1024, b"x" * 256 * 1024)
     head = request(b"", {"Content-Type": FORM, "Transfer-Encoding": "chunked"})
-    body = command()
-
     assert await refused(bot, head, *[chunk] * 5) == 413
     for broken in (b"zz\r\n" + MARK.encode(), b"5\r\nhelloMORE\r\n", b"-1\r\n\r\n"):
         assert await refused(bot, head + broken) == 400
-    head = request(b"", bot.slack.sign(body) | {"Transfer-Encoding": "chunked"})
-    status, answer = await exchange(bot.port, head, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert (await send(bot, fits))[0] == 200
+    head = request(b"", bot.slack.sign(command()) | {"Transfer-Encoding": "chunked"})
+    status, answer = await exchange(bot.port, head, b"%x\r\n%s\r\n0\r\n\r\n" % (len(command()), command()))
     assert (status, b"Reloading `sdxl`." in answer) == (200, True)
 
 
 async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
-    """A client that stops in the middle is answered when its time is over; one that hangs up leaves nothing behind."""
+    """A client that stops in the middle is answered when its time is over; one that hangs up leaves nothing behind.
+
+    Nothing that a client does keeps the port from closing.
+    """
     set_timing(http_body=0.2)
     await scenario.open()
     half = request(command(), scenario.slack.sign(command()))[: -len(command()) // 2]
@@ -272,14 +272,10 @@ async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert "Reloading" in (await scenario.ask("afterwards")).text
     assert MARK not in scenario.log.text
-
-
-async def test_a_stop_does_not_wait_for_a_body(scenario: Scenario) -> None:
-    """Nothing that a client does keeps the port from closing."""
     set_timing(http_body=600.0)
-    await scenario.open()
+    await scenario.reopen()
     _, writer = await asyncio.open_connection("127.0.0.1", scenario.port)
-    writer.write(b"POST /slack/events HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+    writer.write(half)
     await writer.drain()
     async with asyncio.timeout(30.0):
         await scenario.shut()

@@ -10,7 +10,7 @@ from bot.core.models import Place
 from bot.sandbox.modelslab import ACCEPTED, error
 from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
-from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Redirect, Reset
+from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, eventually, mentioned
 from tests.times import set_timing
 
@@ -182,14 +182,6 @@ async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
     assert bot.log.of("undeliverable") == []
 
 
-async def test_a_redirect_is_not_followed(bot: Scenario) -> None:
-    """Slack sends none, and the host it leads to would read the message. It is tried again."""
-    bot.slack.fail("chat.postMessage", Redirect(f"{bot.slack.api_url}chat.postMessage"), times=1)
-    await bot.ask("sdxl")
-
-    assert (await bot.log.wait_for("job_failed"))["reason"] == "http_307"
-
-
 async def test_what_does_not_pass_leads_to_a_direct_message(bot: Scenario) -> None:
     """After a while; a DM meets the same faults as any message, and is tried again after them."""
     bot.slack.fail("response_url", "used_url")
@@ -265,28 +257,24 @@ async def test_retry_after_is_honoured(bot: Scenario) -> None:
 
 
 async def test_without_a_status_the_follow_up_is_a_message_of_its_own(slow: Scenario) -> None:
-    """Whether the status message could not be posted, or was deleted, and can't be edited any more."""
+    """Whether the status message could not be posted, has an odd ts, or was deleted, and can't be edited any more."""
+    rooms(slow, {"odd": Json(200, {"ok": True, "ts": "\0\ud800"})}, times=1)
     slow.slack.fail("chat.postMessage", Raw(503, b""), channel=MODELS)
     await slow.ask("sdxl", ADA, MODELS)
+    await slow.ask("odd", ADA, "C0ODD")
+    await slow.log.wait_for("status_posted")
     await slow.ask("flux", ADA, OPS)
     status = await slow.wait_said("is reloading", channel=OPS)
     await slow.log.wait_for("status_dropped")
     slow.slack.heal()
     slow.slack.fail("chat.postMessage", "thread_not_found", times=1, channel=OPS)
     slow.slack.fail("chat.update", "message_not_found")
-    await slow.finish_reloads(2)
+    await slow.finish_reloads(3)
 
     follow_ups = slow.said(READY)
-    assert slow.said() == [status, *follow_ups]
+    assert (len(follow_ups), slow.said()) == (3, [status, *follow_ups])
     assert {(each.thread_ts, each.broadcast) for each in follow_ups} == {(None, False)}
     assert status.edits == []
-
-
-async def test_an_odd_ts_is_none(bot: Scenario) -> None:
-    """The status message stays as it is, and the follow-up comes all the same."""
-    bot.slack.fail("chat.postMessage", Json(200, {"ok": True, "ts": "\0\ud800"}), times=1)
-    await bot.ask("sdxl")
-    await bot.wait_said(READY)
 
 
 async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:

@@ -11,20 +11,7 @@ from bot.errors import Failure
 from bot.sandbox.modelslab import ACCEPTED, SAME_REQUEST, error
 from bot.ui.reasons import FAILURES
 from tests.answers import AcceptThenReset, Answer, Gateway, Held, Json, Raw, Reset
-from tests.scenarios.scenario import (
-    ADA,
-    BEN,
-    CEM,
-    FAILED,
-    MODELS,
-    OPS,
-    READY,
-    Scenario,
-    both_modes,
-    eventually,
-    labels,
-    mentioned,
-)
+from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, OPS, READY, Scenario, both_modes, labels, mentioned
 from tests.times import set_timing
 
 DATE = r"<!date\^\d+\^\{time\}\|\d\d:\d\d UTC>"
@@ -69,7 +56,7 @@ async def test_the_channel_sees_a_status_and_a_follow_up(slow: Scenario) -> None
     slow.sql("UPDATE reload_model_reloads SET ready_at = ready_at - 3600")
     slow.sql("UPDATE reload_model_jobs SET due_at = 0")
     slow.worker.wake()
-    await eventually(lambda: labels(status) == ["Reload again"])
+    await slow.slack.wait_until(lambda: labels(status) == ["Reload again"])
     await slow.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
     assert status.text.startswith("✓ `sdxl`")
 

@@ -1,6 +1,6 @@
 """Several models by one command."""
 
-from tests.scenarios.scenario import ADA, BEN, MODELS, OPS, READY, Scenario, both_modes, labels
+from tests.scenarios.scenario import ADA, BEN, CEM, MODELS, OPS, READY, Scenario, both_modes, labels
 
 
 @both_modes
@@ -19,7 +19,10 @@ async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
 
 
 async def test_started_joined_and_refused(bot: Scenario) -> None:
-    """What a limit refuses does not stop the others; each line says what became of its model."""
+    """What a limit refuses does not stop the others; each line says what became of its model.
+
+    COMMANDS_PER_PERSON counts a person's reloads, however they were typed.
+    """
     await bot.reopen(MAX_IN_FLIGHT="2", RELOAD_SECONDS="60")
     await bot.ask("sdxl", BEN)
     ack = await bot.ask("zephyr sdxl flux", ADA)
@@ -31,20 +34,13 @@ async def test_started_joined_and_refused(bot: Scenario) -> None:
     assert lines[2].startswith("Reloading `flux`.")
     outcomes = [row[0] for row in bot.sql("SELECT outcome FROM reload_model_audit ORDER BY outcome")]
     assert outcomes == ["joined", "requested", "requested", "too_many_in_flight"]
-
-
-async def test_a_limit_counts_each_model(bot: Scenario) -> None:
-    """COMMANDS_PER_PERSON counts a person's reloads, however they were typed."""
-    await bot.reopen(COMMANDS_PER_PERSON="2")
-    ack = await bot.ask("a1 b1 c1", ADA)
-    other = await bot.ask("d1", BEN)
-
+    await bot.reopen(COMMANDS_PER_PERSON="2", MAX_IN_FLIGHT="0")
+    ack = await bot.ask("a1 b1 c1", CEM)
     assert [line.partition("`")[0] for line in ack.text.splitlines()] == ["Reloading ", "Reloading ", ""]
     assert "You've hit the limit of 2 reloads in 10 minutes." in ack.text
-    assert other.text.startswith("Reloading")
-    await bot.wait_sql(
-        "SELECT rule = 'COMMANDS_PER_PERSON' FROM reload_model_audit WHERE outcome = 'too_many_commands'"
-    )
+    assert (await bot.ask("d1", BEN)).text.startswith("Reloading")
+    limited = "SELECT rule = 'COMMANDS_PER_PERSON' FROM reload_model_audit WHERE outcome = 'too_many_commands'"
+    await bot.wait_sql(limited)
 
 
 async def test_follow_ups_that_are_due_together_are_one_message(slow: Scenario) -> None:
