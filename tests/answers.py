@@ -33,6 +33,9 @@ class RateLimited(Json):
 BIG = Json(200, {"status": "success", "message": "x" * (1 << 20)})
 """A megabyte of JSON."""
 
+DEEP = Raw(200, b"[" * 100_000 + b"]" * 100_000, "application/json")
+"""JSON lists inside each other: past a thousand, Python's parser gives up."""
+
 AWAY = Raw(307, headers={"Location": "http://127.0.0.1:9/"})
 """It asks the client to send the same POST, key and all, elsewhere, where nobody listens."""
 
@@ -55,13 +58,6 @@ class Gateway:
         if transport is not None:
             transport.write(b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"status": "success"}')
         self.sent_again.set()
-
-
-class DeepJson(Raw):
-    """JSON lists inside each other, this deep: past a thousand, Python's parser gives up."""
-
-    def __init__(self, depth: int) -> None:
-        super().__init__(200, b"[" * depth + b"]" * depth, "application/json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bot.modelslab.client import ModelsLab
 from bot.modelslab.lists import ModelList
 from bot.sandbox.modelslab import SandboxModelsLab, error
 from bot.settings import read
-from tests.answers import AWAY, BIG, AcceptThenReset, Answer, DeepJson, Drip, HalfAnswer, Hang, Json, Raw, Reset
+from tests.answers import AWAY, BIG, DEEP, AcceptThenReset, Answer, Drip, HalfAnswer, Hang, Json, Raw, Reset
 
 Shape = tuple[type[ModelsLabError], Failure, str, bool, float | None]
 """All that a failure says: again or not, why, in whose words, whether it may have worked, and the wait."""
@@ -162,7 +162,7 @@ async def test_a_reload_is_accepted_or_under_way(
                 Raw(200, b'{"status": "success"', "application/json"),
                 Raw(200, json.dumps({"status": "success"}).encode("utf-16"), "application/json; charset=utf-16"),
                 Raw(200, gzip.compress(b'{"status": "success"}', mtime=0), headers={"Content-Encoding": "gzip"}),
-                DeepJson(20_000),
+                DEEP,
                 BIG,
             )
         ),

@@ -13,16 +13,7 @@ from bot.sandbox.answers import Json
 from bot.sandbox.server import Server
 from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.wire import JsonObject
-
-
-class Clock:
-    """The time in Unix seconds, with as many seconds more as a test lets pass."""
-
-    passed = 0.0
-
-    def __call__(self) -> float:
-        """The time now."""
-        return time.time() + self.passed
+from tests.storage.support import Clock
 
 
 class App(Server):
@@ -52,7 +43,7 @@ class App(Server):
 @pytest.fixture
 def clock() -> Clock:
     """The clock of the Slack."""
-    return Clock()
+    return Clock(time.time())
 
 
 @pytest.fixture

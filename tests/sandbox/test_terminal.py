@@ -182,7 +182,7 @@ async def test_a_bot_that_does_not_answer_is_to_blame(scenario: Scenario, typed:
 
 async def test_the_end_waits_for_the_reloads_that_are_running(scenario: Scenario, typed: Terminal) -> None:
     """Until the bot has said how they went, or until it has taken too long."""
-    scenario.modelslab.calls += [ReloadCall(name, at=time.time(), body={}) for name in ("flux", "sdxl")]
+    scenario.modelslab.calls += [ReloadCall(name, at=1.0, body={}) for name in ("flux", "sdxl")]
     ending = asyncio.create_task(typed.session.settle(within=5.0))
     await eventually(lambda: typed.written)
     scenario.slack.say(MODELS, {"text": "`sdxl` should be ready now"}, "api")

@@ -7,7 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack.service import SandboxSlack
 from bot.sandbox.wire import JsonObject
-from tests.sandbox.conftest import Clock
+from tests.storage.support import Clock
 
 
 def plain(text: str) -> JsonObject:
@@ -30,20 +30,6 @@ INPUT: JsonObject = {"type": "input", "label": plain("Id"), "element": {"type": 
 def client(slack: SandboxSlack) -> AsyncWebClient:
     """The SDK's client of the Web API, without its own retries."""
     return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url, retry_handlers=[], timeout=30)
-
-
-async def test_a_post_says_what_it_contains(slack: SandboxSlack) -> None:
-    """An empty one too: a form. That of aiohttp, which says application/octet-stream, is refused."""
-    async with aiohttp.request("POST", f"{slack.api_url}apps.connections.open") as response:
-        assert (await response.json())["error"] == "invalid_post_type"
-
-
-async def test_only_a_message_of_the_web_api_can_be_edited(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """It is known by its channel and ts."""
-    through_a_url = slack.say("C0MODELS", {"text": "x"}, "response_url")
-    for ts, error in ((through_a_url.ts, "cant_update_message"), ("1.0", "message_not_found")):
-        with pytest.raises(SlackApiError, match=error):
-            await client.chat_update(channel="C0MODELS", ts=ts, text="y")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +69,17 @@ async def test_a_message_that_slack_refuses(
         await client.api_call("chat.postMessage", json={"channel": "C0MODELS", **message})
 
 
-async def test_scopes_are_checked(slack: SandboxSlack, client: AsyncWebClient) -> None:
-    """Each method has its scope."""
+async def test_a_call_that_slack_does_not_take(slack: SandboxSlack, client: AsyncWebClient) -> None:
+    """An empty POST that isn't a form, as aiohttp sends it; for want of a scope; of what there isn't.
+
+    Only a message of the Web API, which is known by its channel and ts, can be edited.
+    """
+    async with aiohttp.request("POST", f"{slack.api_url}apps.connections.open") as response:
+        assert (await response.json())["error"] == "invalid_post_type"
+    through_a_url = slack.say("C0MODELS", {"text": "x"}, "response_url")
+    for ts, error in ((through_a_url.ts, "cant_update_message"), ("1.0", "message_not_found")):
+        with pytest.raises(SlackApiError, match=error):
+            await client.chat_update(channel="C0MODELS", ts=ts, text="y")
     with pytest.raises(SlackApiError, match="user_not_found"):
         await client.conversations_open(users="C0MODELS")
     slack.scopes.remove("im:write")
@@ -107,7 +102,7 @@ async def test_a_trigger_opens_one_modal_within_three_seconds(
     assert (modal.title, modal.texts, modal.channel) == ("Hello", ["x", "x"], "C0MODELS")
     with pytest.raises(SlackApiError, match="exchanged_trigger_id"):
         await client.views_open(trigger_id=used, view=MODAL)
-    clock.passed += 3.5
+    clock.now += 3.5
     for spent in (late, "never.made"):
         with pytest.raises(SlackApiError, match="expired_trigger_id"):
             await client.views_open(trigger_id=spent, view=MODAL)
@@ -150,9 +145,9 @@ async def test_a_response_url_works_five_times_in_half_an_hour(slack: SandboxSla
     assert await respond(url) == (400, "no_text")
     await respond(url, text="everybody", response_type="in_channel")
     used = [await respond(url, text="psst") for _ in range(5)]
-    clock.passed += 1790
+    clock.now += 1790
     last = await respond(other, text="x")
-    clock.passed += 20
+    clock.now += 20
 
     assert (used, last) == ([(200, "")] * 4 + [(404, "used_url")], (200, ""))
     assert [(m.channel, m.via, m.user) for m in slack.messages[:2]] == [

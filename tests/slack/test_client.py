@@ -8,7 +8,7 @@ import pytest
 from bot.errors import SlackError, SlackPermanentError, SlackRetryableError
 from bot.sandbox.slack.service import SandboxSlack
 from bot.slack.client import TOKEN_FAULTS, SlackClient
-from tests.answers import AWAY, BIG, AcceptThenReset, Answer, DeepJson, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
+from tests.answers import AWAY, BIG, DEEP, AcceptThenReset, Answer, HalfAnswer, Hang, Json, RateLimited, Raw, Reset
 from tests.samples import client_of
 
 POST = "chat.postMessage"
@@ -60,7 +60,7 @@ async def failure(api: SlackClient) -> SlackError:
         (Raw(500, b"ok", "text/plain"), "http_500", None),
         (Raw(200, b"\x1f\x8b", "application/gzip"), "no_sense", None),
         (Raw(200, b'{"ok": "\xff"}', "application/json; charset=utf-8"), "http_200", None),
-        (DeepJson(100_000), "no_sense", None),
+        (DEEP, "no_sense", None),
         (BIG, "too_long", None),
         (Reset(), "ServerDisconnectedError", None),
         (AcceptThenReset(), "ServerDisconnectedError", None),

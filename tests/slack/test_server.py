@@ -47,10 +47,7 @@ async def answer(server: WebServer, request: bytes) -> bytes:
 
 
 async def test_a_connection_is_kept_for_the_next_request_but_not_for_ever() -> None:
-    """For as long as the proxy in front keeps it. A port that is about to close keeps none.
-
-    Nor is one kept after a body that nobody read: the rest of it would be taken for the next request.
-    """
+    """As long as the proxy in front keeps it; not after a body that nobody read, or if the port is about to close."""
     unread = ALIVE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1000000\r\n\r\n")
     async with serving(http_keepalive=0.3) as server:
         assert (await answer(server, ALIVE + ALIVE)).count(b"HTTP/1.1 200 ") == 2

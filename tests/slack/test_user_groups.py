@@ -79,10 +79,7 @@ async def test_many_groups_take_turns_a_pause_apart() -> None:
 
 @pytest.mark.parametrize("failure", [SlackRetryableError("http_503"), SlackPermanentError("missing_scope"), KeyError()])
 async def test_a_reading_that_fails_is_tried_again(failure: Exception) -> None:
-    """The app may be reinstalled while the bot runs. The log says once that it failed, and then that it works again.
-
-    It has each failure by a bug.
-    """
+    """The app may be reinstalled. The log says once that it failed, of a bug each time, and that it works."""
     groups = Groups()
     groups.answer = failure
     with capture_logs() as logged:

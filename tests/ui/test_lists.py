@@ -80,10 +80,7 @@ def test_a_requester_is_named_only_to_people_who_could_see_the_request(
 
 
 def test_a_line_offers_what_can_be_done() -> None:
-    """Join what is running; reload what ended five times as long ago as a reload takes; try a failure at once.
-
-    The Home tab offers the same.
-    """
+    """Join what runs; reload what ended 5 times as long ago as a reload takes; try a failure at once. So at Home."""
     running = [listed(RELOAD), listed(ACCEPTED), listed(replace(FAILED, state=State.NOTIFYING))]
     soon, later = (listed(replace(DONE, model_id=id_), now=NOON + 122 + ago) for id_, ago in (("a", 599), ("b", 600)))
     ended = [soon, later, replace(later, reload=ACCEPTED), listed(FAILED)]

@@ -72,16 +72,12 @@ def test_a_failure_says_why_and_what_to_do(failure: Failure) -> None:
     assert "ready" not in explained.why + explained.fix
 
 
-def test_a_decision_names_who_made_it() -> None:
-    """To the same admin, who pressed twice, it isn't somebody else's."""
+def test_a_refusal_says_what_was_typed_or_who_decided() -> None:
+    """With what to type instead, or where to read more. To an admin who pressed twice it isn't somebody else."""
     decided = {by_you: Refused(Refusal.ALREADY_DECIDED, decided_by="U0ADA", by_you=by_you) for by_you in (True, False)}
 
     assert sentence(decided[True], "/reload-model") == "You've already decided this."
     assert sentence(decided[False], "/reload-model") == "<@U0ADA> has already decided this."
-
-
-def test_a_slip_is_explained() -> None:
-    """With what was typed, harmlessly, and what to type instead, or where to read more."""
     quote = 'To reload a model called `{0}`, quote it: `/reload-model "{0}"`.'
 
     assert answer('"sdxl flux"') == "`sdxl flux` isn't a valid model ID: IDs have no spaces. See `/reload-model help`."

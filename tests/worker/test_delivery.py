@@ -130,15 +130,6 @@ async def test_a_response_url_that_may_work_later_is_tried_again(
     assert asked.response_url not in str(raised.value)
 
 
-async def test_a_person_whose_messages_slack_limits_is_left_alone(slack: SandboxSlack, delivery: Delivery) -> None:
-    """For as long as it asks for."""
-    slack.fail("chat.postMessage", RateLimited(7), times=1)
-    with pytest.raises(SlackRetryableError):
-        await delivery.to_person(BEN, HELLO)
-
-    assert (delivery.take_turn(BEN), delivery.take_turn(ADA)) == (7.0, 0.0)
-
-
 async def test_one_status_message_at_a_time_is_posted_in_a_channel(
     slack: SandboxSlack, delivery: Delivery, clock: Clock
 ) -> None:
@@ -165,8 +156,14 @@ def test_a_best_effort_message_never_delays_a_guaranteed_one(pacer: Pacer, clock
         assert [pacer.take_turn(MODELS, best_effort=one) for one in best_effort] == waits
 
 
-def test_a_channel_that_slack_has_limited_is_left_alone(pacer: Pacer, clock: Clock) -> None:
-    """For as long as Slack says, within reason, and other channels are not."""
+async def test_a_channel_or_person_that_slack_has_limited_is_left_alone(
+    slack: SandboxSlack, delivery: Delivery, pacer: Pacer, clock: Clock
+) -> None:
+    """For as long as Slack says, within reason, and others are not."""
+    slack.fail("chat.postMessage", RateLimited(7), times=1)
+    with pytest.raises(SlackRetryableError):
+        await delivery.to_person(BEN, HELLO)
+    assert (delivery.take_turn(BEN), delivery.take_turn(ADA)) == (7.0, 0.0)
     pacer.hold(MODELS, 30)
     pacer.hold(MODELS, 10)
     pacer.hold(OPS, 1e300)
