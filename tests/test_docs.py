@@ -93,13 +93,9 @@ def test_the_help_names_every_word(word: Word) -> None:
     assert (f" {word}" in hint) == (word not in FOR_ADMINS)
 
 
-def test_the_example_has_every_setting() -> None:
-    """And no other, which would do nothing."""
+def test_the_example_has_every_setting_and_is_valid_once_it_is_filled_in(tmp_path: Path) -> None:
+    """And no other, which would do nothing. Its comments are the defaults."""
     assert sorted(re.findall(r"^#? ?([A-Z][A-Z_]+)=", EXAMPLE, re.MULTILINE)) == sorted(NAMES)
-
-
-def test_the_example_is_a_valid_file_once_it_is_filled_in(tmp_path: Path) -> None:
-    """Its comments are the defaults."""
     values = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "MODELSLAB_API_KEY": "k", "ALLOWED_USERS": "*"}
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", EXAMPLE, flags=re.MULTILINE))
 

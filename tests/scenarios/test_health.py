@@ -1,9 +1,11 @@
 """What the bot says of its own health, and what it does while its database is away."""
 
 import asyncio
+import errno
 from pathlib import Path
 from unittest.mock import create_autospec, patch
 
+import aiohttp
 import pytest
 
 from bot.app import App
@@ -54,8 +56,11 @@ async def test_a_worker_whose_turns_fail_is_unhealthy(scenario: Scenario, monkey
 
 @both_modes
 async def test_in_socket_mode_it_listens_on_this_machine_only(scenario: Scenario) -> None:
-    """In Socket Mode only this machine needs to ask for health; 127.0.0.2 stands for its other addresses."""
+    """For health alone: it takes nothing else, however well it is signed. 127.0.0.2 stands for other addresses."""
     await scenario.open(HOST="")
+    url, headers = f"{scenario.url}/slack/events", scenario.slack.sign(b"ssl_check=1")
+    async with aiohttp.request("POST", url, data=b"ssl_check=1", headers=headers) as answer:
+        assert answer.status == (404 if scenario.mode == "socket" else 200)
     try:
         _, writer = await asyncio.open_connection("127.0.0.2", scenario.port)
     except ConnectionRefusedError:
@@ -153,10 +158,8 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
     await bot.wait_ready()
 
 
-async def test_a_file_that_cannot_be_used_ends_the_start(
-    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With what to do: one that another bot holds, which is waited for; of a newer version; no database; no folder."""
+async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:
+    """With what to do: one that another bot holds, in the end; of a newer version; no database, folder or locks."""
     set_timing(sqlite_owner_wait=0.3)
     await scenario.open()
     first = scenario.app
@@ -176,6 +179,9 @@ async def test_a_file_that_cannot_be_used_ends_the_start(
     ):
         with pytest.raises(CannotStart, match=why):
             await scenario.reopen(DATABASE_URL=f"sqlite:///{path}")
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(CannotStart, match="writable for uid"):
+    with patch("os.access", return_value=False), pytest.raises(CannotStart, match="writable for uid"):
         await scenario.reopen(DATABASE_URL=f"sqlite:///{tmp_path}/text")
+    no_locks = OSError(errno.ENOLCK, "No locks available")
+    why = r"can't lock .* \(No locks available\): put the SQLite file on a local"
+    with patch("fcntl.flock", side_effect=no_locks), pytest.raises(CannotStart, match=why):
+        await scenario.reopen(DATABASE_URL=f"sqlite:///{tmp_path}/other.db")

@@ -51,10 +51,6 @@ def _add_column(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE reload_model_reloads ADD COLUMN novelty TEXT"))
 
 
-def _fill_column(connection: Connection) -> None:
-    connection.execute(text("UPDATE reload_model_reloads SET novelty = 'new'"))
-
-
 def _fail(connection: Connection) -> None:
     _add_column(connection)
     raise ValueError("on purpose")
@@ -62,6 +58,7 @@ def _fail(connection: Connection) -> None:
 
 async def test_an_earlier_version_is_brought_up_to_date(bot: Bot, url: str) -> None:
     """Each change is made once, in order, and the rows are kept; one that fails leaves everything as it was."""
+    fill = text("UPDATE reload_model_reloads SET novelty = 'new'")
     await bot.ask(request("sdxl"))
     with pytest.raises(ValueError, match="on purpose"):
         await bot.run(migrate, [_fail])
@@ -70,7 +67,7 @@ async def test_an_earlier_version_is_brought_up_to_date(bot: Bot, url: str) -> N
     await bot.run(migrate, [_add_column])
     assert outside(url, VERSION) == [(2,)]
     for _ in range(2):
-        await bot.run(migrate, [_add_column, _fill_column])
+        await bot.run(migrate, [_add_column, lambda tx: tx.execute(fill).close()])
 
     assert outside(url, VERSION) == [(3,)]
     assert outside(url, "SELECT model_id, novelty FROM reload_model_reloads") == [("sdxl", "new")]

@@ -1,10 +1,7 @@
 """What holds for SQLite only: durability, locks, and the one process that owns the file."""
 
-import errno
-import fcntl
 import sqlite3
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection
@@ -92,10 +89,3 @@ async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -
             await first.run(history.touch)
     finally:
         await first.stop()
-
-
-async def test_a_file_system_without_locks_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network file systems have none: https://man7.org/linux/man-pages/man2/flock.2.html."""
-    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
-    with pytest.raises(CannotStart, match=r"can't lock .* \(No locks available\): put the SQLite file on a local"):
-        await Database(url, Clock()).start()
