@@ -1,6 +1,7 @@
 """What the audit keeps of what people do; and the log, at a level by whether somebody should wake up."""
 
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -59,10 +60,7 @@ async def test_one_action_has_one_word(bot: Scenario) -> None:
 
 async def test_an_answer_does_not_wait_for_the_audit(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database does not take a line, the answer is as ever, and the log has what it said."""
-
-    def away(*_: object) -> None:
-        raise OperationalError("INSERT", None, Exception("away"))
-
+    away = Mock(side_effect=OperationalError("INSERT", None, Exception("away")))
     monkeypatch.setattr("bot.storage.history.add_note", away)
     ack = await bot.ask("sdxl", EVE)
 

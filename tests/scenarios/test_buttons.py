@@ -86,10 +86,7 @@ async def test_a_lists_buttons_are_for_its_channel(slow: Scenario) -> None:
 
 
 async def test_an_unknown_model_has_similar_ones(bot: Scenario) -> None:
-    """The failure has the most similar IDs, as text and as buttons, the account's own ones first.
-
-    A list of models that does not come holds up no failure, which then has no suggestions.
-    """
+    """As text and as buttons, the account's own ones first; a list that does not come holds up no failure."""
     bot.modelslab.models, bot.modelslab.own_models = ["sdxl", "sdxxl-1", "flux"], ["sdxxl-2"]
     failure = await a_failure(bot, "sdxxl")
     assert "Did you mean `sdxxl-2`, `sdxl` or `sdxxl-1`?" in failure.text

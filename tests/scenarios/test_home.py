@@ -1,6 +1,7 @@
 """The Home tab: what is going on, what went on, and what people want to be reminded of."""
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.answers import Hang, Held
 from tests.scenarios.scenario import ADA, BEN, EVE, OPS, READY, Scenario, both_modes, labels
 from tests.times import set_timing
 
-PICK, STOP = "Reload a model", "Stop reminding me about sdxl"
+PICK = "Reload a model"
 
 
 def published(bot: Scenario) -> list[object]:
@@ -30,21 +31,6 @@ async def test_the_home_tab_shows_what_goes_on(bot: Scenario) -> None:
     shown = " ".join(home.texts)
 
     assert shown.index("`sdxl`") < shown.index("`bad`")
-
-
-async def test_a_reminder_shows_and_is_stopped_there(bot: Scenario) -> None:
-    """Only the person who set it sees it."""
-    await bot.ask("sdxl")
-    follow_up = await bot.wait_said(READY)
-    await bot.slack.press(follow_up, "Remind me before it's unloaded", user=ADA)
-    await bot.slack.open_home(ADA)
-    mine = await bot.slack.wait_home(ADA, lambda home: STOP in labels(home))
-    theirs = await bot.open_home(BEN, "`sdxl`")
-    await bot.slack.press(mine, STOP, user=ADA)
-    await bot.slack.wait_home(ADA, lambda home: STOP not in labels(home))
-
-    assert STOP not in labels(theirs)
-    assert bot.sql("SELECT count(*) FROM reload_model_jobs WHERE kind = 'reminder'") == [(0,)]
 
 
 async def test_it_changes_with_what_it_shows(bot: Scenario) -> None:
@@ -110,10 +96,7 @@ async def test_a_tab_is_not_kept_up_to_date_for_ever(bot: Scenario, monkeypatch:
 
 async def test_what_cannot_be_shown_now_is_shown_later(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tab may be switched off in the app's settings, or the database away."""
-
-    def away(*_: object) -> None:
-        raise DatabaseUnavailable("away")
-
+    away = Mock(side_effect=DatabaseUnavailable("away"))
     bot.slack.fail("views.publish", "not_enabled", times=1)
     await bot.slack.open_home(ADA)
     await bot.log.wait_for("home_not_shown")

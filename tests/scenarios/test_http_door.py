@@ -8,19 +8,13 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-import pytest
-
-from tests.scenarios.scenario import ADA, MARK, Scenario, invocation
+from tests.scenarios.scenario import ADA, MARK, Scenario, http_mode, invocation
 from tests.times import set_timing
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"Content-Type": "application/json"}
 
-
-@pytest.fixture
-def mode() -> str:
-    """HTTP mode, if not marked otherwise."""
-    return "http"
+pytestmark = http_mode
 
 
 def command(**fields: str | None) -> bytes:
@@ -232,10 +226,7 @@ async def test_a_compressed_body_is_not_unpacked(bot: Scenario) -> None:
 
 
 async def test_the_largest_body(bot: Scenario) -> None:
-    """512 KiB are read, one byte more is not; what announces more is refused before it has come.
-
-    A body in chunks, which announces nothing, is refused as soon as it is too long, or makes no sense.
-    """
+    """512 KiB are read. One byte more is refused before it has come, or in chunks as soon as it is too much."""
     fits = command(padding="x")
     fits += b"x" * (512 * 1024 - len(fits))
 
@@ -253,10 +244,7 @@ async def test_the_largest_body(bot: Scenario) -> None:
 
 
 async def test_half_a_body_is_given_up(scenario: Scenario) -> None:
-    """A client that stops in the middle is answered when its time is over; one that hangs up leaves nothing behind.
-
-    Nothing that a client does keeps the port from closing.
-    """
+    """A client that stops in the middle is answered in time; nothing that it does keeps the port from closing."""
     set_timing(http_body=0.2)
     await scenario.open()
     half = request(command(), scenario.slack.sign(command()))[: -len(command()) // 2]
@@ -329,24 +317,14 @@ async def test_a_crowd_of_slow_clients_keeps_nobody_waiting(bot: Scenario) -> No
     assert "Reloading `sdxl`" in ack.text
 
 
-async def test_the_address_of_events_is_verified(bot: Scenario) -> None:
-    """Slack asks once, when it is entered on the app's page; a forger gets no echo."""
+async def test_slacks_own_probes_are_answered(bot: Scenario) -> None:
+    """That of the address signed, that of the certificate unsigned. What only resembles one is refused."""
     body = json.dumps({"type": "url_verification", "challenge": "c0ffee", "token": "deprecated"}).encode()
 
     assert await send(bot, body, JSON) == (200, b"c0ffee")
     assert (await exchange(bot.port, request(body, JSON)))[0] == 401
-
-
-async def test_slacks_certificate_probe_is_answered(bot: Scenario) -> None:
-    """Slack's certificate probe comes unsigned, and is answered with nothing. What only resembles it is refused."""
     for body in (b"ssl_check=1", b"ssl_check=1&token=deprecated"):
         status, answer = await exchange(bot.port, request(body, {"Content-Type": FORM}))
         assert (status, answer.partition(b"\r\n\r\n")[2]) == (200, b"")
     for body in (b"ssl_check=0", b"ssl_check=1&ssl_check=1", b"ssl_check=1&text=sdxl", command(ssl_check="1")):
         assert await refused(bot, request(body, {"Content-Type": FORM})) == 401
-
-
-@pytest.mark.parametrize("mode", ["socket"])
-async def test_socket_mode_takes_nothing_over_http(bot: Scenario) -> None:
-    """In Socket Mode there is no way in over HTTP, however well it is signed."""
-    assert await refused(bot, request(command(), bot.slack.sign(command()))) == 404

@@ -1,6 +1,7 @@
 """Whatever breaks inside the bot: people read what is certain, the audit has it, and nothing else is held up."""
 
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 
@@ -32,10 +33,6 @@ async def test_a_request_is_answered_with_what_is_certain(
     bot: Scenario, monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str, outcome: str, of_lists: str
 ) -> None:
     """A command in its ack, a button below its message, the picker in the modal. A list speaks of itself only."""
-
-    def failing(*_: object) -> None:
-        raise failure
-
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.ask("bad")
     failed = await bot.wait_said(FAILED)
@@ -44,7 +41,7 @@ async def test_a_request_is_answered_with_what_is_certain(
     modal = await bot.slack.wait_modal(ADA)
     bot.internal_errors = failure is BROKEN
     for work in ("requests.ask", "history.running", "history.recent"):
-        monkeypatch.setattr(f"bot.storage.{work}", failing)
+        monkeypatch.setattr(f"bot.storage.{work}", Mock(side_effect=failure))
 
     assert words in (await bot.ask("sdxl")).text
     await bot.slack.press(failed, "Try again", user=ADA)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import re
-import socket
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from bot.errors import DatabaseUnavailable
 from bot.sandbox.modelslab import ACCEPTED, error
 from tests.answers import Hang, RateLimited
+from tests.bench.processes import free_port
 from tests.scenarios.scenario import ADA, BEN, CEM, EVE, MODELS, OPS, Scenario, both_modes
 from tests.secrecy import scan
 
@@ -19,8 +20,7 @@ class Operator:
     """Reads the metrics of a scenario on a port for operators."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
         self.before: dict[str, float] = {}
         """What is counted belongs to the process, which has run other tests before."""
 
@@ -90,10 +90,7 @@ async def test_what_is_in_flight_and_running_is_counted(
     scenario: Scenario, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reload whose call hangs is in flight, and its job is running. Without the database it is unknown how many."""
-
-    def away(*_: object) -> None:
-        raise DatabaseUnavailable("no answer within 2 s")
-
+    away = Mock(side_effect=DatabaseUnavailable("no answer within 2 s"))
     scenario.modelslab.answer("sdxl", Hang())
     await scenario.ask("sdxl")
     await scenario.wait_job("call")
@@ -105,8 +102,8 @@ async def test_what_is_in_flight_and_running_is_counted(
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 
 
-async def test_modelslabs_errors_are_counted(scenario: Scenario, operator: Operator) -> None:
-    """Errors are counted by reason, retries by kind of job, and pauses by their length."""
+async def test_the_services_errors_are_counted(scenario: Scenario, operator: Operator) -> None:
+    """ModelsLab's by reason, Slack's by method and code, or as "other"; retries by kind of job, pauses by length."""
     limited = error(429, "Rate limit exceeded", retry_after=0.125)
     scenario.modelslab.answer("sdxl", limited, error(503, "down"), ACCEPTED)
     scenario.modelslab.answer("dear", error(402, "Insufficient credits."))
@@ -121,22 +118,18 @@ async def test_modelslabs_errors_are_counted(scenario: Scenario, operator: Opera
     assert found['reload_model_rate_limit_wait_seconds_sum{service="modelslab"}'] == 0.125
     assert found['reload_model_follow_ups_total{via="channel"}'] == 2
     assert found["reload_model_follow_up_late_seconds_count"] == 1
-
-
-async def test_slacks_errors_are_counted(scenario: Scenario, operator: Operator) -> None:
-    """Slack's errors are counted by method and code. An unknown code is "other", whatever it says."""
     await scenario.reopen(RELOAD_SECONDS="60")
     scenario.slack.fail("chat.postMessage", RateLimited(1), times=2)
     scenario.slack.fail("chat.update", "x" * 80, times=1)
-    await scenario.ask("sdxl")
-    await scenario.wait_said("is reloading")
-    await scenario.finish_reloads()
+    await scenario.ask("flux")
+    await scenario.wait_said("is reloading `flux`")
+    await scenario.finish_reloads(3)
     found = await operator.scrape()
 
     assert found['reload_model_slack_errors_total{code="ratelimited",method="chat.postMessage"}'] == 2
     assert found['reload_model_rate_limit_wait_seconds_sum{service="slack"}'] == 2
     assert found['reload_model_slack_errors_total{code="other",method="chat.update"}'] == 1
-    assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 3
+    assert sum(value for name, value in found.items() if name.startswith("reload_model_job_retries_total")) == 5
 
 
 async def test_the_way_of_a_follow_up_is_counted(scenario: Scenario, operator: Operator) -> None:
@@ -170,11 +163,8 @@ async def test_internal_errors_are_counted(
             await taken.wait()
         raise KeyError("of our own")
 
-    def unreadable(*_: object) -> None:
-        raise KeyError("of our own")
-
     monkeypatch.setattr("bot.modelslab.client.ModelsLab.reload", broken)
-    monkeypatch.setattr("bot.storage.history.recent", unreadable)
+    monkeypatch.setattr("bot.storage.history.recent", Mock(side_effect=KeyError("of our own")))
     await scenario.ask("sdxl")
     await scenario.ask("history")
     await running.wait()

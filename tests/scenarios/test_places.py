@@ -167,6 +167,11 @@ async def test_a_follow_up_that_reaches_nobody_is_an_error(bot: Scenario) -> Non
     assert bot.said() == []
     assert "Reloading" in (await bot.ask("http_500")).text
     await bot.wait_said(READY)
+    bot.slack.fail("response_url", Raw(500, b""))
+    for code in ("fatal_error", "channel_not_found"):  # faults of every way but the last
+        bot.slack.fail("chat.postMessage", code, channel=MODELS)
+        await bot.ask(code)
+        assert (await bot.wait_said(f"`{code}`", READY)).via == "dm"
 
 
 async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
@@ -291,17 +296,3 @@ async def test_posts_to_one_channel_are_spaced(slow: Scenario) -> None:
     assert all(later - earlier > 0.1 for earlier, later in pairwise(at))
     assert slow.said(channel=OPS)[-1].at < slow.said(channel=MODELS)[-1].at
     assert slow.log.of("job_failed") == []
-
-
-@pytest.mark.parametrize("code", ["fatal_error", "channel_not_found"])
-async def test_ways_that_fail_until_the_bot_gives_up_lead_to_a_direct_message(bot: Scenario, code: str) -> None:
-    """Whether the channel is refused or only out of order, and nothing answers at the response_url."""
-    set_timing(post_give_up=0.5)
-    await bot.reopen()
-    bot.slack.fail("chat.postMessage", code, channel=MODELS)
-    bot.slack.fail("response_url", Raw(500, b""))
-    await bot.ask("sdxl")
-    await bot.wait_done()
-
-    (message,) = bot.said(READY)
-    assert message.via == "dm"

@@ -6,7 +6,7 @@ import pytest
 
 from bot.storage import reminders
 from tests.answers import Held, Raw
-from tests.scenarios.scenario import ADA, MODELS, READY, Scenario, labels
+from tests.scenarios.scenario import ADA, BEN, MODELS, READY, Scenario, labels
 
 REMINDED = "`sdxl` was reloaded 6 days ago"
 _RESTS = "SELECT due_at > 1e100 FROM reload_model_jobs WHERE kind = 'reminder'"
@@ -69,6 +69,16 @@ async def test_a_reminder_that_reaches_nobody(reminding: Scenario) -> None:
 
     assert (lost["level"], lost["users"]) == ("error", [ADA])
     assert reminding.sql("SELECT undeliverable FROM reload_model_reloads") == [(0,)]
+
+
+async def test_a_reminder_shows_and_is_stopped_in_the_home_tab(reminding: Scenario) -> None:
+    """Only the person who set it sees it."""
+    stop = "Stop reminding me about sdxl"
+    mine, theirs = [await reminding.open_home(user, "`sdxl`") for user in (ADA, BEN)]
+    assert [stop in labels(tab) for tab in (mine, theirs)] == [True, False]
+    await reminding.slack.press(mine, stop, user=ADA)
+    await reminding.slack.wait_home(ADA, lambda home: stop not in labels(home))
+    assert reminding.sql(_RESTS) == []
 
 
 async def test_a_reminder_taken_back_in_the_last_moment(reminding: Scenario) -> None:

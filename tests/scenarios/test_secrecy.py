@@ -70,7 +70,7 @@ async def test_secrets_in_the_reason_why_the_bot_cannot_start_are_redacted(plant
 
 
 def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
-    """Each kind, in text and in files; a check that could not fail would be none."""
+    """Each kind, in text, in files and in what a test prints; a check that could not fail would be none."""
     remember(["a-secret-of-this-test"])
     (tmp_path / "x.db").write_bytes(b"\0a-secret-of-this-test\0")
 
@@ -81,13 +81,8 @@ def test_a_scan_finds_what_it_should(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"a secret is in x\.db"):
         scan_folder(tmp_path)
     scan("the log", "https://hooks.slack.com/commands/T0SANDBOX/17/[redacted] and [redacted]")
-
-
-def test_a_test_that_prints_a_secret_fails() -> None:
-    """The plugin looks at what every test writes to stdout and stderr."""
-    remember(["a-secret-of-a-test"])
     for part, outcome in (("log", "passed"), ("stderr", "failed")):
-        sections = [(f"Captured {part} call", "key=a-secret-of-a-test")]
+        sections = [(f"Captured {part} call", "key=a-secret-of-this-test")]
         report = pytest.TestReport("x", ("x", 0, ""), {}, "passed", None, "call", sections)
         hook = pytest_runtest_makereport()
         next(hook)

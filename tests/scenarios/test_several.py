@@ -19,10 +19,7 @@ async def test_each_model_is_a_reload_of_its_own(bot: Scenario) -> None:
 
 
 async def test_started_joined_and_refused(bot: Scenario) -> None:
-    """What a limit refuses does not stop the others; each line says what became of its model.
-
-    COMMANDS_PER_PERSON counts a person's reloads, however they were typed.
-    """
+    """What a limit refuses does not stop the others; each model, however typed, has its line, and counts by itself."""
     await bot.reopen(MAX_IN_FLIGHT="2", RELOAD_SECONDS="60")
     await bot.ask("sdxl", BEN)
     ack = await bot.ask("zephyr sdxl flux", ADA)

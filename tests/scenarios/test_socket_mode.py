@@ -14,6 +14,7 @@ from aiohttp import web
 from bot.core import command
 from bot.core.command import Command
 from bot.errors import CannotStart
+from bot.sandbox.server import Server
 from bot.sandbox.wire import JsonObject
 from tests.answers import Answer, Hang, Held, Json, RateLimited, Raw, Reset
 from tests.scenarios.scenario import MARK, READY, Scenario, both_modes, eventually, http_mode, invocation
@@ -79,10 +80,7 @@ async def test_a_text_that_is_no_envelope_is_dropped(bot: Scenario) -> None:
 
 
 async def test_a_refresh_loses_no_command(scenario: Scenario) -> None:
-    """When Slack asks for a new connection, one is made at once; what still comes over the old one is answered.
-
-    The old one is closed, even where Slack leaves it open: it allows ten of them.
-    """
+    """What still comes over the old connection is answered. It is closed even where Slack leaves it open."""
     set_timing(slack_retry=60.0, slack_retry_most=0.0)  # any connection has lasted
     await scenario.open()
     released = asyncio.Event()
@@ -106,7 +104,7 @@ async def test_a_refresh_loses_no_command(scenario: Scenario) -> None:
 
 
 async def test_a_broken_connection_is_made_anew(bot: Scenario) -> None:
-    """A connection that breaks is made anew, and /readyz tells the truth meanwhile."""
+    """And /readyz tells the truth meanwhile. A bot that is connecting can be stopped at once."""
     bot.slack.fail("apps.connections.open", Raw(500, b""))
     await bot.slack.socket_mode.cut()
     parts = await bot.wait_ready(503)
@@ -117,6 +115,12 @@ async def test_a_broken_connection_is_made_anew(bot: Scenario) -> None:
     assert (parts["database"], parts["slack"], parts["token"]) == ("ok", "not connected", "ok")
     assert str(bot.log.of("socket_mode_disconnected")[0]["reason"]).startswith("closed_")
     assert "Reloading" in (await bot.ask("sdxl")).text
+    await bot.shut()
+    bot.slack.fail("apps.connections.open", Raw(500, b""))
+    bot.begin()
+    await bot.log.wait_for("slack_unavailable", len(bot.log.of("slack_unavailable")) + 1)
+    async with asyncio.timeout(30.0):
+        await bot.shut()
 
 
 async def test_a_silent_connection_is_made_anew(scenario: Scenario) -> None:
@@ -148,16 +152,10 @@ async def websockets(scenario: Scenario, *messages: JsonObject) -> AsyncIterator
             pass
         return socket
 
-    app = web.Application()
-    app.router.add_get("/", serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    address = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
-    scenario.slack.fail("apps.connections.open", Json(200, {"ok": True, "url": address}))
-    yield opened
-    scenario.slack.heal()
-    await runner.cleanup()
+    async with Server([web.get("/", serve)]) as server:
+        scenario.slack.fail("apps.connections.open", Json(200, {"ok": True, "url": f"ws://{server.host}/"}))
+        yield opened
+        scenario.slack.heal()
 
 
 @pytest.mark.parametrize(
@@ -208,23 +206,17 @@ async def test_an_ack_that_is_lost(scenario: Scenario, monkeypatch: pytest.Monke
     assert len(scenario.modelslab.calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("method", "code", "words"),
-    [
+async def test_a_token_that_slack_refuses_ends_the_start(scenario: Scenario) -> None:
+    """With the setting named and its value not."""
+    for method, code, words in (
         ("apps.connections.open", "invalid_auth", r"SLACK_APP_TOKEN: Slack rejects it \(invalid_auth\)"),
         ("apps.connections.open", "missing_scope", "connections:write"),
         ("auth.test", "token_revoked", r"SLACK_BOT_TOKEN: Slack rejects it \(token_revoked\)"),
-    ],
-)
-async def test_a_token_that_slack_refuses_ends_the_start(
-    scenario: Scenario, method: str, code: str, words: str
-) -> None:
-    """It ends the start, with the setting named and its value not."""
-    scenario.slack.fail(method, code)
-    with pytest.raises(CannotStart, match=words) as refused:
-        await scenario.open()
-
-    assert not any(secret in str(refused.value) for secret in scenario.secrets)
+    ):
+        scenario.slack.fail(method, code)
+        with pytest.raises(CannotStart, match=words) as refused:
+            await scenario.reopen()
+        assert not any(secret in str(refused.value) for secret in scenario.secrets)
 
 
 @both_modes
@@ -304,12 +296,3 @@ async def test_an_address_where_the_bot_cannot_listen_ends_the_start(scenario: S
         with pytest.raises(CannotStart, match=f"HOST: can't listen at {host} .*: use an address of this machine"):
             await scenario.reopen(HOST=host, ADMIN_PORT="")
     await scenario.reopen(HOST="127.0.0.1 ")  # spaces around a setting do no harm
-
-
-async def test_a_bot_that_is_connecting_can_be_stopped(scenario: Scenario) -> None:
-    """At once."""
-    scenario.slack.fail("apps.connections.open", Raw(500, b""))
-    scenario.begin()
-    await scenario.log.wait_for("slack_unavailable")
-    async with asyncio.timeout(30.0):
-        await scenario.shut()
