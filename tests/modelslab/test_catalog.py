@@ -105,6 +105,7 @@ async def test_an_id_is_in_its_first_group_only(catalog: Catalog, sources: Sourc
 
 @example([], ["111", "11111a"], "111a11")
 @example([], ["Flux.1-dev", "flux1-DEV"], "flux1-DEV")
+@example(["sdxxl", "sdxl-3", "sdxl-1"], ["sdxl-2", "sdxl", "Flux.1-dev"], "sdxl-9")
 @given(st.lists(st.text("aAbc-1", max_size=6)), st.lists(st.text("aAbc-1", max_size=6)), st.text("aAbc-1", max_size=6))
 def test_no_similar_id_is_overlooked(ours: list[str], public: list[str], model_id: str) -> None:
     """Much alike ones that are ours first, then by likeness, whatever the case, then in the order of the lists."""

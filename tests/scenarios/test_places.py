@@ -167,11 +167,11 @@ async def test_a_follow_up_that_reaches_nobody_is_an_error(bot: Scenario) -> Non
     assert bot.said() == []
     assert "Reloading" in (await bot.ask("http_500")).text
     await bot.wait_said(READY)
+    bot.slack.heal()
     bot.slack.fail("response_url", Raw(500, b""))
-    for code in ("fatal_error", "channel_not_found"):  # faults of every way but the last
-        bot.slack.fail("chat.postMessage", code, channel=MODELS)
-        await bot.ask(code)
-        assert (await bot.wait_said(f"`{code}`", READY)).via == "dm"
+    for channel in rooms(bot, {"failing": "fatal_error", "gone": "channel_not_found"}):  # every way but the last fails
+        await bot.ask(channel.lower(), ADA, channel)
+        assert (await bot.wait_said(f"`{channel.lower()}`", READY)).via == "dm"
 
 
 async def test_what_passes_is_waited_for_in_the_channel(bot: Scenario) -> None:
