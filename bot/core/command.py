@@ -39,16 +39,17 @@ _AROUND = _SPACES + _INVISIBLE
 # Any two quotes of one kind count as a pair, because languages and keyboards differ.
 _QUOTES = ("`", '"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'\u2018\u2019\u201a\u201b\u2039\u203a")
 
-# A quoted text, a link as Slack writes it, an address with all its commas, or everything up to the next space, comma or
-# semicolon. Anybody can send any text, and reading it must not take long. So the pattern skips no spaces or commas
-# between tokens: in a long run of them, the search would skip them again from each position.
+# A quoted text, a link as Slack writes it, an address with the commas of its query, or everything up to the next space,
+# comma or semicolon. Anybody can send any text, and reading it must not take long. So the pattern skips no spaces or
+# commas between tokens: in a long run of them, the search would skip them again from each position.
+_SITE = r"(?:https?://|(?:www\.)?modelslab\.com/)"
 _TOKEN = re.compile(
     rf"[{_INVISIBLE}]*("
     + "|".join(
         [
             *(f"[{kind}]+[^{kind}]*[{kind}]+" for kind in _QUOTES),
             r"<[^<>]*>",
-            rf"(?i:https?://|(?:www\.)?modelslab\.com/)[^{_SPACES}]+?(?=[,;]?(?:[{_SPACES}]|\Z|[,;]https?://))",
+            rf"(?i:{_SITE}[^{_SPACES},;?#]*(?:[?#][^{_SPACES}]*?(?=[,;]?(?:[{_SPACES}]|\Z|[,;]{_SITE})))?)",
             f"[^{_SPACES},;]+",
         ]
     )

@@ -8,7 +8,7 @@ All times are seconds since the Unix epoch (UTC).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ REMIND_AFTER = 6 * DAY
 """Seconds from when a model should have been ready to its reminder: a day before it can be unloaded."""
 
 REST = math.inf
-"""When a job is due that rests until something else makes it due, and how long that is to wait."""
+"""The due time of a job that rests until something else makes it due; also that wait."""
 
 RESPONSE_URL_SECONDS = 1800.0
 RESPONSE_URL_USES = 5
@@ -206,8 +206,8 @@ class Subscriber(Placed):
 class Requested:
     """The result of a request as of now: its reload, the first subscriber, and whether it joined a running reload.
 
-    again means that the person had requested it before, and repeated that nothing was written, because this is the same
-    request as an earlier one.
+    again: the person had requested it before. repeated: nothing was written, because the request came twice or the
+    person was already on the list.
     """
 
     reload: Reload
@@ -215,7 +215,7 @@ class Requested:
     now: float
     joined: bool
     again: bool = False
-    repeated: bool = field(default=False, compare=False)
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
 
 SLACK_ID = re.compile(r"[A-Z0-9]{2,64}", re.ASCII)
 """A Slack ID: of a person, a channel, a workspace or an organisation. It can be used in a mention as it is."""
@@ -26,7 +25,7 @@ ELLIPSIS = "…"
 _LOOKS_LIKE_A_BACKTICK = "\N{MODIFIER LETTER GRAVE ACCENT}"
 
 
-def json_fields(text: str | bytes) -> Mapping[str, Any]:
+def json_fields(text: str | bytes) -> Mapping[str, object]:
     """The JSON object in what another program sent, or an empty one for anything else."""
     try:
         value = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig", "replace"))

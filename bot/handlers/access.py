@@ -107,7 +107,7 @@ class Access:
         await next_()
 
     async def to_word(self, context: AsyncBoltContext, next_: Next) -> None:
-        """What isn't for everybody or for admins is for people who can reload models in this channel."""
+        """Check access to a subcommand: some are for everybody, some for admins, the rest for people who can reload."""
         if context["wanted"] in FOR_EVERYBODY:
             await self.colleague(context, next_)
         elif context["wanted"] in FOR_ADMINS:
@@ -158,7 +158,7 @@ class Access:
 
 
 def log_outcome(context: AsyncBoltContext, outcome: str, **more: str) -> None:
-    """Log and count an outcome whose line in the database's audit is written elsewhere."""
+    """Log and count an outcome. Its line in the database's audit is the caller's."""
     person: Person = context["person"]
     who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": context["rule"]}
     metrics.COMMANDS.labels(outcome).inc()

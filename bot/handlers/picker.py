@@ -70,7 +70,7 @@ class Picker:
 
     async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
         """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""
-        trigger_id = context["trigger_id"] = payloads.token(shortcut["trigger_id"])
+        trigger_id = context["invocation_id"] = payloads.token(shortcut["trigger_id"])
 
         async def reply(message: Message) -> BoltResponse:
             self.show(trigger_id, views.notice(message))
@@ -119,7 +119,7 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
     @app.global_shortcut(SHORTCUT, middleware=[picker.read_shortcut, access.anywhere])
     async def open_picker(ack: AsyncAck, context: AsyncBoltContext) -> None:
         access.record(context, "picker")
-        picker.open(context["trigger_id"])
+        picker.open(context["invocation_id"])
         await ack()
 
     @app.options(views.MODEL, middleware=[read_query, access.anywhere])

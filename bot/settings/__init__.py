@@ -156,7 +156,7 @@ def read(
 
 
 def _misspelled(env: Mapping[str, str], in_file: Mapping[str, str]) -> Sequence[Problem]:
-    """Names that resemble a setting: ALLOWED_CHANNEL must not silently allow every channel."""
+    """Names that look like a misspelled setting: ALLOWED_CHANNEL must not silently allow every channel."""
     ours = dict.fromkeys([*in_file, *(name for name in env if name.upper().startswith(_PREFIXES))])
     meant = {name: get_close_matches(name.upper(), NAMES, 1, _RESEMBLES) for name in ours}
     others = [name for name in env if name not in ours]

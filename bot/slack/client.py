@@ -119,7 +119,7 @@ class SlackClient:
 
     async def ask(
         self, method: str, token: str, verb: str = "POST", **request: object
-    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    ) -> tuple[Mapping[str, object], Mapping[str, str]]:
         """Call a method with any token, and return the fields and the headers of the answer. Raises as call() does."""
         url, limit = self._settings.slack_api_url + method, ANSWER_LIMITS.get(method, ANSWER_LIMIT)
         content_type = "application/json; charset=utf-8" if "json" in request else "application/x-www-form-urlencoded"

@@ -1,4 +1,4 @@
-"""A port, with limits that fit Slack's requests and the probes of a load balancer; and in HTTP mode the endpoint there.
+"""The bot's ports, with limits that fit Slack's requests and a load balancer's probes, and the endpoint for Slack.
 
 Bolt answers many malformed requests with a 500, and logs the body of a request with a wrong signature
 (https://github.com/slackapi/bolt-python). So it only gets authenticated, parsed payloads. A port is behind a TLS proxy,
@@ -106,7 +106,7 @@ class SlackEndpoint:
             if numeric and signature.isascii() and self._verifier.is_valid(body, timestamp, signature):
                 return
         except UnicodeDecodeError:
-            raise Malformed("a body that isn't UTF-8") from None
+            raise web.HTTPBadRequest(reason="a body that isn't UTF-8", text="malformed request\n") from None
         reason = "the timestamp is missing or stale, or the signature is wrong"
         raise web.HTTPUnauthorized(reason=reason, text="unauthorized\n")
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import monotonic
-from types import ModuleType
 from typing import IO, Any, TypeVar, TypeVarTuple
 
 import structlog
@@ -49,14 +48,13 @@ class Database:
         """
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        self._engine: Engine = sqlite.engine(url, clock) if self.is_sqlite else _postgres().engine(url)
+        self._engine, threads = _engine(url, clock)
         self._queue: queue.PriorityQueue[_Queued] = queue.PriorityQueue()
         self._counter = count()
         # Not a ThreadPoolExecutor: the interpreter would wait for its threads, and a database that hangs must not keep
         # the process from ending.
         self._threads = [
-            threading.Thread(target=self._serve, name=f"database-{n}", daemon=True)
-            for n in range(1 if self.is_sqlite else _postgres().CONNECTIONS)
+            threading.Thread(target=self._serve, name=f"database-{n}", daemon=True) for n in range(threads)
         ]
         self._lock_file: IO[bytes] | None = None
         self._closed = False
@@ -101,7 +99,11 @@ class Database:
         answer = asyncio.wrap_future(attempt)
         # Otherwise asyncio complains about the error of an answer that nobody is waiting for any more.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        done, _ = await asyncio.wait([answer], timeout=within)
+        try:
+            done, _ = await asyncio.wait([answer], timeout=within)
+        except asyncio.CancelledError:
+            attempt.cancel()  # if it has not begun, it never will
+            raise
         if done:
             return answer.result()
         late = "no answer in time"
@@ -225,17 +227,27 @@ def now(connection: Connection) -> float:
     return began_at
 
 
+def _engine(url: str, clock: Callable[[], float]) -> tuple[Engine, int]:
+    """An engine, and how many transactions it runs at once."""
+    if url.startswith("sqlite:"):
+        return sqlite.engine(url, clock), 1
+    _check_driver()
+    from bot.storage.engines import postgres  # noqa: PLC0415 - an extra that SQLite does without
+
+    return postgres.engine(url), postgres.CONNECTIONS
+
+
 def reading_engine(url: str) -> Engine:
     """An engine for a program that only reads while the bot runs. Raises CannotStart as Database does."""
-    engine: Engine = (sqlite if url.startswith("sqlite:") else _postgres()).reading_engine(url)
-    return engine
+    if url.startswith("sqlite:"):
+        return sqlite.reading_engine(url)
+    _check_driver()
+    from bot.storage.engines import postgres  # noqa: PLC0415 - as above
+
+    return postgres.reading_engine(url)
 
 
-def _postgres() -> ModuleType:
-    """The module for PostgreSQL, whose driver is an extra that SQLite does without."""
+def _check_driver() -> None:
     if importlib.util.find_spec("psycopg") is None:
         what = "psycopg, the driver for PostgreSQL, isn't installed"
         raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
-    from bot.storage.engines import postgres  # noqa: PLC0415 - as the docstring says
-
-    return postgres

@@ -5,6 +5,7 @@ long as running it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
 
 from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, update
 
@@ -89,14 +90,15 @@ def claim(
     owner: str,
     slots: Mapping[tuple[JobKind, ...], int],
     running: Collection[int] = (),
-) -> tuple[list[Claimed], float | None]:
+) -> tuple[list[Claimed], float | None, float]:
     """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
 
     running are the IDs of the owner's running jobs. They aren't claimed again, even if their leases ran out while the
     database was unavailable. Returns the claimed jobs, the most important first, and the seconds until the first job of
-    these kinds is due, as of before the claim: 0 or less if one was due, None if none ever will be.
+    these kinds is due, as of before the claim: 0 or less if one was due, None if none ever will be. And when the leases
+    began, in monotonic seconds.
     """
-    at = now(connection)
+    at, began = now(connection), monotonic()
     row = connection.execute(_FIRST_DUE).one()._asdict()
     first_due = {kinds: min([due for kind in kinds if (due := row[kind]) is not None], default=REST) for kinds in slots}
     claimed: list[Job] = []
@@ -109,7 +111,8 @@ def claim(
     found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
     found |= _claims(connection, [job for job in claimed if job.reload_id], at)
     soonest = min(first_due.values(), default=REST)
-    return [found[job.id] for job in claimed if job.id in found], None if soonest == REST else soonest - at
+    due_in = None if soonest == REST else soonest - at
+    return [found[job.id] for job in claimed if job.id in found], due_in, began
 
 
 def _claims(connection: Connection, claimed: Sequence[Job], at: float) -> Mapping[int, Claim]:

@@ -93,7 +93,7 @@ class Request:
 
     invocation_id is unique. rule is what allowed the person, for the audit. button says which button of which message
     was pressed, if any. response_url_uses are the uses of the response_url that aren't for this request. reload_id is
-    the reload to join, if not whichever of the model is in flight.
+    the reload to join; without it, the model's reload in flight is joined, or a new one started.
     """
 
     invocation_id: str
@@ -109,8 +109,8 @@ class Request:
 def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested:
     """Start a reload, or join the one of this model that is in flight. The same invocation counts once.
 
-    A new one is called at once. Its status message is due once the call is accepted, or else when the place should hear
-    that it isn't. Raises Refused (too many requests, too many reloads).
+    For a new one, ModelsLab is called at once. Its status message is due once the call is accepted, or else when the
+    place should hear that it isn't. Raises Refused (too many requests, too many reloads).
     """
     found = _look(connection, request)
     if found.earlier is not None:

@@ -124,4 +124,4 @@ def _progress(reload: Reload, reload_seconds: float, now: float) -> str:
     if reload.state is State.REQUESTED:
         return "ModelsLab hasn't accepted it yet, still trying"
     ready_at = expected(reload, reload_seconds, now)
-    return f"ready around {when(ready_at)}" if ready_at >= now else "done, notifying people"
+    return f"ready around {when(ready_at)}" if ready_at >= now else "due now, notifying people"

@@ -39,7 +39,7 @@ FOLLOW_UPS: tuple[JobKind, ...] = (JobKind.NOTIFY,)
 DIRECT_MESSAGES = tuple(kind for kind in JobKind if kind not in (*CALLS, *STATUSES, *FOLLOW_UPS))
 
 SLOTS: Mapping[tuple[JobKind, ...], int] = {FOLLOW_UPS: 64, DIRECT_MESSAGES: 32, STATUSES: 8}
-"""How many of these run at once. Where Slack hangs for one group, the others go on."""
+"""How many jobs of each group run at once. If Slack hangs for one group, the others go on."""
 
 JOINING_SECONDS = 0.25
 """How long a follow-up waits if somebody is just joining its reload."""
@@ -149,8 +149,8 @@ class Worker:
             if (left := slots - sum(one.job.kind in kinds for one in running_now)) > 0
         }
         running = [one.job.id for one in running_now]
-        claimed_at = monotonic()
-        claims, due_in = await self._waiting_long(self._database.run(jobs.claim, self._owner, free, running))
+        claiming = self._database.run(jobs.claim, self._owner, free, running)
+        claims, due_in, claimed_at = await self._waiting_long(claiming)
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
             self._running[task] = batch
@@ -260,7 +260,7 @@ class Worker:
         metrics.LEASES_LOST.inc(number)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], event: str) -> None:
-        """Do something again and again, while the database is unavailable and after a bug, too, which is logged."""
+        """Repeat work for ever, whether or not the database is available. A bug is logged."""
         while True:
             try:
                 await work()

@@ -95,11 +95,11 @@ async def test_any_request(bot: Scenario, attack: Attack) -> None:
 
 
 async def post(bot: Scenario, body: bytes, content_type: str = FORM) -> int:
-    """Send a body that is signed, and return the status. A bad request is logged."""
+    """Send a body that is signed, and return the status. A bad request is logged, unless it isn't text."""
     headers = bot.slack.sign(body) | {"Content-Type": content_type}
     async with aiohttp.request("POST", f"{bot.url}/slack/events", data=body, headers=headers) as answer:
         scan("an answer", await answer.text())
-        assert "request_refused" in unharmed(bot) or answer.status != 400
+        assert "request_refused" in unharmed(bot) or answer.status != 400 or answer.reason == "a body that isn't UTF-8"
         return answer.status
 
 

@@ -164,12 +164,12 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
         jobs.open_database(connection)
         for where in due:
             requests.ask(connection, Request(f"seed-{where}", Person(f"U{where}", "", where), f"model-{where}"))
-        calls, _ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS})
+        calls, *_ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS})
         for claim in calls:
             assert isinstance(claim, Claim)
             ready_in = due[claim.reload.model_id.removeprefix("model-")] - now(connection)
             record(connection, "seed", [(claim.job, Accepted(ready_in))])
-        shown, _ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS})
+        shown, *_ = jobs.claim(connection, "seed", {STATUSES: FOLLOW_UPS})
         for claim in shown:
             record(connection, "seed", [(claim.job, Reschedule(status_ts=statuses[claim.job.channel_id]))])
 

@@ -80,9 +80,10 @@ def refused(text: str) -> Refused:
         (": sdxl: flux ...", ReloadModels(("sdxl", "flux"))),
         ("sdxl-1.0 org:flux.", ReloadModels(("sdxl-1.0", "org:flux"))),
         ("https://modelslab.com/models/flux-dev.", ReloadModels(("flux-dev",))),
-        # The commas of an address are its own, unless another address follows.
+        # The commas of an address's query are its own, unless another address follows.
         ("modelslab.com/models/x/sdxl?ids=flux,a;b, sd3", ReloadModels(("sdxl", "sd3"))),
         ("https://modelslab.com/models/a,https://modelslab.com/models/b", ReloadModels(("a", "b"))),
+        ("HTTPS://modelslab.com/models/a?x=1,2,modelslab.com/models/b,c", ReloadModels(("a", "b", "c"))),
         *((text, ReloadModels(("sdxl",))) for text in ('*"sdxl"*', "*`sdxl`*", '"*sdxl*"')),
         ('"sdxl."', ReloadModels(("sdxl.",))),
         ('"sdxl".', ReloadModels(("sdxl",))),

@@ -56,7 +56,7 @@ async def test_a_job_that_another_replica_locked_comes_again(bot: Scenario, monk
     def too_late(*arguments: Any) -> object:  # noqa: ANN401 - as they come
         if not missed.is_set():
             missed.set()
-            return [], -0.1
+            return [], -0.1, 0.0
         return claim(*arguments)
 
     monkeypatch.setattr("bot.storage.jobs.claim", too_late)

@@ -78,9 +78,9 @@ async def test_a_person_can_ask_for_so_many_reloads(bot: Bot, other: Bot) -> Non
         await bot.ask(request("another"), twice)
     with pytest.raises(Refused, match="too_many_commands"):
         await bot.join(press(channel=THERE), flux.reload.id, twice)
-    assert await bot.ask(request("sdxl", invocation="i"), twice) == first
+    assert await bot.ask(request("sdxl", invocation="i"), twice) == replace(first, repeated=True)
     again = await bot.join(press(), flux.reload.id, twice)  # who is subscribed in a channel stays so
-    assert again == replace(flux, joined=True, again=True)
+    assert again == replace(flux, joined=True, again=True, repeated=True)
     assert await bot.everything() == before
     await bot.elapse(LIMIT_SECONDS - 1.0)
     with pytest.raises(Refused, match="too_many_commands"):

@@ -41,7 +41,7 @@ def test_status_lists_what_is_running() -> None:
     entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(done, ADA, BEN), listed(failed)]
 
     overdue = lists.running_line(listed(ACCEPTED, now=NOON + 122), 120, CEM_HERE)
-    assert overdue == "`sdxl` · done, notifying people · requested by <@U0ADA>"
+    assert overdue == "`sdxl` · due now, notifying people · requested by <@U0ADA>"
     assert lists.running(entries, 6, 120, CEM_HERE).text == (
         "6 models reloading\n"
         "• `sdxl` · ModelsLab hasn't accepted it yet, still trying · requested by <@U0ADA>\n"

@@ -118,7 +118,8 @@ async def test_what_was_claimed_before_the_process_was_frozen_is_not_run(
     set_timing(renew=0.05)
     await bot.reopen()
     monkeypatch.setattr(Database, "run", freezing)
-    monkeypatch.setattr("bot.worker.loop.monotonic", lambda: monotonic() + sum(frozen))
+    for module in ("worker.loop", "storage.jobs"):
+        monkeypatch.setattr(f"bot.{module}.monotonic", lambda: monotonic() + sum(frozen))
     await bot.ask("sdxl")
     await bot.wait_said(READY)
 

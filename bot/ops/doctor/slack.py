@@ -214,7 +214,7 @@ class SlackChecks:
 
 @asynccontextmanager
 async def slack_checks(settings: Settings) -> AsyncIterator[SlackChecks]:
-    """The checks, with a session that limits the time and the length of answers."""
+    """The checks, with a session that limits the time of each answer."""
     timeout, connector = aiohttp.ClientTimeout(total=ANSWER_SECONDS), aiohttp.TCPConnector(limit=_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield SlackChecks(settings, session)

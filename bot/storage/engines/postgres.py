@@ -1,6 +1,7 @@
-"""An engine for PostgreSQL, by a URL that libpq reads. They work with every encoding, and none waits for ever.
+"""Engines for PostgreSQL, by a URL that libpq reads.
 
-psycopg is an extra that SQLite does without: this module is imported where it is needed.
+Their connections work with every encoding, and none waits for ever. psycopg is an extra that SQLite does without: this
+module is imported where it is needed.
 """
 
 import logging
