@@ -140,13 +140,13 @@ def after_mention(text: str, bot_user_id: str) -> str:
     return text if ours is None else text[ours.end() :]
 
 
-def parse(text: str, command: str = COMMAND) -> Command:
+def parse(text: str, name: str = COMMAND[1:]) -> Command:
     """Read the text of one invocation. Raises Refused (NOT_A_COMMAND) unless it is a subcommand or model IDs.
 
-    command is the name of the slash command: what people paste from a hint can begin with it.
+    name is the command's, without the slash: what people paste from a hint can begin with it.
     """
     tokens = _tokens(text)
-    if tokens and tokens[0].text in (command, mention_of(command)):
+    if tokens and tokens[0].text in (f"/{name}", f"@{name}"):
         tokens = tokens[1:]
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()

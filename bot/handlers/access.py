@@ -38,7 +38,6 @@ from bot.ui.messages import Message, acknowledgement
 
 Next = Callable[[], Awaitable[None]]
 
-
 Reply = Callable[[Message], Awaitable[BoltResponse]]
 """Answers a request, and acknowledges it."""
 
@@ -165,8 +164,8 @@ def log_outcome(context: AsyncBoltContext, outcome: str, **more: str) -> None:
     log.info("command", outcome=outcome, **(who | more))
 
 
-def acknowledged(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
-    """Log the request of a reload, and return its acknowledgement. where names the channel of the follow-up."""
+def answer_to(context: AsyncBoltContext, requested: Requested, reload_seconds: float, where: str = "here") -> str:
+    """Log the request of a reload, and return the answer to it. where names the channel of the follow-up."""
     reload, outcome = requested.reload, "joined" if requested.joined else "requested"
     log_outcome(context, "repeated" if requested.repeated else outcome, reload=reload.id, model=reload.model_id)
     return acknowledgement(requested, context["person"], reload_seconds, where)

@@ -9,7 +9,7 @@ from bot.background import BackgroundTasks
 from bot.core.command import mention_of
 from bot.core.models import IN_FLIGHT, Requested
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, Next, acknowledged, identify
+from bot.handlers.access import Access, Next, answer_to, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
 from bot.handlers.store import place_in_words, request_for
@@ -86,7 +86,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) ->
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        said = acknowledged(context, requested, store.reload_seconds, place_in_words(context))
+        said = answer_to(context, requested, store.reload_seconds, place_in_words(context))
         await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])

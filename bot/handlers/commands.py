@@ -21,7 +21,7 @@ from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, m
 from bot.core.models import Person
 from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
-from bot.handlers.access import Access, Next, Reply, acknowledged, identify
+from bot.handlers.access import Access, Next, Reply, answer_to, identify
 from bot.handlers.picker import Picker
 from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, request_for
 from bot.slack import payloads
@@ -52,7 +52,7 @@ def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: 
     """
     wanted: Command | Refused
     try:
-        wanted = parse(text, f"/{context['called'][1:]}")
+        wanted = parse(text, context["called"][1:])
     except Refused as slip:
         wanted = slip
     context["wanted"] = wanted
@@ -157,10 +157,10 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
                 raise wanted
             case ReloadModels([model_id]):
                 asked = await store.request(requests.ask, request_for(context, model_id))
-                await context["reply"](Message(acknowledged(context, asked, store.reload_seconds)))
+                await context["reply"](Message(answer_to(context, asked, store.reload_seconds)))
             case ReloadModels(model_ids):
                 await context["reply"](Message(await _reload_each(context, access, model_ids)))
-            case Pick() if context["response_url"]:
+            case Pick() if context["person"].by_command:
                 access.record(context, "picker")
                 picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
                 await ack()
@@ -189,7 +189,7 @@ async def _reload_each(context: AsyncBoltContext, access: Access, model_ids: Seq
             access.record(context, answer.reason, rule=answer.rule)
             lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
         else:
-            lines.append(acknowledged(context, answer, store.reload_seconds))
+            lines.append(answer_to(context, answer, store.reload_seconds))
     return "\n".join(lines)
 
 

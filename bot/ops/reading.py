@@ -27,7 +27,6 @@ from bot.ui.reasons import FAILURES
 _FORMULA = ("=", "+", "-", "@")
 """A cell that begins like this is a formula to a spreadsheet: https://owasp.org/www-community/attacks/CSV_Injection."""
 
-
 COLUMNS = ("at", "who", "team", "where", "what", "allowed", "outcome", "rule", "reload", "result")
 
 _REFUSED = frozenset(

@@ -35,6 +35,7 @@ DOUBLE_CLICK_SECONDS = 3.0
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no 0 o 1 i l u: IDs are read aloud and typed
 _ID_LENGTH = 6
+_RANDOM = secrets.SystemRandom()
 
 # Built once: see bot.storage.jobs.
 # With key_share, rows that refer to a locked reload can still be added meanwhile:
@@ -264,4 +265,4 @@ def open_places(connection: Connection, reload: Reload, places: Sequence[Place],
 
 def new_id() -> str:
     """A short random ID, as in every log line. If it is taken, the primary key refuses it, and the work runs again."""
-    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+    return "".join(_RANDOM.choices(_ID_ALPHABET, k=_ID_LENGTH))

@@ -125,10 +125,8 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
     said = f" · ModelsLab says {code(reload.said, SAID_LIMIT)}" if reload.said else ""
-    promise, buttons = (
-        f"{who} {code(reload.model_id)} · ready around {when(ready_at)}",
-        [_notify_me(reload, here.place)],
-    )
+    promise = f"{who} {code(reload.model_id)} · ready around {when(ready_at)}"
+    buttons = [_notify_me(reload, here.place)]
     return Message(
         f"{promise} ({left(ready_at - now)}){said}",
         bar=bar(reload, now),

@@ -150,7 +150,9 @@ class Jobs:
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
         every = retry.bar_wait(self._reload_seconds)
         wait = every if left > every + timing.BAR_LAST else REST
-        return await (self._move_bar if claim.status_ts else self._post_status)(claim, message, wait)
+        if claim.status_ts:
+            return await self._move_bar(claim, message, wait)
+        return await self._post_status(claim, message, wait)
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self._delivery.take_turn(claim.job.channel_id, status=True):

@@ -50,7 +50,7 @@ def test_a_second_app_has_names_of_its_own() -> None:
         "display_name: reload-model-dev",
         "- command: /reload-model-dev",
     ]
-    assert parse("@reload-model-dev sdxl", "/reload-model-dev") == ReloadModels(("sdxl",))
+    assert parse("@reload-model-dev sdxl", "reload-model-dev") == ReloadModels(("sdxl",))
 
 
 def test_over_http_only_the_addresses_differ() -> None:
