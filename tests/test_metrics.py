@@ -15,7 +15,7 @@ from bot.core.retry import PAUSE_LIMIT
 from bot.errors import Failure, SlackRetryableError
 from bot.slack.client import TOKEN_FAULTS
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 ALERTS = (ROOT / "deploy" / "kubernetes" / "monitoring" / "prometheusrule.yaml").read_text(encoding="utf-8")
 [GROUP] = YAML(typ="safe").load(ALERTS)["spec"]["groups"]
