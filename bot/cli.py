@@ -125,8 +125,8 @@ def _person(text: str) -> str:
 def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
     """Read the settings. Also copy what libraries read by themselves from .env to the environment."""
     for name, value in settings.read_env_file(DOTENV)[0].items():
-        if name.startswith(_FOR_LIBRARIES) and value and "\0" not in value:
-            os.environ.setdefault(name, value)
+        if name.startswith(_FOR_LIBRARIES) and value and "\0" not in value and not os.environ.get(name):
+            os.environ[name] = value
     return settings.read(os.environ, DOTENV, terminal=terminal)
 
 
@@ -166,9 +166,9 @@ def _manifest(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from bot.ops.doctor import check  # noqa: PLC0415 - the other commands don't need it
-
     config, problems = _settings()
+    from bot.ops.doctor import check  # noqa: PLC0415 - only now: OpenSSL reads SSL_CERT_FILE when aiohttp is imported
+
     logs.configure("CRITICAL", "console", config.secrets)  # the results say what is wrong
     form = "json" if options.json else "verbose" if options.verbose else "brief"
     return check.main(sys.stdout, config, problems, who=options.who or "", balance=options.balance, form=form)

@@ -103,14 +103,15 @@ class Mentions:
         event_id = context["invocation_id"] = payloads.token(body["event_id"])
         if event_id in self._answered:
             return await ack()
-        self._answered.append(event_id)
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
         context["response_url"] = ""
         context["called"] = self._called
 
         async def reply(message: Message) -> BoltResponse:
-            self._background.start(self._answer(person, message, privately=not in_dm))
+            if event_id not in self._answered:  # of two deliveries at once, the second one is only acknowledged
+                self._answered.append(event_id)
+                self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
         identify_typed(context, person, text, reply)

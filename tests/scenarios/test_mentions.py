@@ -9,6 +9,7 @@ import pytest
 from bot.sandbox.modelslab import error
 from tests.answers import Answer, Json, RateLimited
 from tests.scenarios.scenario import ADA, BEN, CEM, FAILED, MODELS, READY, Scenario, both_modes
+from tests.times import set_timing
 
 THREAD = "1795787189.000100"
 
@@ -119,9 +120,18 @@ async def test_what_follows_the_mention_counts(bot: Scenario) -> None:
 
 
 async def test_an_event_that_slack_delivers_again_is_one_request(bot: Scenario) -> None:
-    """It comes again if its acknowledgement was lost, and is answered once, with a line for each model."""
+    """It comes again if its acknowledgement was lost, and is answered once, with a line for each model.
+
+    No delivery is acknowledged before the request is committed.
+    """
+    set_timing(sqlite_busy=30.0)
+    await bot.reopen()
     event = partial(bot.slack.mention, "sdxl flux", user=ADA, event_id="Ev0123ABCD")
-    acks = [*await asyncio.gather(event(), event()), await event()]
+    with bot.locked():
+        deliveries = [asyncio.create_task(event()) for _ in range(2)]
+        early, _ = await asyncio.wait(deliveries, timeout=0.3)
+        assert early == set()
+    acks = [*await asyncio.gather(*deliveries), await event()]
     private = await bot.wait_said("Reloading `flux`.", user=ADA)
     await bot.wait_done(2)
     await bot.slack.mention("help", user=ADA)
