@@ -82,18 +82,22 @@ class Database:
         if self._lock_file is not None:
             self._lock_file.close()
 
-    async def run(self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None) -> T:
+    async def run(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, within: float | None = None, soon: bool = False
+    ) -> T:
         """Run work(connection, *args) in a transaction, and return its result after the commit.
 
         work runs in another thread and may run more than once. So it must keep nothing outside the transaction, and
-        read every result to its end. within limits the wait, in seconds. Raises DatabaseUnavailable if nothing was or
-        will be committed, CommitUncertain if that is unknown, and, after a rollback, any error that work raises.
+        read every result to its end. within limits the wait, in seconds. Without a limit, it goes before what comes
+        later, so that leases last however many commands come; soon makes it as urgent as a command. Raises
+        DatabaseUnavailable if nothing was or will be committed, CommitUncertain if that is unknown, and, after a
+        rollback, any error that work raises.
         """
         if self._closed:
             raise DatabaseUnavailable("closed")
         attempt: Future[T] = Future()
-        # Without a limit, it is as urgent as a command: leases must be renewed however many commands come.
-        deadline = monotonic() + (timing.ANSWER if within is None else within)
+        urgency = timing.ANSWER if soon else timing.LEASE - timing.RENEW
+        deadline = monotonic() + (urgency if within is None else within)
         transaction = partial(self._attempt, attempt, lambda connection: work(connection, *args))
         self._queue.put((deadline, next(self._counter), transaction))
         answer = asyncio.wrap_future(attempt)

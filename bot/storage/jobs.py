@@ -4,6 +4,7 @@ Each function runs inside one transaction of Database.run. Statements are built 
 long as running it.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, 
 from bot.core import timing
 from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, REST, Claim, Job, JobKind, Place, Stage, State
+from bot.errors import DatabaseUnavailable
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import OF_A_PLACE, jobs, reloads, to_job, to_reload
@@ -90,15 +92,21 @@ def claim(
     owner: str,
     slots: Mapping[tuple[JobKind, ...], int],
     running: Collection[int] = (),
+    asked_at: float = math.inf,
 ) -> tuple[list[Claimed], float | None, float]:
     """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
 
     running are the IDs of the owner's running jobs. They aren't claimed again, even if their leases ran out while the
     database was unavailable. Returns the claimed jobs, the most important first, and the seconds until the first job of
     these kinds is due, as of before the claim: 0 or less if one was due, None if none ever will be. And when the leases
-    began, in monotonic seconds.
+    began, in monotonic seconds, as asked_at is.
+
+    Raises DatabaseUnavailable if the claim itself had to wait for so long that the leases of others may have run out
+    meanwhile: they record what they did first.
     """
     at, began = now(connection), monotonic()
+    if began - asked_at > timing.LEASE - timing.RENEW:
+        raise DatabaseUnavailable("no answer in time")
     row = connection.execute(_FIRST_DUE).one()._asdict()
     first_due = {kinds: min([due for kind in kinds if (due := row[kind]) is not None], default=REST) for kinds in slots}
     claimed: list[Job] = []

@@ -149,7 +149,7 @@ class Worker:
             if (left := slots - sum(one.job.kind in kinds for one in running_now)) > 0
         }
         running = [one.job.id for one in running_now]
-        claiming = self._database.run(jobs.claim, self._owner, free, running)
+        claiming = self._database.run(jobs.claim, self._owner, free, running, monotonic(), soon=True)
         claims, due_in, claimed_at = await self._waiting_long(claiming)
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
@@ -273,7 +273,7 @@ class Worker:
     async def _renew(self) -> None:
         """Keep the leases of running jobs, for as long as this process lives."""
         if self._running:
-            await self._database.run(jobs.renew, self._owner, [claim.job for claim in self._claims])
+            await self._database.run(jobs.renew, self._owner, [claim.job for claim in self._claims], soon=True)
 
     async def _prune(self) -> None:
         """Delete what ended long ago, a part at a time."""

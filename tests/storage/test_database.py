@@ -83,13 +83,14 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
 
 
 async def test_what_has_no_limit_goes_before_later_commands(database: Database) -> None:
-    """Leases are renewed and outcomes recorded, however many people ask."""
+    """Leases are renewed first; outcomes are recorded, too, however many people ask, but not before all of them."""
     gates = [Gate() for _ in range(1 if database.is_sqlite else CONNECTIONS)]
     running = [asyncio.create_task(database.run(gate.wait)) for gate in gates]
     for gate in gates:
         await gate.reached()
     begun: list[int] = []
-    waiting = [asyncio.create_task(database.run(lambda _: begun.append(0)))]
+    waiting = [asyncio.create_task(database.run(lambda _: begun.append(0), soon=True))]
+    waiting.append(asyncio.create_task(database.run(lambda _: begun.append(9))))
     await asyncio.sleep(0)
     waiting += [
         asyncio.create_task(database.run(lambda _, n: begun.append(n), n, within=timing.ANSWER)) for n in range(1, 9)
@@ -100,7 +101,7 @@ async def test_what_has_no_limit_goes_before_later_commands(database: Database) 
     gates[-1].open()
 
     await asyncio.gather(*running)
-    assert begun == list(range(9))
+    assert begun == list(range(10))
 
 
 def fail(connection: Connection, number: int) -> None:
