@@ -6,6 +6,7 @@ Records of the libraries go the same way. Start with configure().
 import html
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,8 @@ def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | Non
     handler = _Handler(stream or sys.stderr)
     renderer: Processor = structlog.processors.JSONRenderer()
     if fmt == "console":
-        colors, plain = handler.stream.isatty(), structlog.dev.plain_traceback
+        colors = handler.stream.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+        plain = structlog.dev.plain_traceback
         renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -61,7 +61,7 @@ _MODEL_PAGE = re.compile(
 # What Slack makes of a word that looks like a host name or a mail address: <http://flux.dev|flux.dev>.
 # https://docs.slack.dev/messaging/formatting-message-text#links
 _LINKED_WORD = re.compile(r"<[a-z]+:(?://)?([^<>|]+)\|\1>")
-_MENTION = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>", re.ASCII)
+_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", re.ASCII)
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -135,8 +135,11 @@ class _Token:
 
 
 def after_mention(text: str, bot_user_id: str) -> str:
-    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model"."""
-    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in found[0]), None)
+    """The text after the mention of the bot: "sdxl" in "hi @reload-model sdxl", nothing in "thanks @reload-model".
+
+    Without the bot's ID ("" if Slack doesn't say it), the first mention counts as the bot's.
+    """
+    ours = next((found for found in _MENTION.finditer(text) if bot_user_id in ("", found[1])), None)
     return text if ours is None else text[ours.end() :]
 
 

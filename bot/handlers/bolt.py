@@ -53,7 +53,7 @@ def new_app(access: Access, command: str) -> AsyncApp:
     )
 
     @app.error
-    async def answer(error: Exception, body: Fields, context: AsyncBoltContext) -> BoltResponse:
+    async def after_error(error: Exception, body: Fields, context: AsyncBoltContext) -> BoltResponse:
         """Answer the error of a listener. Raises it again if the request itself is wrong; see dispatch()."""
         if isinstance(error, BoltUnhandledRequestError):
             return _ignored(body)
@@ -63,18 +63,23 @@ def new_app(access: Access, command: str) -> AsyncApp:
         if error is not refused:  # a bug: the person reads that something broke
             log.error("internal_error", user=context["person"].user_id, exc_info=error)
         try:
-            if context["what"] is not None:
-                access.record(context, refused.reason, rule=refused.rule)
-            # Only the slash command makes a person known: a stranger is pointed to it, even in a thread.
-            called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
-            buttons = ask_buttons(refused, context["person"].place, context["of"])
-            response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
+            return await _refuse(context, refused, access, command)
         except Exception:  # otherwise dispatch() would call the request malformed
             log.exception("internal_error")
             return BoltResponse(status=200)
-        return response
 
     return app
+
+
+async def _refuse(context: AsyncBoltContext, refused: Refused, access: Access, command: str) -> BoltResponse:
+    """Record a refusal, and say why. A way out is a button below, if there is one."""
+    if context["what"] is not None:
+        access.record(context, refused.reason, rule=refused.rule)
+    # Only the slash command makes a person known: a stranger is pointed to it, even in a thread.
+    called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
+    buttons = ask_buttons(refused, context["person"].place, context["of"])
+    response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
+    return response
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:

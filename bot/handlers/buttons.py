@@ -12,7 +12,7 @@ from bot.errors import Refusal, Refused, SlackError
 from bot.handlers.access import Access, Next, answer_to, identify
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.store import place_in_words, request_for
+from bot.handlers.store import request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -86,7 +86,8 @@ def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) ->
     async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        said = answer_to(context, requested, store.reload_seconds, place_in_words(context))
+        where = messages.place_in_words(context["person"].place, context["pressed_in"])
+        said = answer_to(context, requested, store.reload_seconds, where)
         await context["reply"](Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])

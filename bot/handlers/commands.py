@@ -136,8 +136,7 @@ class Mentions:
             if privately and isinstance(failed, SlackPermanentError):
                 # A person's ID stands for the direct messages to them:
                 # https://docs.slack.dev/reference/methods/chat.postMessage#app_home
-                about = Message(f"I couldn't answer you in <#{person.channel_id}>. This is what I'd have said there:")
-                message = Message.of_lines([about, message])
+                message = messages.as_direct_message(message, person.channel_id)
                 await self._answer(replace(person, channel_id=person.user_id, thread_ts=""), message, privately=False)
             else:
                 log.warning("answer_not_sent", user=person.user_id, reason=failed.code)

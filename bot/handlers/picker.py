@@ -11,7 +11,7 @@ from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
 from bot.handlers.access import Access, Next, answer_to, identify
-from bot.handlers.store import place_in_words, request_for
+from bot.handlers.store import request_for
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -138,5 +138,6 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
             asked = await store.request(requests.ask, request_for(context, context["model_id"]))
-            said = answer_to(context, asked, store.reload_seconds, place_in_words(context))
+            where = messages.place_in_words(context["person"].place)
+            said = answer_to(context, asked, store.reload_seconds, where)
             await context["reply"](Message(said))

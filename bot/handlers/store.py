@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
 from bot.core import timing
-from bot.core.models import NOWHERE
 from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history
 from bot.storage.database import Database
@@ -53,9 +52,9 @@ class Store:
         self._background = background
         self._known: set[str] = set()
 
-    async def request(self, work: Callable[[Connection, R, Limits], T], requested: R) -> T:
+    async def request(self, work: Callable[[Connection, R, Limits], T], asked: R) -> T:
         """Run a function of bot.storage.requests: it starts reloads or joins them."""
-        return await self.change(work, requested, self._limits, uncertain=Refusal.UNCERTAIN)
+        return await self.change(work, asked, self._limits, uncertain=Refusal.UNCERTAIN)
 
     async def change(
         self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
@@ -119,11 +118,3 @@ def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str
     parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id or reload_id)
     rule, url = context["rule"], context["response_url"]
     return Request("/".join(parts), person, model_id, url, rule, button=pressed, reload_id=reload_id)
-
-
-def place_in_words(context: AsyncBoltContext) -> str:
-    """The name of the place for somebody who may have made the request elsewhere. A DM has no useful name."""
-    place = context["person"].place
-    if place.channel_id.startswith("D"):
-        return "here" if context.get("pressed_in", NOWHERE).channel_id == place.channel_id else "there"
-    return f"in {'the thread in ' if place.thread_ts else ''}<#{place.channel_id}>"

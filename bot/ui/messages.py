@@ -107,6 +107,19 @@ def acknowledgement(requested: Requested, viewer: Person, reload_seconds: float,
     return f"{what} I'll ping you {where} {time}."
 
 
+def place_in_words(place: Place, pressed_in: Place = NOWHERE) -> str:
+    """The name of a place for somebody who may have made the request elsewhere. A DM has no useful name."""
+    if place.channel_id.startswith("D"):
+        return "here" if pressed_in.channel_id == place.channel_id else "there"
+    return f"in {'the thread in ' if place.thread_ts else ''}<#{place.channel_id}>"
+
+
+def as_direct_message(message: Message, channel_id: str) -> Message:
+    """A private answer that Slack didn't take in its channel."""
+    about = Message(f"I couldn't answer you in <#{channel_id}>. This is what I'd have said there:")
+    return Message.of_lines([about, message])
+
+
 def will_remind(reminder: Reminder) -> str:
     """The answer to *Remind me*."""
     model = code(reminder.model_id)

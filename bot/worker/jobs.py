@@ -205,7 +205,7 @@ class Jobs:
             notified = [one for one in claim.recipients if one.user_id in mentioned]
             self._log_notified(claim, via, notified)
             whose = delivered.response_url_of if claim is first else None
-            outcomes.append(Notified([one.id for one in notified], whose, uncertain=_is_last_try(claim)))
+            outcomes.append(Notified([one.id for one in notified], whose, uncertain=_says_only_unknown(claim)))
         return outcomes
 
     async def _dm(self, claim: Claim) -> Outcome:
@@ -217,12 +217,12 @@ class Jobs:
             return Postpone(pause)
         await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
-        return Notified([recipients[0].id], uncertain=_is_last_try(claim))
+        return Notified([recipients[0].id], uncertain=_says_only_unknown(claim))
 
     def _ending(self, claims: Sequence[Claim], recipients: Sequence[Subscriber]) -> Message:
         claims = sorted(claims, key=lambda one: one.reload.ready_by)
         claim = claims[0]
-        if _is_last_try(claim):
+        if _says_only_unknown(claim):
             log.error("message_broken", crashes=claim.job.crashes)
             return messages.uncertain(claim.reload, recipients)
         if claim.reload.failure is not None:
@@ -252,7 +252,7 @@ class Jobs:
         return Reschedule()
 
 
-def _is_last_try(claim: Claim) -> bool:
+def _says_only_unknown(claim: Claim) -> bool:
     """Whether to say only that the result is unknown."""
     return claim.job.crashes == retry.MAX_CRASHES - 1
 

@@ -90,7 +90,7 @@ async def test_commands_are_refused_while_the_database_is_away(bot: Scenario) ->
 
 
 async def test_a_crowd_of_probes_is_one(bot: Scenario) -> None:
-    """Whoever reaches the port can't keep the database from people's commands."""
+    """People who reach the port can't keep the database from commands."""
     with bot.locked(), patch.object(Database, "run", autospec=True, side_effect=Database.run) as run:
         answers = await asyncio.gather(*(bot.health("/readyz") for _ in range(20)))
 

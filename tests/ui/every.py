@@ -52,6 +52,7 @@ def every_message(
                 ("already_subscribed", True, True),
             )
         },
+        "as_direct_message": messages.as_direct_message(Message(messages.help_text("/reload-model")), MODELS),
         "will_remind": Message(messages.will_remind(replace(_REMINDERS[0], model_id=model_id))),
         "not_reminding": Message(messages.not_reminding(model_id)),
         "status": messages.status(reload, people, people[0], NOON + 60),

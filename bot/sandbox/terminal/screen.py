@@ -78,7 +78,7 @@ class Screen:
 
     def _wrapped(self, line: str, indent: str) -> list[str]:
         """Break a line between words, so that it fits."""
-        width = min(self._size.columns, 100) - 1
+        width = min(max(self._size.columns, 20), 100) - 1
         shown = GLUE.join(harmless(part, 4000) for part in line.split(GLUE))
         broken = textwrap.wrap(shown, width, subsequent_indent=indent, break_on_hyphens=False)
         return [part.replace(GLUE, " ") for part in broken] or [""]

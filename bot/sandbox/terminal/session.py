@@ -106,7 +106,7 @@ class Session:
         if word == COMMAND:
             self._say(f"{word} {rest}")
             return await self._slack.command(rest, user=user, channel=channel)
-        if number.isdecimal():
+        if re.fullmatch(r"\d{1,9}", number):
             choice = self._choice(int(number), rest)
             self._say(f"[{number}] {choice.label}{': ' if rest else ''}{rest}")
             return await choice.act(user, rest)
