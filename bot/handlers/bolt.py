@@ -13,7 +13,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Malformed, Refusal, Refused
-from bot.handlers.access import Access
+from bot.handlers.access import Access, SlackRequest
 from bot.handlers.store import arrived_at
 from bot.slack import payloads
 from bot.slack.payloads import Fields
@@ -57,13 +57,14 @@ def new_app(access: Access, command: str) -> AsyncApp:
         """Answer the error of a listener. Raises it again if the request itself is wrong; see dispatch()."""
         if isinstance(error, BoltUnhandledRequestError):
             return _ignored(body)
-        if "reply" not in context or isinstance(error, Malformed):
+        slack_request: SlackRequest | None = context.get("slack_request")
+        if slack_request is None or isinstance(error, Malformed):
             raise error
         refused = error if isinstance(error, Refused) else Refused(Refusal.INTERNAL_ERROR)
         if error is not refused:  # a bug: the person reads that something broke
-            log.error("internal_error", user=context["person"].user_id, exc_info=error)
+            log.error("internal_error", user=slack_request.person.user_id, exc_info=error)
         try:
-            return await _refuse(context, refused, access, command)
+            return await _refuse(slack_request, refused, access, command)
         except Exception:  # otherwise dispatch() would call the request malformed
             log.exception("internal_error")
             return BoltResponse(status=200)
@@ -71,14 +72,14 @@ def new_app(access: Access, command: str) -> AsyncApp:
     return app
 
 
-async def _refuse(context: AsyncBoltContext, refused: Refused, access: Access, command: str) -> BoltResponse:
+async def _refuse(slack_request: SlackRequest, refused: Refused, access: Access, command: str) -> BoltResponse:
     """Record a refusal, and say why. A way out is a button below, if there is one."""
-    if context["what"] is not None:
-        access.record(context, refused.reason, rule=refused.rule)
+    if slack_request.what is not None:
+        access.record(slack_request, refused.reason, rule=refused.rule)
     # Only the slash command makes a person known: a stranger is pointed to it, even in a thread.
-    called = command if refused.reason is Refusal.OTHER_WORKSPACE else context.get("called", command)
-    buttons = ask_buttons(refused, context["person"].place, context["of"])
-    response: BoltResponse = await context["reply"](Message(sentence(refused, called), buttons=buttons))
+    called = command if refused.reason is Refusal.OTHER_WORKSPACE else slack_request.called or command
+    buttons = ask_buttons(refused, slack_request.person.place, slack_request.of)
+    response: BoltResponse = await slack_request.reply(Message(sentence(refused, called), buttons=buttons))
     return response
 
 

@@ -1,5 +1,7 @@
 """The buttons below messages and in the Home tab. A press is acknowledged once it is recorded; its answer follows."""
 
+from dataclasses import dataclass
+
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -7,12 +9,11 @@ from slack_sdk.models.views import View
 
 from bot.background import BackgroundTasks
 from bot.core.command import mention_of
-from bot.core.models import IN_FLIGHT, Requested
+from bot.core.models import IN_FLIGHT, Place, Requested
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, Next, answer_to, identify
+from bot.handlers.access import Access, Next, SlackRequest, answer_to
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
-from bot.handlers.store import request_for
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -22,6 +23,15 @@ from bot.ui.buttons import Action, Button, action_ids, pressed
 from bot.ui.messages import Message
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Press(SlackRequest):
+    """A press of a button. pressed_in is where its message is; answer_url answers below it, "" in a view."""
+
+    button: Button
+    pressed_in: Place
+    answer_url: str
 
 
 class Presses:
@@ -44,15 +54,8 @@ class Presses:
             return await ack()
         person = payloads.interaction_author(body, *button.place)
         modal_id = payloads.modal_id(body)
-        place = context["pressed_in"] = payloads.pressed_in(body)
-        context["button"] = button
-        context["pressed"] = f"{payloads.pressed_message(body)}/{button.action}/{button.of}"
-        context["invocation_id"] = payloads.token(body["trigger_id"])
-        if place.thread_ts:  # where slash commands don't work
-            context["called"] = self._mention
-        answer_url = context["answer_url"] = payloads.response_url(body)
-        # A response_url posts where the button is; the updates may go elsewhere.
-        context["response_url"] = answer_url if place.channel_id == button.place.channel_id else ""
+        place = payloads.pressed_in(body)
+        answer_url = payloads.response_url(body)
 
         async def reply(message: Message) -> BoltResponse:
             """Answer privately below the message, or in place of the modal. In the Home tab, only refresh the tab."""
@@ -67,7 +70,20 @@ class Presses:
                 self._home_tabs.opened(person)
             return await ack()
 
-        identify(context, person, f"[{button.action}] {button.of}".strip(), reply, button.wanted)
+        context["slack_request"] = Press(
+            person=person,
+            what=f"[{button.action}] {button.of}",
+            reply=reply,
+            of=button.wanted,
+            called=self._mention if place.thread_ts else "",  # in a thread, slash commands don't work
+            invocation_id=payloads.token(body["trigger_id"]),
+            # A response_url posts where the button is; the updates may go elsewhere.
+            response_url=answer_url if place.channel_id == button.place.channel_id else "",
+            pressed=f"{payloads.pressed_message(body)}/{button.action}/{button.of}",
+            button=button,
+            pressed_in=place,
+            answer_url=answer_url,
+        )
         await next_()
         return None
 
@@ -83,43 +99,44 @@ def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) ->
     """Register a listener for each action."""
     store = access.store
 
-    async def acknowledge(context: AsyncBoltContext, requested: Requested | None) -> None:
+    async def acknowledge(slack_request: Press, requested: Requested | None) -> None:
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
-        where = messages.place_in_words(context["person"].place, context["pressed_in"])
-        said = answer_to(context, requested, store.reload_seconds, where)
-        await context["reply"](Message(said))
+        where = messages.place_in_words(slack_request.person.place, slack_request.pressed_in)
+        said = answer_to(slack_request, requested, store.reload_seconds, where)
+        await slack_request.reply(Message(said))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
-    async def join(context: AsyncBoltContext) -> None:
-        request = request_for(context, reload_id=context["button"].of)
-        await acknowledge(context, await store.request(requests.join, request))
+    async def join(slack_request: Press) -> None:
+        request = slack_request.for_reload(reload_id=slack_request.button.of)
+        await acknowledge(slack_request, await store.request(requests.join, request))
 
     @app.action(action_ids(Action.AGAIN), middleware=[presses.read, access.in_channel])
-    async def try_again(context: AsyncBoltContext) -> None:
-        await acknowledge(context, await store.request(requests.ask, request_for(context, context["button"].of)))
+    async def try_again(slack_request: Press) -> None:
+        request = slack_request.for_reload(slack_request.button.of)
+        await acknowledge(slack_request, await store.request(requests.ask, request))
 
     @app.action(action_ids(Action.REMIND), middleware=[presses.read, access.in_channel])
-    async def remind(context: AsyncBoltContext) -> None:
-        button: Button = context["button"]
-        reminder = await store.change(reminders.add, context["person"].user_id, button.of, button.place)
+    async def remind(slack_request: Press) -> None:
+        button = slack_request.button
+        reminder = await store.change(reminders.add, slack_request.person.user_id, button.of, button.place)
         if reminder is None:
             raise Refused(Refusal.FORGOTTEN)
-        access.record(context, Action.REMIND)
-        await context["reply"](Message(messages.will_remind(reminder)))
+        access.record(slack_request, Action.REMIND)
+        await slack_request.reply(Message(messages.will_remind(reminder)))
 
     @app.action(action_ids(Action.STOP_REMINDING), middleware=[presses.read, access.colleague])
-    async def stop_reminding(context: AsyncBoltContext) -> None:
+    async def stop_reminding(slack_request: Press) -> None:
         """Also for somebody who has lost access: the reminders are theirs."""
-        model_id = context["button"].of
-        await store.change(reminders.stop, context["person"].user_id, model_id)
-        access.record(context, Action.STOP_REMINDING)
-        await context["reply"](Message(messages.not_reminding(model_id)))
+        model_id = slack_request.button.of
+        await store.change(reminders.stop, slack_request.person.user_id, model_id)
+        access.record(slack_request, Action.STOP_REMINDING)
+        await slack_request.reply(Message(messages.not_reminding(model_id)))
 
     @app.action(action_ids(Action.PICK), middleware=[presses.read, access.anywhere])
-    async def pick(context: AsyncBoltContext, ack: AsyncAck) -> None:
+    async def pick(slack_request: Press, ack: AsyncAck) -> None:
         """There is nothing to say: the picker opens. The Home tab is refreshed, as after each press in it."""
-        access.record(context, "picker")  # one word, however it was opened
-        button, answer_url = context["button"], context["answer_url"]
-        picker.open(context["invocation_id"], button.place.channel_id, model_id=button.of, answer_url=answer_url)
-        await (ack() if answer_url else context["reply"](Message("")))
+        access.record(slack_request, "picker")  # one word, however it was opened
+        button, answer_url = slack_request.button, slack_request.answer_url
+        picker.open(slack_request.invocation_id, button.place.channel_id, model_id=button.of, answer_url=answer_url)
+        await (ack() if answer_url else slack_request.reply(Message("")))

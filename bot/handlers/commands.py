@@ -8,7 +8,7 @@ import html
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -17,13 +17,23 @@ from slack_bolt.response import BoltResponse
 
 from bot import metrics
 from bot.background import BackgroundTasks
-from bot.core.command import Command, Pick, ReloadModels, Word, after_mention, mention_of, parse
+from bot.core.command import (
+    FOR_ADMINS,
+    FOR_EVERYBODY,
+    Command,
+    Pick,
+    ReloadModels,
+    Word,
+    after_mention,
+    mention_of,
+    parse,
+)
 from bot.core.models import Person
 from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
-from bot.handlers.access import Access, Next, Reply, answer_to, identify
+from bot.handlers.access import Access, Next, Reply, SlackRequest, answer_to
 from bot.handlers.picker import Picker
-from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING, request_for
+from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING
 from bot.slack import payloads
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Fields
@@ -45,35 +55,52 @@ _NEW_MESSAGES = {"app_mention": (None, "file_share", "thread_broadcast"), "messa
 log = structlog.get_logger(__name__)
 
 
-def identify_typed(context: AsyncBoltContext, person: Person, text: str, reply: Reply) -> None:
-    """Put into the context who typed what, and how to answer.
+@dataclass(slots=True, kw_only=True)
+class Typed(SlackRequest):
+    """What somebody typed. wanted is a slip if it can't be read: it is only explained to people with access."""
 
-    A slip is only explained to people with access, so it is raised later.
-    """
+    wanted: Command | Refused
+
+
+def read_typed(
+    text: str, called: str, person: Person, reply: Reply, invocation_id: str, response_url: str = ""
+) -> Typed:
+    """What a text after the slash command, or after a mention, asks for. called is that command or mention."""
     wanted: Command | Refused
     try:
-        wanted = parse(text, context["called"][1:])
+        wanted = parse(text, called[1:])
     except Refused as slip:
         wanted = slip
-    context["wanted"] = wanted
-    identify(context, person, text, reply, wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "")
+    return Typed(
+        person=person,
+        what=text,
+        reply=reply,
+        of=wanted.model_ids[0] if isinstance(wanted, ReloadModels) else "",
+        called=called,
+        invocation_id=invocation_id,
+        response_url=response_url,
+        wanted=wanted,
+    )
 
 
 async def read_command(command: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
     """Middleware: who typed what."""
-    typed = payloads.text(command.get("text", ""))
-    person = payloads.command_author(command)
-    context["invocation_id"] = payloads.token(command["trigger_id"])
-    context["response_url"] = payloads.token(command["response_url"])
-    context["called"] = payloads.text(command["command"])
+    called = payloads.text(command["command"])
 
     async def reply(message: Message) -> BoltResponse:
         # Somebody who is refused typed only the command. No form opens for them, so they also get help.
-        if isinstance(context["wanted"], Pick):
-            message = replace(message, headline=f"{message.headline}\n\n{messages.help_text(context['called'])}")
+        if isinstance(slack_request.wanted, Pick):
+            message = replace(message, headline=f"{message.headline}\n\n{messages.help_text(called)}")
         return await ack(message.text, blocks=message.blocks if message.is_rich else None, response_type="ephemeral")
 
-    identify_typed(context, person, typed, reply)
+    slack_request = context["slack_request"] = read_typed(
+        payloads.text(command.get("text", "")),
+        called,
+        payloads.command_author(command),
+        reply,
+        payloads.token(command["trigger_id"]),
+        payloads.token(command["response_url"]),
+    )
     await next_()
 
 
@@ -100,13 +127,11 @@ class Mentions:
         is_new = not event.get("edited") and event.get("subtype") in _NEW_MESSAGES[event["type"]]
         if not is_for_us or not is_new or event.get("bot_id"):
             return await ack()
-        event_id = context["invocation_id"] = payloads.token(body["event_id"])
+        event_id = payloads.token(body["event_id"])
         if event_id in self._answered:
             return await ack()
         person = payloads.message_author(body)
         text = html.unescape(payloads.text(after_mention(event["text"], payloads.bot_user_id(body))))
-        context["response_url"] = ""
-        context["called"] = self._called
 
         async def reply(message: Message) -> BoltResponse:
             if event_id not in self._answered:  # of two deliveries at once, the second one is only acknowledged
@@ -114,7 +139,7 @@ class Mentions:
                 self._background.start(self._answer(person, message, privately=not in_dm))
             return await ack()
 
-        identify_typed(context, person, text, reply)
+        context["slack_request"] = read_typed(text, self._called, person, reply, event_id)
         await next_()
         return None
 
@@ -146,29 +171,39 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
     """Register the listeners for the slash command of this name, one of another name, mentions and direct messages."""
     store = access.store
 
-    @app.command(name, middleware=[read_command, access.remember, access.to_word])
-    @app.event("app_mention", middleware=[mentions.read, access.to_word])
-    @app.event("message", middleware=[mentions.read, access.to_word])
-    async def reload_model(context: AsyncBoltContext, ack: AsyncAck) -> None:
+    async def access_to_word(slack_request: Typed, next_: Next) -> None:
+        """Middleware: some subcommands are for everybody, some for admins, the rest for people who can reload."""
+        if slack_request.wanted in FOR_EVERYBODY:
+            await access.colleague(slack_request, next_)
+        elif slack_request.wanted in FOR_ADMINS:
+            await access.admin(slack_request, next_)
+        else:
+            await access.in_channel(slack_request, next_)
+
+    @app.command(name, middleware=[read_command, access.remember, access_to_word])
+    @app.event("app_mention", middleware=[mentions.read, access_to_word])
+    @app.event("message", middleware=[mentions.read, access_to_word])
+    async def reload_model(slack_request: Typed, ack: AsyncAck) -> None:
         """Do what is wanted. Raises Refused."""
-        wanted: Command | Refused = context["wanted"]
-        match wanted:
-            case Refused():
-                raise wanted
+        match slack_request.wanted:
+            case Refused() as slip:
+                raise slip
             case ReloadModels([model_id]):
-                asked = await store.request(requests.ask, request_for(context, model_id))
-                await context["reply"](Message(answer_to(context, asked, store.reload_seconds)))
+                asked = await store.request(requests.ask, slack_request.for_reload(model_id))
+                await slack_request.reply(Message(answer_to(slack_request, asked, store.reload_seconds)))
             case ReloadModels(model_ids):
-                await context["reply"](Message(await _reload_each(context, access, model_ids)))
-            case Pick() if context["person"].by_command:
-                access.record(context, "picker")
-                picker.open(context["invocation_id"], context["person"].channel_id, answer_url=context["response_url"])
+                await slack_request.reply(Message(await _reload_each(slack_request, access, model_ids)))
+            case Pick() if slack_request.person.by_command:
+                access.record(slack_request, "picker")
+                picker.open(
+                    slack_request.invocation_id, slack_request.person.channel_id, answer_url=slack_request.response_url
+                )
                 await ack()
-            case _:
+            case wanted:
                 word = Word.HELP if isinstance(wanted, Pick) else wanted  # after a mention, no form can open
-                message = await _shown(word, context["person"], access, name)
-                access.record(context, word)
-                await context["reply"](message)
+                message = await _shown(word, slack_request.person, access, name)
+                access.record(slack_request, word)
+                await slack_request.reply(message)
 
     @app.command(_ANY)
     async def unknown(ack: AsyncAck, command: Fields) -> None:
@@ -179,17 +214,17 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
         await ack(sentence(Refused(Refusal.UNKNOWN_COMMAND, typed=other), name), response_type="ephemeral")
 
 
-async def _reload_each(context: AsyncBoltContext, access: Access, model_ids: Sequence[str]) -> str:
+async def _reload_each(slack_request: SlackRequest, access: Access, model_ids: Sequence[str]) -> str:
     """Request several models. The answer has a line for each."""
     store = access.store
     lines = []
-    asked = [request_for(context, model_id) for model_id in model_ids]
+    asked = [slack_request.for_reload(model_id) for model_id in model_ids]
     for model_id, answer in zip(model_ids, await store.request(requests.ask_each, asked), strict=True):
         if isinstance(answer, Refused):
-            access.record(context, answer.reason, rule=answer.rule)
-            lines.append(f"{code(model_id)}: {sentence(answer, context['called'])}")
+            access.record(slack_request, answer.reason, rule=answer.rule)
+            lines.append(f"{code(model_id)}: {sentence(answer, slack_request.called)}")
         else:
-            lines.append(answer_to(context, answer, store.reload_seconds))
+            lines.append(answer_to(slack_request, answer, store.reload_seconds))
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from bot.background import BackgroundTasks
 from bot.core import timing
 from bot.core.models import NOWHERE, Person
 from bot.errors import Refused, SlackError
-from bot.handlers.access import Access, identify
+from bot.handlers.access import Access, SlackRequest
 from bot.handlers.store import LISTED_RECENT
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -113,6 +113,7 @@ def register(app: AsyncApp, home_tabs: HomeTabs) -> None:
         async def reply(_message: Message) -> BoltResponse:
             return await ack()
 
-        identify(context, payloads.event_author(body), "[home]", reply)
+        slack_request = SlackRequest(person=payloads.event_author(body), what="[home]", reply=reply)
+        context["slack_request"] = slack_request
         if event.get("tab", "home") == "home":  # and not Messages
-            home_tabs.opened(context["person"])
+            home_tabs.opened(slack_request.person)

@@ -1,5 +1,7 @@
 """The picker: a modal to choose a model and a channel, the shortcut that opens it, and its suggestions."""
 
+from dataclasses import dataclass
+
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
@@ -10,8 +12,7 @@ from bot.background import BackgroundTasks
 from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
-from bot.handlers.access import Access, Next, answer_to, identify
-from bot.handlers.store import request_for
+from bot.handlers.access import Access, Next, SlackRequest, answer_to
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -21,6 +22,21 @@ from bot.ui import messages, views
 from bot.ui.messages import Message
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Query(SlackRequest):
+    """What has been typed so far into the picker's search."""
+
+    query: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Submission(SlackRequest):
+    """The submitted picker. model_id is None if what was chosen isn't one; errors says so beside the field."""
+
+    model_id: str | None
+    errors: dict[str, str]
 
 
 class Picker:
@@ -70,24 +86,26 @@ class Picker:
 
     async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
         """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""
-        trigger_id = context["invocation_id"] = payloads.token(shortcut["trigger_id"])
+        trigger_id = payloads.token(shortcut["trigger_id"])
 
         async def reply(message: Message) -> BoltResponse:
             self.show(trigger_id, views.notice(message))
             return await ack()
 
-        identify(context, payloads.interaction_author(shortcut), "[shortcut]", reply)
+        person = payloads.interaction_author(shortcut)
+        context["slack_request"] = SlackRequest(person=person, what="[shortcut]", reply=reply, invocation_id=trigger_id)
         await next_()
 
 
 async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
     """Middleware: who is typing in the picker, and what. A refusal can only be answered with no suggestions."""
-    context["query"] = payloads.text(options["value"])
+    query = payloads.text(options["value"])
 
     async def reply(_message: Message) -> BoltResponse:
         return await ack(options=[])
 
-    identify(context, payloads.interaction_author(options), None, reply)
+    person = payloads.interaction_author(options)
+    context["slack_request"] = Query(person=person, what=None, reply=reply, query=query)
     await next_()
 
 
@@ -98,17 +116,22 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     """
     channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
     typed, picked = payloads.chosen(view, views.TYPED).strip(), payloads.chosen(view, views.MODEL)
-    context["model_id"] = read_id(typed or f'"{picked}"')  # quoted, so that an ID that ends with a dot stays whole
+    model_id = read_id(typed or f'"{picked}"')  # quoted, so that an ID that ends with a dot stays whole
     wrong = views.NOT_AN_ID if typed or picked else views.NOTHING_CHOSEN
-    context["errors"] = {views.TYPED if typed else views.MODEL: wrong}
-    context["invocation_id"] = payloads.token(view["id"])
-    context["response_url"] = payloads.response_url_for(body, channel_id)
 
     async def reply(message: Message) -> BoltResponse:
         return await ack(response_action="update", view=views.notice(message))
 
-    person = payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else "")
-    identify(context, person, context["model_id"] or "[picker]", reply, context["model_id"] or "")
+    context["slack_request"] = Submission(
+        person=payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else ""),
+        what=model_id or "[picker]",
+        reply=reply,
+        of=model_id or "",
+        invocation_id=payloads.token(view["id"]),
+        response_url=payloads.response_url_for(body, channel_id),
+        model_id=model_id,
+        errors={views.TYPED if typed else views.MODEL: wrong},
+    )
     await next_()
 
 
@@ -117,27 +140,27 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
     store = access.store
 
     @app.global_shortcut(SHORTCUT, middleware=[picker.read_shortcut, access.anywhere])
-    async def open_picker(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        access.record(context, "picker")
-        picker.open(context["invocation_id"])
+    async def open_picker(slack_request: SlackRequest, ack: AsyncAck) -> None:
+        access.record(slack_request, "picker")
+        picker.open(slack_request.invocation_id)
         await ack()
 
     @app.options(views.MODEL, middleware=[read_query, access.anywhere])
-    async def suggest(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        groups = await picker.suggest(context["query"])
+    async def suggest(slack_request: Query, ack: AsyncAck) -> None:
+        groups = await picker.suggest(slack_request.query)
         await (ack(option_groups=groups) if groups else ack(options=[]))
 
     @app.view(views.PICKER, middleware=[read_submission, access.anywhere])
-    async def submit(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        if context["model_id"] is None:
-            await ack(response_action="errors", errors=context["errors"])
-        elif not context["person"].channel_id:
+    async def submit(slack_request: Submission, ack: AsyncAck) -> None:
+        if slack_request.model_id is None:
+            await ack(response_action="errors", errors=slack_request.errors)
+        elif not slack_request.person.channel_id:
             await ack(response_action="errors", errors={views.WHERE: views.NO_CHANNEL})
-        elif not access.allowlist.is_open(context["person"].channel_id):
-            access.record(context, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
+        elif not access.allowlist.is_open(slack_request.person.channel_id):
+            access.record(slack_request, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
-            asked = await store.request(requests.ask, request_for(context, context["model_id"]))
-            where = messages.place_in_words(context["person"].place)
-            said = answer_to(context, asked, store.reload_seconds, where)
-            await context["reply"](Message(said))
+            asked = await store.request(requests.ask, slack_request.for_reload(slack_request.model_id))
+            where = messages.place_in_words(slack_request.person.place)
+            said = answer_to(slack_request, asked, store.reload_seconds, where)
+            await slack_request.reply(Message(said))

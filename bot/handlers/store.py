@@ -1,4 +1,4 @@
-"""What the handlers do with the database, each in one transaction, and what a request for a reload says."""
+"""What the handlers do with the database, each in one transaction."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,6 @@ from time import monotonic
 from typing import TypeVar, TypeVarTuple
 
 import structlog
-from slack_bolt.async_app import AsyncBoltContext
 from sqlalchemy import Connection
 
 from bot.background import BackgroundTasks
@@ -16,7 +15,7 @@ from bot.errors import CommitUncertain, DatabaseUnavailable, Refusal, Refused
 from bot.storage import grants, history
 from bot.storage.database import Database
 from bot.storage.history import Note
-from bot.storage.requests import Limits, Request
+from bot.storage.requests import Limits
 
 LISTED_RUNNING = 20
 LISTED_RECENT = 10
@@ -105,16 +104,3 @@ class Store:
             await self._database.run(history.add_note, note, within=timing.ANSWER)
         except DatabaseUnavailable as error:
             log.info("audit_line_lost", user=note.user_id, outcome=note.outcome, reason=str(error))
-
-
-def request_for(context: AsyncBoltContext, model_id: str = "", *, reload_id: str = "") -> Request:
-    """A request for a reload of a model, or to join a reload, by the context's person, in their channel.
-
-    The ID of the invocation is unique, so a request that Slack delivers twice counts once. It includes who wants what
-    and where, in case a proxy or an emulator sends the same trigger_id each time. pressed is unique to a button, so a
-    double click counts once.
-    """
-    person, pressed = context["person"], context.get("pressed", "")
-    parts = (pressed, context["invocation_id"], person.user_id, *person.place, model_id or reload_id)
-    rule, url = context["rule"], context["response_url"]
-    return Request("/".join(parts), person, model_id, url, rule, button=pressed, reload_id=reload_id)
