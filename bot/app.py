@@ -18,7 +18,7 @@ from bot.background import BackgroundTasks, DaemonThreads
 from bot.core import timing
 from bot.core.access import Allowlist, Workspace
 from bot.core.retry import Backoff
-from bot.errors import CannotStart, DatabaseUnavailable, Refused, SlackError, SlackRetryableError
+from bot.errors import CannotStart, DatabaseUnavailable, SlackError, SlackRetryableError
 from bot.handlers import bolt, buttons, commands, grants, home_tab, picker
 from bot.handlers.access import Access
 from bot.handlers.home_tab import HomeTabs
@@ -70,7 +70,7 @@ class App:
         proxy = settings.proxy_for(settings.modelslab_url)
         modelslab = ModelsLab(self._session(proxy=proxy, auto_decompress=False), settings)
         self._catalog = Catalog(
-            lambda limit: self.store.read(history.known_models, limit),
+            lambda limit: self._database.run(history.known_models, limit, within=timing.ANSWER),
             modelslab.own_models,
             modelslab.public_models,
             self._background,
@@ -178,8 +178,8 @@ class App:
     async def _show_to_new_admins(self) -> None:
         admins, channel = self._settings.admin_users, self._settings.admin_channel
         while True:
-            with suppress(Refused):
-                await self.store.change(show_to_new_admins, admins, channel)
+            with suppress(DatabaseUnavailable):
+                await self._database.run(show_to_new_admins, admins, channel)
                 return
             await asyncio.sleep(timing.START_RETRY_MOST)
 
@@ -254,8 +254,8 @@ class App:
         """The metrics, as Prometheus reads them."""
         metrics.WORKER_IDLE.set(self.worker.idle_seconds)
         metrics.IN_FLIGHT.set(float("nan"))
-        with suppress(Refused):
-            metrics.IN_FLIGHT.set(await self.store.read(history.running_count))
+        with suppress(DatabaseUnavailable):
+            metrics.IN_FLIGHT.set(await self._database.run(history.in_flight_count, within=timing.ANSWER))
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

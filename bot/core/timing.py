@@ -19,7 +19,7 @@ DATABASE_STOP = 0.5
 ANSWER = 2.0
 """How long the transactions of a request can take in all: its answer has to reach Slack within 3 seconds."""
 LEASE = 10.0
-"""How long a claimed job belongs to its claimer, unless renewed. See call_lease()."""
+"""How long a claimed job belongs to its claimer, unless renewed. See bot.storage.jobs.lease_of."""
 RENEW = 3.0
 """Between two renewals."""
 LOOK = 1.0
@@ -106,11 +106,6 @@ HOME_GATHER = 1.0
 """Between a change and the refresh of open Home tabs, so that changes that come together are one refresh."""
 HOME_PER_TAB = 0.6
 """Added to HOME_GATHER for each open tab, so that many tabs stay within Slack's limit."""
-
-
-def call_lease() -> float:
-    """The lease of a call: ModelsLab's spam filter refuses a repeated call that comes sooner."""
-    return max(LEASE, CALL_RETRY)
 
 
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

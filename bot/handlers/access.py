@@ -133,9 +133,8 @@ class Access:
                 return f"granted by {found.granted_by}"
             if refused.reason is Refusal.GROUP_UNREAD:
                 raise
-            asked = None if found is None else found.state
             rule, user_id = refused.rule, person.user_id
-            raise Refused(refused.reason, rule=rule, user_id=user_id, has_admins=True, asked=asked) from None
+            raise Refused(refused.reason, rule=rule, user_id=user_id, has_admins=True, asked=found) from None
 
     async def _check_workspace(self, person: Person) -> None:
         """Raises Refused for a stranger.

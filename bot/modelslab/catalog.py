@@ -6,7 +6,7 @@ Nobody waits long for a list: each is read in the background, and an old one is 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from time import monotonic
 
 import structlog
@@ -15,7 +15,7 @@ from bot.background import BackgroundTasks
 from bot.core import timing
 from bot.core.models import ModelGroup
 from bot.core.retry import Backoff
-from bot.errors import ModelsLabError, Refused
+from bot.errors import DatabaseUnavailable, ModelsLabError
 from bot.modelslab.lists import ModelList
 
 LIMITS: Mapping[ModelGroup, int] = {ModelGroup.RELOADED: 1000, ModelGroup.OWN: 5000, ModelGroup.PUBLIC: 50_000}
@@ -70,9 +70,9 @@ class _Source:
             self.ids = models.ids
             self._pauses.reset()
             self._log("models_cut_off" if models.cut_off else "models_listed", count=len(models.ids))
-        except Refused as refused:
+        except DatabaseUnavailable as error:
             pause = self._pauses.pause()
-            self._log("models_not_readable", reason=refused.reason.value)
+            self._log("models_not_readable", reason=str(error))
         except ModelsLabError as failed:
             pause = self._pauses.pause(failed.wait)
             self._log("models_not_readable", reason=failed.failure.value, said=failed.said)
@@ -98,7 +98,10 @@ class Catalog:
         background: BackgroundTasks,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Each takes a limit of IDs. reloaded raises Refused, the others ModelsLabError. clock returns seconds."""
+        """Each takes a limit of IDs. reloaded raises DatabaseUnavailable, the others ModelsLabError.
+
+        clock returns seconds.
+        """
 
         async def reloaded_here(limit: int) -> ModelList:
             return ModelList(await reloaded(limit))
@@ -147,24 +150,8 @@ def _matching(
 
 
 def _nearest(known: Mapping[ModelGroup, Sequence[str]], model_id: str, limit: int) -> Sequence[str]:
-    others = dict.fromkeys(id_ for ids in known.values() for id_ in ids if id_ != model_id)
-    ours = {id_ for group, ids in known.items() if group is not ModelGroup.PUBLIC for id_ in ids}
-    matcher = SequenceMatcher(b=model_id.lower())
-
-    def rank(likeness: float, id_: str, position: int) -> tuple[bool, float, int]:
-        return likeness >= _MUCH_ALIKE and id_ in ours, likeness, -position
-
-    # quick_ratio() is an upper bound of ratio(), which is slow: so only the most promising IDs need that.
-    promising = []
-    for position, id_ in enumerate(others):
-        matcher.set_seq1(id_.lower())
-        if matcher.real_quick_ratio() >= _LIKE and (most := matcher.quick_ratio()) >= _LIKE:
-            promising.append((rank(most, id_, position), id_))
-    best: list[tuple[tuple[bool, float, int], str]] = []
-    for most_rank, id_ in sorted(promising, reverse=True):
-        if len(best) == limit and most_rank[:2] < best[-1][0][:2]:
-            break
-        matcher.set_seq1(id_.lower())
-        if (likeness := matcher.ratio()) >= _LIKE:
-            best = sorted([*best, (rank(likeness, id_, -most_rank[2]), id_)], reverse=True)[:limit]
-    return [id_ for _, id_ in best]
+    ids = {id_.lower(): id_ for group in reversed(ModelGroup) for id_ in known[group] if id_ != model_id}
+    ours = {id_.lower() for group in (ModelGroup.RELOADED, ModelGroup.OWN) for id_ in known[group]} & ids.keys()
+    word = model_id.lower()
+    near = [*get_close_matches(word, ours, limit, _MUCH_ALIKE), *get_close_matches(word, ids, limit, _LIKE)]
+    return [ids[low] for low in dict.fromkeys(near)][:limit]

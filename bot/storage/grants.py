@@ -70,15 +70,13 @@ def ask(
     if isinstance(found, Grant):
         return None
     if found is not None:
-        raise Refused(
-            Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=asked.user_id, has_admins=True, asked=found.state
-        )
+        raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=asked.user_id, has_admins=True, asked=found)
     model_id = of
     if of.startswith(RELOAD_MARK):
         reload = history.reload(connection, of.removeprefix(RELOAD_MARK))
         model_id = "" if reload is None else reload.model_id
     request = _add_request(connection, asked.user_id, Place(asked.channel_id, thread_ts), model_id)
-    _show(connection, request.id, _copies(admins, admin_channel))
+    show(connection, request.id, _copies(admins, admin_channel))
     history.add_note(connection, replace(asked, text=model_id))
     return request
 
@@ -90,7 +88,7 @@ def show_to_new_admins(connection: Connection, admins: Collection[str], admin_ch
         shown = {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
         # A request that was shown in direct messages stays there: admin_channel may be one that can't be reached.
         in_channel = "" if any(user_id for _, user_id in shown) else admin_channel
-        _show(connection, request_id, [copy for copy in _copies(admins, in_channel) if copy not in shown])
+        show(connection, request_id, [copy for copy in _copies(admins, in_channel) if copy not in shown])
 
 
 def _copies(admins: Collection[str], admin_channel: str) -> Sequence[tuple[str, str]]:
@@ -98,7 +96,8 @@ def _copies(admins: Collection[str], admin_channel: str) -> Sequence[tuple[str, 
     return [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
 
 
-def _show(connection: Connection, request_id: str, copies: Sequence[tuple[str, str]]) -> None:
+def show(connection: Connection, request_id: str, copies: Sequence[tuple[str, str]]) -> None:
+    """Show a request in each of these channels, or to each of these people: see _copies()."""
     for channel_id, user_id in copies:
         to = {"access_id": request_id, "channel_id": channel_id, "user_id": user_id}
         add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
@@ -131,6 +130,9 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
 
 def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -> list[str]:
     """Give people access, as if each had asked; the note's author is the admin. Returns who didn't have a grant."""
+    # Another admin may be deciding one of their requests just now.
+    open_ones = select(access_requests.c.id).where(is_open, access_requests.c.user_id.in_(user_ids))
+    connection.execute(open_ones.order_by(access_requests.c.id).with_for_update()).all()
     new = [user_id for user_id in sorted(set(user_ids)) if grant_of(connection, user_id) is None]
     for user_id in new:
         found = standing(connection, user_id)

@@ -14,6 +14,7 @@ from bot.storage import reminders
 from bot.storage.database import now
 from bot.storage.schema import (
     audit,
+    in_flight,
     insert_nothing,
     jobs,
     reloads,
@@ -66,12 +67,13 @@ def known_models(connection: Connection, limit: int) -> list[str]:
 def running(connection: Connection, limit: int) -> tuple[list[ListedReload], int]:
     """At most limit of the reloads that haven't ended, oldest first, and how many there are."""
     oldest = select(reloads).where(_running).order_by(reloads.c.requested_at)
-    return _listed(connection, oldest, limit), running_count(connection)
+    count = select(func.count()).select_from(reloads).where(_running)
+    return _listed(connection, oldest, limit), connection.execute(count).scalar_one()
 
 
-def running_count(connection: Connection) -> int:
-    """How many reloads haven't ended."""
-    return connection.execute(select(func.count()).select_from(reloads).where(_running)).scalar_one()
+def in_flight_count(connection: Connection) -> int:
+    """How many reloads are in flight."""
+    return connection.execute(select(func.count()).select_from(reloads).where(in_flight)).scalar_one()
 
 
 def recent(connection: Connection, limit: int) -> list[ListedReload]:

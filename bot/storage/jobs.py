@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Double, and_, bindparam, case, func, select, 
 from bot.core import timing
 from bot.core.grants import Claimed
 from bot.core.models import PRIORITY, REST, Claim, Job, JobKind, Place, Stage, State
-from bot.errors import DatabaseUnavailable
+from bot.errors import ClaimTooLate
 from bot.storage import grants, history, reminders, schema
 from bot.storage.database import now
 from bot.storage.schema import OF_A_PLACE, jobs, reloads, to_job, to_reload
@@ -35,11 +35,7 @@ _CLAIM = (
     .where(jobs.c.id.in_(select(_DUE.c.id)))
     .values(
         lease_owner=bindparam("owner"),
-        due_at=bindparam("at", type_=Double)
-        + case(
-            (jobs.c.kind == JobKind.CALL, bindparam("call_lease", type_=Double)),
-            else_=bindparam("lease", type_=Double),
-        ),
+        due_at=bindparam("at", type_=Double) + bindparam("lease", type_=Double),
         # Time in which nobody could try it doesn't count: the process or the database was down.
         first_tried_at=func.coalesce(
             jobs.c.first_tried_at + bindparam("at", type_=Double) - jobs.c.due_at, bindparam("at", type_=Double)
@@ -74,16 +70,14 @@ _RENEW = update(jobs).where(HELD)
 def open_database(connection: Connection) -> float:
     """Create or upgrade the tables, and return the time now.
 
-    An SQLite file belongs to this process alone, so leases that an earlier one left end now. Those of calls end once
-    ModelsLab can be asked again.
+    An SQLite file belongs to this process alone, so leases that an earlier one left end now, except those of calls:
+    they end once ModelsLab can be asked again.
     """
     schema.migrate(connection)
     at = now(connection)
     if connection.dialect.name == "sqlite":
-        left = update(jobs).where(jobs.c.lease_owner.is_not(None))
-        ask_again_at = jobs.c.due_at - timing.call_lease() + timing.CALL_RETRY
-        connection.execute(left.where(jobs.c.kind == JobKind.CALL).values(due_at=ask_again_at))
-        connection.execute(left.where(jobs.c.kind != JobKind.CALL).values(due_at=at))
+        left = update(jobs).where(jobs.c.lease_owner.is_not(None), jobs.c.kind != JobKind.CALL)
+        connection.execute(left.values(due_at=at))
     return at
 
 
@@ -92,29 +86,29 @@ def claim(
     owner: str,
     slots: Mapping[tuple[JobKind, ...], int],
     running: Collection[int] = (),
-    asked_at: float = math.inf,
+    looked_at: float = math.inf,
 ) -> tuple[list[Claimed], float | None, float]:
     """Claim due jobs under a lease, at most as many of each group of kinds as it has free slots.
 
     running are the IDs of the owner's running jobs. They aren't claimed again, even if their leases ran out while the
     database was unavailable. Returns the claimed jobs, the most important first, and the seconds until the first job of
     these kinds is due, as of before the claim: 0 or less if one was due, None if none ever will be. And when the leases
-    began, in monotonic seconds, as asked_at is.
+    began, in monotonic seconds.
 
-    Raises DatabaseUnavailable if the claim itself had to wait for so long that the leases of others may have run out
-    meanwhile: they record what they did first.
+    looked_at is when the owner looked for jobs before, also in monotonic seconds. Raises ClaimTooLate if that is so
+    long ago that the leases of others may have run out meanwhile: they record what they did first.
     """
     at, began = now(connection), monotonic()
-    if began - asked_at > timing.LEASE - timing.RENEW:
-        raise DatabaseUnavailable("no answer in time")
+    if began - looked_at > timing.LEASE - timing.RENEW:
+        raise ClaimTooLate("no answer in time")
     row = connection.execute(_FIRST_DUE).one()._asdict()
     first_due = {kinds: min([due for kind in kinds if (due := row[kind]) is not None], default=REST) for kinds in slots}
     claimed: list[Job] = []
     for kinds, free in slots.items():
         if first_due[kinds] <= at:
             values = {"at": at, "kinds": kinds, "free": free, "owner": owner, "running": list(running)}
-            leases = {"lease": timing.LEASE, "call_lease": timing.call_lease()}
-            claimed += [to_job(job) for job in connection.execute(_CLAIM, values | leases)]
+            lease = max(map(lease_of, kinds))
+            claimed += [to_job(job) for job in connection.execute(_CLAIM, values | {"lease": lease})]
     claimed.sort(key=lambda job: (PRIORITY[job.kind], job.first_tried_at))
     found: dict[int, Claimed] = {**grants.claims(connection, claimed, at)}
     found |= _claims(connection, [job for job in claimed if job.reload_id], at)
@@ -180,11 +174,15 @@ def stage_of(state: str, *, waiting: bool) -> Stage:
     return Stage.WAITING if waiting else Stage.NOTIFIED
 
 
+def lease_of(kind: JobKind) -> float:
+    """How long a claim lasts, in seconds. A call that is repeated sooner is refused by ModelsLab's spam filter."""
+    return max(timing.LEASE, timing.CALL_RETRY) if kind is JobKind.CALL else timing.LEASE
+
+
 def renew(connection: Connection, owner: str, claimed: Collection[Job]) -> None:
     """Extend the leases of running jobs; one that was lost stays lost."""
     at = now(connection)
-    leases = {job.id: timing.call_lease() if job.kind is JobKind.CALL else timing.LEASE for job in claimed}
-    connection.execute(_RENEW, [{**held(job, owner), "due_at": at + leases[job.id]} for job in claimed])
+    connection.execute(_RENEW, [{**held(job, owner), "due_at": at + lease_of(job.kind)} for job in claimed])
 
 
 def held(job: Job, owner: str) -> dict[str, object]:

@@ -226,10 +226,7 @@ class GiveUp:
     """Nobody could be notified in time, in any way."""
 
     def record(self, connection: Connection, job: Job) -> None:
-        """A reminder waits for the next reload of its model."""
-        if job.kind is JobKind.REMINDER:
-            _change(connection, job, due_at=REST, **_AFRESH)
-            return
+        """End the job, and the reload if it was the last."""
         _change_reload(connection, job, undeliverable=True)
         _end(connection, job)
         _finish(connection, job)
@@ -244,9 +241,7 @@ class AskEach:
     def record(self, connection: Connection, job: Job) -> None:
         """Replace the job by one for each of them."""
         _end(connection, job)
-        for user_id in sorted(self.user_ids):
-            asked = {"access_id": job.access_id, "user_id": user_id}
-            add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **asked)
+        grants.show(connection, job.access_id, [("", user_id) for user_id in sorted(self.user_ids)])
 
 
 Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach

@@ -1,4 +1,4 @@
-"""Block Kit beyond what slack_sdk.models does: texts within Slack's limits. Pure.
+"""Block Kit and mrkdwn beyond what slack_sdk.models does: times, mentions, texts within Slack's limits. Pure.
 
 https://docs.slack.dev/reference/block-kit/blocks
 """
@@ -6,6 +6,7 @@ https://docs.slack.dev/reference/block-kit/blocks
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
@@ -17,6 +18,10 @@ BLOCKS_LIMIT = 13_000
 
 LABEL_LIMIT = 75
 """Characters of a button's label, and of an option's text."""
+
+ON_DATE = "{date_short} at {time}"
+DAY_AND_TIME = "{date_short_pretty} at {time}"
+"""The same, with words for today and the days around it."""
 
 # A mention or a time in angle brackets, or a piece of code, is one word even if it contains spaces.
 _WORD = re.compile(r"(?:<[^>]*>|`[^`]*`|[^ ])+")
@@ -35,6 +40,18 @@ def section(text: str) -> SectionBlock:
 def context(text: str) -> ContextBlock:
     """Small print, in mrkdwn."""
     return ContextBlock(elements=[MarkdownTextObject(text=text)])
+
+
+def when(at: float, form: str = "{time}") -> str:
+    """A time in each reader's own zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    moment = datetime.fromtimestamp(round(at), UTC)
+    fallback = f"{moment.day} {moment:%b at %H:%M} UTC" if "date" in form else f"{moment:%H:%M} UTC"
+    return f"<!date^{round(at)}^{form}|{fallback}>"
+
+
+def mention(user_id: str) -> str:
+    """A mention. The ID was checked when it was read (bot.slack.payloads)."""
+    return f"<@{user_id}>"
 
 
 def sections(text: str) -> list[SectionBlock]:

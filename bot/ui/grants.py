@@ -10,9 +10,9 @@ from bot.core.grants import AccessRequest, Grant, RequestState
 from bot.core.models import NOWHERE, Place
 from bot.core.text import code
 from bot.errors import Refusal, Refused
-from bot.ui.blocks import plain
+from bot.ui.blocks import ON_DATE, mention, plain, when
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import ON_DATE, Message, mention, when
+from bot.ui.messages import Message
 
 ADD_PEOPLE, REVOKE_PEOPLE = "add_people", "revoke_people"
 """The callback_ids of the modals in which an admin chooses people."""

@@ -18,9 +18,9 @@ from bot.core.models import (
     State,
 )
 from bot.core.text import code
-from bot.ui.blocks import BLOCKS_LIMIT, size
+from bot.ui.blocks import BLOCKS_LIMIT, DAY_AND_TIME, ON_DATE, mention, size, when
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import DAY_AND_TIME, ON_DATE, Message, again_buttons, expected, is_typo, mention, when
+from bot.ui.messages import Message, again_buttons, expected, is_typo
 from bot.ui.reasons import FAILURES
 
 
@@ -102,7 +102,7 @@ def ended_line(entry: ListedReload, viewer: Person) -> str:
 def reminder_line(reminder: Reminder) -> str:
     """One of the viewer's own reminders."""
     if reminder.due_at is None:
-        return f"{code(reminder.model_id)} · already reminded; next time after the next reload"
+        return f"{code(reminder.model_id)} · already reminded; I'll remind you again after the next reload"
     return f"{code(reminder.model_id)} · I'll remind you on {when(reminder.due_at, ON_DATE)}"
 
 

@@ -5,13 +5,13 @@ The fallback text of a message says everything that its blocks say: notification
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from bot.core.command import mention_of
 from bot.core.models import DAY, NOWHERE, UNLOADED_AFTER, Person, Place, Reload, Reminder, Requested, Subscriber
 from bot.core.text import SAID_LIMIT, code
 from bot.errors import Failure
 from bot.ui import blocks
+from bot.ui.blocks import DAY_AND_TIME, ON_DATE, mention, when
 from bot.ui.buttons import Action, Button, row
 from bot.ui.reasons import FAILURES, phrase
 
@@ -25,10 +25,6 @@ RELOAD_AGAIN = "Reload again"
 TRY_AGAIN = "Try again"
 
 NOT_OPENED = "Slack didn't open the form. Please try again."
-
-ON_DATE = "{date_short} at {time}"
-DAY_AND_TIME = "{date_short_pretty} at {time}"
-"""The same, with words for today and the days around it."""
 
 _FEW_SECONDS = 5.0
 _MINUTE = 60.0
@@ -138,13 +134,13 @@ def status(reload: Reload, subscribers: Sequence[Subscriber], first: Subscriber,
     here, ready_at = subscribers[0], reload.ready_by
     who = f"{mention(here.user_id)} {'is reloading' if here.id == first.id else 'is waiting for'}"
     said = f" · ModelsLab says {code(reload.said, SAID_LIMIT)}" if reload.said else ""
-    promise = f"{who} {code(reload.model_id)} · ready around {when(ready_at)}"
+    sentence = f"{who} {code(reload.model_id)} · ready around {when(ready_at)}"
     buttons = [_notify_me(reload, here.place)]
     return Message(
-        f"{promise} ({left(ready_at - now)}){said}",
+        f"{sentence} ({left(ready_at - now)}){said}",
         bar=bar(reload, now),
         buttons=buttons,
-        fixed=Message(f"{promise}{said}", buttons=buttons),
+        fixed=Message(f"{sentence}{said}", buttons=buttons),
     )
 
 
@@ -289,18 +285,6 @@ def stop_reminding(model_id: str, place: Place = NOWHERE, *, named: bool = False
 def expected(reload: Reload, reload_seconds: float, now: float) -> float:
     """When a reload should be ready (UTC, seconds), or would be if ModelsLab accepted it now."""
     return reload.ready_at if reload.ready_at is not None else now + reload_seconds
-
-
-def when(at: float, form: str = "{time}") -> str:
-    """A time in each reader's own zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
-    moment = datetime.fromtimestamp(round(at), UTC)
-    fallback = f"{moment.day} {moment:%b at %H:%M} UTC" if "date" in form else f"{moment:%H:%M} UTC"
-    return f"<!date^{round(at)}^{form}|{fallback}>"
-
-
-def mention(user_id: str) -> str:
-    """A mention. The ID was checked when it was read (bot.slack.payloads)."""
-    return f"<@{user_id}>"
 
 
 def mentioned(subscribers: Sequence[Subscriber]) -> list[Subscriber]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.core.command import MAX_ID, MAX_MODELS, Slip
-from bot.core.grants import RequestState
+from bot.core.grants import ASK_AGAIN_AFTER, AccessRequest, RequestState
 from bot.core.text import code, escape
 from bot.errors import Failure, Refusal, Refused
+from bot.ui.blocks import ON_DATE, mention, when
 
 _SHOWN = 60
 """How many characters of what somebody typed are shown."""
@@ -49,31 +50,30 @@ def _not_a_command(command: str, text: str, slip: Slip, meant: str | None, *, al
     return " ".join(said)
 
 
-def _not_allowed(_command: str, user_id: str, *, has_admins: bool = False, asked: RequestState | None = None) -> str:
-    """asked is how the person's request for access stands, None if they haven't asked."""
+def _not_allowed(_command: str, user_id: str, *, has_admins: bool = False, asked: AccessRequest | None = None) -> str:
+    """asked is the person's request for access, if it is open or was denied less than a day ago."""
     refused = "You don't have permission to reload models."
     if not has_admins:
         return f"{refused} Ask the bot's operator to add your Slack ID, {code(user_id)}, to `ALLOWED_USERS`."
-    match asked:
-        case None:
-            return f"{refused} An admin can give it to you."
-        case RequestState.DENIED:
-            return f"{refused} An admin denied your request. You can ask again 24 hours after the denial."
-        case _:
-            return f"{refused} You've already asked for it. You'll get a direct message when an admin decides."
+    if asked is None:
+        return f"{refused} An admin can give it to you."
+    if asked.state is RequestState.DENIED:
+        again_at = when(asked.decided_at + ASK_AGAIN_AFTER, ON_DATE)
+        return f"{refused} An admin denied your request. You can ask again on {again_at}."
+    return f"{refused} You've already asked for it. You'll get a direct message when an admin decides."
 
 
 def _already_decided(_command: str, decided_by: str, *, by_you: bool) -> str:
     if by_you:
         return "You've already decided this."
-    return f"<@{decided_by}> has already decided this." if decided_by else "This request has expired."
+    return f"{mention(decided_by)} has already decided this." if decided_by else "This request has expired."
 
 
 def _group_unread(_command: str, groups: Sequence[str]) -> str:
     shown = phrase([code(group) for group in groups[:_GROUPS_SHOWN]])
     return (
-        f"I can't check whether you're allowed: Slack won't let me read the user group {shown}. Try again in a few "
-        "minutes. If it persists, ask the operator to run `reload-model-bot check`."
+        f"I can't check whether you're allowed: Slack won't let me read the user group{'s' * (len(groups) > 1)} "
+        f"{shown}. Try again in a few minutes. If it persists, ask the operator to run `reload-model-bot check`."
     )
 
 

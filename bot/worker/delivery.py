@@ -115,14 +115,17 @@ class Delivery:
         If Slack doesn't take all of it, post less: without the thread, without the blocks. recipient is the person or
         the channel whose turn was taken, and who gets nothing more while Slack asks for a pause.
         """
-        try:
-            return await self._post(channel_id, recipient, text=message.text, blocks=message.blocks, **(threaded or {}))
-        except SlackPermanentError as error:
-            if threaded and error.code in _THREAD_FAULTS:
-                return await self.post(channel_id, message, recipient)
-            if error.code not in _TOO_LONG:
-                raise
-            return await self._post(channel_id, recipient, text=message.text)
+        blocks: Mapping[str, object] = {"blocks": message.blocks}
+        while True:
+            try:
+                return await self._post(channel_id, recipient, text=message.text, **blocks, **(threaded or {}))
+            except SlackPermanentError as error:
+                if threaded and error.code in _THREAD_FAULTS:
+                    threaded = None
+                elif blocks and error.code in _TOO_LONG:
+                    blocks = {}
+                else:
+                    raise
 
     async def _post(self, channel_id: str, recipient: str, **fields: object) -> str:
         try:

@@ -103,7 +103,7 @@ class Jobs:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
                 log.error("undeliverable", **describe(error), users=users)
                 metrics.UNDELIVERABLE.inc()
-                return GiveUp()
+                return Reschedule() if claim.job.kind is JobKind.REMINDER else GiveUp()
 
     async def _call(self, claim: Claim) -> Outcome:
         with metrics.modelslab_call():

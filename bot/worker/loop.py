@@ -20,6 +20,7 @@ from bot.core.command import MAX_MODELS
 from bot.core.grants import AccessClaim, Claimed
 from bot.core.models import Claim, Job, JobKind
 from bot.errors import (
+    ClaimTooLate,
     CommitUncertain,
     DatabaseUnavailable,
     ModelsLabPermanentError,
@@ -123,14 +124,13 @@ class Worker:
             self._awake.clear()
             wait = timing.LOOK
             try:
-                if monotonic() - claimed_at > timing.LEASE - timing.RENEW:
-                    # The database is back: other replicas, whose leases have run out, record what they did first.
-                    await self._database.run(history.touch, within=timing.ANSWER)
-                    self.fault = ""
-                    await asyncio.sleep(timing.RENEW)
-                wait = min(await self._start_due(), timing.LOOK)
+                wait = min(await self._start_due(claimed_at), timing.LOOK)
                 self.fault, self._looked_at = "", monotonic()
                 claimed_at = self._looked_at
+            except ClaimTooLate:  # the database is back: other replicas, whose leases have run out, record first
+                self.fault = ""
+                await asyncio.sleep(timing.RENEW)
+                claimed_at = monotonic()
             except DatabaseUnavailable as error:
                 self.fault, self._looked_at = f"waiting for the database: {error}", monotonic()
             except Exception as error:  # /healthz fails if every look ends like this
@@ -140,8 +140,11 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait - timing.GATHER)
 
-    async def _start_due(self) -> float:
-        """Claim and start due jobs while there are free slots. Returns the seconds until another one is due."""
+    async def _start_due(self, looked_at: float) -> float:
+        """Claim and start due jobs while there are free slots. Returns the seconds until another one is due.
+
+        looked_at is when it did that before, in monotonic seconds.
+        """
         running_now = self._claims
         free = {
             kinds: left
@@ -149,7 +152,7 @@ class Worker:
             if (left := slots - sum(one.job.kind in kinds for one in running_now)) > 0
         }
         running = [one.job.id for one in running_now]
-        claiming = self._database.run(jobs.claim, self._owner, free, running, monotonic(), soon=True)
+        claiming = self._database.run(jobs.claim, self._owner, free, running, looked_at, soon=True)
         claims, due_in, claimed_at = await self._waiting_long(claiming)
         for batch in batches(claims):
             task = asyncio.create_task(self._run(batch, claimed_at))
@@ -184,8 +187,7 @@ class Worker:
 
     async def _run(self, batch: Sequence[Claimed], claimed_at: float) -> None:
         """Run a job, or several that are one message, and record what came of each, whatever that is."""
-        lease = timing.call_lease() if batch[0].job.kind is JobKind.CALL else timing.LEASE
-        if monotonic() - claimed_at >= lease:  # this process was frozen, and another one may have run them
+        if monotonic() - claimed_at >= jobs.lease_of(batch[0].job.kind):  # frozen, and another one may have run them
             self._log_lost(len(batch))
             return
         outcomes: Sequence[Outcome] = ()

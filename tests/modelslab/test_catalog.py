@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from bot.background import BackgroundTasks
 from bot.core.models import ModelGroup
-from bot.errors import Failure, ModelsLabPermanentError, ModelsLabRetryableError, Refusal, Refused
+from bot.errors import DatabaseUnavailable, Failure, ModelsLabPermanentError, ModelsLabRetryableError
 from bot.modelslab.catalog import FRESH_SECONDS, LIMITS, RETRY_MOST_SECONDS, RETRY_SECONDS, Catalog, _nearest
 from bot.modelslab.lists import ModelList
 from tests.times import set_timing
@@ -108,15 +108,18 @@ async def test_an_id_is_in_its_first_group_only(catalog: Catalog, sources: Sourc
 @example(["sdxxl", "sdxl-3", "sdxl-1"], ["sdxl-2", "sdxl", "Flux.1-dev"], "sdxl-9")
 @given(st.lists(st.text("aAbc-1", max_size=6)), st.lists(st.text("aAbc-1", max_size=6)), st.text("aAbc-1", max_size=6))
 def test_no_similar_id_is_overlooked(ours: list[str], public: list[str], model_id: str) -> None:
-    """Much alike ones that are ours first, then by likeness, whatever the case, then in the order of the lists."""
+    """Much alike ones that are ours first, then by likeness, whatever the case."""
 
-    def likeness(id_: str) -> float:
-        return SequenceMatcher(a=id_.lower(), b=model_id.lower()).ratio()
+    def rank(id_: str) -> tuple[bool, float]:
+        likeness = SequenceMatcher(a=id_.lower(), b=model_id.lower()).ratio()
+        return likeness >= 0.8 and id_.lower() in {own.lower() for own in ours}, likeness
 
-    alike = [id_ for id_ in dict.fromkeys([*ours, *public]) if id_ != model_id and likeness(id_) >= 0.6]
-    ranked = sorted(alike, key=lambda id_: (likeness(id_) >= 0.8 and id_ in ours, likeness(id_)), reverse=True)
+    others = {id_.lower(): id_ for id_ in [*public, *ours] if id_ != model_id}
+    alike = sorted((rank(id_) for id_ in others.values() if rank(id_)[1] >= 0.6), reverse=True)
     half = len(ours) // 2
-    assert _nearest({RELOADED: ours[:half], OWN: ours[half:], PUBLIC: public}, model_id, 3) == ranked[:3]
+    nearest = _nearest({RELOADED: ours[:half], OWN: ours[half:], PUBLIC: public}, model_id, 3)
+    assert [rank(id_) for id_ in nearest] == alike[:3]
+    assert len({id_.lower() for id_ in nearest} & others.keys()) == len(nearest)
 
 
 async def test_an_old_list_is_used_while_it_is_read_again(catalog: Catalog, sources: Sources) -> None:
@@ -168,7 +171,7 @@ async def test_a_list_that_cannot_be_read_again_stays_as_it_was(
 @pytest.mark.parametrize(
     ("group", "error", "line"),
     [
-        (RELOADED, Refused(Refusal.NOT_READABLE), {"reason": "not_readable"}),
+        (RELOADED, DatabaseUnavailable("no answer in time"), {"reason": "no answer in time"}),
         (OWN, ModelsLabPermanentError(Failure.PLAN, "Not on yours"), {"reason": "plan", "said": "Not on yours"}),
         (PUBLIC, ModelsLabRetryableError(Failure.DOWN, "HTTP 503"), {"reason": "down", "said": "HTTP 503"}),
     ],

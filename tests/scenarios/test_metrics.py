@@ -98,7 +98,7 @@ async def test_what_is_in_flight_and_running_is_counted(
 
     assert found["reload_model_reloads_in_flight"] == 1
     assert found['reload_model_jobs_running{kind="call"}'] == 1
-    monkeypatch.setattr("bot.storage.history.running_count", away)
+    monkeypatch.setattr("bot.storage.history.in_flight_count", away)
     assert math.isnan((await operator.scrape())["reload_model_reloads_in_flight"])
 
 

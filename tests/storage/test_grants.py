@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, RequestState
+from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessRequest, RequestState
 from bot.core.models import DAY, JobKind
 from bot.errors import Refusal, Refused
 from bot.storage import grants, history
@@ -81,7 +81,9 @@ async def test_a_person_can_ask_again_a_day_after_a_denial(bot: Bot) -> None:
     await bot.elapse(ASK_AGAIN_AFTER - 1.0)
     with pytest.raises(Refused) as raised:
         await bot.ask_access(EVE, BOSS, CHIEF)
-    assert raised.value.data["asked"] is DENIED
+    denied = raised.value.data["asked"]
+    assert isinstance(denied, AccessRequest)
+    assert denied.state is DENIED
     await bot.elapse(1.0)
     await bot.decide(await bot.ask_access(EVE, BOSS, CHIEF), ALLOWED, BOSS)
     assert await bot.run(grants.ask, access_note(EVE), "sdxl", (BOSS,), "") is None

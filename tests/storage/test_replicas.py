@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from bot.core.grants import RequestState
+from bot.core.grants import AccessRequest, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Requested, Stage, State
 from bot.errors import CommitUncertain, Failure, Refused
-from bot.storage import history, requests
+from bot.storage import grants, history, requests
 from bot.storage.outcomes import Accepted, Failed, Notified, Postpone, Reschedule
 from bot.storage.requests import Request
 from bot.storage.schema import access_requests
@@ -21,6 +21,7 @@ from tests.storage.support import (
     THERE,
     WAIT,
     Bot,
+    access_note,
     at_first,
     outside,
     press,
@@ -93,7 +94,9 @@ async def ask_access(bot: Bot) -> str:
     try:
         return await bot.ask_access("U0EVE", "U0BOSS")
     except Refused as refused:
-        return str(refused.data["asked"])
+        asked = refused.data["asked"]
+        assert isinstance(asked, AccessRequest)
+        return asked.state.value
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,19 @@ async def test_a_person_who_asks_for_access_on_both_replicas_asks_once(bot: Bot,
 
     assert answers.count("open") == 1
     assert len(await bot.rows(access_requests.c.id)) == 1
+
+
+@pytest.mark.parametrize("state", [RequestState.ALLOWED, RequestState.DENIED])
+async def test_people_are_added_while_another_admin_decides_about_one(
+    bot: Bot, other: Bot, state: RequestState
+) -> None:
+    """Nobody is left out, whatever the other admin decides."""
+    asked, chosen = await ask_access(bot), ["U0EVE", "U0FAY"]
+    added = other.run(grants.add_people, access_note("U0CHIEF"), chosen)
+    _, new = await race(bot, COMMIT, bot.decide(asked, state, "U0BOSS"), added)
+
+    assert new == [user for user in chosen if user == "U0FAY" or state is RequestState.DENIED]
+    assert {grant.user_id for grant in (await bot.run(grants.granted))[0]} == set(chosen)
 
 
 @pytest.mark.parametrize("decides_first", [True, False])

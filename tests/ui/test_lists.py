@@ -107,5 +107,5 @@ def test_a_reminder_in_a_list_says_when() -> None:
 
     assert lists.reminder_line(due) == f"`sdxl` · I'll remind you on {on}"
     assert lists.reminder_line(replace(due, due_at=None)) == (
-        "`sdxl` · already reminded; next time after the next reload"
+        "`sdxl` · already reminded; I'll remind you again after the next reload"
     )
