@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     TOO_MANY_COMMANDS = "too_many_commands"
     TOO_MANY_IN_FLIGHT = "too_many_in_flight"
     NOT_RECORDED = "not_recorded"
+    NOT_CHANGED = "not_changed"
     UNCERTAIN = "uncertain"
     UNCONFIRMED = "unconfirmed"
     OVER = "over"

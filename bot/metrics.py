@@ -87,7 +87,7 @@ BUILD_INFO = Gauge("reload_model_build_info", "Always 1.", ["version", "python"]
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
 # Prometheus only notices the increase of a series that existed before.
-for _outcome in ("requested", "not_recorded", "uncertain", "unconfirmed", "internal_error"):
+for _outcome in ("requested", "not_recorded", "not_changed", "uncertain", "unconfirmed", "internal_error"):
     COMMANDS.labels(_outcome)
 for _result in ("accepted", *Failure):
     RELOADS.labels(_result)

@@ -62,6 +62,8 @@ _MODEL_PAGE = re.compile(
 # https://docs.slack.dev/messaging/formatting-message-text#links
 _LINKED_WORD = re.compile(r"<[a-z]+:(?://)?([^<>|]+)\|\1>")
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", re.ASCII)
+# What can't be a model ID, and people write beside one: a mention, an emoji by its name, or only signs.
+_ASIDE = re.compile(r"(?:<[@#!][^<>]*>|(?::[\w+'-]+:)+)[.,!?:]*|[\W_]+")
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -85,10 +87,11 @@ _SYNONYMS: Mapping[str, Word] = {
 }
 _CANCEL = frozenset({"abort", "cancel", "end", "kill", "stop", "undo"})
 _FILLERS = """
-    again all an and are asap at awesome by can cool could did do does done everyone everybody for from good great
-    guys hello hey hi how i if in is it job load lol me minutes model models my need nice no noon nope not now of ok
-    okay on please pls reload reload-model restart run so sorry start sure test testing thank thanks that the there this
-    thx to today ty up us wait want we well what when who why with work working works wow yeah yep yes you
+    again all also an and are as asap at awesome by can cool could did do does done dont everyone everybody for from
+    good great guys hello hey hi how i id if in is it job just later load lol me minutes model models my need never
+    nevermind nice no noon nope not notify now of ok okay on oops or please pls ready reload reload-model remind
+    restart retry run so sorry start sure test testing thank thanks that the then there this thx to today tomorrow too
+    ty up us vs wait want we well what when which who why with work working works wow yeah yep yes you
 """
 _NO_MODEL = frozenset(_FILLERS.split())
 """What people write before, between and after models, or instead of them."""
@@ -149,6 +152,8 @@ def parse(text: str, name: str = COMMAND[1:]) -> Command:
     name is the command's, without the slash: what people paste from a hint can begin with it.
     """
     tokens = _tokens(text)
+    if len(tokens) == 1 and tokens[0].text.startswith((f"/{name} ", f"@{name} ")):  # all of it is in quotes
+        return parse(tokens[0].text, name)
     if tokens and tokens[0].text in (f"/{name}", f"@{name}"):
         tokens = tokens[1:]
     if not tokens:  # there is nothing, or only punctuation
@@ -172,8 +177,10 @@ def read_id(text: str) -> str | None:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens = [_token(found.strip(_AROUND)) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
-    return [token for token in tokens if token.text or token.quoted]
+    found = [token.strip(_AROUND) for token in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
+    tokens = {word: _token(word) for word in found}
+    said = [tokens[word] for word in found if tokens[word].text or tokens[word].quoted]
+    return [tokens[word] for word in found if tokens[word].quoted or not _ASIDE.fullmatch(word)] or said
 
 
 def _token(text: str) -> _Token:

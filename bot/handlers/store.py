@@ -53,13 +53,18 @@ class Store:
 
     async def request(self, work: Callable[[Connection, R, Limits], T], asked: R) -> T:
         """Run a function of bot.storage.requests: it starts reloads or joins them."""
-        return await self.change(work, asked, self._limits, uncertain=Refusal.UNCERTAIN)
+        return await self._change(
+            work, asked, self._limits, uncertain=Refusal.UNCERTAIN, unavailable=Refusal.NOT_RECORDED
+        )
 
-    async def change(
-        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal = Refusal.UNCONFIRMED
+    async def change(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Run a function of bot.storage that writes something else."""
+        return await self._change(work, *args, uncertain=Refusal.UNCONFIRMED, unavailable=Refusal.NOT_CHANGED)
+
+    async def _change(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal, unavailable: Refusal
     ) -> T:
-        """Run a function of bot.storage that writes. uncertain is the reason if nobody knows whether it did."""
-        changed = await self._run(work, *args, uncertain=uncertain, unavailable=Refusal.NOT_RECORDED)
+        changed = await self._run(work, *args, uncertain=uncertain, unavailable=unavailable)
         for tell in self.on_change:
             tell()
         return changed

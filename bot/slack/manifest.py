@@ -29,7 +29,7 @@ EVENTS_PATH = "/slack/events"
 _TEMPLATE = """\
 # The Slack app of reload-model: paste it at https://api.slack.com/apps > Create New App > From a manifest.
 display_information:
-  name: {name}
+  name: "{name}"
   description: Reloads an idle ModelsLab model, and pings you when it should be ready.
   long_description: >-
     ModelsLab unloads an image model after seven idle days. {command} asks ModelsLab
@@ -43,7 +43,7 @@ features:
     messages_tab_enabled: true
     messages_tab_read_only_enabled: false
   bot_user:
-    display_name: {bot}
+    display_name: "{bot}"
     always_online: true
   shortcuts:
     - name: Reload a model

@@ -154,12 +154,14 @@ def pressed_message(body: Fields) -> str:
 def pressed_in(body: Fields) -> Place:
     """Where the message is in which a button was pressed; NOWHERE for a view.
 
-    The first message of a thread isn't in the thread: its thread_ts is its own ts.
+    The first message of a thread isn't in the thread: its thread_ts is its own ts. A reply that is also shown in the
+    channel counts as there, where more people see it.
     """
     container, message = body.get("container") or {}, body.get("message") or {}
     channel_id = (body.get("channel") or {}).get("id")
     thread_ts = container.get("thread_ts") or message.get("thread_ts") or ""
-    if not channel_id or thread_ts in ("", container.get("message_ts")):
+    in_channel = thread_ts in ("", container.get("message_ts")) or message.get("subtype") == "thread_broadcast"
+    if not channel_id or in_channel:
         return Place(slack_id(channel_id) if channel_id else "")
     return Place(slack_id(channel_id), timestamp(thread_ts))
 

@@ -28,7 +28,7 @@ PEOPLE_AT_ONCE = 20
 LISTED = 10
 """Grants that a list shows, so that a message with it stays within BLOCKS_LIMIT and the Home tab within 100 blocks."""
 
-ASKED = Message("I've asked the admins. You'll get a direct message when one of them decides.")
+ASKED = Message("I've asked this bot's admins. You'll get a direct message when one of them decides.")
 """The answer to *Ask for access*."""
 
 HAS_ACCESS = Message("You can already reload models.")

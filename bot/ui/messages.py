@@ -121,7 +121,7 @@ def will_remind(reminder: Reminder) -> str:
     model = code(reminder.model_id)
     if reminder.due_at is None:
         return f"I've already reminded you about {model}. I'll do it again after the next reload."
-    return f"I'll remind you about {model} on {when(reminder.due_at, ON_DATE)}, unless it's reloaded first."
+    return f"I'll remind you about {model} on {when(reminder.due_at, ON_DATE)}, or later if it's reloaded first."
 
 
 def not_reminding(model_id: str) -> str:
@@ -196,14 +196,16 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
 
     ModelsLab confirms nothing, so it says "should be"; no other message says "ready now".
     """
-    models = phrase([code(reload.model_id) for reload in reloads], "and")
-    text = f"{_mentions(subscribers)} {models} should be ready now."
-    if late:
-        due_at = reloads[0].ready_by
-        what, they = ("it", "it") if len(reloads) == 1 else ("the first", "they")
+    who = f"{_mentions(subscribers)} {phrase([code(reload.model_id) for reload in reloads], 'and')}"
+    text, due_at = f"{who} should be ready now.", reloads[0].ready_by
+    if late > UNLOADED_AFTER:
+        they = "it" if len(reloads) == 1 else "they"
+        text = f"{who} should have been ready on {when(due_at, ON_DATE)}. Sorry, this is late: {they} may have been "
+        text += "unloaded since."
+    elif late:
+        what = "it" if len(reloads) == 1 else "the first"
         due = f"at {when(due_at)}" if late < DAY / 2 else when(due_at, DAY_AND_TIME)
-        unloaded = f" By now, {they} may have been unloaded again." if late > UNLOADED_AFTER else ""
-        text += f" Sorry, this is late: {what} was due {due}.{unloaded}"
+        text += f" Sorry, this is late: {what} was due {due}."
     place, buttons = subscribers[0].place, []
     for reload in reloads:
         named = f"Remind me about {reload.model_id}"
@@ -219,8 +221,7 @@ def failure(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
     text = f"{_mentions(subscribers)} {code(reload.model_id)} was not reloaded: {explanation.why}."
     if reload.outcome_unknown:
         text += (
-            " At least one request got no clear answer, so the model may already be reloading:"
-            " check the model before you try again."
+            " At least one request got no clear answer, so the model may already be reloading: check the model first."
         )
     details = [code(reload.said, SAID_LIMIT)] if reload.said else []
     return Message(

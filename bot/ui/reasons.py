@@ -56,7 +56,7 @@ def _not_allowed(_command: str, user_id: str, *, has_admins: bool = False, asked
     if not has_admins:
         return f"{refused} Ask the bot's operator to add your Slack ID, {code(user_id)}, to `ALLOWED_USERS`."
     if asked is None:
-        return f"{refused} An admin can give it to you."
+        return f"{refused} One of this bot's admins can give it to you."
     if asked.state is RequestState.DENIED:
         again_at = when(asked.decided_at + ASK_AGAIN_AFTER, ON_DATE)
         return f"{refused} An admin denied your request. You can ask again on {again_at}."
@@ -98,8 +98,10 @@ def phrase(words: Sequence[str], joint: str = "or") -> str:
 REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_A_COMMAND: _not_a_command,
     Refusal.NOT_ALLOWED: _not_allowed,
-    Refusal.NOT_ADMIN: lambda _command: "Only admins can do that. The bot's operator names them in `ADMIN_USERS`.",
-    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: no admin gave them access.",
+    Refusal.NOT_ADMIN: lambda _command: (
+        "Only this bot's admins can do that. The bot's operator names them in `ADMIN_USERS`."
+    ),
+    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: they have no access from an admin.",
     Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
@@ -118,8 +120,9 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_RECORDED: lambda _command: (
         "My database isn't responding, so I didn't start anything. Try again in a minute."
     ),
+    Refusal.NOT_CHANGED: lambda _command: "My database isn't responding, so nothing was done. Try again in a minute.",
     Refusal.UNCERTAIN: lambda command: (
-        f"I couldn't confirm that I recorded this. If I did, you'll hear from me here; `{command} status` shows it."
+        f"I couldn't confirm that I recorded this. If I did, you'll hear from me; `{command} status` shows it."
     ),
     Refusal.UNCONFIRMED: lambda _command: (
         "My database didn't confirm this, so I don't know whether it's done. You can safely try again."

@@ -50,7 +50,7 @@ WHERE = "where"
 """The block_id and action_id of each of the picker's fields."""
 
 NOTHING_CHOSEN = "Pick a model or type its ID."
-NOT_AN_ID = "That's neither a model ID nor the address of a model's page on ModelsLab."
+NOT_AN_ID = "Type one model ID, or the address of its page on ModelsLab."
 NO_CHANNEL = "Pick a channel."
 CLOSED_CHANNEL = "I don't work in this channel. Please pick another."
 """What is wrong with a field of the picker, shown below it."""

@@ -153,7 +153,7 @@ def test_the_address_of_a_page_and_an_id_with_a_link_are_read_as_the_id(text: st
         *((text, Slip.NOTHING_QUOTED, None) for text in ('""', "``", "\u201c\u00a0\u201d", "'\"\"'")),
         ('"sdxl flux"', Slip.SPACE, None),
         ("x" * 129, Slip.TOO_LONG, None),
-        *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channel>")),
+        *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channels")),
         *((text, Slip.NOT_AN_ID, "status") for text in ('"status', "status'", "`status\u201d", "'status\"")),
         ("/history", Slip.NOT_AN_ID, "history"),
         ("--force", Slip.OPTION, None),
@@ -177,6 +177,34 @@ def test_a_slip_is_named(text: str, slip: Slip, meant: str | None) -> None:
     assert (data["slip"], data["meant"], data["alone"]) == (slip, meant, True)
     assert refused(f"sdxl, {text} flux").data == data | {"alone": False}
     assert read_id(text) == (text if slip is Slip.CANCEL else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sdxl <@U0BEN>",
+        "<@U0BEN|ben>, sdxl",
+        "sdxl :pray::skin-tone-2:!",
+        "sdxl 🙏",
+        "• sdxl",
+        "- sdxl &",
+        "<!here> sdxl",
+    ],
+)
+def test_what_people_write_beside_a_model_is_left_out(text: str) -> None:
+    """Mentions, emoji and signs, unless there is nothing else: then it is shown to them as a slip."""
+    assert parse(text) == ReloadModels(("sdxl",))
+    aside = text.replace("sdxl", "").strip(" ,")
+    assert refused(aside).data["slip"] in (Slip.NOT_AN_ID, Slip.OPTION)
+    assert refused(f'"{aside}"').reason is Refusal.NOT_A_COMMAND
+
+
+@pytest.mark.parametrize("hint", ["/reload-model {}", "@reload-model {}"])
+def test_a_hint_that_was_pasted_with_its_format_is_read(hint: str) -> None:
+    """Slack's composer keeps the code format of what was copied."""
+    assert parse(f"`{hint.format('sdxl flux')}`") == ReloadModels(("sdxl", "flux"))
+    assert parse(f"`{hint.format('status')}`") is Word.STATUS
+    assert parse(f"`{hint.format(chr(34) + 'status' + chr(34))}`") == ReloadModels(("status",))
 
 
 def test_more_models_than_one_command_can_reload_are_refused() -> None:

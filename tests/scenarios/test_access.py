@@ -40,7 +40,7 @@ async def bot(scenario: Scenario) -> Scenario:
 async def refused(bot: Scenario) -> Message:
     """Have Eve ask for a reload, and be refused."""
     refusal = await bot.shown("sdxl", EVE)
-    assert "You don't have permission to reload models. An admin can give it to you." in refusal.text
+    assert "You don't have permission to reload models. One of this bot's admins can give it to you." in refusal.text
     return refusal
 
 
@@ -102,7 +102,7 @@ async def test_with_a_channel_for_admins_they_are_asked_there(bot: Scenario) -> 
     await bot.slack.press(await refused(bot), ASK, user=EVE)
     message = await bot.wait_said(ASKS, channel=OPS)
     await bot.slack.press(message, ALLOW, user=ADA)
-    await bot.wait_said("Only admins can do that.")
+    await bot.wait_said("Only this bot's admins can do that.")
     await bot.slack.press(message, ALLOW, user=CEM)
     await eventually(lambda: f"Allowed by <@{CEM}>" in message.text)
 
@@ -121,7 +121,7 @@ async def test_of_a_reload_that_is_forgotten_nobody_knows_the_model(bot: Scenari
     await bot.wait_done()
     bot.sql("DELETE FROM reload_model_reloads")
     await bot.slack.press(follow_up, "Remind me before it's unloaded", user=EVE)
-    await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
+    await bot.slack.press(await bot.wait_said("One of this bot's admins can give it to you."), ASK, user=EVE)
     request = await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))
 
     assert request.text == f"<@{EVE}> asks for access to reload models. They wanted a reload in <#{MODELS}>."
@@ -133,10 +133,10 @@ async def test_below_a_button_the_reload_and_its_thread_are_what_is_wanted(bot: 
     await bot.reopen(RELOAD_SECONDS="60")
     await bot.slack.mention("flux", user=ADA, thread_ts=thread_ts)
     await bot.slack.press(await bot.wait_said("is reloading `flux`"), "Notify me too", user=EVE)
-    await bot.slack.press(await bot.wait_said("An admin can give it to you."), ASK, user=EVE)
+    await bot.slack.press(await bot.wait_said("One of this bot's admins can give it to you."), ASK, user=EVE)
     request = await bot.wait_said("asks for access", channel=bot.slack.dm(BEN))
     assert request.text == f"<@{EVE}> asks for access to reload models. They wanted `flux` in <#{MODELS}>."
-    await bot.wait_said("I've asked the admins.", channel=MODELS)
+    await bot.wait_said("I've asked this bot's admins.", channel=MODELS)
     await bot.slack.press(request, ALLOW, user=BEN)
     answer = await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
     await bot.slack.press(answer, "Reload flux", user=EVE)
@@ -154,7 +154,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> Non
     modal = await bot.slack.wait_modal(EVE)
     await bot.slack.press(modal, ASK, user=EVE)
     await bot.wait_said(f"<@{EVE}> asks for access to reload models.", channel=bot.slack.dm(BEN))
-    await bot.slack.wait_until(lambda: "I've asked the admins." in " ".join(modal.texts))
+    await bot.slack.wait_until(lambda: "I've asked this bot's admins." in " ".join(modal.texts))
 
     await bot.slack.shortcut(SHORTCUT, user=FAY)
     bot.slack.fail("views.update", "not_found")
@@ -165,7 +165,7 @@ async def test_the_shortcut_says_nothing_of_what_is_wanted(bot: Scenario) -> Non
 
 async def test_in_the_home_tab_the_request_is_shown_and_the_answer_opens_the_picker(bot: Scenario) -> None:
     """Which asks for the model and the channel that aren't known."""
-    tab = await bot.open_home(EVE, "An admin can give it to you.")
+    tab = await bot.open_home(EVE, "One of this bot's admins can give it to you.")
     await bot.slack.press(tab, ASK, user=EVE)
     await bot.wait_home(EVE, "You've already asked for it")
     await bot.slack.press(await bot.wait_said("asks for access", channel=bot.slack.dm(BEN)), ALLOW, user=BEN)
@@ -239,7 +239,7 @@ async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
     await bot.wait_sql(BOTH_ASKED)
     with bot.locked():
         await bot.slack.press(to_ben, ALLOW, user=BEN)
-        await bot.wait_said("My database isn't responding, so I didn't start anything.")
+        await bot.wait_said("My database isn't responding, so nothing was done.")
     await bot.slack.press(to_ben, ALLOW, user=BEN)
     await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
     assert "Reloading" in (await bot.ask("sdxl", EVE)).text
@@ -375,7 +375,7 @@ async def test_without_admins_there_is_nothing_to_ask(bot: Scenario) -> None:
     for user, text in ((EVE, acks[0].text), (FAY, acks[1].text), (EVE, answer.text)):
         assert text.endswith(f"Ask the bot's operator to add your Slack ID, `{user}`, to `ALLOWED_USERS`.")
     assert labels(answer) == []
-    assert "Only admins can do that." in (await bot.ask("access", ADA)).text
+    assert "Only this bot's admins can do that." in (await bot.ask("access", ADA)).text
 
 
 async def test_a_grant_counts_where_a_user_group_cannot_be_read(bot: Scenario) -> None:

@@ -127,7 +127,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
     async def ask() -> None:
         with scenario.locked(), pytest.raises(Refused, match="not_readable"):
             await store.is_known(ADA)
-        with pytest.raises(Refused, match="not_recorded"):
+        with pytest.raises(Refused, match="not_changed"):
             await store.change(grants.remember, ADA)
         store.remember(BEN)
 

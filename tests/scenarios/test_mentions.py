@@ -77,7 +77,7 @@ WORDS = {
     "list": "Did you mean `@reload-model status`?",
     "thanks <@U0BOT>": "I load it again",
     "<@U0BOT> is broken today": "Did you mean `@reload-model broken`? Nothing was started.",
-    "sdxl &amp; flux": "`&amp;` isn't a valid model ID.",
+    "sdxl&amp;flux": "`sdxl&amp;flux` isn't a valid model ID.",
     "sdxl " * 8_000: "isn't a valid model ID",
     "\u6f22" * 40_000: "is too long for a model ID",
 }

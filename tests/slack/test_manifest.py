@@ -45,9 +45,9 @@ def lines_added(less: str, more: str) -> list[str]:
 def test_a_second_app_has_names_of_its_own() -> None:
     """Its command, the bot's display name, which people mention, and its own."""
     assert [line.strip() for line in lines_added(manifest.text(), manifest.text(command="/reload-model-dev"))] == [
-        "name: Reload Model Dev",
+        'name: "Reload Model Dev"',
         "ModelsLab unloads an image model after seven idle days. /reload-model-dev asks ModelsLab",
-        "display_name: reload-model-dev",
+        'display_name: "reload-model-dev"',
         "- command: /reload-model-dev",
     ]
     assert parse("@reload-model-dev sdxl", "reload-model-dev") == ReloadModels(("sdxl",))

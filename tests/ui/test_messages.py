@@ -52,7 +52,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
             messages.failure(replace(FAILED, said="", outcome_unknown=True), [ADA_ASKED, BEN_ASKED]).text,
             (
                 f"{NOT_RELOADED} At least one request got no clear answer, so the model may already be reloading: "
-                f"check the model before you try again. {REFUSED_FIX} (reload `r4x7`)"
+                f"check the model first. {REFUSED_FIX} (reload `r4x7`)"
             ),
         ),
         # After the bot was down, a try can come after the time limit, and a follow-up late.
@@ -61,7 +61,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
             messages.follow_up([ACCEPTED, replace(ACCEPTED, model_id="flux")], [ADA_ASKED], late=100.0).text,
             f"<@U0ADA> `sdxl` and `flux` should be ready now. Sorry, this is late: the first was due at {AT_1202_01}.",
         ),
-        (messages.follow_up([ACCEPTED], [ADA_ASKED], late=8 * DAY).text[-20:], "been unloaded again."),
+        (messages.follow_up([ACCEPTED], [ADA_ASKED], late=8 * DAY).text[-20:], "been unloaded since."),
         # A row without a cause blames nobody else.
         (
             messages.failure(replace(FAILED, failure=None), [ADA_ASKED]).headline,

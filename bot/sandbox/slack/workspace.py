@@ -58,6 +58,7 @@ class Message:
     def json(self) -> JsonObject:
         """The message as Slack sends it."""
         shown: JsonObject = {"type": "message", "text": self.text, "ts": self.ts, "blocks": self.blocks}
+        shown |= {"subtype": "thread_broadcast"} if self.broadcast else {}
         return shown | ({"thread_ts": self.thread_ts} if self.thread_ts else {})
 
 
