@@ -54,6 +54,7 @@ class App:
         self._opened = False
         self._probe: asyncio.Task[str] | None = None
         self._background = BackgroundTasks()
+        self._audit_lines = BackgroundTasks()
         self._closing = AsyncExitStack()
         self._database = Database(settings.database_url)
         self._closing.push_async_callback(self._database.stop)
@@ -63,7 +64,7 @@ class App:
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self.store = Store(self._database, limits, settings.reload_seconds, self._background)
+        self.store = Store(self._database, limits, settings.reload_seconds, self._audit_lines)
         self._access = Access(self._allowlist, self.store)
         self._home_tabs = HomeTabs(self._slack, self._access, settings.slash_command, self._background)
         # Without decompression, so that the limit counts the bytes that are read.
@@ -86,7 +87,9 @@ class App:
         self._web = WebServer(settings.host, settings.port, metrics.request_refused)
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._add_routes()
-        for part in (self._background, self._admin, self._web, self._socket):
+        self._closing.push_async_callback(self._background.stop)
+        self._closing.push_async_callback(self._audit_lines.stop, timing.HTTP_STOP)
+        for part in (self._admin, self._web, self._socket):
             if part is not None:
                 self._closing.push_async_callback(part.stop)
 
@@ -145,8 +148,8 @@ class App:
             try:
                 return await self._database.run(jobs.open_database)
             except DatabaseUnavailable as error:
-                if self._database.is_sqlite and "locked" not in str(error):
-                    fix = sqlite.fix_for(sqlite.sqlite_file(self._database.url))
+                if self._database.is_sqlite and not sqlite.passes(str(error)):
+                    fix = sqlite.fix_for(sqlite.sqlite_file(self._database.url), str(error))
                     raise CannotStart("DATABASE_URL", f"can't use the SQLite file ({error})", fix) from error
                 if postgres_fix := fix_for(error):
                     raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", postgres_fix) from error

@@ -181,6 +181,7 @@ def _read(options: argparse.Namespace) -> int:
     config, problems = _settings()
     if wrong := _that_matter(problems, "DATABASE_URL"):
         return _explain(wrong)
+    logs.configure("CRITICAL", "console", config.secrets)  # what fails is said below
     try:
         if options.what == "audit":
             reading.write_audit(sys.stdout, config, since=options.since, form=options.form)

@@ -99,6 +99,7 @@ _ONCE_A_MINUTE = _OnceAMinute()
 def configure(level: str, fmt: str, secrets: Sequence[str], stream: TextIO | None = None) -> None:
     """Send every log of this level and above to the stream (stderr), as "json" or "console", without the secrets."""
     handler = _Handler(stream or sys.stderr)
+    handler.setLevel(level)  # some libraries set a level of their own
     renderer: Processor = structlog.processors.JSONRenderer()
     if fmt == "console":
         colors = handler.stream.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org

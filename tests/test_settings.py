@@ -164,7 +164,7 @@ def test_the_environment_wins_over_the_env_file(dotenv: Path) -> None:
     assert load(REQUIRED, dotenv) == DEFAULTS
     dotenv.rmdir()
     assert load(REQUIRED, dotenv) == DEFAULTS
-    dotenv.write_bytes(b"\xef\xbb\xbfPORT=1\r\nHOST='from.file' # why\nLOG_LEVEL\nexport HISTORY_DAYS=3\n")
+    dotenv.write_bytes(b"\xef\xbb\xbfPORT=1\r\nHOST='from.file' # why\n\nexport HISTORY_DAYS=3\n")
     assert load({**REQUIRED, "PORT": "2"}, dotenv) == replace(DEFAULTS, port=2, host="from.file", history_days=3)
     dotenv.write_text("https_proxy=http://file:1\n")
     assert load({**REQUIRED, "HTTPS_PROXY": "http://env:2"}, dotenv) == replace(DEFAULTS, https_proxy="http://env:2")
@@ -177,6 +177,8 @@ def test_an_env_file_that_cannot_be_read_is_a_problem(dotenv: Path, monkeypatch:
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 4)]
     dotenv.write_text("PORT=3000\nPGPASSWORD=a\0b\n")
     assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line 2: {fix}"]
+    dotenv.write_text("ALLOWED_CHANNELS=\nC0OPS\nALLOWED_CHANNELS:C0OPS\n")
+    assert problems(REQUIRED, dotenv) == [f"{dotenv} has no setting in line {line}: {fix}" for line in (2, 3)]
     refused = Mock(side_effect=PermissionError(13, "Permission denied"))
     monkeypatch.setattr("pathlib.Path.read_text", refused)  # root, who may run the tests, can read everything
 

@@ -52,19 +52,26 @@ def reading(settings: Settings) -> Iterator[Connection]:
             raise CannotStart("DATABASE_URL", f"can't read {sqlite_file(url)} ({error.strerror})") from None
     try:
         with reading_engine(url).connect() as connection:
-            found = schema.version_of(connection)
-            if found > schema.VERSION:
-                raise CannotStart(
-                    "DATABASE_URL", "the database was made by a newer version of this program", "run that version"
-                )
-            if found < schema.VERSION:
-                state = f"has schema version {found}" if found else "has no tables"
-                raise CannotStart("DATABASE_URL", f"the database {state}", "the bot updates it when it starts")
-            yield connection
+            try:
+                _check_version(schema.version_of(connection))
+                yield connection
+            except SQLAlchemyError as error:
+                connection.invalidate(error)  # a rollback would wait for the same server, and hide this error
+                raise
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         hidden = Redactor(settings.secrets)(reason)
         raise CannotStart("DATABASE_URL", f"the database can't be read: {hidden}") from None
+
+
+def _check_version(found: int) -> None:
+    """Raises CannotStart unless the tables are this program's."""
+    if found > schema.VERSION:
+        what = "the database was made by a newer version of this program"
+        raise CannotStart("DATABASE_URL", what, "run that version")
+    if found < schema.VERSION:
+        state, does = (f"has schema version {found}", "updates it") if found else ("has no tables yet", "creates them")
+        raise CannotStart("DATABASE_URL", f"the database {state}", f"the bot {does} when it starts")
 
 
 def write_audit(out: TextIO, settings: Settings, *, since: float, form: str) -> None:

@@ -81,7 +81,7 @@ class Reader:
             self._values[name] = text = ""
             self._add(name, "isn't UTF-8", "write it again in UTF-8")
         if name in self._with_comments and not _QUOTED.fullmatch(text):
-            text = re.sub(r"\s#.*", "", text, flags=re.DOTALL)
+            text = re.sub(r"\s#.*", "", text)
         for _ in range(2):
             text = quoted[2] if (quoted := _QUOTED.fullmatch(text)) else text
         return text.strip() or default

@@ -43,7 +43,9 @@ class SocketMode:
         self._slack = slack
         self._settings = settings
         self._dispatch = dispatch
-        self._session = aiohttp.ClientSession()
+        refusing = aiohttp.TraceConfig()
+        refusing.on_request_redirect.append(_refuse_redirect)
+        self._session = aiohttp.ClientSession(trace_configs=[refusing])
         self._socket: ClientWebSocketResponse | None = None
         self._connected_at = 0.0
         self._lost = asyncio.Event()
@@ -106,6 +108,9 @@ class SocketMode:
         """Make a connection, and use it from now on. Raises SlackError."""
         answer, _ = await self._slack.ask("apps.connections.open", self._settings.slack_app_token)
         address = str(answer.get("url", ""))
+        host = host_of(address)
+        if self._settings.slack_api_url.startswith("https:") and not address.startswith("wss:"):
+            raise SlackRetryableError("not_encrypted", host=host)
         try:
             async with asyncio.timeout(timing.SOCKET_HANDSHAKE):
                 socket = await self._session.ws_connect(
@@ -115,7 +120,7 @@ class SocketMode:
                     timeout=aiohttp.ClientWSTimeout(ws_close=timing.HTTP_STOP),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SlackRetryableError(type(error).__name__, host=host_of(address)) from None
+            raise SlackRetryableError(type(error).__name__, host=host) from None
         if refusal := await self._refusal(socket):
             await socket.close()
             raise SlackRetryableError(refusal)
@@ -173,6 +178,11 @@ class SocketMode:
             await ((self._socket or socket) if socket.closed else socket).send_json(ack)
         except (ConnectionError, aiohttp.ClientError) as error:
             log.warning("ack_lost", reason=type(error).__name__)
+
+
+async def _refuse_redirect(*_: object) -> None:
+    """Slack doesn't redirect: what does is something between the bot and Slack."""
+    raise aiohttp.ClientError("redirect")
 
 
 def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:

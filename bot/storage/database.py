@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import monotonic
+from types import ModuleType
 from typing import IO, Any, TypeVar, TypeVarTuple
 
 import structlog
@@ -235,23 +236,18 @@ def _engine(url: str, clock: Callable[[], float]) -> tuple[Engine, int]:
     """An engine, and how many transactions it runs at once."""
     if url.startswith("sqlite:"):
         return sqlite.engine(url, clock), 1
-    _check_driver()
-    from bot.storage.engines import postgres  # noqa: PLC0415 - an extra that SQLite does without
-
+    postgres = _postgres()
     return postgres.engine(url), postgres.CONNECTIONS
 
 
 def reading_engine(url: str) -> Engine:
     """An engine for a program that only reads while the bot runs. Raises CannotStart as Database does."""
-    if url.startswith("sqlite:"):
-        return sqlite.reading_engine(url)
-    _check_driver()
-    from bot.storage.engines import postgres  # noqa: PLC0415 - as above
-
-    return postgres.reading_engine(url)
+    return sqlite.reading_engine(url) if url.startswith("sqlite:") else _postgres().engine(url, pooled=False)
 
 
-def _check_driver() -> None:
+def _postgres() -> ModuleType:
+    """The module of PostgreSQL's engine, whose driver is an extra that SQLite does without."""
     if importlib.util.find_spec("psycopg") is None:
         what = "psycopg, the driver for PostgreSQL, isn't installed"
         raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
+    return importlib.import_module("bot.storage.engines.postgres")

@@ -117,14 +117,14 @@ def add_note(connection: Connection, note: Note) -> int:
 
 
 def touch(connection: Connection) -> None:
-    """Check that a request could be recorded: add a line to the audit and delete it, and add nothing to other tables.
+    """Check that a request could be recorded: add a line to the audit and delete it, and add nothing to its tables.
 
     It fails on a full disk, a read-only server or a locked table. The line is long because SQLite needs no new page for
     a short one, and writes nothing for an empty update.
     """
     line_id = add_note(connection, Note("", "", "", _ROOM, "", ""))
     connection.execute(delete(audit).where(audit.c.id == line_id))
-    insert_nothing(connection)
+    insert_nothing(connection, [reloads, subscribers, jobs])
 
 
 def prune(connection: Connection, days: float) -> tuple[int, int]:

@@ -228,15 +228,15 @@ def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], 
             upgrade(connection)
         connection.execute(update(version).values(version=wanted))
         # Statements that touch no row, and yet fail if a table, a column or a permission is missing.
-        insert_nothing(connection)
+        insert_nothing(connection, metadata.sorted_tables)
         for table in metadata.sorted_tables:
             connection.execute(update(table).where(false()).values({column: column for column in table.c}))
             connection.execute(delete(table).where(false()))
 
 
-def insert_nothing(connection: Connection) -> None:
-    """Insert no row into each table. It fails if a table, a column or the permission is missing."""
-    for table in metadata.sorted_tables:
+def insert_nothing(connection: Connection, tables: Sequence[Table]) -> None:
+    """Insert no row into each of these tables. It fails if a table, a column or the permission is missing."""
+    for table in tables:
         nothing = select(*table.c).where(false())
         connection.execute(insert(table).from_select([column.name for column in table.c], nothing))
 

@@ -31,6 +31,9 @@ _TOO_LONG = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks", 
 _PATIENT_TRIES = 4
 """How often a channel is tried again (for about 20 s) if Slack refuses the message for a reason that can pass."""
 
+_RESPONSE_URLS_TRIED = 5
+"""How many response_urls are tried for one message. If the newest don't work, the older ones don't either."""
+
 _REMEMBERED = 5000
 """How many channels are remembered."""
 
@@ -152,7 +155,7 @@ class Delivery:
         await self._slack.call("chat.update", channel=channel_id, ts=ts, text=message.text, blocks=message.blocks)
 
     async def _respond(self, claims: Sequence[Claim], message: Message) -> Delivered | None:
-        """Use the response_url of a request in the same place, the newest first; None if none works.
+        """Use the response_url of one of the newest requests in the same place; None if none works.
 
         Raises SlackRetryableError if one may work later. A status message leaves the last use for the follow-up.
         """
@@ -161,12 +164,11 @@ class Delivery:
         message = message.fixed or message
         fields = {"text": message.text, "blocks": message.blocks}
         fields |= {"thread_ts": job.thread_ts} if job.thread_ts else {}
-        in_place = [one for claim in claims for one in claim.in_place]
-        for subscriber in sorted(in_place, key=lambda one: one.requested_at, reverse=True):
-            if subscriber.can_respond(now, spare=spare):
-                with suppress(SlackPermanentError):
-                    await self._slack.respond(subscriber.response_url, **fields)
-                    return Delivered(response_url_of=subscriber.id)
+        usable = [one for claim in claims for one in claim.in_place if one.can_respond(now, spare=spare)]
+        for subscriber in sorted(usable, key=lambda one: one.requested_at, reverse=True)[:_RESPONSE_URLS_TRIED]:
+            with suppress(SlackPermanentError):
+                await self._slack.respond(subscriber.response_url, **fields)
+                return Delivered(response_url_of=subscriber.id)
         return None
 
 

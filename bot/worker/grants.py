@@ -14,6 +14,9 @@ from bot.storage.outcomes import AskEach, Done, Outcome, Postpone, Reschedule
 from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 
+NOT_AN_ADMIN_SECONDS = 60.0
+"""How long a request waits that is for somebody who isn't an admin here: another replica's settings may be newer."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,9 +47,10 @@ async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allow
     """Ask an admin, or all in their channel; once the request is decided, or has expired, say so in that message."""
     job, request = claim.job, claim.request
     is_open = request.is_open(claim.now)
-    is_for_admins = job.user_id == "" or job.user_id in allowlist.admins
-    if not job.status_ts and not (is_open and is_for_admins):
+    if not job.status_ts and not is_open:
         return Done()
+    if not job.status_ts and job.user_id and job.user_id not in allowlist.admins:
+        return Postpone(NOT_AN_ADMIN_SECONDS)
     recipient = job.channel_id or job.user_id
     if not job.status_ts and (pause := delivery.take_turn(recipient)):
         return Postpone(pause)

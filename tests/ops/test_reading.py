@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from bot.errors import CannotStart
 from bot.ops import reading
@@ -17,6 +17,7 @@ from bot.settings import Settings, read
 from bot.storage import schema
 from bot.storage.database import Database
 from tests.samples import NOON
+from tests.times import set_timing
 
 
 def settings_of(url: str) -> Settings:
@@ -155,6 +156,24 @@ async def test_a_database_of_another_version_is_not_read(lines: Audit, change: s
 
     with pytest.raises(CannotStart, match=why):
         await lines.written("json")
+
+
+@pytest.mark.parametrize("lines", ["postgres_url"], indirect=True)
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [({"postgres_lock": 0.2}, "lock timeout"), ({"postgres_lock": 60.0, "postgres_silence": 0.5}, "timeout expired")],
+    ids=["locked", "silent"],
+)
+async def test_a_table_that_is_locked_is_not_waited_for(lines: Audit, limits: dict[str, float], why: str) -> None:
+    """Nor is a server that has gone silent. What is printed is one line with the reason."""
+
+    def read_while_it_is_locked(connection: Connection) -> str:
+        connection.exec_driver_sql("LOCK TABLE reload_model_audit")
+        return why_not(lines.database.url)
+
+    set_timing(**limits)
+    reason = await lines.database.run(read_while_it_is_locked)
+    assert (why in reason, "\n" in reason) == (True, False)
 
 
 def why_not(url: str) -> str:

@@ -27,6 +27,7 @@ ASK, ALLOW, DENY, REVOKE, ADD = "Ask for access", "Allow", "Deny", "Revoke", "Ad
 ASKS = f"<@{EVE}> asks for access to reload models. They wanted `sdxl` in <#{MODELS}>."
 
 AUDIT = "SELECT user_id, text, outcome, rule FROM reload_model_audit ORDER BY id"
+DUE_NOW = "UPDATE reload_model_jobs SET due_at = 0 WHERE user_id = ?"
 BOTH_ASKED = "SELECT count(*) = 2 FROM reload_model_jobs WHERE status_ts <> '' AND lease_owner IS NULL"
 
 
@@ -300,6 +301,24 @@ async def test_a_new_admin_gets_the_open_requests(bot: Scenario, monkeypatch: py
     await bot.wait_sql("SELECT count(*) = 0 FROM reload_model_jobs")
 
     assert len(bot.said("for access")) == 3
+
+
+async def test_a_request_for_an_admin_of_another_replica_waits_for_it(bot: Scenario) -> None:
+    """During a rolling restart, that replica's settings are newer."""
+    await asks(bot)
+    bot.slack.fail("conversations.open", "internal_error")
+    await bot.reopen(ADMIN_USERS=f"{BEN} {CEM} {FAY}")
+    await bot.log.wait_for("job_failed")
+    await bot.reopen(ADMIN_USERS=f"{BEN} {CEM}")
+    bot.sql(DUE_NOW, FAY)
+    bot.worker.wake()
+    await bot.wait_sql("SELECT due_at > 0 AND lease_owner IS NULL FROM reload_model_jobs WHERE user_id = ?", FAY)
+    bot.slack.heal()
+    await bot.reopen(ADMIN_USERS=f"{BEN} {CEM} {FAY}")
+    bot.sql(DUE_NOW, FAY)
+    bot.worker.wake()
+
+    await bot.wait_said(ASKS, channel=bot.slack.dm(FAY))
 
 
 async def test_a_denial_takes_nothing_from_whom_the_settings_allow(bot: Scenario) -> None:

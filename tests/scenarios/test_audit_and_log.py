@@ -1,5 +1,6 @@
 """What the audit keeps of what people do; and the log, at a level by whether somebody should wake up."""
 
+import asyncio
 from collections import Counter
 from unittest.mock import Mock
 
@@ -8,7 +9,8 @@ from sqlalchemy.exc import OperationalError
 
 from bot.sandbox.modelslab import error
 from bot.ui import views
-from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario
+from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario, both_modes
+from tests.times import set_timing
 
 _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FROM reload_model_audit ORDER BY id"
 
@@ -67,6 +69,22 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: Scenario, monkeypatch:
     assert "You don't have permission" in ack.text
     assert (await bot.log.wait_for("audit_line_lost"))["outcome"] == "not_allowed"
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
+
+
+@both_modes
+async def test_a_stop_waits_for_the_audit(bot: Scenario) -> None:
+    """Of answers that were given before."""
+    set_timing(sqlite_busy=30.0, http_stop=30.0)
+    await bot.reopen()
+    with bot.locked():
+        for _ in range(3):
+            await bot.ask("sdxl", EVE)
+        stopping = asyncio.create_task(bot.shut())
+        await bot.log.wait_for("stopping")
+        await asyncio.sleep(0.2)
+    await stopping
+
+    assert bot.sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'not_allowed'") == [(3,)]
 
 
 async def test_a_failed_reload_is_as_urgent_as_its_reason(bot: Scenario) -> None:

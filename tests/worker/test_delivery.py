@@ -114,6 +114,16 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
         await delivery.to_channel([in_ops(too_old)], HELLO)
 
 
+async def test_only_the_newest_response_urls_are_tried(slack: SandboxSlack, delivery: Delivery) -> None:
+    """If they don't work, the older ones don't either, and a crowd's would take long."""
+    crowd = [await requester(slack, number, f"U0N{number}", age=number) for number in range(1, 9)]
+    slack.fail(RESPONSE_URL, "used_url")
+    with pytest.raises(SlackPermanentError):
+        await delivery.to_channel([in_ops(*crowd)], HELLO)
+
+    assert [call.method for call in slack.calls].count(RESPONSE_URL) == 5
+
+
 @pytest.mark.parametrize(
     ("answer", "codes", "wait"),
     [

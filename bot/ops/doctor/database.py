@@ -53,12 +53,16 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
             return _look_into(path, write=ours)
     except OSError as error:
         fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk (no network drive)"
-        return [problem(DATABASE, f"can't write and lock files in {path.parent} ({error.strerror})", fix), _NOT_CHECKED]
+        fix = "make room on the disk" if error.errno in sqlite.DISK_FULL else fix
+        return [
+            problem(DATABASE, f"can't write and lock files in {path.absolute().parent} ({error.strerror})", fix),
+            _NOT_CHECKED,
+        ]
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error))
         if "locked" in reason:
             return [unknown(DATABASE, f"another program is writing to {path}"), _NOT_CHECKED]
-        return [problem(DATABASE, f"can't use {path}: {reason}", sqlite.fix_for(path)), _NOT_CHECKED]
+        return [problem(DATABASE, f"can't use {path}: {reason}", sqlite.fix_for(path, reason)), _NOT_CHECKED]
 
 
 def _write_beside(path: Path) -> None:

@@ -6,7 +6,7 @@ module is imported where it is needed.
 
 import logging
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import Buffer, PQGen
@@ -64,13 +64,16 @@ class _AsciiDumper(StrDumperUnknown):
         return super().dump(obj.encode("ascii", "backslashreplace").decode())
 
 
-def engine(url: str) -> Engine:
-    """An engine for PostgreSQL. A transaction begins by setting its limits and reading the server's clock."""
+def engine(url: str, *, pooled: bool = True) -> Engine:
+    """An engine for PostgreSQL, which keeps its connections if pooled.
+
+    A transaction begins by setting its limits and reading the server's clock.
+    """
+    pool: dict[str, Any] = {"pool_size": CONNECTIONS, "max_overflow": 0} if pooled else {"poolclass": NullPool}
     made = create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect(url),
-        pool_size=CONNECTIONS,
-        max_overflow=0,
+        **pool,
         isolation_level="READ COMMITTED",  # regardless of the server's default
         use_native_hstore=False,  # which would cost each connection a query
     )
@@ -88,13 +91,6 @@ def engine(url: str) -> Engine:
         connection.info[BEGAN_AT] = began.at
 
     return made
-
-
-def reading_engine(url: str) -> Engine:
-    """An engine for a program that only reads while the bot runs."""
-    return create_engine(
-        "postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool, use_native_hstore=False
-    )
 
 
 def connect(url: str) -> psycopg.Connection:

@@ -1,6 +1,7 @@
 """An engine for an SQLite file, and the lock beside it, by which one process owns it."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
@@ -19,6 +20,11 @@ from bot.core import timing
 from bot.errors import CannotStart
 from bot.storage.engines import BEGAN_AT
 
+_WAL = "reload_model_wal"
+"""The key of Connection.info for the identity of the file with what was committed last."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 log = structlog.get_logger(__name__)
 
 
@@ -27,8 +33,15 @@ def sqlite_file(url: str) -> Path:
     return Path(str(make_url(url).database))
 
 
-def fix_for(path: Path) -> str:
-    """How to fix a file that can't be used."""
+def passes(reason: str) -> bool:
+    """Whether waiting may help, for what SQLite says: the file is locked, or the disk is full (if it is that)."""
+    return any(words in reason for words in ("locked", "full", "disk I/O error"))
+
+
+def fix_for(path: Path, reason: str) -> str:
+    """How to fix a file that can't be used, for what SQLite says."""
+    if "full" in reason or "disk I/O error" in reason:
+        return "make room on the disk, or replace it if it is faulty"
     files = [Path(f"{os.path.realpath(path)}{end}") for end in ("", "-wal", "-shm")]
     if all(os.access(file, os.R_OK | os.W_OK) for file in files if file.exists()):
         return "set DATABASE_URL to the bot's own database, or to a new file"
@@ -54,7 +67,8 @@ async def own(path: Path) -> IO[bytes]:
     try:
         file = lock.open("ab")
     except OSError as error:
-        fix = f"create the folder and make it writable for uid {os.getuid()}"
+        fix = f"create the folder, and make it and the file {lock.name} in it writable for uid {os.getuid()}"
+        fix = "make room on the disk" if error.errno in DISK_FULL else fix
         raise CannotStart("DATABASE_URL", f"can't write {lock} ({error.strerror})", fix) from error
     for attempt in range(max(round(timing.SQLITE_OWNER_WAIT / 0.1), 1)):
         try:
@@ -84,15 +98,20 @@ def engine(url: str, clock: Callable[[], float]) -> Engine:
         max_overflow=0,
     )
     path = sqlite_file(url)
+    wal = Path(f"{os.path.realpath(path)}-wal")
     opened = cache(partial(identity, path))  # at the first transaction
 
     @event.listens_for(made, "begin")
     def begin_immediate(connection: Connection) -> None:
         if identity(path) != opened():  # what is written to the open file would be lost with it
-            raise OperationalError(None, None, sqlite3.OperationalError("the file was deleted or replaced"))
+            raise OperationalError(
+                None, None, sqlite3.OperationalError("the file was deleted or replaced: restart the bot")
+            )
         # Otherwise a transaction that reads and then writes would fail at once if another program writes.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.info[BEGAN_AT] = clock()
+        if connection.info.setdefault(_WAL, identity(wal)) != identity(wal):  # closing the connection saves what it has
+            raise OperationalError(None, None, sqlite3.OperationalError("the -wal file was deleted"))
 
     return made
 

@@ -12,6 +12,7 @@ from unittest.mock import AsyncMock, Mock
 
 import aiohttp
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from bot.ops.doctor.results import Status
 from bot.sandbox.modelslab import error
@@ -40,6 +41,13 @@ def with_version(version: int) -> Change:
             file.execute(f"CREATE TABLE reload_model_schema AS SELECT {version} AS version")
 
     return make
+
+
+def full_disk(setup: Setup) -> None:
+    """Fill the disk on which the file is."""
+    setup.file.touch()
+    full = OperationalError("", None, sqlite3.OperationalError("database or disk is full"))
+    setup.patch.setattr("bot.storage.schema.migrate", Mock(side_effect=full))
 
 
 def organisation(setup: Setup) -> None:
@@ -84,13 +92,23 @@ BROKEN: list[tuple[Change, str, str]] = [
     # The file
     (
         given(DATABASE_URL="sqlite:///not/there.db"),
-        "database: can't write and lock files in not (No such file or directory)",
+        "database: can't write and lock files in /",
         "make the folder and the file writable for uid ",
     ),
     (
         lambda setup: setup.patch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))),
         "database: can't write and lock files in /",
         "on a local disk",
+    ),
+    (
+        lambda setup: setup.patch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOSPC, "No space left"))),
+        "database: can't write and lock files in /",
+        "make room on the disk",
+    ),
+    (
+        full_disk,
+        "database: can't use /",
+        "make room on the disk",
     ),
     (lambda setup: setup.file.write_text("Dear diary, " * 500), "database: can't use /", OTHER_FILE),
     (with_version(99), "schema: the database has schema version 99", "run the newer version"),
