@@ -148,11 +148,12 @@ class App:
             try:
                 return await self._database.run(jobs.open_database)
             except DatabaseUnavailable as error:
-                if self._database.is_sqlite and not sqlite.passes(str(error)):
-                    fix = sqlite.fix_for(sqlite.sqlite_file(self._database.url), str(error))
-                    raise CannotStart("DATABASE_URL", f"can't use the SQLite file ({error})", fix) from error
-                if postgres_fix := fix_for(error):
-                    raise CannotStart("DATABASE_URL", f"can't use PostgreSQL ({error})", postgres_fix) from error
+                what, fix = "PostgreSQL", fix_for(error)
+                if self._database.is_sqlite:
+                    path = sqlite.sqlite_file(self._database.url)
+                    what, fix = "the SQLite file", sqlite.fix_for(path, str(error))
+                if fix is not None:
+                    raise CannotStart("DATABASE_URL", f"can't use {what} ({error})", fix) from error
             await asyncio.sleep(pauses.pause())
 
     async def _sign_in(self) -> Workspace:

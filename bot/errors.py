@@ -3,8 +3,8 @@
 ReloadModelError
 ├── CannotStart                   something outside has to be fixed first: exit code 1
 ├── DatabaseUnavailable           the database didn't answer, or not in time
-│   ├── CommitUncertain           ... and the commit may have happened
-│   └── ClaimTooLate              ... until now: other replicas may have lost their leases meanwhile
+│   └── CommitUncertain           ... and the commit may have happened
+├── ClaimTooLate                  jobs weren't claimed for so long that other replicas' leases may have ended
 ├── Malformed                     a request without the shape that Slack sends
 ├── Refused                       a request that starts nothing, as far as is known
 ├── ModelsLabError                ModelsLab didn't accept a reload
@@ -93,8 +93,8 @@ class CommitUncertain(DatabaseUnavailable):
     """The commit had begun, and nobody knows whether it happened."""
 
 
-class ClaimTooLate(DatabaseUnavailable):
-    """The database answers again, but jobs weren't claimed for so long that the leases of other replicas have ended."""
+class ClaimTooLate(ReloadModelError):  # noqa: N818 - says what happened
+    """The database answers, but jobs weren't claimed for so long that the leases of other replicas may have ended."""
 
 
 class Malformed(ReloadModelError):  # noqa: N818 - describes the request

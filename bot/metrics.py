@@ -44,7 +44,7 @@ FOLLOW_UP_LATE = Histogram(
 UNDELIVERABLE = Counter("reload_model_undeliverable", "Follow-ups, failures and reminders that were given up.")
 IN_FLIGHT = Gauge(
     "reload_model_reloads_in_flight",
-    "Reloads that MAX_IN_FLIGHT limits, in the whole database; NaN while it is unavailable.",
+    "Reloads that count towards MAX_IN_FLIGHT, in the whole database; NaN while it is unavailable.",
 )
 JOBS_RUNNING = Gauge("reload_model_jobs_running", "Jobs that this process runs now.", ["kind"])
 JOBS_CLAIMED = Counter("reload_model_jobs_claimed", "Jobs that this process claimed.", ["kind"])

@@ -62,8 +62,9 @@ _MODEL_PAGE = re.compile(
 # https://docs.slack.dev/messaging/formatting-message-text#links
 _LINKED_WORD = re.compile(r"<[a-z]+:(?://)?([^<>|]+)\|\1>")
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", re.ASCII)
-# What can't be a model ID, and people write beside one: a mention, an emoji by its name, or only signs.
-_ASIDE = re.compile(r"(?:<[@#!][^<>]*>|(?::[\w+'-]+:)+)[.,!?:]*|[\W_]+")
+# What people write beside model IDs: mentions, emoji (by name or as such), bullets, and signs for "and". Not dashes and
+# arrows: what follows them is a comment.
+_ASIDE = re.compile(r"<[@!][^<>]*>|(?::[\w+'-]+:)+[.!?:]*|[&+/|]+|[^\x00-\x7f\w\u2010-\u2015\u2190-\u21ff]+")
 _ADDRESS = re.compile(r"[a-z]+://.*|(?:www\.)?modelslab\.com\b.*", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -151,11 +152,11 @@ def parse(text: str, name: str = COMMAND[1:]) -> Command:
 
     name is the command's, without the slash: what people paste from a hint can begin with it.
     """
-    tokens = _tokens(text)
-    if len(tokens) == 1 and tokens[0].text.startswith((f"/{name} ", f"@{name} ")):  # all of it is in quotes
-        return parse(tokens[0].text, name)
-    if tokens and tokens[0].text in (f"/{name}", f"@{name}"):
-        tokens = tokens[1:]
+    called = re.compile(rf"[/@]{re.escape(name)}(?!\S)")
+    tokens = list[_Token]()
+    for token in _tokens(text):  # a hint can be pasted with the format of code, which Slack sends as quotes
+        tokens += _tokens(token.text) if token.quoted and called.match(token.text) else [token]
+    tokens = [token for token in tokens if not called.fullmatch(token.text)]
     if not tokens:  # there is nothing, or only punctuation
         return Word.HELP if "?" in text else Pick()
     first = tokens[0]
@@ -177,10 +178,10 @@ def read_id(text: str) -> str | None:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found = [token.strip(_AROUND) for token in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
-    tokens = {word: _token(word) for word in found}
-    said = [tokens[word] for word in found if tokens[word].text or tokens[word].quoted]
-    return [tokens[word] for word in found if tokens[word].quoted or not _ASIDE.fullmatch(word)] or said
+    words = [found.strip(_AROUND) for found in _TOKEN.findall(_LINKED_WORD.sub(r"\1", text))]
+    said = [(word, token) for word in words if (token := _token(word)).text or token.quoted]
+    wanted = [token for word, token in said if token.quoted or not _ASIDE.fullmatch(word)]
+    return wanted or [token for _, token in said]
 
 
 def _token(text: str) -> _Token:

@@ -119,7 +119,10 @@ class Catalog:
         return await asyncio.to_thread(_matching, await self._known(), query.lower().split(), limit)
 
     async def nearest(self, model_id: str, limit: int = SIMILAR_LIMIT) -> Sequence[str]:
-        """The IDs most similar to this one. Similar ones that aren't public, or were reloaded here, come first."""
+        """The IDs most similar to this one. Similar ones that aren't public, or were reloaded here, come first.
+
+        Of several that differ only in case, there is one.
+        """
         return await asyncio.to_thread(_nearest, await self._known(), model_id, limit)
 
     def look(self) -> None:

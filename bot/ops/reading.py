@@ -77,8 +77,8 @@ def _check_version(found: int) -> None:
 def write_audit(out: TextIO, settings: Settings, *, since: float, form: str) -> None:
     """Write the lines of the last `since` seconds, oldest first, as a "table", "json" or "csv". Raises CannotStart."""
     with reading(settings) as connection:
-        lines = history.audit_lines(connection, time.time() - since)
-        print_rows(out, form, COLUMNS, starmap(_row, lines))
+        lines = list(history.audit_lines(connection, time.time() - since))
+    print_rows(out, form, COLUMNS, starmap(_row, lines))  # however slowly somebody reads that
 
 
 def _row(line: Row[*tuple[Any, ...]], reload: Reload | None) -> Sequence[object]:

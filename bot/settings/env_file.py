@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import parse_stream
 
 from bot.settings.urls import Fault
 
@@ -19,14 +19,10 @@ def read_env_file(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
     except (OSError, ValueError) as error:
         return {}, [(f"can't be read ({why_unreadable(error)})", "make it a readable text file in UTF-8")]
     lines, fix = list(parse_stream(io.StringIO(text))), "write NAME=value there, and close each quote on the same line"
-    broken = [line.original.line for line in lines if line.error or "\0" in line.original.string or is_no_setting(line)]
-    wrong = [(f"has no setting in line {number}", fix) for number in broken]
+    broken = [line.original.line for line in lines if line.error or "\0" in line.original.string]
+    broken += [line.original.line for line in lines if line.key is not None and line.value is None]
+    wrong = [(f"has no setting in line {number}", fix) for number in sorted(broken)]
     return {line.key: line.value for line in lines if line.key and line.value is not None}, wrong
-
-
-def is_no_setting(line: Binding) -> bool:
-    """Whether a line has a name, but no value: such as NAME, or NAME:value."""
-    return line.key is not None and line.value is None
 
 
 def why_unreadable(error: OSError | ValueError) -> str:

@@ -139,7 +139,7 @@ def database_fault(url: str, _example: str = "") -> Fault | None:
 
 
 def _is_text(url: str) -> bool:
-    """Whether what is percent-encoded is text that the database's client takes."""
+    """Whether what is percent-encoded is text that PostgreSQL's client takes."""
     try:
         return "\0" not in unquote(url, errors="strict")
     except UnicodeDecodeError:
@@ -149,7 +149,7 @@ def _is_text(url: str) -> bool:
 def _file_fault(file: str) -> Fault | None:
     """Check an SQLite file and its parameters. SQLite itself would ignore a misspelled one."""
     path, _, parameters = file.partition("?")
-    if path in ("", ":memory:") or path.startswith("file:") or not _is_text(path):  # file: is a URI for SQLite itself
+    if path in ("", ":memory:") or path.startswith("file:") or "\0" in unquote(path):  # file: is a URI of SQLite's
         return "doesn't name a file", "use one such as sqlite:////data/reload-model.db"
     if parameters not in ("", "synchronous=full", "synchronous=FULL"):
         return "has an unknown parameter", "the only one for SQLite is ?synchronous=full"

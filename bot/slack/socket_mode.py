@@ -182,7 +182,7 @@ class SocketMode:
 
 async def _refuse_redirect(*_: object) -> None:
     """Slack doesn't redirect: what does is something between the bot and Slack."""
-    raise aiohttp.ClientError("redirect")
+    raise SlackRetryableError("redirected")
 
 
 def _payload(envelope: Mapping[str, object]) -> Mapping[str, object]:

@@ -15,7 +15,6 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import monotonic
-from types import ModuleType
 from typing import IO, Any, TypeVar, TypeVarTuple
 
 import structlog
@@ -24,7 +23,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from bot.core import timing
 from bot.errors import CannotStart, CommitUncertain, DatabaseUnavailable
-from bot.storage.engines import BEGAN_AT, sqlite
+from bot.storage.engines import BEGAN_AT, POSTGRES_CONNECTIONS, sqlite
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -236,18 +235,19 @@ def _engine(url: str, clock: Callable[[], float]) -> tuple[Engine, int]:
     """An engine, and how many transactions it runs at once."""
     if url.startswith("sqlite:"):
         return sqlite.engine(url, clock), 1
-    postgres = _postgres()
-    return postgres.engine(url), postgres.CONNECTIONS
+    return _postgres_engine(url), POSTGRES_CONNECTIONS
 
 
 def reading_engine(url: str) -> Engine:
     """An engine for a program that only reads while the bot runs. Raises CannotStart as Database does."""
-    return sqlite.reading_engine(url) if url.startswith("sqlite:") else _postgres().engine(url, pooled=False)
+    return sqlite.reading_engine(url) if url.startswith("sqlite:") else _postgres_engine(url, pooled=False)
 
 
-def _postgres() -> ModuleType:
-    """The module of PostgreSQL's engine, whose driver is an extra that SQLite does without."""
+def _postgres_engine(url: str, *, pooled: bool = True) -> Engine:
+    """See postgres.engine. Its driver is an extra that SQLite does without."""
     if importlib.util.find_spec("psycopg") is None:
         what = "psycopg, the driver for PostgreSQL, isn't installed"
         raise CannotStart("DATABASE_URL", what, "install reload-model-bot[postgres]")
-    return importlib.import_module("bot.storage.engines.postgres")
+    from bot.storage.engines import postgres  # noqa: PLC0415 - it imports the driver
+
+    return postgres.engine(url, pooled=pooled)

@@ -83,7 +83,8 @@ def ask(
 
 def show_to_new_admins(connection: Connection, admins: Collection[str], admin_channel: str) -> None:
     """Show open requests to people who became admins after they were made."""
-    for request_id in connection.execute(select(access_requests.c.id).where(is_open).with_for_update()).scalars().all():
+    open_ones = select(access_requests.c.id).where(is_open).order_by(access_requests.c.id).with_for_update()
+    for request_id in connection.execute(open_ones).scalars().all():
         of_request = and_(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
         shown = {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
         # A request that was shown in direct messages stays there: admin_channel may be one that can't be reached.
@@ -131,8 +132,8 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
 def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -> list[str]:
     """Give people access, as if each had asked; the note's author is the admin. Returns who didn't have a grant."""
     # Another admin may be deciding one of their requests just now.
-    open_ones = select(access_requests.c.id).where(is_open, access_requests.c.user_id.in_(user_ids))
-    connection.execute(open_ones.order_by(access_requests.c.id).with_for_update()).all()
+    theirs = select(access_requests.c.id).where(is_open, access_requests.c.user_id.in_(user_ids))
+    connection.execute(theirs.order_by(access_requests.c.id).with_for_update()).all()
     new = [user_id for user_id in sorted(set(user_ids)) if grant_of(connection, user_id) is None]
     for user_id in new:
         found = standing(connection, user_id)

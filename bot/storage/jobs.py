@@ -100,7 +100,7 @@ def claim(
     """
     at, began = now(connection), monotonic()
     if began - looked_at > timing.LEASE - timing.RENEW:
-        raise ClaimTooLate("no answer in time")
+        raise ClaimTooLate
     row = connection.execute(_FIRST_DUE).one()._asdict()
     first_due = {kinds: min([due for kind in kinds if (due := row[kind]) is not None], default=REST) for kinds in slots}
     claimed: list[Job] = []

@@ -83,7 +83,7 @@ subscribers = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     _reload_id(),
-    # Made of Slack's own ID of the invocation, which is unique: see bot.handlers.store.request_for.
+    # Made of Slack's own ID of the invocation, which is unique: see bot.handlers.access.SlackRequest.for_reload.
     Column("invocation_id", Text, nullable=False, unique=True),
     Column("button", Text, nullable=False),  # which button of which message was pressed, if one was
     Column("user_id", Text, nullable=False),

@@ -194,7 +194,7 @@ def closed(reload: Reload, subscribers: Sequence[Subscriber], *, again: bool = F
 def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, late: float = 0.0) -> Message:
     """The follow-up, and whether it is late by so many seconds.
 
-    ModelsLab confirms nothing, so it says "should be"; no other message says "ready now".
+    ModelsLab confirms nothing, so it says "should"; no other message says "ready now".
     """
     who = f"{_mentions(subscribers)} {phrase([code(reload.model_id) for reload in reloads], 'and')}"
     text, due_at = f"{who} should be ready now.", reloads[0].ready_by

@@ -101,7 +101,7 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_ADMIN: lambda _command: (
         "Only this bot's admins can do that. The bot's operator names them in `ADMIN_USERS`."
     ),
-    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: they have no access from an admin.",
+    Refusal.NOT_GRANTED: lambda _command: "There's nothing to revoke: they have no access that an admin gave.",
     Refusal.ALREADY_DECIDED: _already_decided,
     Refusal.GROUP_UNREAD: _group_unread,
     Refusal.OTHER_WORKSPACE: _other_workspace,
@@ -120,7 +120,9 @@ REFUSALS: Mapping[Refusal, Callable[..., str]] = {
     Refusal.NOT_RECORDED: lambda _command: (
         "My database isn't responding, so I didn't start anything. Try again in a minute."
     ),
-    Refusal.NOT_CHANGED: lambda _command: "My database isn't responding, so nothing was done. Try again in a minute.",
+    Refusal.NOT_CHANGED: lambda _command: (
+        "My database isn't responding, so I didn't change anything. Try again in a minute."
+    ),
     Refusal.UNCERTAIN: lambda command: (
         f"I couldn't confirm that I recorded this. If I did, you'll hear from me; `{command} status` shows it."
     ),

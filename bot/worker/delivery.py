@@ -32,7 +32,7 @@ _PATIENT_TRIES = 4
 """How often a channel is tried again (for about 20 s) if Slack refuses the message for a reason that can pass."""
 
 _RESPONSE_URLS_TRIED = 5
-"""How many response_urls are tried for one message. If the newest don't work, the older ones don't either."""
+"""How many response_urls are tried for one message: a crowd's would take long."""
 
 _REMEMBERED = 5000
 """How many channels are remembered."""

@@ -50,7 +50,7 @@ async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allow
     if not job.status_ts and not is_open:
         return Done()
     if not job.status_ts and job.user_id and job.user_id not in allowlist.admins:
-        return Postpone(NOT_AN_ADMIN_SECONDS)
+        return Reschedule(NOT_AN_ADMIN_SECONDS)
     recipient = job.channel_id or job.user_id
     if not job.status_ts and (pause := delivery.take_turn(recipient)):
         return Postpone(pause)

@@ -187,16 +187,22 @@ def test_a_slip_is_named(text: str, slip: Slip, meant: str | None) -> None:
         "sdxl :pray::skin-tone-2:!",
         "sdxl 🙏",
         "• sdxl",
-        "- sdxl &",
+        "& sdxl +",
         "<!here> sdxl",
     ],
 )
 def test_what_people_write_beside_a_model_is_left_out(text: str) -> None:
     """Mentions, emoji and signs, unless there is nothing else: then it is shown to them as a slip."""
-    assert parse(text) == ReloadModels(("sdxl",))
+    assert parse(text) == parse(f"{text} \u200b") == ReloadModels(("sdxl",))
     aside = text.replace("sdxl", "").strip(" ,")
-    assert refused(aside).data["slip"] in (Slip.NOT_AN_ID, Slip.OPTION)
+    assert refused(aside).data["slip"] is Slip.NOT_AN_ID
     assert refused(f'"{aside}"').reason is Refusal.NOT_A_COMMAND
+
+
+@pytest.mark.parametrize("text", ["sdxl - urgent", "sdxl → broken", "sdxl = 3", "sdxl # urgent", "sdxl <#C0OPS|ops>"])
+def test_a_remark_beside_a_model_is_no_model(text: str) -> None:
+    """Nor is another channel."""
+    assert refused(text).data["alone"] is False
 
 
 @pytest.mark.parametrize("hint", ["/reload-model {}", "@reload-model {}"])
@@ -205,6 +211,7 @@ def test_a_hint_that_was_pasted_with_its_format_is_read(hint: str) -> None:
     assert parse(f"`{hint.format('sdxl flux')}`") == ReloadModels(("sdxl", "flux"))
     assert parse(f"`{hint.format('status')}`") is Word.STATUS
     assert parse(f"`{hint.format(chr(34) + 'status' + chr(34))}`") == ReloadModels(("status",))
+    assert refused(f"please `{hint.format('sdxl')}`").data["meant"] == "sdxl"
 
 
 def test_more_models_than_one_command_can_reload_are_refused() -> None:

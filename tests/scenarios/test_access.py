@@ -240,7 +240,7 @@ async def test_nobody_is_allowed_from_memory(bot: Scenario) -> None:
     await bot.wait_sql(BOTH_ASKED)
     with bot.locked():
         await bot.slack.press(to_ben, ALLOW, user=BEN)
-        await bot.wait_said("My database isn't responding, so nothing was done.")
+        await bot.wait_said("My database isn't responding, so I didn't change anything.")
     await bot.slack.press(to_ben, ALLOW, user=BEN)
     await bot.wait_said("gave you access", channel=bot.slack.dm(EVE))
     assert "Reloading" in (await bot.ask("sdxl", EVE)).text

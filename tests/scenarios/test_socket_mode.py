@@ -202,7 +202,7 @@ async def test_a_redirect_is_not_followed(scenario: Scenario) -> None:
         await scenario.open()
 
     assert elsewhere == ["/", "/"]
-    assert [record["reason"] for record in scenario.log.of("slack_unavailable")] == ["ClientError", "ClientError"]
+    assert [record["reason"] for record in scenario.log.of("slack_unavailable")] == ["redirected", "redirected"]
 
 
 async def test_a_connection_without_encryption_is_not_made(scenario: Scenario) -> None:

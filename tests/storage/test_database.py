@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.core import timing
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.storage.database import Database
-from bot.storage.engines.postgres import CONNECTIONS
+from bot.storage.engines import POSTGRES_CONNECTIONS
 from tests.storage.support import (
     COMMIT,
     HERE,
@@ -63,7 +63,7 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
     with stopped_at("BEGIN IMMEDIATE" if database.is_sqlite else "set_config") as gate:
         first = asyncio.create_task(database.run(write, 1, within=60.0))
         await gate.reached()
-        others = [Gate() for _ in range(CONNECTIONS - 1) if not database.is_sqlite]
+        others = [Gate() for _ in range(POSTGRES_CONNECTIONS - 1) if not database.is_sqlite]
         running = [asyncio.create_task(database.run(other.wait)) for other in others]
         for other in others:
             await other.reached()
@@ -84,7 +84,7 @@ async def test_work_that_has_not_begun_in_time_is_never_run(database: Database, 
 
 async def test_what_has_no_limit_goes_before_later_commands(database: Database) -> None:
     """Leases are renewed first; outcomes are recorded, too, however many people ask, but not before all of them."""
-    gates = [Gate() for _ in range(1 if database.is_sqlite else CONNECTIONS)]
+    gates = [Gate() for _ in range(1 if database.is_sqlite else POSTGRES_CONNECTIONS)]
     running = [asyncio.create_task(database.run(gate.wait)) for gate in gates]
     for gate in gates:
         await gate.reached()

@@ -74,25 +74,6 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
     assert outside(url, "SELECT count(*) FROM reload_model_reloads") == [(0,)]
 
 
-async def test_a_deleted_wal_file_loses_nothing(url: str, file: Path) -> None:
-    """What was committed last is in it: it is saved before anything else is written."""
-    first, second = Database(url, Clock()), Database(url, Clock())
-    await first.start()
-    try:
-        await first.run(open_database)
-        file.with_name(f"{file.name}-wal").unlink()
-        with pytest.raises(DatabaseUnavailable, match="the -wal file was deleted"):
-            await first.run(history.touch)
-        await first.run(requests.ask, request())
-    finally:
-        await first.stop()
-    await second.start()
-    try:
-        assert await second.run(history.in_flight_count) == 1
-    finally:
-        await second.stop()
-
-
 async def test_a_file_has_one_owner_by_whatever_name(url: str, tmp_path: Path) -> None:
     """A link leads to the same file, and to the same lock. When the file is gone, nothing is written to it."""
     set_timing(sqlite_owner_wait=0.0)

@@ -115,7 +115,7 @@ async def test_the_next_response_url_is_used_if_one_does_not_take_the_message(
 
 
 async def test_only_the_newest_response_urls_are_tried(slack: SandboxSlack, delivery: Delivery) -> None:
-    """If they don't work, the older ones don't either, and a crowd's would take long."""
+    """A crowd's would take long."""
     crowd = [await requester(slack, number, f"U0N{number}", age=number) for number in range(1, 9)]
     slack.fail(RESPONSE_URL, "used_url")
     with pytest.raises(SlackPermanentError):

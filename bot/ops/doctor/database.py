@@ -62,7 +62,8 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
         reason = str(getattr(error, "orig", error))
         if "locked" in reason:
             return [unknown(DATABASE, f"another program is writing to {path}"), _NOT_CHECKED]
-        return [problem(DATABASE, f"can't use {path}: {reason}", sqlite.fix_for(path, reason)), _NOT_CHECKED]
+        fix = sqlite.fix_for(path, reason) or "make room on the disk, or replace it if it is faulty"
+        return [problem(DATABASE, f"can't use {path}: {reason}", fix), _NOT_CHECKED]
 
 
 def _write_beside(path: Path) -> None:

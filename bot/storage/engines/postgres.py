@@ -19,14 +19,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from bot.core import timing
-from bot.storage.engines import BEGAN_AT
+from bot.storage.engines import BEGAN_AT, POSTGRES_CONNECTIONS
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings repeat the errors that it raises
 
 RV = TypeVar("RV")
-
-CONNECTIONS = 2
-"""For each process: one for the worker and one for people's requests, so that neither waits for the other."""
 
 # For this transaction only: behind a pooler a session is everyone's.
 _BEGIN = text(
@@ -65,11 +62,11 @@ class _AsciiDumper(StrDumperUnknown):
 
 
 def engine(url: str, *, pooled: bool = True) -> Engine:
-    """An engine for PostgreSQL, which keeps its connections if pooled.
+    """An engine for PostgreSQL, which keeps its connections if pooled. One that isn't may only read.
 
     A transaction begins by setting its limits and reading the server's clock.
     """
-    pool: dict[str, Any] = {"pool_size": CONNECTIONS, "max_overflow": 0} if pooled else {"poolclass": NullPool}
+    pool: dict[str, Any] = {"pool_size": POSTGRES_CONNECTIONS, "max_overflow": 0} if pooled else {"poolclass": NullPool}
     made = create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect(url),
@@ -86,7 +83,7 @@ def engine(url: str, *, pooled: bool = True) -> Engine:
     @event.listens_for(made, "begin")
     def begin_limited(connection: Connection) -> None:
         began = connection.execute(_BEGIN, limits).one()
-        if began.read_only == "on":
+        if pooled and began.read_only == "on":
             raise OperationalError(None, None, ReadOnlySqlTransaction("the server is read-only"))
         connection.info[BEGAN_AT] = began.at
 

@@ -20,9 +20,6 @@ from bot.core import timing
 from bot.errors import CannotStart
 from bot.storage.engines import BEGAN_AT
 
-_WAL = "reload_model_wal"
-"""The key of Connection.info for the identity of the file with what was committed last."""
-
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = structlog.get_logger(__name__)
@@ -33,15 +30,10 @@ def sqlite_file(url: str) -> Path:
     return Path(str(make_url(url).database))
 
 
-def passes(reason: str) -> bool:
-    """Whether waiting may help, for what SQLite says: the file is locked, or the disk is full (if it is that)."""
-    return any(words in reason for words in ("locked", "full", "disk I/O error"))
-
-
-def fix_for(path: Path, reason: str) -> str:
-    """How to fix a file that can't be used, for what SQLite says."""
-    if "full" in reason or "disk I/O error" in reason:
-        return "make room on the disk, or replace it if it is faulty"
+def fix_for(path: Path, reason: str) -> str | None:
+    """How to fix a file that can't be used, for what SQLite says; None if that may pass."""
+    if any(words in reason for words in ("locked", "full", "disk I/O error")):
+        return None
     files = [Path(f"{os.path.realpath(path)}{end}") for end in ("", "-wal", "-shm")]
     if all(os.access(file, os.R_OK | os.W_OK) for file in files if file.exists()):
         return "set DATABASE_URL to the bot's own database, or to a new file"
@@ -98,7 +90,6 @@ def engine(url: str, clock: Callable[[], float]) -> Engine:
         max_overflow=0,
     )
     path = sqlite_file(url)
-    wal = Path(f"{os.path.realpath(path)}-wal")
     opened = cache(partial(identity, path))  # at the first transaction
 
     @event.listens_for(made, "begin")
@@ -110,8 +101,6 @@ def engine(url: str, clock: Callable[[], float]) -> Engine:
         # Otherwise a transaction that reads and then writes would fail at once if another program writes.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.info[BEGAN_AT] = clock()
-        if connection.info.setdefault(_WAL, identity(wal)) != identity(wal):  # closing the connection saves what it has
-            raise OperationalError(None, None, sqlite3.OperationalError("the -wal file was deleted"))
 
     return made
 
