@@ -25,6 +25,8 @@ class RequestState(StrEnum):
     ALLOWED = "allowed"
     DENIED = "denied"
     EXPIRED = "expired"
+    UNREACHED = "unreached"
+    """It could be shown to no admin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,11 +122,23 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
     if state is RequestState.ALLOWED and grant_of(connection, request.user_id) is None:
         grant = {"user_id": request.user_id, "granted_by": decided.user_id, "granted_at": at}
         connection.execute(insert(grants), grant)
-    # A job that is running just now sees for itself that the request is decided.
-    resting = update(jobs).where(jobs.c.access_id == request_id, jobs.c.lease_owner.is_(None))
-    connection.execute(resting.values(due_at=at, attempts=0, crashes=0))
+    _wake(connection, request_id)
     history.add_note(connection, replace(decided, text=request.user_id))
     return request
+
+
+def end_unreached(connection: Connection, request_id: str) -> None:
+    """End an open request if no job is left that shows it or has shown it; the person is told. It must be locked."""
+    shown = exists().where(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
+    ending = update(access_requests).where(access_requests.c.id == request_id, is_open, ~shown)
+    if connection.execute(ending.values(state=RequestState.UNREACHED)).rowcount:
+        _wake(connection, request_id)
+
+
+def _wake(connection: Connection, request_id: str) -> None:
+    """Let the jobs of a request run now. One that is just running sees for itself that the request has ended."""
+    resting = update(jobs).where(jobs.c.access_id == request_id, jobs.c.lease_owner.is_(None))
+    connection.execute(resting.values(due_at=now(connection), attempts=0, crashes=0))
 
 
 def add_people(connection: Connection, added: Note, user_ids: Collection[str]) -> list[str]:

@@ -244,7 +244,18 @@ class AskEach:
         grants.show(connection, job.access_id, [("", user_id) for user_id in sorted(self.user_ids)])
 
 
-Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach
+@dataclass(frozen=True, slots=True)
+class NotShown:
+    """A request for access couldn't be shown to an admin."""
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """End the job, and the request if that was the last admin."""
+        grants.lock(connection, job.access_id)
+        _end(connection, job)
+        grants.end_unreached(connection, job.access_id)
+
+
+Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach | NotShown
 
 
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:

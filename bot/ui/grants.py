@@ -77,8 +77,11 @@ def answer(asked: AccessRequest, allowlist: Allowlist, *, can_reload: bool) -> M
         return Message("An admin denied your request, but you can reload models: you were given access another way.")
     if asked.state is RequestState.DENIED:
         return Message("An admin denied your request to reload models. You can ask again in 24 hours.")
+    why = "No admin decided on your request to reload models within seven days, so it has expired."
+    if asked.state is RequestState.UNREACHED:
+        why = "I couldn't reach any of this bot's admins, so nobody has read your request to reload models."
     return Message(
-        "No admin decided on your request to reload models within seven days, so it has expired.",
+        why,
         buttons=[Button("Ask again", Action.ASK_ACCESS, asked.model_id, asked.place)],
     )
 
