@@ -13,7 +13,7 @@ SETTINGS = {"ALLOWED_USERS": "U0ADA0001", "ADMIN_USERS": "U0BEN0001"}
 
 _PLACE = ".sidebar-item"
 _REFUSAL, _REQUEST, _ANSWER = (
-    "An admin can give it to you",
+    "One of this bot's admins can give it to you",
     "for access to reload models. They wanted sdxl in #art.",
     "gave you access",
 )
