@@ -53,36 +53,29 @@ class Store:
 
     async def request(self, work: Callable[[Connection, R, Limits], T], asked: R) -> T:
         """Run a function of bot.storage.requests: it starts reloads or joins them."""
-        return await self._change(
-            work, asked, self._limits, uncertain=Refusal.UNCERTAIN, unavailable=Refusal.NOT_RECORDED
-        )
+        return await self._run(work, asked, self._limits, unavailable=Refusal.NOT_RECORDED, uncertain=Refusal.UNCERTAIN)
 
     async def change(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that writes something else."""
-        return await self._change(work, *args, uncertain=Refusal.UNCONFIRMED, unavailable=Refusal.NOT_CHANGED)
-
-    async def _change(
-        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal, unavailable: Refusal
-    ) -> T:
-        changed = await self._run(work, *args, uncertain=uncertain, unavailable=unavailable)
-        for tell in self.on_change:
-            tell()
-        return changed
+        return await self._run(work, *args, unavailable=Refusal.NOT_CHANGED, uncertain=Refusal.UNCONFIRMED)
 
     async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
         """Run a function of bot.storage that only reads."""
-        return await self._run(work, *args, uncertain=Refusal.NOT_READABLE, unavailable=Refusal.NOT_READABLE)
+        return await self._run(work, *args, unavailable=Refusal.NOT_READABLE)
 
     async def _run(
-        self, work: Callable[[Connection, *Ts], T], *args: *Ts, uncertain: Refusal, unavailable: Refusal
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, unavailable: Refusal, uncertain: Refusal | None = None
     ) -> T:
+        """uncertain is None for work that only reads."""
         used = max(monotonic() - arrived_at.get(), 0.0)  # in the background, each transaction has its full time
         try:
-            return await self._database.run(work, *args, within=max(timing.ANSWER - used, 0.0))
-        except CommitUncertain as error:
-            raise Refused(uncertain) from error
+            result = await self._database.run(work, *args, within=max(timing.ANSWER - used, 0.0))
         except DatabaseUnavailable as error:
-            raise Refused(unavailable) from error
+            unclear = uncertain if isinstance(error, CommitUncertain) else None
+            raise Refused(unclear or unavailable) from error
+        for tell in self.on_change if uncertain else ():
+            tell()
+        return result
 
     async def is_known(self, user_id: str) -> bool:
         """Whether this person has used the command."""
