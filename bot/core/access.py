@@ -1,11 +1,9 @@
 """Decides whether a person can reload models, and where. Pure: it compares IDs with those in the settings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.core.models import Person
-from bot.errors import Refusal, Refused
 from bot.settings import EVERYONE, GROUP
 
 ADMINS = "ADMIN_USERS"
@@ -53,20 +51,9 @@ class Allowlist:
         """Whether models can be reloaded in this channel at all."""
         return not self.channels or channel_id in self.channels
 
-    def check_workspace(self, person: Person) -> None:
-        """Raises Refused for a stranger, and before it is known whose bot this is."""
-        if self.workspace is None:
-            raise Refused(Refusal.NOT_READY)
-        if not self.is_ours(person):
-            raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=not person.by_command)
-
     def rules(self, user_ids: Collection[str]) -> Mapping[str, str]:
         """The rule of the settings that allows each of these people. People whom no rule allows are left out."""
-        found = {}
-        for user_id in user_ids:
-            with suppress(Refused):
-                found[user_id] = self.rule(user_id)
-        return found
+        return {user_id: rule for user_id in user_ids if (rule := self.rule(user_id))}
 
     def group_sizes(self) -> Mapping[str, int | None]:
         """How many members each allowed user group has, None where that isn't known."""
@@ -84,21 +71,16 @@ class Allowlist:
             return True
         return self.workspace.enterprise_id != "" and person.enterprise_id == self.workspace.enterprise_id
 
-    def rule(self, user_id: str) -> str:
-        """The most specific rule of the settings that allows somebody of the workspace. Raises Refused.
+    @property
+    def unread_groups(self) -> Sequence[str]:
+        """The allowed user groups whose members are unknown: they allow nobody."""
+        return [group for group in self._groups if self._members(group) is None]
 
-        A group whose members are unknown allows nobody.
-        """
+    def rule(self, user_id: str) -> str | None:
+        """The most specific rule of the settings that allows somebody of the workspace, or None."""
         if user_id in self.people:
             return user_id
         if user_id in self.admins:
             return ADMINS
-        members = {group: self._members(group) for group in self._groups}
-        for group, ids in members.items():
-            if ids is not None and user_id in ids:
-                return group
-        if self.everyone:
-            return EVERYONE
-        if unread := [group for group, ids in members.items() if ids is None]:
-            raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)
-        raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
+        group = next((group for group in self._groups if user_id in (self._members(group) or ())), None)
+        return group or (EVERYONE if self.everyone else None)

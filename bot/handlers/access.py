@@ -123,31 +123,28 @@ class Access:
     async def rule_for(self, person: Person) -> str:
         """Return the rule that allows somebody, in whatever channel. Raises Refused."""
         await self._check_workspace(person)
-        try:
-            return self.allowlist.rule(person.user_id)
-        except Refused as refused:
-            if not self.allowlist.admins or refused.reason not in (Refusal.NOT_ALLOWED, Refusal.GROUP_UNREAD):
-                raise
-            found = await self.store.read(grants.standing, person.user_id)
-            if isinstance(found, Grant):
-                return f"granted by {found.granted_by}"
-            if refused.reason is Refusal.GROUP_UNREAD:
-                raise
-            rule, user_id = refused.rule, person.user_id
-            raise Refused(refused.reason, rule=rule, user_id=user_id, has_admins=True, asked=found) from None
+        user_id = person.user_id
+        if rule := self.allowlist.rule(user_id):
+            return rule
+        unread, has_admins = self.allowlist.unread_groups, bool(self.allowlist.admins)
+        found = await self.store.read(grants.standing, user_id) if has_admins else None
+        if isinstance(found, Grant):
+            return f"granted by {found.granted_by}"
+        if unread:
+            raise Refused(Refusal.GROUP_UNREAD, rule=" ".join(unread[:5]), groups=unread)
+        raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id, has_admins=has_admins, asked=found)
 
     async def _check_workspace(self, person: Person) -> None:
-        """Raises Refused for a stranger.
+        """Raises Refused for a stranger, and before it is known whose bot this is.
 
         The payload of an interaction can name another team of the organisation. So its author is also known if they
         have used the command here before.
         """
-        try:
-            self.allowlist.check_workspace(person)
-        except Refused as refused:
-            unclear = refused.reason is Refusal.OTHER_WORKSPACE and not person.by_command
-            if not (unclear and await self.store.is_known(person.user_id)):
-                raise
+        if self.allowlist.workspace is None:
+            raise Refused(Refusal.NOT_READY)
+        if self.allowlist.is_ours(person) or (not person.by_command and await self.store.is_known(person.user_id)):
+            return
+        raise Refused(Refusal.OTHER_WORKSPACE, rule="workspace", interaction=not person.by_command)
 
     def record(self, slack_request: SlackRequest, outcome: str, *, rule: str = "") -> None:
         """Record a request that asked for no reload, or was refused; rule is what refused it."""

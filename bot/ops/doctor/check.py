@@ -12,7 +12,7 @@ from typing import TextIO
 from bot.background import DaemonThreads
 from bot.core.access import ADMINS, Allowlist
 from bot.core.text import harmless
-from bot.errors import CannotStart, Refusal, Refused
+from bot.errors import CannotStart
 from bot.logs import Redactor
 from bot.ops import probe
 from bot.ops.doctor import database, modelslab
@@ -155,9 +155,9 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
     users, channels = settings.allowed_users, settings.allowed_channels
     allowlist = Allowlist(users, channels, slack.members.get, settings.admin_users)
     where = f"{', '.join(channels)} ({CHANNELS})" if channels else "any channel"
-    try:
-        by = _by(allowlist.rule(who))
-    except Refused as refused:
+    if rule := allowlist.rule(who):
+        by = _by(rule)
+    else:
         grant = None
         try:
             if settings.admin_users:  # without admins, no access that they gave counts
@@ -166,7 +166,7 @@ async def check_person(who: str, settings: Settings, problems: Sequence[Problem]
         except CannotStart as error:
             return [unknown(who, f"depends on the access that admins gave. {error}")]
         if grant is None:
-            return [*(result for result in found if result.status is not Status.OK), _refused(who, settings, refused)]
+            return [*(result for result in found if result.status is not Status.OK), _refused(who, settings, allowlist)]
         day = datetime.fromtimestamp(grant.granted_at, UTC)
         by = f"{grant.granted_by} gave them access on {day:%Y-%m-%d}"
     return [ok(who, f"can reload models in {where}, because {by}")]
@@ -179,10 +179,10 @@ def _by(rule: str) -> str:
     return f"{PEOPLE} has {f'{EVERYONE} (everyone in this workspace)' if rule == EVERYONE else rule}"
 
 
-def _refused(who: str, settings: Settings, refused: Refused) -> CheckResult:
+def _refused(who: str, settings: Settings, allowlist: Allowlist) -> CheckResult:
     """Why the settings don't allow a person whom no admin gave access."""
-    if refused.reason is Refusal.GROUP_UNREAD:
-        return unknown(who, f"depends on {refused.rule}, which can't be read")
+    if unread := allowlist.unread_groups:
+        return unknown(who, f"depends on {' '.join(unread)}, which can't be read")
     groups = settings.allowed_groups
     fix = f"add {who} to {PEOPLE}" + (f", or to {' or '.join(sorted(groups))} in Slack" if groups else "")
     fix += ", or have an admin give them access in Slack" if settings.admin_users else ""
