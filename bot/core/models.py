@@ -305,16 +305,12 @@ class ListedReload:
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A DM that a person gets before a model is unloaded; channel_id is where they asked for it.
+    """A DM that a person gets before a model is unloaded. It counts from the model's last accepted reload.
 
-    It counts from the model's last accepted reload, reload_id, which should have been ready at ready_at. due_at is
-    None after the person has been reminded: then the reminder waits for the next reload.
+    due_at is None after the person has been reminded: then the reminder waits for the next reload.
     """
 
     model_id: str
-    reload_id: str
-    channel_id: str
-    ready_at: float
     due_at: float | None
 
 

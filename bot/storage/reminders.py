@@ -40,15 +40,12 @@ def stop(connection: Connection, user_id: str, model_id: str) -> bool:
 def of_person(connection: Connection, user_id: str) -> list[Reminder]:
     """A person's reminders, by when their models should have been ready."""
     mine = (
-        select(jobs.c.model_id, jobs.c.channel_id, jobs.c.due_at, reloads.c.id, reloads.c.ready_at)
+        select(jobs.c.model_id, jobs.c.due_at)
         .join_from(jobs, reloads)
         .where(is_reminder, jobs.c.user_id == user_id)
         .order_by(reloads.c.ready_at, jobs.c.id)
     )
-    return [
-        Reminder(row.model_id, row.id, row.channel_id, row.ready_at, None if row.due_at == REST else row.due_at)
-        for row in connection.execute(mine)
-    ]
+    return [Reminder(model_id, None if due_at == REST else due_at) for model_id, due_at in connection.execute(mine)]
 
 
 def last_accepted(connection: Connection, model_id: str) -> Reload:

@@ -263,7 +263,7 @@ async def test_a_reminder_added_beside_an_acceptance_counts_from_it(bot: Bot, ot
     await bot.elapse(REMIND_AFTER)
 
     assert reminder is not None
-    assert reminder.reload_id == old.id
+    assert reminder.due_at == old.ready_by + REMIND_AFTER
     assert (await bot.claim_one(REMINDER)).reload == await bot.reload(call.reload.id)
 
 

@@ -137,8 +137,7 @@ async def test_a_person_has_one_reminder_of_a_model(bot: Bot) -> None:
 
     reminder = await bot.remind(old.id)
 
-    ready_at = new.ready_at or 0.0
-    assert reminder == Reminder("sdxl", new.id, HERE, ready_at, ready_at + REMIND_AFTER)
+    assert reminder == Reminder("sdxl", new.ready_by + REMIND_AFTER)
     assert await bot.remind(new.id, channel=THERE) == reminder
     await bot.remind(flux.id)
     await bot.remind(new.id, user="U0BEN")
@@ -159,7 +158,7 @@ async def test_a_reminder_moves_with_a_later_acceptance(bot: Bot, *, claimed: bo
 
     for claim in claims:
         await bot.record(claim, Reschedule(), lost=True)
-    assert [each.reload_id for each in await _reminders_of(bot)] == [new.id]
+    assert [each.due_at for each in await _reminders_of(bot)] == [new.ready_by + REMIND_AFTER]
     assert await bot.due_in(REMINDER) == REMIND_AFTER
     await bot.elapse(REMIND_AFTER)
     again = await bot.claim_one(REMINDER)

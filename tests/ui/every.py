@@ -23,7 +23,7 @@ CROWD = [subscriber(number, f"U{number:010}") for number in range(MENTIONS_LIMIT
 
 _LATER = NOON + 30 * DAY
 _VIEWER = Person("U0EVE", "T0HOME", MODELS)
-_REMINDERS = [Reminder(LONGEST, ACCEPTED.id, MODELS, NOON, due_at) for due_at in (_LATER, None)]
+_REMINDERS = [Reminder(LONGEST, due_at) for due_at in (_LATER, None)]
 _IDS = [f"U{number:024}" for number in range(200)]
 _GRANTS = [Grant(user_id, _IDS[-1], NOON) for user_id in _IDS[: grants.LISTED]]
 _GROUPS = [f"S{number:024}" for number in range(200)]

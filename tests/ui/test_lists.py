@@ -102,7 +102,7 @@ def test_a_line_offers_what_can_be_done() -> None:
 
 def test_a_reminder_in_a_list_says_when() -> None:
     """Or that it was given."""
-    due = Reminder("sdxl", "r4x7", MODELS, 1700049720.0, 1700568120.0)
+    due = Reminder("sdxl", 1700568120.0)
     on = "<!date^1700568120^{date_short} at {time}|21 Nov at 12:02 UTC>"
 
     assert lists.reminder_line(due) == f"`sdxl` · I'll remind you on {on}"

@@ -10,7 +10,7 @@ from bot.core.models import DAY, Place, Reminder, State
 from bot.errors import Failure
 from bot.ui import grants, messages
 from bot.ui.reasons import FAILURES
-from tests.samples import ACCEPTED, ADA, BEN, MODELS, NOON, OPS, RELOAD, subscriber
+from tests.samples import ACCEPTED, ADA, BEN, NOON, OPS, RELOAD, subscriber
 
 ADA_ASKED, BEN_ASKED = subscriber(), subscriber(2, BEN)
 FAILED = replace(RELOAD, state=State.NOTIFYING, failure=Failure.REFUSED, said="no & never")
@@ -27,7 +27,7 @@ REFUSED_FIX = "If it keeps doing that, contact ModelsLab support."
     ("said", "text"),
     [
         (
-            messages.will_remind(Reminder("sdxl", "r4x7", MODELS, NOON, due_at=None)),
+            messages.will_remind(Reminder("sdxl", due_at=None)),
             "I've already reminded you about `sdxl`. I'll do it again after the next reload.",
         ),
         (
