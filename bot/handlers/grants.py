@@ -81,7 +81,7 @@ def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presse
     async def revoke_one(slack_request: Press) -> None:
         await revoke(slack_request, [slack_request.button.of])
 
-    @app.view(ui.REVOKE_PEOPLE, middleware=[read_people, access.admin])
+    @app.view(Action.REVOKE_PEOPLE, middleware=[read_people, access.admin])
     async def revoke_chosen(slack_request: Choice) -> None:
         await revoke(slack_request, slack_request.chosen)
 
@@ -93,7 +93,7 @@ def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presse
         picker.show(slack_request.invocation_id, ui.people_modal(slack_request.button.action), slack_request.answer_url)
         await ack()
 
-    @app.view(ui.ADD_PEOPLE, middleware=[read_people, access.admin])
+    @app.view(Action.ADD_PEOPLE, middleware=[read_people, access.admin])
     async def add(slack_request: Choice) -> None:
         chosen, note = slack_request.chosen, slack_request.note("access_granted")
         rules = access.allowlist.rules(chosen)

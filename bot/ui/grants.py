@@ -14,9 +14,6 @@ from bot.ui.blocks import ON_DATE, mention, plain, when
 from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
 
-ADD_PEOPLE, REVOKE_PEOPLE = "add_people", "revoke_people"
-"""The callback_ids of the modals in which an admin chooses people."""
-
 PEOPLE = "people"
 """The block_id and action_id of their field."""
 
@@ -176,12 +173,12 @@ def _first(named: Sequence[str]) -> Sequence[str]:
 
 
 def people_modal(action: Action) -> View:
-    """The modal in which an admin chooses whom to add, or whose access to revoke."""
+    """The modal in which an admin chooses whom to add, or whose access to revoke. The action is its callback_id."""
     add = action is Action.ADD_PEOPLE
     outsiders = "People from other organisations still can't reload models, even if you add them."
     return View(
         type="modal",
-        callback_id=ADD_PEOPLE if add else REVOKE_PEOPLE,
+        callback_id=action,
         title=plain(TITLE),
         submit=plain("Add" if add else "Revoke"),
         close=plain("Cancel"),
