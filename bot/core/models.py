@@ -316,7 +316,7 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class HomeData:
-    """What one person's Home tab shows, as of now.
+    """What one person's Home tab shows.
 
     running are the first of count running reloads, reminders the first of reminder_count.
     """
@@ -326,4 +326,3 @@ class HomeData:
     recent: Sequence[ListedReload]
     reminders: Sequence[Reminder]
     reminder_count: int
-    now: float

@@ -86,7 +86,7 @@ def home(connection: Connection, user_id: str, limit: int) -> HomeData:
     """What one person's Home tab shows: at most limit of each kind."""
     first, count = running(connection, limit)
     mine = reminders.of_person(connection, user_id)
-    return HomeData(first, count, recent(connection, limit), mine[:limit], len(mine), now(connection))
+    return HomeData(first, count, recent(connection, limit), mine[:limit], len(mine))
 
 
 def _listed(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> list[ListedReload]:

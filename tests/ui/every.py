@@ -86,7 +86,7 @@ def every_view() -> Mapping[str, View]:
     reload = replace(ACCEPTED, model_id=LONGEST)
     failed = replace(reload, state=State.DONE, failure=Failure.REFUSED, similar=[LONGEST] * 3)
     running, recent = ([ListedReload(each, CROWD, _LATER)] * 10 for each in (reload, failed))
-    full = HomeData(running, 100, recent, _REMINDERS * 5, 100, _LATER)
+    full = HomeData(running, 100, recent, _REMINDERS * 5, 100)
     return {
         "picker": views.picker(),
         "picker_filled": views.picker(MODELS, LONGEST),
@@ -96,7 +96,7 @@ def every_view() -> Mapping[str, View]:
         ),
         "home": views.home(full, 120, _VIEWER),
         "home_of_admin": views.home(full, 120, _VIEWER, _ACCESS),
-        "home_empty": views.home(HomeData([], 0, [], [], 0, _LATER), 120, _VIEWER),
+        "home_empty": views.home(HomeData([], 0, [], [], 0), 120, _VIEWER),
         "home_notice": views.home_notice(Message("You don't have permission to reload models.")),
         "people_modal": grants.people_modal(Action.ADD_PEOPLE),
         "people_modal_revoke": grants.people_modal(Action.REVOKE_PEOPLE),

@@ -93,7 +93,7 @@ def test_a_line_offers_what_can_be_done() -> None:
         ("Reload sd-xl", Action.AGAIN, "sd-xl", OPS),
         ("Try sdxl again", Action.AGAIN, "sdxl", OPS),
     ]
-    tab = json.dumps(views.home(HomeData([], 0, ended, [], 0, NOON), 120.0, BEN_IN_OPS).to_dict())
+    tab = json.dumps(views.home(HomeData([], 0, ended, [], 0), 120.0, BEN_IN_OPS).to_dict())
     labels = ("Reload a again", "Reload b again", "Try sdxl again", "Reload sd-xl")
     assert [f'"{label}"' in tab for label in labels] == [False, True, True, True]
     assert offered(lists.running(running, 3, 120, Person(BEN, "T0HOME", ""))) == []
