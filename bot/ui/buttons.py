@@ -40,7 +40,7 @@ class Button:
 
     For ASK_ACCESS it is a model, or RELOAD_MARK and a reload, or nothing; for ALLOW and DENY the ID of a request for
     access, for REVOKE a person's. place is NOWHERE for a button that needs none. spoken is what a screen reader reads
-    instead of the label.
+    instead of the label, if it says more.
     """
 
     label: str
@@ -66,7 +66,7 @@ class Button:
             text=plain(middle(self.label, LABEL_LIMIT)),
             action_id=f"{self.action}:{position}",
             value=self.value,
-            accessibility_label=middle(self.spoken, LABEL_LIMIT) or None,
+            accessibility_label=middle(self.spoken, LABEL_LIMIT) if self.spoken not in ("", self.label) else None,
         )
 
 

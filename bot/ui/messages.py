@@ -210,7 +210,7 @@ def follow_up(reloads: Sequence[Reload], subscribers: Sequence[Subscriber], *, l
     for reload in reloads:
         named = f"Remind me about {reload.model_id}"
         label = REMIND_ME if len(reloads) == 1 else named
-        buttons.append(Button(label, Action.REMIND, reload.id, place, spoken="" if label == named else named))
+        buttons.append(Button(label, Action.REMIND, reload.id, place, spoken=named))
     return Message(text, buttons=buttons)
 
 
@@ -247,12 +247,8 @@ def again_buttons(reload: Reload, place: Place, action: Action = Action.AGAIN, *
     short, long = RELOAD_AGAIN, f"Reload {reload.model_id} again"
     if reload.failure is not None:
         short, long = TRY_AGAIN, f"Try {reload.model_id} again"
-    again = Button(long if named else short, action, reload.model_id, place, spoken="" if named else long)
-    similar = [
-        Button(f"Reload {id_}" if named else id_, action, id_, place, spoken="" if named else f"Reload {id_}")
-        for id_ in reload.similar
-    ]
-    return [*similar, again]
+    offered = [(id_, id_, f"Reload {id_}") for id_ in reload.similar] + [(reload.model_id, short, long)]
+    return [Button(full if named else label, action, id_, place, spoken=full) for id_, label, full in offered]
 
 
 def uncertain(reload: Reload, subscribers: Sequence[Subscriber]) -> Message:
@@ -278,9 +274,8 @@ def reminder(reload: Reload, place: Place, now: float) -> Message:
 
 def stop_reminding(model_id: str, place: Place = NOWHERE, *, named: bool = False) -> Button:
     """The button that ends the reminders about a model. named: its label contains the model ID."""
-    short, long = "Stop reminding", f"Stop reminding me about {model_id}"
-    label, spoken = (long, "") if named else (short, long)
-    return Button(label, Action.STOP_REMINDING, model_id, place, spoken=spoken)
+    long = f"Stop reminding me about {model_id}"
+    return Button(long if named else "Stop reminding", Action.STOP_REMINDING, model_id, place, spoken=long)
 
 
 def expected(reload: Reload, reload_seconds: float, now: float) -> float:
