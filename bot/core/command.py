@@ -204,30 +204,33 @@ def _on_page(text: str) -> str:
 
 
 def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
-    """The model ID in a token. Raises Refused if it isn't one, or more likely means something else."""
-    id_ = _on_page(token.text)
+    """The model ID in a token. Raises Refused if it isn't one, or more likely means something else.
+
+    A public reload of a model called "list", "cancel" or "please" must not start by mistake. In quotes, they are IDs.
+    """
+    id_, word = _on_page(token.text), token.text.lower()
     if _ADDRESS.fullmatch(id_.strip("<>")):
         _refuse(token.text, Slip.NOT_A_PAGE, None, tokens)
     if MODEL_ID.fullmatch(id_) is None:
         _refuse(token.text, _slip(token.text), _meant(token.text), tokens)
-    if not token.quoted:
-        _check_meaning(token, tokens)
-    return id_
-
-
-def _check_meaning(token: _Token, tokens: Sequence[_Token]) -> None:
-    """Don't start a public reload of a model called "list", "cancel" or "please". In quotes, they are IDs."""
-    word = token.text.lower()
+    if token.quoted:
+        return id_
     if word in _CANCEL:
         _refuse(token.text, Slip.CANCEL, None, tokens)
     if meant := _meant(word):
         _refuse(token.text, Slip.NOT_OURS, meant, tokens)
     if word in _NO_MODEL:
-        others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
-        meant = " ".join(f'"{_on_page(other.text)}"' if other.quoted else _on_page(other.text) for other in others)
-        if len(others) == 1 and not others[0].quoted:
-            meant = _meant(meant) or meant
-        _refuse(token.text, Slip.NOT_OURS, meant if _is_command(meant) else MODEL_HERE, tokens)
+        _refuse(token.text, Slip.NOT_OURS, _without_fillers(tokens), tokens)
+    return id_
+
+
+def _without_fillers(tokens: Sequence[_Token]) -> str:
+    """What may be meant by models between words that are none."""
+    others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
+    meant = " ".join(f'"{_on_page(other.text)}"' if other.quoted else _on_page(other.text) for other in others)
+    if len(others) == 1 and not others[0].quoted:
+        meant = _meant(meant) or meant
+    return meant if _is_command(meant) else MODEL_HERE
 
 
 def _is_command(text: str) -> bool:
