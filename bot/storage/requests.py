@@ -107,7 +107,7 @@ class Request:
     reload_id: str = ""
 
 
-def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested:
+def ask(connection: Connection, request: Request, limits: Limits) -> Requested:
     """Start a reload, or join the one of this model that is in flight. The same invocation counts once.
 
     For a new one, ModelsLab is called at once. Its status message is due once the call is accepted, or else when the
@@ -132,9 +132,7 @@ def ask(connection: Connection, request: Request, limits: Limits = Limits()) -> 
     return Requested(reload, subscriber, at, joined=False)
 
 
-def ask_each(
-    connection: Connection, asked: Sequence[Request], limits: Limits = Limits()
-) -> Sequence[Requested | Refused]:
+def ask_each(connection: Connection, asked: Sequence[Request], limits: Limits) -> Sequence[Requested | Refused]:
     """Request several models. Each is started, joined or refused independently.
 
     They are of one command, and share its response_url.
@@ -150,7 +148,7 @@ def ask_each(
     return [answers[request.model_id] for request in asked]
 
 
-def join(connection: Connection, request: Request, limits: Limits = Limits()) -> Requested | None:
+def join(connection: Connection, request: Request, limits: Limits) -> Requested | None:
     """Join the reload with the request's reload_id; None if it is over or unknown. Raises Refused (too many requests).
 
     If the person is already subscribed in that place, nothing is written, and again is set.

@@ -163,7 +163,8 @@ async def seed(url: str, due: Mapping[str, float], statuses: Mapping[str, str]) 
     def add_reloads(connection: Connection) -> None:
         jobs.open_database(connection)
         for where in due:
-            requests.ask(connection, Request(f"seed-{where}", Person(f"U{where}", "", where), f"model-{where}"))
+            request = Request(f"seed-{where}", Person(f"U{where}", "", where), f"model-{where}")
+            requests.ask(connection, request, requests.Limits())
         calls, *_ = jobs.claim(connection, "seed", {CALLS: FOLLOW_UPS})
         for claim in calls:
             assert isinstance(claim, Claim)

@@ -136,7 +136,7 @@ class Run:
                 self.slack.spend(url)
             who = Person(person, "", place.channel_id, thread_ts=place.thread_ts)
             asked = [Request(f"trigger-{n}/{model}", who, model, url) for model in self.story.models]
-            first, *_ = await database.run(requests.ask_each, asked)
+            first, *_ = await database.run(requests.ask_each, asked, requests.Limits())
             self.acknowledged += asked
             assert isinstance(first, Requested)
             return first.reload.id

@@ -21,6 +21,8 @@ from bot.storage.outcomes import Accepted, Done, Notified, Outcome, record
 from bot.storage.requests import Limits, Request
 from bot.storage.schema import jobs, metadata, reloads, subscribers
 
+UNLIMITED = Limits()
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -95,11 +97,11 @@ class Bot:
         """Run something in a transaction."""
         return await self.database.run(work, *args)
 
-    async def ask(self, request: Request, limits: Limits = Limits()) -> Requested:
+    async def ask(self, request: Request, limits: Limits = UNLIMITED) -> Requested:
         """See requests.ask."""
         return await self.run(requests.ask, request, limits)
 
-    async def join(self, request: Request, reload_id: str, limits: Limits = Limits()) -> Requested | None:
+    async def join(self, request: Request, reload_id: str, limits: Limits = UNLIMITED) -> Requested | None:
         """See requests.join."""
         return await self.run(requests.join, replace(request, reload_id=reload_id), limits)
 

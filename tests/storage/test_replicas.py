@@ -19,6 +19,7 @@ from tests.storage.support import (
     COMMIT,
     HERE,
     THERE,
+    UNLIMITED,
     WAIT,
     Bot,
     access_note,
@@ -64,7 +65,7 @@ def url(postgres_url: str) -> str:
 async def test_several_models_that_both_replicas_are_asked_for_are_requested_once(bot: Bot, other: Bot) -> None:
     """Slack may deliver a mention again before the first replica has acknowledged it."""
     asked = [request("sdxl", invocation="Ev1"), request("flux", invocation="Ev1/1")]
-    answers = await asyncio.gather(*(each.run(requests.ask_each, asked) for each in (bot, other)))
+    answers = await asyncio.gather(*(each.run(requests.ask_each, asked, UNLIMITED) for each in (bot, other)))
 
     reloads = [[answer.reload.id for answer in each if isinstance(answer, Requested)] for each in answers]
     assert reloads[0] == reloads[1]
@@ -147,7 +148,8 @@ async def test_an_acknowledged_request_is_never_undone(bot: Bot, other: Bot, *, 
 
     def deliver(connection: Connection) -> Requested | None:
         drivers.append(connection.connection.driver_connection)
-        return requests.join(connection, again) if joins else requests.ask(connection, again)
+        work = requests.join if joins else requests.ask
+        return work(connection, again, UNLIMITED)
 
     def lose_connection() -> None:
         if committed:

@@ -11,7 +11,7 @@ from bot.storage import history, requests
 from bot.storage.database import Database
 from bot.storage.engines.sqlite import sqlite_file
 from bot.storage.jobs import open_database
-from tests.storage.support import Bot, Clock, outside, request
+from tests.storage.support import UNLIMITED, Bot, Clock, outside, request
 from tests.times import set_timing
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
@@ -64,7 +64,7 @@ async def test_a_commit_that_fails_is_certain(bot: Bot, url: str) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.set_authorizer(lambda action, what, *_: int((action, what) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")))
-        requests.ask(connection, request())
+        requests.ask(connection, request(), UNLIMITED)
 
     with pytest.raises(DatabaseUnavailable, match="not authorized") as raised:
         await bot.run(refuse_commit)
