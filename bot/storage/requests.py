@@ -116,7 +116,7 @@ def ask(connection: Connection, request: Request, limits: Limits) -> Requested:
     found = _look(connection, request)
     if found.earlier is not None:
         return _answered(connection, found.earlier)
-    reload = _lock(connection, found.running)
+    reload = _lock(connection, found.running) if found.running else None
     if request.button and (earlier := _double_click(connection, request)):
         return earlier
     _check_limits(found, limits, starts=reload is None)
@@ -182,9 +182,9 @@ def _places_of_person(connection: Connection, request: Request, reload_id: str) 
     return {Place(*row) for row in found}
 
 
-def _lock(connection: Connection, reload_id: str | None) -> Reload | None:
+def _lock(connection: Connection, reload_id: str) -> Reload | None:
     """Lock a reload if it is in flight, so that it stays in flight until this transaction ends."""
-    found = connection.execute(_LOCK, {"of": reload_id}).first() if reload_id else None
+    found = connection.execute(_LOCK, {"of": reload_id}).first()
     return None if found is None else to_reload(found)
 
 
