@@ -65,7 +65,10 @@ def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presse
     """Register the buttons of the list of who has access, in `access` and in the Home tab, and their modals."""
     store = access.store
 
-    async def revoke(slack_request: SlackRequest, user_ids: Sequence[str]) -> None:
+    @app.action(action_ids(Action.REVOKE), middleware=[presses.read, access.admin])
+    @app.view(Action.REVOKE_PEOPLE, middleware=[read_people, access.admin])
+    async def revoke(slack_request: Press | Choice) -> None:
+        user_ids = slack_request.chosen if isinstance(slack_request, Choice) else [slack_request.button.of]
         note = slack_request.note("access_revoked")
         revoked = await store.change(grants.revoke, note, user_ids)
         rules = access.allowlist.rules(user_ids)
@@ -76,14 +79,6 @@ def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presse
         else:
             raise Refused(Refusal.NOT_GRANTED)
         await slack_request.reply(ui.revoked(revoked, rules, user_ids))
-
-    @app.action(action_ids(Action.REVOKE), middleware=[presses.read, access.admin])
-    async def revoke_one(slack_request: Press) -> None:
-        await revoke(slack_request, [slack_request.button.of])
-
-    @app.view(Action.REVOKE_PEOPLE, middleware=[read_people, access.admin])
-    async def revoke_chosen(slack_request: Choice) -> None:
-        await revoke(slack_request, slack_request.chosen)
 
     @app.action(action_ids(Action.ADD_PEOPLE), middleware=[presses.read, access.admin])
     @app.action(action_ids(Action.REVOKE_PEOPLE), middleware=[presses.read, access.admin])
