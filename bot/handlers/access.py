@@ -155,7 +155,7 @@ class Access:
 
 def log_outcome(slack_request: SlackRequest, outcome: str, **more: str) -> None:
     """Log and count an outcome. Its line in the database's audit is the caller's."""
-    person: Person = slack_request.person
+    person = slack_request.person
     who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": slack_request.rule}
     metrics.COMMANDS.labels(outcome).inc()
     log.info("command", outcome=outcome, **(who | more))

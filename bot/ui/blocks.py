@@ -32,11 +32,6 @@ def plain(text: str) -> PlainTextObject:
     return PlainTextObject(text=text, emoji=False)
 
 
-def section(text: str) -> SectionBlock:
-    """One section of mrkdwn."""
-    return SectionBlock(text=MarkdownTextObject(text=text))
-
-
 def context(text: str) -> ContextBlock:
     """Small print, in mrkdwn."""
     return ContextBlock(elements=[MarkdownTextObject(text=text)])
@@ -62,7 +57,7 @@ def sections(text: str) -> list[SectionBlock]:
             parts.append(part)
             part = ""
         part = f"{part} {word}" if part else word
-    return [section(each) for each in [*parts, part]]
+    return [SectionBlock(text=MarkdownTextObject(text=each)) for each in [*parts, part]]
 
 
 def size(blocks: Sequence[Mapping[str, object]]) -> int:
