@@ -21,14 +21,13 @@ def add(connection: Connection, user_id: str, reload_id: str, place: Place) -> R
     ).scalar_one_or_none()
     if model_id is None:
         return None
-    mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]
-    if not mine:
-        last = last_accepted(connection, model_id)
-        due_at = max(last.ready_by + REMIND_AFTER, now(connection))
-        columns = {"user_id": user_id, "model_id": model_id, **place._asdict()}
-        add_job(connection, last.id, JobKind.REMINDER, due_at, **columns)
-        mine = [one for one in of_person(connection, user_id) if one.model_id == model_id]
-    return mine[0]
+    if mine := [one for one in of_person(connection, user_id) if one.model_id == model_id]:
+        return mine[0]
+    last = last_accepted(connection, model_id)
+    due_at = max(last.ready_by + REMIND_AFTER, now(connection))
+    columns = {"user_id": user_id, "model_id": model_id, **place._asdict()}
+    add_job(connection, last.id, JobKind.REMINDER, due_at, **columns)
+    return Reminder(model_id, due_at)
 
 
 def stop(connection: Connection, user_id: str, model_id: str) -> bool:
