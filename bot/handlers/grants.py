@@ -40,7 +40,7 @@ def register_requests(app: AsyncApp, access: Access, presses: Presses, admin_cha
         if not admins:  # the button was posted when there were some
             raise Refused(Refusal.NOT_ALLOWED, rule="ALLOWED_USERS", user_id=user_id)
         asked, note = None, slack_request.note("access_requested")
-        if not access.allowlist.rules([user_id]):
+        if not access.allowlist.rule(user_id):
             button = slack_request.button
             asked = await store.change(grants.ask, note, button.of, admins, admin_channel, button.place.thread_ts)
         if asked is None:
@@ -58,7 +58,7 @@ def register_requests(app: AsyncApp, access: Access, presses: Presses, admin_cha
         state = RequestState.ALLOWED if allow else RequestState.DENIED
         request = await store.change(grants.decide, note, slack_request.button.of, state)
         log_outcome(slack_request, note.outcome, of=request.user_id)
-        await slack_request.reply(ui.decided(request, access.allowlist.rules([request.user_id])))
+        await slack_request.reply(ui.decided(request, access.allowlist.rule(request.user_id)))
 
 
 def register_list(app: AsyncApp, access: Access, picker: Picker, presses: Presses) -> None:

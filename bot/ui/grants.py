@@ -94,12 +94,12 @@ def _wanted(asked: AccessRequest, allowlist: Allowlist) -> Button:
     return Button(f"Reload {asked.model_id or 'a model'}", Action.PICK, asked.model_id, place)
 
 
-def decided(request: AccessRequest, rules: Mapping[str, str]) -> Message:
-    """The answer to *Allow* and *Deny*; rules has the setting by which the person can reload models anyway."""
+def decided(request: AccessRequest, rule: str | None) -> Message:
+    """The answer to *Allow* and *Deny*; rule is the setting by which the person can reload models anyway."""
     who = mention(request.user_id)
     if request.state is RequestState.ALLOWED:
         return Message(f"{who} can reload models now. I'll tell them.")
-    if rule := rules.get(request.user_id):
+    if rule:
         return Message(f"You denied {who} access, but they can reload models because of {_named(rule)}.")
     return Message(f"You denied {who} access. I'll tell them.")
 
@@ -128,14 +128,13 @@ def access_lines(allowlist: Allowlist, given: Sequence[Grant], count: int) -> Se
 
     A user group is listed with how many members it has.
     """
-    rules = allowlist.rules([grant.user_id for grant in given])
     lines = [Message(f"• Admins (`ADMIN_USERS`): {_mentions(sorted(allowlist.admins))}")]
     groups = [_group(*group) for group in allowlist.group_sizes().items()]
     named = _first([*map(mention, sorted(allowlist.people)), *groups])
     if allowed := ", ".join([*["everyone in this workspace"] * allowlist.everyone, *named]):
         lines.append(Message(f"• Listed in the settings (`ALLOWED_USERS`): {allowed}"))
     lines.append(Message("People named in the settings can only be removed there."))
-    lines += [_granted(grant, rules.get(grant.user_id, "")) for grant in given]
+    lines += [_granted(grant, allowlist.rule(grant.user_id)) for grant in given]
     if more := count - len(given):
         text = f"… and {more} more: the operator can list them with `reload-model-bot access`"
         lines.append(Message(text, buttons=[Button("Revoke others", Action.REVOKE_PEOPLE)]))
@@ -152,7 +151,7 @@ def _group(group: str, members: int | None) -> str:
     return f"user group {code(group)} ({shown})"
 
 
-def _granted(grant: Grant, rule: str) -> Message:
+def _granted(grant: Grant, rule: str | None) -> Message:
     text = f"• {mention(grant.user_id)} · granted by {mention(grant.granted_by)} on {when(grant.granted_at, ON_DATE)}"
     revoke = Button("Revoke", Action.REVOKE, grant.user_id)
     return Message(f"{text} · also listed in {_named(rule)}" if rule else text, buttons=[revoke])

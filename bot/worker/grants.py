@@ -24,7 +24,7 @@ async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> O
     """Run a job. Raises SlackError."""
     if claim.job.kind is JobKind.ACCESS_REQUEST:
         return await _show_request(claim, delivery, allowlist)
-    can_reload = claim.granted or bool(allowlist.rules([claim.request.user_id]))
+    can_reload = claim.granted or allowlist.rule(claim.request.user_id) is not None
     if can_reload != (claim.request.state is RequestState.ALLOWED) and claim.request.state is not RequestState.DENIED:
         return Done()  # access was revoked, or given in another way, since then
     if pause := delivery.take_turn(claim.job.user_id):

@@ -74,7 +74,7 @@ def every_message(
         "request_decided": grants.request(asked, is_open=False),
         "answer": grants.answer(asked, _ALLOWLIST, can_reload=True),
         "answer_expired": grants.answer(replace(asked, state=RequestState.OPEN), _ALLOWLIST, can_reload=False),
-        "decided": grants.decided(asked, {}),
+        "decided": grants.decided(asked, None),
         "revoked": grants.revoked(_IDS[:20], {}, []),
         "added": grants.added(_IDS[:20], _IDS[:20]),
         "access_message": grants.access_message(_ACCESS),
