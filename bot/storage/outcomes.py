@@ -155,34 +155,23 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """The job failed and is due again after wait seconds.
+    """The job failed, was interrupted or wasn't tried, and is due again after wait seconds.
 
-    unknown means that a call may have had its effect, and crashed that the error was one of ours.
+    unknown means that a call may have had its effect. A failure counts as one of the attempts, or as one of the crashes
+    if the error was one of ours; the rest counts as neither.
     """
 
     wait: float
     unknown: bool = False
-    crashed: bool = False
+    attempts: int = 0
+    crashes: int = 0
 
     def record(self, connection: Connection, job: Job) -> None:
-        """Count the attempt or the crash."""
-        attempts, crashes = job.attempts + (not self.crashed), job.crashes + self.crashed
-        _put_back(connection, job, self.wait, unknown=self.unknown, attempts=attempts, crashes=crashes)
-
-
-@dataclass(frozen=True, slots=True)
-class Postpone:
-    """The job wasn't tried, or was interrupted. It is due after wait seconds, and no attempt is counted.
-
-    unknown: see RetryIn.
-    """
-
-    wait: float
-    unknown: bool = False
-
-    def record(self, connection: Connection, job: Job) -> None:
-        """Release the job."""
-        _put_back(connection, job, self.wait, unknown=self.unknown)
+        """Release the job, and count."""
+        if self.unknown:
+            _change_reload(connection, job, outcome_unknown=True)
+        counts = {"attempts": job.attempts + self.attempts, "crashes": job.crashes + self.crashes}
+        _change(connection, job, due_at=now(connection) + self.wait, **counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +244,7 @@ class NotShown:
         grants.end_unreached(connection, job.access_id)
 
 
-Outcome = Accepted | Failed | Notified | RetryIn | Postpone | Reschedule | Done | GiveUp | AskEach | NotShown
+Outcome = Accepted | Failed | Notified | RetryIn | Reschedule | Done | GiveUp | AskEach | NotShown
 
 
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:
@@ -308,12 +297,6 @@ def _finish(connection: Connection, job: Job) -> None:
     if job.kind is JobKind.NOTIFY:
         connection.execute(_RESTING_STATUS, {**_of_place(job), "due_at": at, **_AFRESH})
     connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
-
-
-def _put_back(connection: Connection, job: Job, wait: float, *, unknown: bool, **columns: object) -> None:
-    if unknown:
-        _change_reload(connection, job, outcome_unknown=True)
-    _change(connection, job, due_at=now(connection) + wait, **columns)
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:

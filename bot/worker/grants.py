@@ -10,7 +10,7 @@ from bot.core.grants import AccessClaim, RequestState
 from bot.core.models import JobKind
 from bot.errors import ReloadModelError
 from bot.logs import describe
-from bot.storage.outcomes import AskEach, Done, NotShown, Outcome, Postpone, Reschedule
+from bot.storage.outcomes import AskEach, Done, NotShown, Outcome, Reschedule, RetryIn
 from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 
@@ -28,7 +28,7 @@ async def run(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> O
     if can_reload != (claim.request.state is RequestState.ALLOWED) and claim.request.state is not RequestState.DENIED:
         return Done()  # access was revoked, or given in another way, since then
     if pause := delivery.take_turn(claim.job.user_id):
-        return Postpone(pause)
+        return RetryIn(pause)
     await delivery.to_person(claim.job.user_id, ui.answer(claim.request, allowlist, can_reload=can_reload))
     log.info("access_answered", user=claim.job.user_id, state=claim.request.state.value)
     return Done()
@@ -54,7 +54,7 @@ async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allow
         return Reschedule(NOT_AN_ADMIN_SECONDS)
     recipient = job.channel_id or job.user_id
     if not job.status_ts and (pause := delivery.take_turn(recipient)):
-        return Postpone(pause)
+        return RetryIn(pause)
     channel_id = job.channel_id or await delivery.open_dm(job.user_id)
     message = ui.request(request, is_open=is_open)
     if is_open:

@@ -31,7 +31,7 @@ from bot.core.models import (
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.logs import describe
 from bot.modelslab.client import ModelsLab
-from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule
+from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Reschedule, RetryIn
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker import grants
@@ -152,7 +152,7 @@ class Jobs:
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
         if pause := self.delivery.take_turn(claim.job.channel_id, status=True):
-            return Postpone(pause)
+            return RetryIn(pause)
         delivered = await self.delivery.post_status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
         if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
@@ -191,7 +191,7 @@ class Jobs:
         if not recipients:
             return [Notified() for _ in claims]
         if pause := self.delivery.take_turn(first.job.channel_id):
-            return [Postpone(pause) for _ in claims]
+            return [RetryIn(pause) for _ in claims]
         message = self._ending(claims, recipients)
         delivered = await self.delivery.to_channel(claims, message, thread=True)
         via = "channel" if delivered.response_url_of is None else "response_url"
@@ -210,7 +210,7 @@ class Jobs:
         if not recipients:
             return Notified()
         if pause := self.delivery.take_turn(recipients[0].user_id):
-            return Postpone(pause)
+            return RetryIn(pause)
         await self.delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
         return Notified([recipients[0].id], uncertain=_says_only_unknown(claim))
@@ -241,7 +241,7 @@ class Jobs:
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
         if pause := self.delivery.take_turn(claim.job.user_id):
-            return Postpone(pause)
+            return RetryIn(pause)
         message = messages.reminder(claim.reload, claim.job.place, claim.now)
         await self.delivery.to_person(claim.job.user_id, message)
         log.info("reminded", user=claim.job.user_id)

@@ -31,7 +31,7 @@ from bot.errors import (
 from bot.logs import describe
 from bot.storage import grants, history, jobs
 from bot.storage.database import Database
-from bot.storage.outcomes import Outcome, Postpone, RetryIn, record
+from bot.storage.outcomes import Outcome, RetryIn, record
 from bot.worker.jobs import Jobs
 
 CALLS: tuple[JobKind, ...] = (JobKind.CALL,)
@@ -197,7 +197,7 @@ class Worker:
         except asyncio.CancelledError:
             log.info("job_interrupted", done=bool(outcomes))
             is_call = batch[0].job.kind is JobKind.CALL
-            released = [Postpone(timing.CALL_RETRY if is_call else 0.0, unknown=is_call) for _ in batch]
+            released = [RetryIn(timing.CALL_RETRY if is_call else 0.0, unknown=is_call) for _ in batch]
             results = list(zip([claim.job for claim in batch], outcomes or released, strict=True))
             with suppress(DatabaseUnavailable):  # an earlier record of the same job may still be queued
                 await self._database.run(record, self._owner, results, within=1.0)
@@ -210,7 +210,7 @@ class Worker:
         first = batch[0]
         _bind_to_log(first)
         if isinstance(first, Claim) and first.must_wait:
-            return [Postpone(JOINING_SECONDS) for _ in batch]
+            return [RetryIn(JOINING_SECONDS) for _ in batch]
         if first.job.crashes >= retry.MAX_CRASHES:
             return [await self._jobs.give_up(first)]  # it runs alone: see batches()
         try:
@@ -233,12 +233,12 @@ class Worker:
             log.warning("job_failed", **describe(error), retry_in=wait)
             metrics.JOB_RETRIES.labels(claim.job.kind).inc()
             unknown = isinstance(error, ModelsLabRetryableError) and error.unknown
-            return RetryIn(wait, unknown)
+            return RetryIn(wait, unknown, attempts=1)
         log.error("job_crashed", crashes=claim.job.crashes + 1, exc_info=error)
         metrics.JOB_CRASHES.labels(claim.job.kind).inc()
         wait = retry.wait(claim.job.kind, claim.job.crashes, None)
         unknown = claim.job.kind is JobKind.CALL
-        return RetryIn(wait, unknown, crashed=True)
+        return RetryIn(wait, unknown, crashes=1)
 
     async def _record(self, batch: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, however long the database is unavailable."""

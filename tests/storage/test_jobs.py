@@ -9,7 +9,7 @@ from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.errors import ClaimTooLate, Failure
 from bot.storage import jobs as storage_jobs
-from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Postpone, Reschedule, RetryIn
+from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Reschedule, RetryIn
 from bot.storage.schema import jobs, subscribers
 from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
 from tests.times import set_timing
@@ -73,8 +73,8 @@ OUTCOMES: list[Outcome] = [
     Accepted(READY_IN),
     Failed(Failure.DOWN, "said", unknown=True),
     Notified([1], 1, uncertain=True),
+    RetryIn(1.0, unknown=True, attempts=1),
     RetryIn(1.0, unknown=True),
-    Postpone(1.0, unknown=True),
     Reschedule(1.0, status_ts="1700.1", stage=Stage.WAITING),
     Done(),
     GiveUp(),
@@ -102,14 +102,14 @@ async def test_a_lost_lease_records_nothing(bot: Bot, other: Bot, since: str) ->
 @pytest.mark.parametrize(
     ("outcome", "counts"),
     [
-        (RetryIn(30.0), (1, 0)),
-        (RetryIn(30.0, unknown=True), (1, 0)),
-        (RetryIn(30.0, unknown=True, crashed=True), (0, 1)),
-        (Postpone(30.0), (0, 0)),
-        (Postpone(30.0, unknown=True), (0, 0)),
+        (RetryIn(30.0, attempts=1), (1, 0)),
+        (RetryIn(30.0, unknown=True, attempts=1), (1, 0)),
+        (RetryIn(30.0, unknown=True, crashes=1), (0, 1)),
+        (RetryIn(30.0), (0, 0)),
+        (RetryIn(30.0, unknown=True), (0, 0)),
     ],
 )
-async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn | Postpone, counts: tuple[int, int]) -> None:
+async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn, counts: tuple[int, int]) -> None:
     """A failure counts as an attempt, an error of the bot's own as a crash, an interruption as nothing."""
     call = await bot.called(request())
 

@@ -12,7 +12,7 @@ from bot.core.grants import AccessRequest, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Requested, Stage, State
 from bot.errors import CommitUncertain, Failure, Refused
 from bot.storage import grants, history, requests
-from bot.storage.outcomes import Accepted, Failed, Notified, Postpone, Reschedule
+from bot.storage.outcomes import Accepted, Failed, Notified, Reschedule, RetryIn
 from bot.storage.requests import Request
 from bot.storage.schema import access_requests
 from tests.storage.support import (
@@ -178,7 +178,7 @@ async def test_people_can_join_until_notification_begins(bot: Bot, other: Bot, *
     else:
         asked, claims = await race(bot, SUBSCRIBE, comes, bot.claim(NOTIFY), waits=False)
         assert [claim.must_wait for claim in claims] == [True]
-        await bot.record(claims[0], Postpone(0.0))
+        await bot.record(claims[0], RetryIn(0.0))
         claims = await bot.claim(NOTIFY)
 
     assert [each.user_id for claim in claims for each in claim.recipients] == (

@@ -9,7 +9,7 @@ from bot.core.access import Allowlist
 from bot.core.grants import AccessClaim, AccessRequest, Claimed, RequestState
 from bot.core.models import DAY, REMIND_AFTER, JobKind, Stage
 from bot.modelslab.client import ModelsLab
-from bot.storage.outcomes import Postpone, Reschedule
+from bot.storage.outcomes import Reschedule, RetryIn
 from bot.ui import messages
 from bot.worker import jobs
 from bot.worker.delivery import Delivered, Delivery
@@ -65,7 +65,7 @@ async def test_a_direct_message_waits_for_its_turn(runner: Jobs, delivery: Deliv
     """Slack's limit counts there as in any channel."""
     vars(delivery)["take_turn"].return_value = 0.7
 
-    assert await runner.run([waiting]) == [Postpone(0.7)]
+    assert await runner.run([waiting]) == [RetryIn(0.7)]
 
 
 async def test_a_message_for_several_models_names_the_time_of_the_first(runner: Jobs, delivery: Delivery) -> None:
