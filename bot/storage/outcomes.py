@@ -128,15 +128,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """These subscribers were notified of the result; the others in the place get a DM.
+    """These subscribers were notified of the result. After a job of their place, the others in it get a DM.
 
-    response_url_of is the subscriber whose response_url was used. uncertain means that the message said that the result
-    is unknown.
+    response_url_of is the subscriber whose response_url was used. undeliverable means that somebody couldn't be
+    notified in any way, or that the message said that the result is unknown.
     """
 
     subscriber_ids: Collection[int] = ()
     response_url_of: int | None = None
-    uncertain: bool = False
+    undeliverable: bool = False
 
     def record(self, connection: Connection, job: Job) -> None:
         """End the job, and the reload if it was the last."""
@@ -145,7 +145,7 @@ class Notified:
         at = now(connection)
         connection.execute(_NOTIFIED, {"ids": list(self.subscriber_ids), "notified_at": at})
         _count_response(connection, self.response_url_of)
-        if self.uncertain:
+        if self.undeliverable:
             _change_reload(connection, job, undeliverable=True)
         if job.kind is JobKind.NOTIFY:
             for id_ in connection.execute(_NOT_NOTIFIED, _of_place(job)).scalars().all():
@@ -211,17 +211,6 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Nobody could be notified in time, in any way."""
-
-    def record(self, connection: Connection, job: Job) -> None:
-        """End the job, and the reload if it was the last."""
-        _change_reload(connection, job, undeliverable=True)
-        _end(connection, job)
-        _finish(connection, job)
-
-
-@dataclass(frozen=True, slots=True)
 class AskEach:
     """The channel of the admins can't be reached: each of these admins is asked by a direct message instead."""
 
@@ -244,7 +233,7 @@ class NotShown:
         grants.end_unreached(connection, job.access_id)
 
 
-Outcome = Accepted | Failed | Notified | RetryIn | Reschedule | Done | GiveUp | AskEach | NotShown
+Outcome = Accepted | Failed | Notified | RetryIn | Reschedule | Done | AskEach | NotShown
 
 
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:

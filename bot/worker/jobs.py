@@ -31,7 +31,7 @@ from bot.core.models import (
 from bot.errors import Failure, ModelsLabError, ReloadModelError, SlackError
 from bot.logs import describe
 from bot.modelslab.client import ModelsLab
-from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Reschedule, RetryIn
+from bot.storage.outcomes import Accepted, Done, Failed, Notified, Outcome, Reschedule, RetryIn
 from bot.ui import messages
 from bot.ui.messages import Message
 from bot.worker import grants
@@ -99,7 +99,7 @@ class Jobs:
                 users = [claim.job.user_id] if claim.job.user_id else [one.user_id for one in claim.recipients]
                 log.error("undeliverable", **describe(error), users=users)
                 metrics.UNDELIVERABLE.inc()
-                return Reschedule() if claim.job.kind is JobKind.REMINDER else GiveUp()
+                return Reschedule() if claim.job.kind is JobKind.REMINDER else Notified(undeliverable=True)
 
     async def _call(self, claim: Claim) -> Outcome:
         with metrics.modelslab_call():
@@ -201,7 +201,7 @@ class Jobs:
             notified = [one for one in claim.recipients if one.user_id in mentioned]
             self._log_notified(claim, via, notified)
             whose = delivered.response_url_of if claim is first else None
-            outcomes.append(Notified([one.id for one in notified], whose, uncertain=_says_only_unknown(claim)))
+            outcomes.append(Notified([one.id for one in notified], whose, undeliverable=_says_only_unknown(claim)))
         return outcomes
 
     async def _dm(self, claim: Claim) -> Outcome:
@@ -213,7 +213,7 @@ class Jobs:
             return RetryIn(pause)
         await self.delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
-        return Notified([recipients[0].id], uncertain=_says_only_unknown(claim))
+        return Notified([recipients[0].id], undeliverable=_says_only_unknown(claim))
 
     def _ending(self, claims: Sequence[Claim], recipients: Sequence[Subscriber]) -> Message:
         claims = sorted(claims, key=lambda one: one.reload.ready_by)

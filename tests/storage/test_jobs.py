@@ -9,7 +9,7 @@ from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
 from bot.errors import ClaimTooLate, Failure
 from bot.storage import jobs as storage_jobs
-from bot.storage.outcomes import Accepted, Done, Failed, GiveUp, Notified, Outcome, Reschedule, RetryIn
+from bot.storage.outcomes import Accepted, Done, Failed, Notified, Outcome, Reschedule, RetryIn
 from bot.storage.schema import jobs, subscribers
 from tests.storage.support import HERE, LEASE, READY_IN, THERE, Bot, request
 from tests.times import set_timing
@@ -72,12 +72,11 @@ async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: B
 OUTCOMES: list[Outcome] = [
     Accepted(READY_IN),
     Failed(Failure.DOWN, "said", unknown=True),
-    Notified([1], 1, uncertain=True),
+    Notified([1], 1, undeliverable=True),
     RetryIn(1.0, unknown=True, attempts=1),
     RetryIn(1.0, unknown=True),
     Reschedule(1.0, status_ts="1700.1", stage=Stage.WAITING),
     Done(),
-    GiveUp(),
 ]
 
 
@@ -123,9 +122,17 @@ async def test_a_job_is_due_again(bot: Bot, outcome: RetryIn, counts: tuple[int,
     assert (job.fence, job.first_tried_at) == (2, bot.clock.now - 30.0)
 
 
-@pytest.mark.parametrize("outcome", [GiveUp(), Notified([1], uncertain=True), Notified([1], 1)])
-@pytest.mark.parametrize("kind", [NOTIFY, DM])
-async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (NOTIFY, Notified([1], undeliverable=True)),
+        (NOTIFY, Notified([1], 1)),
+        (DM, Notified(undeliverable=True)),
+        (DM, Notified([1], undeliverable=True)),
+        (DM, Notified([1], 1)),
+    ],
+)
+async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, outcome: Notified) -> None:
     """In every channel. It says if somebody couldn't be, and the uses of a response_url are counted."""
     ready = await bot.ready(request(channel=HERE), request(channel=THERE))
     claims = await _by_channel(bot, NOTIFY)
@@ -136,14 +143,14 @@ async def test_a_reload_ends_when_everyone_is_notified(bot: Bot, kind: JobKind, 
 
     await bot.record(claim, outcome)
 
-    lost, now = outcome != Notified([1], 1), bot.clock.now
+    lost, now = outcome.undeliverable, bot.clock.now
     reload = await bot.reload(ready.id)
     assert (reload.state, reload.ended_at, reload.undeliverable) == (State.NOTIFYING, None, lost)
     await bot.record(claims[THERE], Notified([2]))
     reload = await bot.reload(ready.id)
     assert (reload.state, reload.ended_at, reload.undeliverable) == (State.DONE, now, lost)
     told = await bot.rows(subscribers.c.id, subscribers.c.notified_at, subscribers.c.response_url_uses)
-    assert told == [(1, None if outcome == GiveUp() else now, 0 if lost else 1), (2, now, 0)]
+    assert told == [(1, now if outcome.subscriber_ids else None, 0 if lost else 1), (2, now, 0)]
 
 
 @pytest.mark.parametrize(
