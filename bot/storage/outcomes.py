@@ -139,7 +139,7 @@ class Notified:
     undeliverable: bool = False
 
     def record(self, connection: Connection, job: Job) -> None:
-        """End the job, and the reload if it was the last."""
+        """End the job, and the reload if everyone has been notified."""
         _lock_reload(connection, job)
         _end(connection, job)
         at = now(connection)
@@ -150,7 +150,9 @@ class Notified:
         if job.kind is JobKind.NOTIFY:
             for id_ in connection.execute(_NOT_NOTIFIED, _of_place(job)).scalars().all():
                 add_job(connection, job.reload_id, JobKind.DM, at, **job.place._asdict(), subscriber_id=id_)
-        _finish(connection, job)
+            # The status message shows the result. If it is just being edited, recording that edit finds the change.
+            connection.execute(_RESTING_STATUS, {**_of_place(job), "due_at": at, **_AFRESH})
+        connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,17 +277,6 @@ def _change(connection: Connection, job: Job, **columns: object) -> None:
 def _places(connection: Connection, job: Job) -> Sequence[Place]:
     """The places where a reload was requested. The reload must be locked."""
     return [Place(*row) for row in connection.execute(_PLACES_ASKED_IN, {"of": job.reload_id})]
-
-
-def _finish(connection: Connection, job: Job) -> None:
-    """Let the status message show the result, and end the reload if everyone has been notified.
-
-    If that message is just being edited, the change is found when the edit is recorded.
-    """
-    at = now(connection)
-    if job.kind is JobKind.NOTIFY:
-        connection.execute(_RESTING_STATUS, {**_of_place(job), "due_at": at, **_AFRESH})
-    connection.execute(_FINISH, {"of": job.reload_id, "state": State.DONE, "ended_at": at})
 
 
 def _count_response(connection: Connection, subscriber_id: int | None) -> None:
