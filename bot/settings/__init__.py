@@ -125,7 +125,7 @@ def read(
     unreadable = [Problem(str(dotenv), *fault) for fault in faults]
     reader = Reader(env, in_file)
     settings = Settings(
-        slack_bot_token=reader.token("SLACK_BOT_TOKEN"),
+        slack_bot_token=reader.secret("SLACK_BOT_TOKEN"),
         slack_app_token=reader.app_token(),
         slack_signing_secret=reader.signing_secret(),
         slack_api_url=reader.url("SLACK_API_URL", "https://slack.com/api/", service_fault).rstrip("/") + "/",

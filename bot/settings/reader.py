@@ -90,36 +90,32 @@ class Reader:
         """Whether it is set, or in a file that couldn't be read, which has been reported already."""
         return bool(self.get(name)) or any(problem.setting == name for problem in self.problems)
 
-    def secret(self, name: str, fix: str) -> str:
-        """A secret; fix says where to get it."""
+    def secret(self, name: str, fix: str = "") -> str:
+        """A secret; fix says where to get it, if it isn't one of Slack's tokens.
+
+        The prefix of a token says what kind it is: https://docs.slack.dev/authentication/tokens.
+        """
         value = self.get(name)
-        other = next((other for other, (prefix, _) in _TOKENS.items() if value.startswith(prefix)), name)
-        if not self._is_given(name):
-            self._add(name, "is missing", fix)
+        prefix, fix = _TOKENS.get(name, ("", fix))
+        other = next((other for other, (begins, _) in _TOKENS.items() if value.startswith(begins)), name)
+        if not value:
+            if not self._is_given(name):
+                self._add(name, "is missing", fix)
         elif other != name:
             self._add(name, f"holds a token that starts with {_TOKENS[other][0]}", f"swap it with {other}")
         elif not (_OF_SLACK if name.startswith("SLACK_") else _KEY).fullmatch(value):
             self._add(name, "has characters that can't be part of a key", "copy it again")
-        return value
-
-    def token(self, name: str) -> str:
-        """A Slack token. Its prefix says what kind it is: https://docs.slack.dev/authentication/tokens."""
-        prefix, fix = _TOKENS[name]
-        before = len(self.problems)
-        value = self.secret(name, fix)
-        if not value or len(self.problems) > before:
-            return value
-        if value.startswith(("xoxe.", "xoxe-")):
+        elif prefix and value.startswith(("xoxe.", "xoxe-")):
             self._add(name, "is a rotating token (xoxe), and this bot doesn't support token rotation", _ROTATION_FIX)
         elif not value.startswith(prefix):
             self._add(name, f"doesn't start with {prefix}", fix)
-        elif not value.removeprefix(prefix).strip(".…"):
+        elif prefix and not value.removeprefix(prefix).strip(".…"):
             self._add(name, "is still the placeholder from .env.example", fix)
         return value
 
     def app_token(self) -> str:
         """The token for Socket Mode, or "" in HTTP mode."""
-        return self.token("SLACK_APP_TOKEN") if self._is_given("SLACK_APP_TOKEN") else ""
+        return self.secret("SLACK_APP_TOKEN") if self._is_given("SLACK_APP_TOKEN") else ""
 
     def signing_secret(self) -> str:
         """The secret for HTTP mode; Socket Mode doesn't need it."""
