@@ -15,6 +15,8 @@ import structlog
 
 from bot import __version__, logs, settings
 from bot.errors import CannotStart
+from bot.settings.env_file import read_env_file
+from bot.settings.reader import PERSON, Problem
 from bot.slack import manifest
 
 EXIT_CANNOT_START = 1
@@ -117,14 +119,14 @@ def _ago(text: str) -> float:
 
 
 def _person(text: str) -> str:
-    if settings.PERSON.fullmatch(text) is None:
+    if PERSON.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a person's Slack ID, which looks like U012AB3CD")
     return text
 
 
-def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[settings.Problem]]:
+def _settings(*, terminal: bool = False) -> tuple[settings.Settings, Sequence[Problem]]:
     """Read the settings. Also copy what libraries read by themselves from .env to the environment."""
-    for name, value in settings.read_env_file(DOTENV)[0].items():
+    for name, value in read_env_file(DOTENV)[0].items():
         if name.startswith(_FOR_LIBRARIES) and value and "\0" not in value and not os.environ.get(name):
             os.environ[name] = value
     return settings.read(os.environ, DOTENV, terminal=terminal)
@@ -203,12 +205,12 @@ def _health(options: argparse.Namespace) -> int:
     return probe.ask(sys.stdout, config, ready=options.ready)
 
 
-def _that_matter(problems: Sequence[settings.Problem], *names: str) -> Sequence[settings.Problem]:
+def _that_matter(problems: Sequence[Problem], *names: str) -> Sequence[Problem]:
     """The problems with these settings, with .env, and with misspelled names."""
     return [problem for problem in problems if problem.setting in names or problem.setting not in settings.NAMES]
 
 
-def _explain(problems: Sequence[settings.Problem], begin: str = "") -> int:
+def _explain(problems: Sequence[Problem], begin: str = "") -> int:
     """Print where the settings come from, and every problem with its fix."""
     dotenv = DOTENV
     with suppress(OSError):  # the working directory is gone

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.settings import IN_FILES, NAMES, Settings, read
+from bot.settings import NAMES, Settings, read
+from bot.settings.reader import IN_FILES
 
 BOT_TOKEN = "xoxb-1-secret-of-the-bot"
 APP_TOKEN = "xapp-1-secret-of-the-app"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.core.models import Person
-from bot.settings import EVERYONE, GROUP
+from bot.settings.reader import EVERYONE, GROUP
 
 ADMINS = "ADMIN_USERS"
 """The rule that allows an admin."""

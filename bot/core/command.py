@@ -10,7 +10,7 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 from bot.errors import Refusal, Refused
-from bot.settings import COMMAND
+from bot.settings.reader import COMMAND
 
 SHORTCUT = "reload_model"
 """The callback_id of the global shortcut, as the app's manifest registers it."""

@@ -14,8 +14,6 @@ from bot.settings.reader import (
     ADMIN_FIX,
     CHANNEL,
     CHANNEL_FIX,
-    COMMAND,
-    EVERYONE,
     GROUP,
     IN_FILES,
     PERSON,
@@ -24,20 +22,6 @@ from bot.settings.reader import (
     Reader,
 )
 from bot.settings.urls import database_fault, is_bypassed, is_loopback, passwords, service_fault
-
-__all__ = [
-    "CHANNEL",
-    "COMMAND",
-    "EVERYONE",
-    "GROUP",
-    "IN_FILES",
-    "NAMES",
-    "PERSON",
-    "Problem",
-    "Settings",
-    "read",
-    "read_env_file",
-]
 
 
 @dataclass(frozen=True, slots=True)

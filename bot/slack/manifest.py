@@ -6,7 +6,7 @@ https://docs.slack.dev/reference/app-manifest
 from collections.abc import Mapping
 
 from bot.core.command import SHORTCUT, mention_of
-from bot.settings import COMMAND
+from bot.settings.reader import COMMAND
 
 SCOPES: Mapping[str, str] = {
     "commands": "the slash command",

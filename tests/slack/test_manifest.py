@@ -10,7 +10,7 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
 from bot.core.command import ReloadModels, parse
-from bot.settings import COMMAND
+from bot.settings.reader import COMMAND
 from bot.slack import manifest
 from bot.ui.views import PICKER
 

@@ -19,7 +19,8 @@ from bot.ops.doctor import database, modelslab
 from bot.ops.doctor.results import CheckResult, Status, in_time, ok, problem, unknown
 from bot.ops.doctor.slack import APP_TOKEN, BOT_TOKEN, CHANNELS, PEOPLE, slack_checks
 from bot.ops.reading import reading
-from bot.settings import EVERYONE, NAMES, Problem, Settings
+from bot.settings import NAMES, Settings
+from bot.settings.reader import EVERYONE, Problem
 from bot.slack.http import WebServer
 from bot.storage import grants
 

@@ -16,7 +16,8 @@ import aiohttp
 from bot.core.access import ADMINS, Workspace
 from bot.errors import SlackError, SlackRetryableError
 from bot.ops.doctor.results import CheckResult, clock, no_answer, ok, problem, unknown
-from bot.settings import CHANNEL, GROUP, PERSON, Settings
+from bot.settings import Settings
+from bot.settings.reader import CHANNEL, GROUP, PERSON
 from bot.settings.urls import host_of
 from bot.slack.client import TOKEN_FAULTS, SlackClient
 from bot.slack.manifest import GROUP_SCOPE, OPTIONAL_SCOPES, SCOPES
