@@ -13,7 +13,7 @@ from bot.errors import Refusal, Refused
 from bot.settings.reader import COMMAND
 
 SHORTCUT = "reload_model"
-"""The callback_id of the global shortcut, as the app's manifest registers it."""
+"""The callback_id of the global shortcut, as the app's manifest registers it, and of the picker, which it opens."""
 
 MAX_MODELS = 5
 """Models that one command can reload."""

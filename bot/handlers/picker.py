@@ -143,7 +143,7 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
         groups = await picker.suggest(slack_request.query)
         await (ack(option_groups=groups) if groups else ack(options=[]))
 
-    @app.view(views.PICKER, middleware=[read_submission, access.anywhere])
+    @app.view(SHORTCUT, middleware=[read_submission, access.anywhere])
     async def submit(slack_request: Submission, ack: AsyncAck) -> None:
         if slack_request.model_id is None:
             await ack(response_action="errors", errors=slack_request.errors)

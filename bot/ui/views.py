@@ -25,9 +25,6 @@ from bot.ui.buttons import Action, Button, row
 from bot.ui.grants import ADD_BUTTON, TITLE
 from bot.ui.messages import Message
 
-PICKER = SHORTCUT
-"""The callback_id of the picker."""
-
 OPTIONS_LIMIT = 100
 """All options of a menu: https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object"""
 
@@ -65,7 +62,7 @@ def picker(channel_id: str = "", model_id: str = "") -> View:
     """
     return View(
         type="modal",
-        callback_id=PICKER,
+        callback_id=SHORTCUT,
         private_metadata=channel_id or None,
         title=plain(_TITLE),
         submit=plain("Reload"),

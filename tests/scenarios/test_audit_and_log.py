@@ -7,8 +7,8 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bot.core.command import SHORTCUT
 from bot.sandbox.modelslab import error
-from bot.ui import views
 from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario, both_modes
 from tests.times import set_timing
 
@@ -46,7 +46,7 @@ async def test_one_action_has_one_word(bot: Scenario) -> None:
     """However it was done: typed, pressed or picked."""
     bot.modelslab.answer("bad", error(200, "Model not found: bad"))
     await bot.slack.command("", user=ADA)
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     await bot.slack.press(await bot.open_home(ADA), "Reload a model", user=ADA)
     await bot.slack.submit(await bot.slack.wait_modal(ADA), {"typed": "bad", "where": MODELS}, user=ADA)
     failure = await bot.wait_said(FAILED)
@@ -109,7 +109,7 @@ async def test_another_environment_has_a_command_of_its_own(scenario: Scenario) 
     ours = "/reload-model-dev"
     await scenario.open(SLASH_COMMAND=ours, ALLOWED_USERS=ADA)
     texts = [(await scenario.ask(text, command=ours)).text for text in ("help", "_bad", "stauts", "sdxl", "status")]
-    await scenario.slack.shortcut(views.PICKER, user=ADA)
+    await scenario.slack.shortcut(SHORTCUT, user=ADA)
     await scenario.slack.send_event({"type": "app_home_opened", "user": EVE, "tab": "home"}, team_id="T0OTHER")
     await scenario.wait_home(EVE, "type `/reload-model-dev help` once")
     await scenario.wait_done()

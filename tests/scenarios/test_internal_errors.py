@@ -5,10 +5,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from bot.core.command import SHORTCUT
 from bot.core.models import Reload
 from bot.errors import CommitUncertain, DatabaseUnavailable
 from bot.sandbox.modelslab import error
-from bot.ui import messages, views
+from bot.ui import messages
 from tests.scenarios.scenario import ADA, BEN, FAILED, MODELS, OPS, READY, Scenario, both_modes
 
 AWAY, UNCERTAIN, BROKEN = DatabaseUnavailable("away"), CommitUncertain("away"), ArithmeticError("of our own")
@@ -37,7 +38,7 @@ async def test_a_request_is_answered_with_what_is_certain(
     await bot.ask("bad")
     failed = await bot.wait_said(FAILED)
     await bot.wait_done()
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     bot.internal_errors = failure is BROKEN
     for work in ("requests.ask", "history.running", "history.recent"):
@@ -72,7 +73,7 @@ async def test_events_are_acknowledged_and_letters_have_no_suggestions(
 ) -> None:
     """Slack would send an event again and again. The audit has it, and no line for each letter that is typed."""
     bot.internal_errors = True
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     monkeypatch.setattr("bot.modelslab.catalog.Catalog.matching", broken)
     assert await bot.slack.suggest(modal, "s", user=ADA) == []

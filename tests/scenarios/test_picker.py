@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.core.command import MAX_ID
+from bot.core.command import MAX_ID, SHORTCUT
 from bot.sandbox.modelslab import error
 from bot.sandbox.slack.surfaces import Modal
 from bot.ui import messages, views
@@ -73,7 +73,7 @@ async def test_an_id_is_typed_and_another_channel_is_chosen(bot: Scenario) -> No
 
 async def test_a_mistake_is_marked_in_its_field(bot: Scenario) -> None:
     """The modal stays open, with what else is in it. Some clients let people leave the channel empty."""
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     no_ids = dict.fromkeys(("two words", "<!channel>", '""'), views.NOT_AN_ID)
     for typed, wrong in ({"": views.NOTHING_CHOSEN} | no_ids).items():
@@ -87,7 +87,7 @@ async def test_a_mistake_is_marked_in_its_field(bot: Scenario) -> None:
     await submit(bot, modal, typed="sdxl", where=MODELS)
     assert modal.errors == {"Post updates in": views.CLOSED_CHANNEL}
     modal.open = False
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     await submit(bot, await bot.slack.wait_modal(ADA), typed="sdxl")
     await bot.wait_said(READY, channel=OPS)
 
@@ -163,7 +163,7 @@ async def test_a_long_list_with_long_ids(bot: Scenario) -> None:
 async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
     """From anywhere in Slack. If it can't open, the log says why; a command is answered with help then."""
     bot.slack.fail("views.open", "expired_trigger_id", times=2)
-    ack = await bot.slack.shortcut(views.PICKER, user=ADA)
+    ack = await bot.slack.shortcut(SHORTCUT, user=ADA)
     assert (ack.status, ack.error) == (200, "")
     assert (await bot.log.wait_for("modal_not_opened"))["reason"] == "expired_trigger_id"
     assert bot.said() == []
@@ -173,7 +173,7 @@ async def test_the_shortcut_opens_it_too(bot: Scenario) -> None:
     bot.slack.fail("views.open", "exchanged_trigger_id", times=1)  # the command was delivered twice
     await bot.slack.command("", user=ADA)
 
-    await bot.slack.shortcut(views.PICKER, user=ADA)
+    await bot.slack.shortcut(SHORTCUT, user=ADA)
     modal = await bot.slack.wait_modal(ADA)
     await submit(bot, modal, typed="sdxl", where=OPS)
     await bot.wait_said(READY, channel=OPS)

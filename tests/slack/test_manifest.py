@@ -9,10 +9,9 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from bot.core.command import ReloadModels, parse
+from bot.core.command import SHORTCUT, ReloadModels, parse
 from bot.settings.reader import COMMAND
 from bot.slack import manifest
-from bot.ui.views import PICKER
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "tests" / "data" / "slack-manifest.schema.2.0.0.json"
@@ -107,7 +106,7 @@ def test_it_names_what_the_code_serves() -> None:
     interactivity, events = settings["interactivity"], settings["event_subscriptions"]
 
     assert (command["command"], command["should_escape"]) == (COMMAND, False)
-    assert (shortcut["type"], shortcut["callback_id"]) == ("global", PICKER)
+    assert (shortcut["type"], shortcut["callback_id"]) == ("global", SHORTCUT)
     assert len(shortcut["name"]) <= 24
     assert features["app_home"] == {
         "home_tab_enabled": True,
