@@ -33,9 +33,8 @@ class Query(SlackRequest):
 
 @dataclass(slots=True, kw_only=True)
 class Submission(SlackRequest):
-    """The submitted picker. model_id is None if what was chosen isn't one; errors says so beside the field."""
+    """The submitted picker. If what was chosen isn't a model's ID, errors says so beside the field."""
 
-    model_id: str | None
     errors: dict[str, str]
 
 
@@ -109,7 +108,7 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
     """
     channel_id = payloads.chosen(view, views.WHERE) or payloads.text(view.get("private_metadata") or "")
     typed, picked = payloads.chosen(view, views.TYPED).strip(), payloads.chosen(view, views.MODEL)
-    model_id = read_id(typed or f'"{picked}"')  # quoted, so that an ID that ends with a dot stays whole
+    model_id = read_id(typed or f'"{picked}"') or ""  # quoted, so that an ID that ends with a dot stays whole
     wrong = views.NOT_AN_ID if typed or picked else views.NOTHING_CHOSEN
 
     async def reply(message: Message) -> BoltResponse:
@@ -119,10 +118,9 @@ async def read_submission(body: Fields, view: Fields, context: AsyncBoltContext,
         person=payloads.interaction_author(body, payloads.slack_id(channel_id) if channel_id else ""),
         what=model_id or "[picker]",
         reply=reply,
-        of=model_id or "",
+        of=model_id,
         invocation_id=payloads.token(view["id"]),
         response_url=payloads.response_url_for(body, channel_id),
-        model_id=model_id,
         errors={views.TYPED if typed else views.MODEL: wrong},
     )
     await next_()
@@ -145,7 +143,7 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
 
     @app.view(SHORTCUT, middleware=[read_submission, access.anywhere])
     async def submit(slack_request: Submission, ack: AsyncAck) -> None:
-        if slack_request.model_id is None:
+        if not slack_request.of:
             await ack(response_action="errors", errors=slack_request.errors)
         elif not slack_request.person.channel_id:
             await ack(response_action="errors", errors={views.WHERE: views.NO_CHANNEL})
@@ -153,7 +151,7 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
             access.record(slack_request, Refusal.WRONG_CHANNEL, rule="ALLOWED_CHANNELS")
             await ack(response_action="errors", errors={views.WHERE: views.CLOSED_CHANNEL})
         else:
-            asked = await store.request(requests.ask, slack_request.for_reload(slack_request.model_id))
+            asked = await store.request(requests.ask, slack_request.for_reload(slack_request.of))
             where = messages.place_in_words(slack_request.person.place)
             said = answer_to(slack_request, asked, store.reload_seconds, where)
             await slack_request.reply(Message(said))
