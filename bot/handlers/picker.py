@@ -25,13 +25,6 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Query(SlackRequest):
-    """What has been typed so far into the picker's search."""
-
-    query: str
-
-
-@dataclass(slots=True, kw_only=True)
 class Submission(SlackRequest):
     """The submitted picker. If what was chosen isn't a model's ID, errors says so beside the field."""
 
@@ -89,15 +82,13 @@ class Picker:
         await next_()
 
 
-async def read_query(options: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
-    """Middleware: who is typing in the picker, and what. A refusal can only be answered with no suggestions."""
-    query = payloads.text(options["value"])
+async def read_search(options: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
+    """Middleware: who is typing in the picker's search. A refusal can only be answered with no suggestions."""
 
     async def reply(_message: Message) -> BoltResponse:
         return await ack(options=[])
 
-    person = payloads.interaction_author(options)
-    context["slack_request"] = Query(person=person, what=None, reply=reply, query=query)
+    context["slack_request"] = SlackRequest(person=payloads.interaction_author(options), what=None, reply=reply)
     await next_()
 
 
@@ -136,9 +127,9 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
         picker.open(slack_request.invocation_id)
         await ack()
 
-    @app.options(views.MODEL, middleware=[read_query, access.anywhere])
-    async def suggest(slack_request: Query, ack: AsyncAck) -> None:
-        groups = await picker.suggest(slack_request.query)
+    @app.options(views.MODEL, middleware=[read_search, access.anywhere])
+    async def suggest(options: Fields, ack: AsyncAck) -> None:
+        groups = await picker.suggest(payloads.text(options["value"]))
         await (ack(option_groups=groups) if groups else ack(options=[]))
 
     @app.view(SHORTCUT, middleware=[read_submission, access.anywhere])
