@@ -238,7 +238,7 @@ async def _shown(word: Word, person: Person, access: Access, name: str) -> Messa
             return access_message(await access.listed())
         case Word.STATUS:
             entries, count = await store.read(history.running, LISTED_RUNNING)
-            return lists.running(entries, count, store.reload_seconds, person)
+            return lists.running(entries, count, person)
         case Word.HISTORY:
             recent = await store.read(history.recent, LISTED_RECENT)
             return lists.history(recent, store.reload_seconds, person)

@@ -20,17 +20,15 @@ from bot.core.models import (
 from bot.core.text import code
 from bot.ui.blocks import BLOCKS_LIMIT, DAY_AND_TIME, ON_DATE, mention, size, when
 from bot.ui.buttons import Action, Button
-from bot.ui.messages import Message, again_buttons, expected, is_typo
+from bot.ui.messages import Message, again_buttons, is_typo
 from bot.ui.reasons import FAILURES
 
 
-def running(entries: Sequence[ListedReload], count: int, reload_seconds: float, viewer: Person) -> Message:
+def running(entries: Sequence[ListedReload], count: int, viewer: Person) -> Message:
     """The answer to `status`. Its buttons post to the viewer's channel."""
     if not entries:
         return Message("No reloads right now.")
-    lines = [
-        Message(f"• {running_line(entry, reload_seconds, viewer)}", buttons=_join(entry, viewer)) for entry in entries
-    ]
+    lines = [Message(f"• {running_line(entry, viewer)}", buttons=_join(entry, viewer)) for entry in entries]
     more = [Message(f"… and {count - len(entries)} more")] if count > len(entries) else []
     return _list(Message(f"{count} model{'s' * (count > 1)} reloading"), *lines, *more)
 
@@ -75,9 +73,9 @@ def can_repeat(entry: ListedReload, reload_seconds: float) -> bool:
     return entry.reload.failure is not None or entry.now - ended >= REPEAT_AFTER * reload_seconds
 
 
-def running_line(entry: ListedReload, reload_seconds: float, viewer: Person) -> str:
+def running_line(entry: ListedReload, viewer: Person) -> str:
     """One reload that hasn't ended."""
-    progress = _progress(entry.reload, reload_seconds, entry.now)
+    progress = _progress(entry.reload, entry.now)
     return f"{code(entry.reload.model_id)} · {progress}{_requested(entry, viewer)}"
 
 
@@ -118,10 +116,9 @@ def _requested(entry: ListedReload, viewer: Person) -> str:
     return f" · requested by {who}{others}"
 
 
-def _progress(reload: Reload, reload_seconds: float, now: float) -> str:
+def _progress(reload: Reload, now: float) -> str:
     if reload.state is State.NOTIFYING:
         return "failed, notifying people" if reload.failure else "done, notifying people"
     if reload.state is State.REQUESTED:
         return "ModelsLab hasn't accepted it yet, still trying"
-    ready_at = expected(reload, reload_seconds, now)
-    return f"ready around {when(ready_at)}" if ready_at >= now else "due now, notifying people"
+    return f"ready around {when(reload.ready_by)}" if reload.ready_by >= now else "due now, notifying people"

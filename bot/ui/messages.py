@@ -90,7 +90,7 @@ def acknowledgement(requested: Requested, viewer: Person, reload_seconds: float,
     """The ack of a request that was recorded; where names the channel of the follow-up."""
     reload, first = requested.reload, requested.first
     model = code(reload.model_id)
-    time = f"around {when(expected(reload, reload_seconds, requested.now))}"
+    time = f"around {when(requested.now + reload_seconds if reload.ready_at is None else reload.ready_at)}"
     if not requested.joined:
         what = f"Reloading {model}."
     elif requested.again or first.user_id == viewer.user_id:
@@ -276,11 +276,6 @@ def stop_reminding(model_id: str, place: Place = NOWHERE, *, named: bool = False
     """The button that ends the reminders about a model. named: its label contains the model ID."""
     long = f"Stop reminding me about {model_id}"
     return Button(long if named else "Stop reminding", Action.STOP_REMINDING, model_id, place, spoken=long)
-
-
-def expected(reload: Reload, reload_seconds: float, now: float) -> float:
-    """When a reload should be ready (UTC, seconds), or would be if ModelsLab accepted it now."""
-    return reload.ready_at if reload.ready_at is not None else now + reload_seconds
 
 
 def mentioned(subscribers: Sequence[Subscriber]) -> list[Subscriber]:

@@ -124,7 +124,7 @@ def notice(message: Message, title: str = _TITLE) -> View:
 
 def home(data: HomeData, reload_seconds: float, viewer: Person, access: Sequence[Message] = ()) -> View:
     """The Home tab of somebody who can reload models; access is the list of who can, for an admin."""
-    running = [_running(entry, reload_seconds, viewer) for entry in data.running]
+    running = [_running(entry, viewer) for entry in data.running]
     recent = [_ended(entry, reload_seconds, viewer) for entry in data.recent]
     reminders = [
         Message(lists.reminder_line(each), buttons=[messages.stop_reminding(each.model_id, named=True)])
@@ -154,10 +154,10 @@ def _titled(title: str, lines: Sequence[Message], empty: str, count: int) -> Seq
     return [HeaderBlock(text=plain(title)), *shown, *more]
 
 
-def _running(entry: ListedReload, reload_seconds: float, viewer: Person) -> Message:
+def _running(entry: ListedReload, viewer: Person) -> Message:
     """A reload that hasn't ended, with its bar once ModelsLab has accepted it."""
     bar = messages.bar(entry.reload, entry.now) if entry.reload.state is State.ACCEPTED else ""
-    return Message(lists.running_line(entry, reload_seconds, viewer), bar=bar)
+    return Message(lists.running_line(entry, viewer), bar=bar)
 
 
 def _ended(entry: ListedReload, reload_seconds: float, viewer: Person) -> Message:

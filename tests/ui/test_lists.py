@@ -40,9 +40,9 @@ def test_status_lists_what_is_running() -> None:
     failed = replace(done, failure=Failure.REFUSED)
     entries = [listed(RELOAD), listed(ACCEPTED, ADA, BEN, ADA), listed(done, ADA, BEN), listed(failed)]
 
-    overdue = lists.running_line(listed(ACCEPTED, now=NOON + 122), 120, CEM_HERE)
+    overdue = lists.running_line(listed(ACCEPTED, now=NOON + 122), CEM_HERE)
     assert overdue == "`sdxl` · due now, notifying people · requested by <@U0ADA>"
-    assert lists.running(entries, 6, 120, CEM_HERE).text == (
+    assert lists.running(entries, 6, CEM_HERE).text == (
         "6 models reloading\n"
         "• `sdxl` · ModelsLab hasn't accepted it yet, still trying · requested by <@U0ADA>\n"
         f"• `sdxl` · ready around {AT_1202_01} · requested by <@U0ADA> and 1 more\n"
@@ -71,7 +71,7 @@ def test_a_requester_is_named_only_to_people_who_could_see_the_request(
     failed = replace(FAILED, failure=Failure.DOWN, undeliverable=True)
     line = lists.ended_line(listed(failed, ADA, BEN, private=private), viewer)
 
-    assert lists.running_line(running, 120, viewer) == f"`sdxl` · ready around {AT_1202_01}{who}"
+    assert lists.running_line(running, viewer) == f"`sdxl` · ready around {AT_1202_01}{who}"
     assert lists.ended_line(ended, viewer) == f"✓ `sdxl` · should be ready since {SINCE}{who}"
     old = lists.ended_line(replace(ended, now=NOON + 8 * DAY), viewer)
     assert re.sub(r"<!date.*?>", "T", old) == f"✓ `sdxl` · reloaded on T, and may have been unloaded since{who}"
@@ -85,9 +85,7 @@ def test_a_line_offers_what_can_be_done() -> None:
     soon, later = (listed(replace(DONE, model_id=id_), now=NOON + 122 + ago) for id_, ago in (("a", 599), ("b", 600)))
     ended = [soon, later, replace(later, reload=ACCEPTED), listed(FAILED)]
 
-    assert (
-        offered(lists.running(running, 3, 120, BEN_IN_OPS)) == [("Notify me about sdxl", Action.JOIN, "r4x7", OPS)] * 2
-    )
+    assert offered(lists.running(running, 3, BEN_IN_OPS)) == [("Notify me about sdxl", Action.JOIN, "r4x7", OPS)] * 2
     assert offered(lists.history(ended, 120, BEN_IN_OPS)) == [
         ("Reload b again", Action.AGAIN, "b", OPS),
         ("Reload sd-xl", Action.AGAIN, "sd-xl", OPS),
@@ -96,7 +94,7 @@ def test_a_line_offers_what_can_be_done() -> None:
     tab = json.dumps(views.home(HomeData([], 0, ended, [], 0), 120.0, BEN_IN_OPS).to_dict())
     labels = ("Reload a again", "Reload b again", "Try sdxl again", "Reload sd-xl")
     assert [f'"{label}"' in tab for label in labels] == [False, True, True, True]
-    assert offered(lists.running(running, 3, 120, Person(BEN, "T0HOME", ""))) == []
+    assert offered(lists.running(running, 3, Person(BEN, "T0HOME", ""))) == []
     assert offered(lists.history(ended, 120, Person(BEN, "T0HOME", ""))) == []
 
 
