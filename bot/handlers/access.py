@@ -152,6 +152,13 @@ class Access:
         log_outcome(slack_request, outcome, rule=note.rule)
         self.store.note(note)
 
+    def answer_to(self, slack_request: SlackRequest, requested: Requested, where: str = "here") -> str:
+        """Log the request of a reload, and return the answer to it. where names the channel of the follow-up."""
+        reload = requested.reload
+        outcome = "repeated" if requested.repeated else "joined" if requested.joined else "requested"
+        log_outcome(slack_request, outcome, reload=reload.id, model=reload.model_id)
+        return acknowledgement(requested, slack_request.person, self.store.reload_seconds, where)
+
 
 def log_outcome(slack_request: SlackRequest, outcome: str, **more: str) -> None:
     """Log and count an outcome. Its line in the database's audit is the caller's."""
@@ -159,10 +166,3 @@ def log_outcome(slack_request: SlackRequest, outcome: str, **more: str) -> None:
     who = {"user": person.user_id, "team": person.team_id, "channel": person.channel_id, "rule": slack_request.rule}
     metrics.COMMANDS.labels(outcome).inc()
     log.info("command", outcome=outcome, **(who | more))
-
-
-def answer_to(slack_request: SlackRequest, requested: Requested, reload_seconds: float, where: str = "here") -> str:
-    """Log the request of a reload, and return the answer to it. where names the channel of the follow-up."""
-    reload, outcome = requested.reload, "joined" if requested.joined else "requested"
-    log_outcome(slack_request, "repeated" if requested.repeated else outcome, reload=reload.id, model=reload.model_id)
-    return acknowledgement(requested, slack_request.person, reload_seconds, where)

@@ -11,7 +11,7 @@ from bot.background import BackgroundTasks
 from bot.core.command import mention_of
 from bot.core.models import IN_FLIGHT, Place, Requested
 from bot.errors import Refusal, Refused, SlackError
-from bot.handlers.access import Access, Next, SlackRequest, answer_to
+from bot.handlers.access import Access, Next, SlackRequest
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.picker import Picker
 from bot.slack import payloads
@@ -102,8 +102,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, presses: Presses) ->
         if requested is None or requested.reload.state not in IN_FLIGHT:  # a double click can come after the end
             raise Refused(Refusal.OVER)
         where = messages.place_in_words(slack_request.person.place, slack_request.pressed_in)
-        said = answer_to(slack_request, requested, store.reload_seconds, where)
-        await slack_request.reply(Message(said))
+        await slack_request.reply(Message(access.answer_to(slack_request, requested, where)))
 
     @app.action(action_ids(Action.JOIN), middleware=[presses.read, access.in_channel])
     async def join(slack_request: Press) -> None:

@@ -31,7 +31,7 @@ from bot.core.command import (
 from bot.core.models import Person
 from bot.core.text import code, harmless
 from bot.errors import Refusal, Refused, SlackError, SlackPermanentError
-from bot.handlers.access import Access, Next, Reply, SlackRequest, answer_to
+from bot.handlers.access import Access, Next, Reply, SlackRequest
 from bot.handlers.picker import Picker
 from bot.handlers.store import LISTED_RECENT, LISTED_RUNNING
 from bot.slack import payloads
@@ -190,7 +190,7 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
                 raise slip
             case ReloadModels([model_id]):
                 asked = await store.request(requests.ask, slack_request.for_reload(model_id))
-                await slack_request.reply(Message(answer_to(slack_request, asked, store.reload_seconds)))
+                await slack_request.reply(Message(access.answer_to(slack_request, asked)))
             case ReloadModels(model_ids):
                 await slack_request.reply(Message(await _reload_each(slack_request, access, model_ids)))
             case Pick() if slack_request.person.by_command:
@@ -216,15 +216,14 @@ def register(app: AsyncApp, access: Access, picker: Picker, mentions: Mentions, 
 
 async def _reload_each(slack_request: SlackRequest, access: Access, model_ids: Sequence[str]) -> str:
     """Request several models. The answer has a line for each."""
-    store = access.store
     lines = []
     asked = [slack_request.for_reload(model_id) for model_id in model_ids]
-    for model_id, answer in zip(model_ids, await store.request(requests.ask_each, asked), strict=True):
+    for model_id, answer in zip(model_ids, await access.store.request(requests.ask_each, asked), strict=True):
         if isinstance(answer, Refused):
             access.record(slack_request, answer.reason, rule=answer.rule)
             lines.append(f"{code(model_id)}: {sentence(answer, slack_request.called)}")
         else:
-            lines.append(answer_to(slack_request, answer, store.reload_seconds))
+            lines.append(access.answer_to(slack_request, answer))
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from bot.background import BackgroundTasks
 from bot.core.access import Allowlist
 from bot.core.command import SHORTCUT, read_id
 from bot.errors import Refusal, SlackError
-from bot.handlers.access import Access, Next, SlackRequest, answer_to
+from bot.handlers.access import Access, Next, SlackRequest
 from bot.modelslab.catalog import Catalog
 from bot.slack import payloads
 from bot.slack.client import SlackClient
@@ -144,5 +144,4 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
         else:
             asked = await store.request(requests.ask, slack_request.for_reload(slack_request.of))
             where = messages.place_in_words(slack_request.person.place)
-            said = answer_to(slack_request, asked, store.reload_seconds, where)
-            await slack_request.reply(Message(said))
+            await slack_request.reply(Message(access.answer_to(slack_request, asked, where)))
