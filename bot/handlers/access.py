@@ -72,7 +72,6 @@ class SlackRequest:
         return Request(id_, person, model_id, self.response_url, rule, button=self.pressed, reload_id=reload_id)
 
 
-@dataclass(eq=False, slots=True)
 class Access:
     """Lets authorized people through, by the settings or by a grant, which is read from the database each time.
 
@@ -80,8 +79,9 @@ class Access:
     recorded in the log, in the metrics, and in the database's audit.
     """
 
-    allowlist: Allowlist
-    store: Store
+    def __init__(self, allowlist: Allowlist, store: Store) -> None:
+        self.allowlist = allowlist
+        self.store = store
 
     async def remember(self, slack_request: SlackRequest, next_: Next) -> None:
         """Remember somebody who used the command: only members of the workspace or organisation can."""

@@ -34,14 +34,15 @@ class Press(SlackRequest):
     answer_url: str
 
 
-@dataclass(eq=False, slots=True)
 class Presses:
-    """Reads presses, and answers them. command is the name of the slash command."""
+    """Reads presses, and answers them."""
 
-    slack: SlackClient
-    home_tabs: HomeTabs
-    background: BackgroundTasks
-    command: str
+    def __init__(self, slack: SlackClient, home_tabs: HomeTabs, background: BackgroundTasks, command: str) -> None:
+        """command is the name of the slash command."""
+        self._mention = mention_of(command)
+        self._slack = slack
+        self._home_tabs = home_tabs
+        self._background = background
 
     async def read(
         self, action: Fields, body: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next
@@ -62,11 +63,11 @@ class Presses:
                 more: dict[str, object] = {"blocks": message.blocks} if message.is_rich else {}
                 if place.thread_ts:
                     more["thread_ts"] = place.thread_ts
-                self.background.start(self.slack.reply(answer_url, message.text, **more))
+                self._background.start(self._slack.reply(answer_url, message.text, **more))
             elif modal_id:
-                self.background.start(self._change_modal(modal_id, views.notice(message)))
+                self._background.start(self._change_modal(modal_id, views.notice(message)))
             else:
-                self.home_tabs.opened(person)
+                self._home_tabs.opened(person)
             return await ack()
 
         context["slack_request"] = Press(
@@ -74,7 +75,7 @@ class Presses:
             what=f"[{button.action}] {button.of}",
             reply=reply,
             of=button.wanted,
-            called=mention_of(self.command) if place.thread_ts else "",  # in a thread, slash commands don't work
+            called=self._mention if place.thread_ts else "",  # in a thread, slash commands don't work
             invocation_id=payloads.token(body["trigger_id"]),
             # A response_url posts where the button is; the updates may go elsewhere.
             response_url=answer_url if place.channel_id == button.place.channel_id else "",
@@ -89,7 +90,7 @@ class Presses:
     async def _change_modal(self, view_id: str, view: View) -> None:
         """Best-effort: the action itself has been carried out."""
         try:
-            await self.slack.patiently(lambda: self.slack.call("views.update", view_id=view_id, view=view.to_dict()))
+            await self._slack.patiently(lambda: self._slack.call("views.update", view_id=view_id, view=view.to_dict()))
         except SlackError as failed:
             log.warning("modal_not_changed", reason=failed.code)
 

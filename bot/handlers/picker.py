@@ -31,43 +31,50 @@ class Submission(SlackRequest):
     errors: dict[str, str]
 
 
-@dataclass(eq=False, slots=True)
 class Picker:
     """Opens the modal and suggests models in it. Opening follows the ack, and is best-effort."""
 
-    slack: SlackClient
-    catalog: Catalog
-    allowlist: Allowlist
-    background: BackgroundTasks
-    command: str
+    def __init__(
+        self,
+        slack: SlackClient,
+        catalog: Catalog,
+        allowlist: Allowlist,
+        background: BackgroundTasks,
+        command: str,
+    ) -> None:
+        self._slack = slack
+        self._catalog = catalog
+        self._allowlist = allowlist
+        self._background = background
+        self._command = command
 
     def open(self, trigger_id: str, channel_id: str = "", *, model_id: str = "", answer_url: str = "") -> None:
         """Open it, with the channel and the model filled in. If it doesn't open, help is sent to answer_url."""
-        self.catalog.look()
-        view = views.picker(channel_id or next(iter(self.allowlist.channels), ""), model_id)
-        self.show(trigger_id, view, answer_url, f"{messages.NOT_OPENED}\n{messages.help_text(self.command)}")
+        self._catalog.look()
+        view = views.picker(channel_id or next(iter(self._allowlist.channels), ""), model_id)
+        self.show(trigger_id, view, answer_url, f"{messages.NOT_OPENED}\n{messages.help_text(self._command)}")
 
     def show(self, trigger_id: str, view: View, answer_url: str = "", otherwise: str = messages.NOT_OPENED) -> None:
         """Open a modal. If it doesn't open, say otherwise to answer_url.
 
         A trigger_id works for 3 seconds only, so this can't be a job of the worker.
         """
-        self.background.start(self._show(trigger_id, view, answer_url, otherwise))
+        self._background.start(self._show(trigger_id, view, answer_url, otherwise))
 
     async def suggest(self, query: str) -> list[OptionGroup]:
         """Models that match what has been typed so far. The text itself comes first, if it could be a model ID."""
         typed = read_id(query)
-        return views.suggestions(typed, await self.catalog.matching(typed or query, views.OPTIONS_LIMIT))
+        return views.suggestions(typed, await self._catalog.matching(typed or query, views.OPTIONS_LIMIT))
 
     async def _show(self, trigger_id: str, view: View, answer_url: str, otherwise: str) -> None:
         try:
-            await self.slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
+            await self._slack.call("views.open", trigger_id=trigger_id, view=view.to_dict())
         except SlackError as failed:
             if failed.code == "exchanged_trigger_id":  # Slack delivered the request twice, and the modal is open
                 return
             log.warning("modal_not_opened", reason=failed.code)
             if answer_url:
-                await self.slack.reply(answer_url, otherwise)
+                await self._slack.reply(answer_url, otherwise)
 
     async def read_shortcut(self, shortcut: Fields, context: AsyncBoltContext, ack: AsyncAck, next_: Next) -> None:
         """Middleware: who used the shortcut, which has no channel. A refusal is answered with a modal, too."""

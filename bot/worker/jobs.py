@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 
 import structlog
@@ -49,21 +48,26 @@ _LEVELS = {
 log = structlog.get_logger(__name__)
 
 
-@dataclass(eq=False, slots=True)
 class Jobs:
-    """Runs jobs of every kind.
+    """Runs jobs of every kind."""
 
-    similar finds the IDs of models like an unknown one, the most similar first. started_at is when the worker started,
-    by the database's clock, and edits are when bars were moved, in monotonic seconds.
-    """
-
-    modelslab: ModelsLab
-    delivery: Delivery
-    similar: Callable[[str], Awaitable[Sequence[str]]]
-    reload_seconds: float
-    allowlist: Allowlist
-    started_at: float = 0.0
-    edits: deque[float] = field(default_factory=lambda: deque(maxlen=EDITS_PER_MINUTE))
+    def __init__(
+        self,
+        modelslab: ModelsLab,
+        delivery: Delivery,
+        similar: Callable[[str], Awaitable[Sequence[str]]],
+        reload_seconds: float,
+        allowlist: Allowlist,
+    ) -> None:
+        """similar finds the IDs of models like an unknown one, the most similar first."""
+        self._modelslab = modelslab
+        self._delivery = delivery
+        self._similar = similar
+        self._reload_seconds = reload_seconds
+        self._allowlist = allowlist
+        self._edits: deque[float] = deque(maxlen=EDITS_PER_MINUTE)
+        self.started_at = 0.0
+        """When the worker started, by the database's clock."""
 
     async def run(self, batch: Sequence[Claimed]) -> Sequence[Outcome]:
         """Run a job, or several follow-ups that are one message. Raises ModelsLabError, SlackError."""
@@ -73,7 +77,7 @@ class Jobs:
 
     async def _run(self, claim: Claimed) -> Outcome:
         if isinstance(claim, AccessClaim):
-            return await grants.run(claim, self.delivery, self.allowlist)
+            return await grants.run(claim, self._delivery, self._allowlist)
         of_kind = {
             JobKind.CALL: self._call,
             JobKind.STATUS: self._status,
@@ -85,7 +89,7 @@ class Jobs:
     async def give_up(self, claim: Claimed, error: ReloadModelError | None = None) -> Outcome:
         """What becomes of a job that is not tried again, for this error or after too many crashes."""
         if isinstance(claim, AccessClaim):
-            return grants.give_up(claim, error, self.allowlist.admins)
+            return grants.give_up(claim, error, self._allowlist.admins)
         match claim.job.kind:
             case JobKind.CALL:
                 return await self._failed(claim, error)
@@ -103,10 +107,10 @@ class Jobs:
 
     async def _call(self, claim: Claim) -> Outcome:
         with metrics.modelslab_call():
-            said = await self.modelslab.reload(claim.reload.model_id)
+            said = await self._modelslab.reload(claim.reload.model_id)
         log.info("call_accepted", **({"said": said} if said else {}))
         metrics.RELOADS.labels("accepted").inc()
-        return Accepted(self.reload_seconds, said)
+        return Accepted(self._reload_seconds, said)
 
     async def _failed(self, claim: Claim, error: ReloadModelError | None) -> Failed:
         failed = Failed(Failure.INTERNAL, unknown=True)
@@ -123,7 +127,7 @@ class Jobs:
         """IDs of models like an unknown one. The failure doesn't wait long for them."""
         try:
             async with asyncio.timeout(timing.SUGGESTIONS):
-                found = [similar for similar in await self.similar(model_id) if MODEL_ID.fullmatch(similar)]
+                found = [similar for similar in await self._similar(model_id) if MODEL_ID.fullmatch(similar)]
         except Exception as error:  # noqa: BLE001 - then the failure has no suggestions
             log.warning("no_similar_models", reason=type(error).__name__)
             return ()
@@ -144,16 +148,16 @@ class Jobs:
         if left <= 0:  # the follow-up is due, and comes first
             return Reschedule(stage=claim.stage) if claim.status_ts else Done()
         message = messages.status(claim.reload, claim.in_place, claim.subscribers[0], claim.now)
-        every = retry.bar_wait(self.reload_seconds)
+        every = retry.bar_wait(self._reload_seconds)
         wait = every if left > every + timing.BAR_LAST else REST
         if claim.status_ts:
             return await self._move_bar(claim, message, wait)
         return await self._post_status(claim, message, wait)
 
     async def _post_status(self, claim: Claim, message: Message, wait: float) -> Outcome:
-        if pause := self.delivery.take_turn(claim.job.channel_id, status=True):
+        if pause := self._delivery.take_turn(claim.job.channel_id, status=True):
             return RetryIn(pause)
-        delivered = await self.delivery.post_status(claim, message)
+        delivered = await self._delivery.post_status(claim, message)
         log.info("status_posted", stage=claim.stage.value)
         if not delivered.ts:  # it can't be edited: the next stage gets a message of its own
             wait = REST
@@ -162,11 +166,11 @@ class Jobs:
     async def _move_bar(self, claim: Claim, message: Message, wait: float) -> Outcome:
         """Move the bar. Bars are dropped first: an edit that Slack doesn't take isn't tried again."""
         now = monotonic()
-        if len(self.edits) < EDITS_PER_MINUTE or now - self.edits[0] >= 60.0:  # noqa: PLR2004 - a minute
-            self.edits.append(now)
+        if len(self._edits) < EDITS_PER_MINUTE or now - self._edits[0] >= 60.0:  # noqa: PLR2004 - a minute
+            self._edits.append(now)
             try:
                 async with asyncio.timeout(timing.BAR_EDIT):
-                    await self.delivery.edit(claim.job.channel_id, claim.status_ts, message)
+                    await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
             except (SlackError, TimeoutError) as error:
                 log.info("bar_dropped", **describe(error))
                 return Reschedule(stage=claim.stage)
@@ -176,9 +180,9 @@ class Jobs:
         """Show the result, and after a while offer another reload."""
         if not claim.status_ts:
             return Done()
-        left = claim.reload.ready_by + REPEAT_AFTER * self.reload_seconds - claim.now
+        left = claim.reload.ready_by + REPEAT_AFTER * self._reload_seconds - claim.now
         message = messages.closed(claim.reload, claim.in_place, again=left <= 0)
-        await self.delivery.edit(claim.job.channel_id, claim.status_ts, message)
+        await self._delivery.edit(claim.job.channel_id, claim.status_ts, message)
         return Reschedule(left) if left > 0 and claim.reload.failure is None else Done()
 
     async def _notify(self, claims: Sequence[Claim]) -> Sequence[Outcome]:
@@ -190,10 +194,10 @@ class Jobs:
         recipients = messages.mentioned(first.recipients)
         if not recipients:
             return [Notified() for _ in claims]
-        if pause := self.delivery.take_turn(first.job.channel_id):
+        if pause := self._delivery.take_turn(first.job.channel_id):
             return [RetryIn(pause) for _ in claims]
         message = self._ending(claims, recipients)
-        delivered = await self.delivery.to_channel(claims, message, thread=True)
+        delivered = await self._delivery.to_channel(claims, message, thread=True)
         via = "channel" if delivered.response_url_of is None else "response_url"
         mentioned = {one.user_id for one in recipients}
         outcomes = []
@@ -209,9 +213,9 @@ class Jobs:
         recipients = claim.recipients
         if not recipients:
             return Notified()
-        if pause := self.delivery.take_turn(recipients[0].user_id):
+        if pause := self._delivery.take_turn(recipients[0].user_id):
             return RetryIn(pause)
-        await self.delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
+        await self._delivery.to_person(recipients[0].user_id, self._ending([claim], recipients))
         self._log_notified(claim, "dm", recipients)
         return Notified([recipients[0].id], undeliverable=_says_only_unknown(claim))
 
@@ -240,10 +244,10 @@ class Jobs:
         due_at = claim.reload.ready_by + REMIND_AFTER
         if due_at > claim.now:  # another replica added it while a later reload was accepted
             return Reschedule(due_at - claim.now)
-        if pause := self.delivery.take_turn(claim.job.user_id):
+        if pause := self._delivery.take_turn(claim.job.user_id):
             return RetryIn(pause)
         message = messages.reminder(claim.reload, claim.job.place, claim.now)
-        await self.delivery.to_person(claim.job.user_id, message)
+        await self._delivery.to_person(claim.job.user_id, message)
         log.info("reminded", user=claim.job.user_id)
         return Reschedule()
 
