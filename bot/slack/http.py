@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import cast
@@ -18,7 +19,6 @@ from typing import cast
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
@@ -161,7 +161,7 @@ class WebServer:
         """The requested port; after the start, the port in use."""
         self.closing = False
         """Whether the port is about to close. Connections then end with the request in progress."""
-        self.app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._finish])
+        self.app = web.Application(client_max_size=BODY_LIMIT)
         self._refused = refused
         self._log_again_at: dict[str, float] = {}
         logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - only for this server, and passes nothing on
@@ -183,7 +183,7 @@ class WebServer:
         """Listen. Raises CannotStart, which names the setting of the port, or HOST."""
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)  # there is one after setup()
-        server.request_handler = _expecting_text(server.request_handler)
+        server.request_handler = partial(self._answer, server.request_handler)
         try:
             site: web.BaseSite
             if self.host == "::" and socket.has_dualstack_ipv6():  # asyncio would listen on IPv6 only
@@ -206,11 +206,16 @@ class WebServer:
         """Take no more connections, and let the requests in progress end."""
         await self._runner.cleanup()
 
-    @web.middleware
-    async def _finish(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count and log what is refused, and end connections when the port is about to close."""
+    async def _answer(self, handle: _Handle, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, count and log it if it is refused, and end connections when the port is about to close.
+
+        An Expect header that isn't text is refused first: aiohttp would raise an error when it quotes it.
+        https://github.com/aio-libs/aiohttp/blob/master/aiohttp/web_urldispatcher.py
+        """
+        if not request.headers.get("Expect", "").isascii():
+            return web.Response(status=HTTPStatus.EXPECTATION_FAILED)
         try:
-            response = await handler(request)
+            response = await handle(request)
         except web.HTTPException as refused:
             if isinstance(refused.__cause__, Malformed):  # Slack signed it, and it has been logged
                 self._refused(str(refused.status))
@@ -247,17 +252,3 @@ class _Unreadable(logging.Handler):
             self._refused(HTTPStatus.BAD_REQUEST, type(error).__name__)
         elif error is not None and not isinstance(error, ConnectionError):  # a client can hang up
             log.error("internal_error", exc_info=error)
-
-
-def _expecting_text(handle: _Handle) -> _Handle:
-    """Refuse an Expect header that isn't text: aiohttp would raise an error when it quotes it, on every path.
-
-    https://github.com/aio-libs/aiohttp/blob/master/aiohttp/web_urldispatcher.py
-    """
-
-    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
-        if not request.headers.get("Expect", "").isascii():
-            return web.Response(status=HTTPStatus.EXPECTATION_FAILED)
-        return await handle(request)
-
-    return guarded
