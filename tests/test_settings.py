@@ -277,7 +277,7 @@ def test_with_admins_nobody_else_has_to_be_named() -> None:
         ("MODELSLAB_URL", ["http://modelslab", "http://0.0.0.0:80", "http://[::2]"], IN_CLEAR),
         ("DATABASE_URL", ["mysql://db", "reload.db", "postgresql+psycopg://db"], NO_DATABASE),
         ("DATABASE_URL", ["sqlite:x.db", "postgresql:x"], NO_DATABASE),
-        ("DATABASE_URL", ["sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=rw"], NO_FILE),
+        ("DATABASE_URL", ["sqlite:///", "sqlite:///:memory:", "sqlite:///?mode=rw", "sqlite:///file:x.db"], NO_FILE),
         ("DATABASE_URL", ["postgresql://db:port/x", "postgresql://db/x/y", "postgresql://db/x?sslmode"], NO_POSTGRES),
         ("DATABASE_URL", ["postgresql://u:geh%E9im@db/x", "postgresql://u:%00@db/x"], NOT_TEXT),
         # A slip would silently leave the file less durable than it was meant to be.

@@ -108,9 +108,6 @@ class SocketMode:
         """Make a connection, and use it from now on. Raises SlackError."""
         answer, _ = await self._slack.ask("apps.connections.open", self._settings.slack_app_token)
         address = str(answer.get("url", ""))
-        host = host_of(address)
-        if self._settings.slack_api_url.startswith("https:") and not address.startswith("wss:"):
-            raise SlackRetryableError("not_encrypted", host=host)
         try:
             async with asyncio.timeout(timing.SOCKET_HANDSHAKE):
                 socket = await self._session.ws_connect(
@@ -120,7 +117,7 @@ class SocketMode:
                     timeout=aiohttp.ClientWSTimeout(ws_close=timing.HTTP_STOP),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise SlackRetryableError(type(error).__name__, host=host) from None
+            raise SlackRetryableError(type(error).__name__, host=host_of(address)) from None
         if refusal := await self._refusal(socket):
             await socket.close()
             raise SlackRetryableError(refusal)

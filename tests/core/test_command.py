@@ -153,10 +153,10 @@ def test_the_address_of_a_page_and_an_id_with_a_link_are_read_as_the_id(text: st
         *((text, Slip.NOTHING_QUOTED, None) for text in ('""', "``", "\u201c\u00a0\u201d", "'\"\"'")),
         ('"sdxl flux"', Slip.SPACE, None),
         ("x" * 129, Slip.TOO_LONG, None),
-        *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channels")),
+        *((text, Slip.NOT_AN_ID, None) for text in ("_sdxl", "żółw", "<!channel", "→", "=", "<#C0OPS|ops>")),
         *((text, Slip.NOT_AN_ID, "status") for text in ('"status', "status'", "`status\u201d", "'status\"")),
         ("/history", Slip.NOT_AN_ID, "history"),
-        ("--force", Slip.OPTION, None),
+        *((text, Slip.OPTION, None) for text in ("--force", "-")),
         ("--help", Slip.OPTION, "help"),
         ("-status", Slip.OPTION, "status"),
         *(
@@ -197,12 +197,6 @@ def test_what_people_write_beside_a_model_is_left_out(text: str) -> None:
     aside = text.replace("sdxl", "").strip(" ,")
     assert refused(aside).data["slip"] is Slip.NOT_AN_ID
     assert refused(f'"{aside}"').reason is Refusal.NOT_A_COMMAND
-
-
-@pytest.mark.parametrize("text", ["sdxl - urgent", "sdxl → broken", "sdxl = 3", "sdxl # urgent", "sdxl <#C0OPS|ops>"])
-def test_a_remark_beside_a_model_is_no_model(text: str) -> None:
-    """Nor is another channel."""
-    assert refused(text).data["alone"] is False
 
 
 @pytest.mark.parametrize("hint", ["/reload-model {}", "@reload-model {}"])

@@ -119,16 +119,6 @@ async def test_a_button_of_a_reload_that_is_over_says_so(slow: Scenario) -> None
     await slow.wait_said("I no longer have a record of that reload", user=ADA)
 
 
-async def test_a_press_below_a_follow_up_is_answered_in_the_channel(bot: Scenario) -> None:
-    """Where the follow-up is shown, too: not everyone who presses has its thread open."""
-    await bot.ask("sdxl")
-    follow_up = await bot.wait_said(READY)
-    await press(bot, follow_up, REMIND)
-    answer = await bot.wait_said("I'll remind you about `sdxl`", user=ADA)
-
-    assert (follow_up.thread_ts is None, answer.thread_ts) == (False, None)
-
-
 async def test_a_press_in_a_thread_is_answered_there(bot: Scenario) -> None:
     """And says which thread it is about where it is pressed elsewhere."""
     await bot.slack.mention("sdxl", user=ADA, thread_ts="1795787189.000100")

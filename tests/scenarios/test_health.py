@@ -3,18 +3,19 @@
 import asyncio
 import errno
 from pathlib import Path
-from unittest.mock import DEFAULT, Mock, create_autospec, patch
+from unittest.mock import create_autospec, patch
 
 import aiohttp
 import pytest
 
 from bot.app import App
-from bot.errors import CannotStart, DatabaseUnavailable, Refused
+from bot.errors import CannotStart, Refused
 from bot.handlers import bolt
 from bot.handlers.access import Access
 from bot.sandbox.modelslab import ACCEPTED
-from bot.storage import grants, history, jobs
+from bot.storage import grants, history
 from bot.storage.database import Database
+from bot.storage.engines import sqlite
 from tests.answers import Held
 from tests.scenarios.scenario import ADA, BEN, READY, Scenario, both_modes, http_mode
 from tests.times import set_timing
@@ -141,7 +142,7 @@ async def test_the_transactions_of_a_request_have_one_deadline(scenario: Scenari
 
 @http_mode
 async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario) -> None:
-    """It is waited for: the log and /readyz say so, and so does the answer to a command."""
+    """The log and /readyz say so, and so does the answer to a command. A disk that is full is waited for, too."""
     await bot.shut()
     with bot.locked():
         starting = bot.begin()
@@ -156,19 +157,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(bot: Scenario)
     assert "I'm still starting up." in ack.text
     assert bot.log.of("command")[-1]["outcome"] == "not_ready"
     await bot.wait_ready()
-
-
-async def test_a_disk_that_is_full_at_the_start_is_waited_for(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is the bot's own, and has what it promised."""
-    full = DatabaseUnavailable("database or disk is full")
-    opening = Mock(side_effect=[full, DEFAULT], wraps=jobs.open_database)
-    monkeypatch.setattr("bot.storage.jobs.open_database", opening)
-    set_timing(start_retry=0.01)
-    await scenario.open()
-
-    assert opening.call_count == 2
+    assert [sqlite.fix_for(bot.database, why) for why in ("database or disk is full", "disk I/O error")] == [None, None]
 
 
 async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp_path: Path) -> None:

@@ -1,13 +1,9 @@
 """Jobs are claimed under a lease, and what came of them is recorded once."""
 
-from functools import partial
-from time import monotonic
-
 import pytest
 
-from bot.core import timing
 from bot.core.models import REMIND_AFTER, Claim, JobKind, Stage, State
-from bot.errors import ClaimTooLate, Failure
+from bot.errors import Failure
 from bot.storage import jobs as storage_jobs
 from bot.storage.outcomes import Accepted, Done, Failed, Notified, Outcome, Reschedule, RetryIn
 from bot.storage.schema import jobs, subscribers
@@ -39,17 +35,6 @@ async def test_what_is_guaranteed_is_claimed_before_what_is_best_effort(bot: Bot
     assert [shown((await bot.claim(free=1))[0]) for _ in order] == order
     await bot.elapse(LEASE)
     assert [shown(claim) for claim in await bot.claim()] == [*order, "status b", "status c"]
-
-
-async def test_a_claim_that_had_to_wait_too_long_is_made_again(bot: Bot) -> None:
-    """Later: meanwhile, leases of other replicas may have run out, and they record first what they did."""
-    await bot.ask(request())
-    looked_at = monotonic() - (timing.LEASE - timing.RENEW)
-    claim = partial(storage_jobs.claim, owner=bot.owner, slots={(CALL,): 1}, looked_at=looked_at)
-    with pytest.raises(ClaimTooLate):
-        await bot.run(claim)
-
-    assert len(await bot.claim(CALL)) == 1
 
 
 async def test_a_job_can_be_claimed_again_when_its_lease_ends(bot: Bot, other: Bot) -> None:
