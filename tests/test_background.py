@@ -1,4 +1,4 @@
-"""Background tasks are kept until they end, and cancelled when the bot stops."""
+"""Background tasks run until they end, and are cancelled when the bot stops."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""The jobs of a request for access: the admins are asked, and the person is told what was decided."""
+"""The jobs of a request for access: the admins are asked, and the person gets the decision."""
 
 import logging
 from collections.abc import Collection
