@@ -162,7 +162,7 @@ def parse(text: str, name: str = COMMAND[1:]) -> Command:
     first = tokens[0]
     if len(tokens) == 1 and not first.quoted and first.text.lower() in list(Word):
         return Word(first.text.lower())
-    model_ids = dict.fromkeys(_model_id(token, tokens) for token in tokens)
+    model_ids = dict.fromkeys(_model_id(token, tokens, name) for token in tokens)
     if len(model_ids) > MAX_MODELS:
         _refuse(text.strip(_AROUND), Slip.TOO_MANY, None, tokens)
     return ReloadModels(tuple(model_ids))
@@ -203,7 +203,7 @@ def _on_page(text: str) -> str:
     return unquote(page[1]) if page else text
 
 
-def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
+def _model_id(token: _Token, tokens: Sequence[_Token], name: str) -> str:
     """The model ID in a token. Raises Refused if it isn't one, or more likely means something else.
 
     A public reload of a model called "list", "cancel" or "please" must not start by mistake. In quotes, they are IDs.
@@ -219,24 +219,24 @@ def _model_id(token: _Token, tokens: Sequence[_Token]) -> str:
         _refuse(token.text, Slip.CANCEL, None, tokens)
     if meant := _meant(word):
         _refuse(token.text, Slip.NOT_OURS, meant, tokens)
-    if word in _NO_MODEL:
-        _refuse(token.text, Slip.NOT_OURS, _without_fillers(tokens), tokens)
+    if word in _NO_MODEL or word == name.lower():
+        _refuse(token.text, Slip.NOT_OURS, _without_fillers(tokens, name), tokens)
     return id_
 
 
-def _without_fillers(tokens: Sequence[_Token]) -> str:
+def _without_fillers(tokens: Sequence[_Token], name: str) -> str:
     """What may be meant by models between words that are none."""
-    others = [other for other in tokens if other.quoted or other.text.lower() not in _NO_MODEL]
+    others = [other for other in tokens if other.quoted or other.text.lower() not in {*_NO_MODEL, name.lower()}]
     meant = " ".join(f'"{_on_page(other.text)}"' if other.quoted else _on_page(other.text) for other in others)
     if len(others) == 1 and not others[0].quoted:
         meant = _meant(meant) or meant
-    return meant if _is_command(meant) else MODEL_HERE
+    return meant if _is_command(meant, name) else MODEL_HERE
 
 
-def _is_command(text: str) -> bool:
+def _is_command(text: str, name: str) -> bool:
     """Whether a text can be suggested: it has models or is a subcommand."""
     try:
-        return not isinstance(parse(text), Pick)
+        return not isinstance(parse(text, name), Pick)
     except Refused:
         return False
 

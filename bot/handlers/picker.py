@@ -136,7 +136,7 @@ def register(app: AsyncApp, access: Access, picker: Picker) -> None:
 
     @app.options(views.MODEL, middleware=[read_search, access.anywhere])
     async def suggest(options: Fields, ack: AsyncAck) -> None:
-        groups = await picker.suggest(payloads.text(options["value"]))
+        groups = await picker.suggest(payloads.text(options.get("value")))
         await (ack(option_groups=groups) if groups else ack(options=[]))
 
     @app.view(SHORTCUT, middleware=[read_submission, access.anywhere])

@@ -212,9 +212,9 @@ class WebServer:
         An Expect header that isn't text is refused first: aiohttp would raise an error when it quotes it.
         https://github.com/aio-libs/aiohttp/blob/master/aiohttp/web_urldispatcher.py
         """
-        if not request.headers.get("Expect", "").isascii():
-            return web.Response(status=HTTPStatus.EXPECTATION_FAILED)
         try:
+            if not request.headers.get("Expect", "").isascii():
+                raise web.HTTPExpectationFailed
             response = await handle(request)
         except web.HTTPException as refused:
             if isinstance(refused.__cause__, Malformed):  # Slack signed it, and it has been logged

@@ -76,7 +76,7 @@ def ask(
         reload = history.reload(connection, of.removeprefix(RELOAD_MARK))
         model_id = "" if reload is None else reload.model_id
     request = _add_request(connection, asked.user_id, Place(asked.channel_id, thread_ts), model_id)
-    show(connection, request.id, _copies(admins, admin_channel))
+    show(connection, request.id, admins, admin_channel)
     history.add_note(connection, replace(asked, text=model_id))
     return request
 
@@ -85,23 +85,26 @@ def show_to_new_admins(connection: Connection, admins: Collection[str], admin_ch
     """Show open requests to people who became admins after they were made."""
     open_ones = select(access_requests.c.id).where(is_open).order_by(access_requests.c.id).with_for_update()
     for request_id in connection.execute(open_ones).scalars().all():
-        of_request = and_(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
-        shown = {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
-        # A request that was shown in direct messages stays there: admin_channel may be one that can't be reached.
-        in_channel = "" if any(user_id for _, user_id in shown) else admin_channel
-        show(connection, request_id, [copy for copy in _copies(admins, in_channel) if copy not in shown])
+        show(connection, request_id, admins, admin_channel)
 
 
-def _copies(admins: Collection[str], admin_channel: str) -> Sequence[tuple[str, str]]:
-    """The channel, or the people, to whom a request is shown."""
-    return [(admin_channel, "")] if admin_channel else [("", admin) for admin in sorted(admins)]
+def show(connection: Connection, request_id: str, admins: Collection[str], admin_channel: str = "") -> None:
+    """Show a request in admin_channel, or to each admin, unless it is there already. It must be locked, or new.
+
+    One that was shown in direct messages stays there: admin_channel may be one that can't be reached.
+    """
+    shown = _shown(connection, request_id)
+    in_channel = "" if any(user_id for _, user_id in shown) else admin_channel
+    for channel_id, user_id in [(in_channel, "")] if in_channel else [("", admin) for admin in sorted(admins)]:
+        if (channel_id, user_id) not in shown:
+            to = {"access_id": request_id, "channel_id": channel_id, "user_id": user_id}
+            add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
 
 
-def show(connection: Connection, request_id: str, copies: Sequence[tuple[str, str]]) -> None:
-    """Show a request in each of these channels, or to each of these people: see _copies()."""
-    for channel_id, user_id in copies:
-        to = {"access_id": request_id, "channel_id": channel_id, "user_id": user_id}
-        add_job(connection, None, JobKind.ACCESS_REQUEST, now(connection), **to)
+def _shown(connection: Connection, request_id: str) -> Collection[tuple[str, str]]:
+    """The channels and the people to whom a request was shown, or will be."""
+    of_request = and_(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
+    return {(row.channel_id, row.user_id) for row in connection.execute(select(jobs).where(of_request))}
 
 
 def decide(connection: Connection, decided: Note, request_id: str, state: RequestState) -> AccessRequest:
@@ -127,10 +130,11 @@ def decide(connection: Connection, decided: Note, request_id: str, state: Reques
     return request
 
 
-def end_unreached(connection: Connection, request_id: str) -> None:
-    """End an open request if no job is left that shows it or has shown it; the person is told. It must be locked."""
-    shown = exists().where(jobs.c.access_id == request_id, jobs.c.kind == JobKind.ACCESS_REQUEST)
-    ending = update(access_requests).where(access_requests.c.id == request_id, is_open, ~shown)
+def end_unreached(connection: Connection, request_id: str, admins: Collection[str]) -> None:
+    """End an open request that is shown in no channel and to no admin: the person is told. It must be locked."""
+    if any(channel_id or user_id in admins for channel_id, user_id in _shown(connection, request_id)):
+        return
+    ending = update(access_requests).where(access_requests.c.id == request_id, is_open)
     if connection.execute(ending.values(state=RequestState.UNREACHED)).rowcount:
         _wake(connection, request_id)
 

@@ -213,29 +213,21 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class AskEach:
-    """The channel of the admins can't be reached: each of these admins is asked by a direct message instead."""
-
-    user_ids: Collection[str]
-
-    def record(self, connection: Connection, job: Job) -> None:
-        """Replace the job by one for each of them."""
-        _end(connection, job)
-        grants.show(connection, job.access_id, [("", user_id) for user_id in sorted(self.user_ids)])
-
-
-@dataclass(frozen=True, slots=True)
 class NotShown:
-    """A request for access couldn't be shown to an admin."""
+    """A request for access couldn't be shown in the admins' channel, or to one of the admins."""
+
+    admins: Collection[str]
 
     def record(self, connection: Connection, job: Job) -> None:
-        """End the job, and the request if that was the last admin."""
+        """Instead of in the channel, show it to each admin. If it is shown to none of them, end the request, too."""
         grants.lock(connection, job.access_id)
         _end(connection, job)
-        grants.end_unreached(connection, job.access_id)
+        if job.channel_id:
+            grants.show(connection, job.access_id, self.admins)
+        grants.end_unreached(connection, job.access_id, self.admins)
 
 
-Outcome = Accepted | Failed | Notified | RetryIn | Reschedule | Done | AskEach | NotShown
+Outcome = Accepted | Failed | Notified | RetryIn | Reschedule | Done | NotShown
 
 
 def record(connection: Connection, owner: str, results: Sequence[tuple[Job, Outcome]]) -> list[Job]:

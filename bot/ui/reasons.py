@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from bot.core.command import MAX_ID, MAX_MODELS, Slip
 from bot.core.grants import ASK_AGAIN_AFTER, AccessRequest, RequestState
@@ -58,7 +59,7 @@ def _not_allowed(_command: str, user_id: str, *, has_admins: bool = False, asked
     if asked is None:
         return f"{refused} One of this bot's admins can give it to you."
     if asked.state is RequestState.DENIED:
-        again_at = when(asked.decided_at + ASK_AGAIN_AFTER, ON_DATE)
+        again_at = when(ceil((asked.decided_at + ASK_AGAIN_AFTER) / 60) * 60, ON_DATE)  # Slack shows whole minutes
         return f"{refused} An admin denied your request. You can ask again on {again_at}."
     return f"{refused} You've already asked for it. You'll get a direct message when an admin decides."
 

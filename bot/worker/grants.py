@@ -10,7 +10,7 @@ from bot.core.grants import AccessClaim, RequestState
 from bot.core.models import JobKind
 from bot.errors import ReloadModelError
 from bot.logs import describe
-from bot.storage.outcomes import AskEach, Done, NotShown, Outcome, Reschedule, RetryIn
+from bot.storage.outcomes import Done, NotShown, Outcome, Reschedule, RetryIn
 from bot.ui import grants as ui
 from bot.worker.delivery import Delivery
 
@@ -39,9 +39,7 @@ def give_up(claim: AccessClaim, error: ReloadModelError | None, admins: Collecti
     job = claim.job
     level = logging.INFO if job.status_ts else logging.ERROR  # that message is already there
     log.log(level, "access_undeliverable", **describe(error), user=job.user_id, channel=job.channel_id)
-    if job.kind is not JobKind.ACCESS_REQUEST or job.status_ts:
-        return Done()
-    return AskEach(admins) if job.channel_id else NotShown()
+    return NotShown(admins) if job.kind is JobKind.ACCESS_REQUEST and not job.status_ts else Done()
 
 
 async def _show_request(claim: AccessClaim, delivery: Delivery, allowlist: Allowlist) -> Outcome:

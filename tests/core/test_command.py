@@ -42,10 +42,10 @@ QUOTED = [
 ]
 
 
-def refused(text: str) -> Refused:
+def refused(text: str, name: str = "reload-model") -> Refused:
     """Why this text is no command."""
     with pytest.raises(Refused) as raised:
-        parse(text)
+        parse(text, name)
     assert raised.value.reason is Refusal.NOT_A_COMMAND
     return raised.value
 
@@ -206,6 +206,7 @@ def test_a_hint_that_was_pasted_with_its_format_is_read(hint: str) -> None:
     assert parse(f"`{hint.format('status')}`") is Word.STATUS
     assert parse(f"`{hint.format(chr(34) + 'status' + chr(34))}`") == ReloadModels(("status",))
     assert refused(f"please `{hint.format('sdxl')}`").data["meant"] == "sdxl"
+    assert refused(f"gpu please {hint.format('sdxl')}", "gpu").data["meant"] == MODEL_HERE
 
 
 def test_more_models_than_one_command_can_reload_are_refused() -> None:

@@ -138,7 +138,7 @@ NONSENSE: tuple[bytes, ...] = (
     interaction("view_closed", user={"id": "<!here>", "team_id": "T0SANDBOX"}),
     interaction("view_closed", authorizations={"0": 1}),
     interaction("shortcut", callback_id="reload_model", trigger_id=None),
-    interaction("block_suggestion", action_id="model", value=7),
+    interaction("block_suggestion", action_id="model"),
     interaction("dialog_submission"),
     interaction(["shortcut"]),
 )

@@ -6,7 +6,7 @@ from bot.core.grants import ASK_AGAIN_AFTER, REQUEST_EXPIRES_AFTER, AccessReques
 from bot.core.models import DAY, JobKind
 from bot.errors import Refusal, Refused
 from bot.storage import grants, history
-from bot.storage.outcomes import Done, Reschedule, RetryIn
+from bot.storage.outcomes import Done, NotShown, Reschedule, RetryIn
 from bot.storage.schema import audit
 from tests.storage.support import Bot, access_note, outside
 
@@ -44,6 +44,22 @@ async def test_a_request_expires_after_seven_days(bot: Bot) -> None:
     due = [(claim.job.kind, claim.request.is_open(claim.now)) for claim in claims if claim.request.id == first]
     assert due == [(ANSWER, False), (ASKED, False), (ASKED, False)]
     assert (await bot.decide(second, ALLOWED, BOSS)).state is ALLOWED
+
+
+async def test_a_request_that_no_admin_can_read_is_ended(bot: Bot) -> None:
+    """Those who aren't admins any more don't count. Nobody is asked twice if the admins' channel is given up."""
+    await bot.run(grants.ask, access_note(EVE, "access_requested"), "", [BOSS], "C0OLD")
+    (in_channel,) = await bot.claim_access(ASKED)
+    await bot.run(grants.show_to_new_admins, [BOSS], "")
+    await bot.record(in_channel, NotShown([BOSS]))
+    (to_boss,) = await bot.claim_access(ASKED)
+    await bot.run(grants.show_to_new_admins, [CHIEF], "")
+    (to_chief,) = await bot.claim_access(ASKED)
+    await bot.record(to_chief, NotShown([CHIEF]))
+
+    (answer,) = await bot.claim_access(ANSWER)
+    await bot.record(to_boss, NotShown([CHIEF]))
+    assert (to_boss.request.state, answer.request.state) == (RequestState.OPEN, RequestState.UNREACHED)
 
 
 async def test_people_are_added_once(bot: Bot) -> None:

@@ -12,7 +12,6 @@ from unittest.mock import AsyncMock, Mock
 
 import aiohttp
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from bot.ops.doctor.results import Status
 from bot.sandbox.modelslab import error
@@ -41,13 +40,6 @@ def with_version(version: int) -> Change:
             file.execute(f"CREATE TABLE reload_model_schema AS SELECT {version} AS version")
 
     return make
-
-
-def full_disk(setup: Setup) -> None:
-    """Fill the disk on which the file is."""
-    setup.file.touch()
-    full = OperationalError("", None, sqlite3.OperationalError("database or disk is full"))
-    setup.patch.setattr("bot.storage.schema.migrate", Mock(side_effect=full))
 
 
 def organisation(setup: Setup) -> None:
@@ -103,11 +95,6 @@ BROKEN: list[tuple[Change, str, str]] = [
     (
         lambda setup: setup.patch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOSPC, "No space left"))),
         "database: can't write and lock files in /",
-        "make room on the disk",
-    ),
-    (
-        full_disk,
-        "database: can't use /",
         "make room on the disk",
     ),
     (lambda setup: setup.file.write_text("Dear diary, " * 500), "database: can't use /", OTHER_FILE),
