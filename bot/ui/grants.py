@@ -106,9 +106,12 @@ def decided(request: AccessRequest, rule: str | None) -> Message:
 
 def revoked(user_ids: Sequence[str], rules: Mapping[str, str], chosen: Sequence[str]) -> Message:
     """The answer to *Revoke*; rules are the settings by which some of the people can still reload models."""
-    parts = [
-        f"{mention(user_id)} can still reload models, because of {_named(rule)}." for user_id, rule in rules.items()
-    ]
+    parts = []
+    for user_id, rule in rules.items():
+        who, still = mention(user_id), f"can still reload models, because of {_named(rule)}."
+        parts.append(
+            f"I took back what an admin gave {who}, but they {still}" if user_id in user_ids else f"{who} {still}"
+        )
     if never := [user_id for user_id in chosen if user_id not in user_ids and user_id not in rules]:
         parts.append(f"No admin had given {_mentions(never)} access.")
     gone = [user_id for user_id in user_ids if user_id not in rules]

@@ -51,6 +51,8 @@ async def test_the_list_says_who_is_allowed_and_by_which_rule(bot: Scenario) -> 
     assert lines[5].startswith(f"• <@{FAY}> · granted by <@{BEN}> on <!date^")
     assert lines[5].endswith(f" · also listed in `ALLOWED_USERS` (`{FAY}`)")
     assert labels(message) == [REVOKE, REVOKE, ADD]
+    await bot.slack.press(message, message.buttons[1], user=BEN)
+    await bot.wait_said(f"I took back what an admin gave <@{FAY}>, but they can still reload models, because of")
 
 
 async def test_access_counts_as_soon_as_it_is_given_and_until_it_is_revoked(bot: Scenario) -> None:
