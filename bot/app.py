@@ -54,7 +54,7 @@ class App:
         self._opened = False
         self._probe: asyncio.Task[str] | None = None
         self._background = BackgroundTasks()
-        self._audit_lines = BackgroundTasks()
+        self._writes = BackgroundTasks()  # which no answer waits for, but a stop
         self._closing = AsyncExitStack()
         self._database = Database(settings.database_url)
         self._closing.push_async_callback(self._database.stop)
@@ -64,7 +64,7 @@ class App:
             settings.allowed_users, settings.allowed_channels, self._user_groups.members, settings.admin_users
         )
         limits = Limits(settings.commands_per_person, settings.max_in_flight)
-        self.store = Store(self._database, limits, settings.reload_seconds, self._audit_lines)
+        self.store = Store(self._database, limits, settings.reload_seconds, self._writes)
         self._access = Access(self._allowlist, self.store)
         self._home_tabs = HomeTabs(self._slack, self._access, settings.slash_command, self._background)
         # Without decompression, so that the limit counts the bytes that are read.
@@ -88,7 +88,7 @@ class App:
         self._admin = WebServer(settings.host, settings.admin_port) if settings.admin_port else None
         self._add_routes()
         self._closing.push_async_callback(self._background.stop)
-        self._closing.push_async_callback(self._audit_lines.stop, timing.HTTP_STOP)
+        self._closing.push_async_callback(self._writes.stop, timing.HTTP_STOP)
         for part in (self._admin, self._web, self._socket):
             if part is not None:
                 self._closing.push_async_callback(part.stop)

@@ -34,14 +34,10 @@ def new_app(access: Access, command: str) -> AsyncApp:
     logger = logging.getLogger("slack_bolt.app")
     logger.setLevel(logging.ERROR)  # without a level of its own, Bolt would log every request
 
-    async def authorize() -> AuthorizeResult:
-        """Avoid a call of auth.test before the first ack: bot.app calls it at the start."""
-        return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=None)
-
     app = AsyncApp(
         name="reload-model",
         client=AsyncWebClient(),
-        authorize=authorize,
+        authorize=_authorize,
         process_before_response=True,
         raise_error_for_unhandled_request=True,  # it is answered below; Bolt would log the body
         request_verification_enabled=False,
@@ -72,6 +68,11 @@ def new_app(access: Access, command: str) -> AsyncApp:
     return app
 
 
+async def _authorize() -> AuthorizeResult:
+    """Avoid a call of auth.test before the first ack: bot.app calls it at the start."""
+    return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=None)
+
+
 async def _refuse(slack_request: SlackRequest, refused: Refused, access: Access, command: str) -> BoltResponse:
     """Record a refusal, and say why. A way out is a button below, if there is one."""
     if slack_request.what is not None:
@@ -79,8 +80,7 @@ async def _refuse(slack_request: SlackRequest, refused: Refused, access: Access,
     # Only the slash command makes a person known: a stranger is pointed to it, even in a thread.
     called = command if refused.reason is Refusal.OTHER_WORKSPACE else slack_request.called or command
     buttons = ask_buttons(refused, slack_request.person.place, slack_request.of)
-    response: BoltResponse = await slack_request.reply(Message(sentence(refused, called), buttons=buttons))
-    return response
+    return await slack_request.reply(Message(sentence(refused, called), buttons=buttons))
 
 
 async def dispatch(app: AsyncApp, payload: Mapping[str, object]) -> BoltResponse:

@@ -70,11 +70,13 @@ class Store:
         used = max(monotonic() - arrived_at.get(), 0.0)  # in the background, each transaction has its full time
         try:
             result = await self._database.run(work, *args, within=max(timing.ANSWER - used, 0.0))
+        except CommitUncertain as error:
+            raise Refused(uncertain or unavailable) from error
         except DatabaseUnavailable as error:
-            unclear = uncertain if isinstance(error, CommitUncertain) else None
-            raise Refused(unclear or unavailable) from error
-        for tell in self.on_change if uncertain else ():
-            tell()
+            raise Refused(unavailable) from error
+        if uncertain:
+            for tell in self.on_change:
+                tell()
         return result
 
     async def is_known(self, user_id: str) -> bool:

@@ -19,10 +19,13 @@ def read_env_file(path: Path) -> tuple[Mapping[str, str], Sequence[Fault]]:
     except (OSError, ValueError) as error:
         return {}, [(f"can't be read ({why_unreadable(error)})", "make it a readable text file in UTF-8")]
     lines, fix = list(parse_stream(io.StringIO(text))), "write NAME=value there, and close each quote on the same line"
-    broken = [line.original.line for line in lines if line.error or "\0" in line.original.string]
-    broken += [line.original.line for line in lines if line.key is not None and line.value is None]
-    wrong = [(f"has no setting in line {number}", fix) for number in sorted(broken)]
-    return {line.key: line.value for line in lines if line.key and line.value is not None}, wrong
+    values, wrong = {}, []
+    for line in lines:
+        if line.key and line.value is not None:
+            values[line.key] = line.value
+        if line.error or "\0" in line.original.string or (line.key and line.value is None):  # NAME, or NAME:value
+            wrong.append((f"has no setting in line {line.original.line}", fix))
+    return values, wrong
 
 
 def why_unreadable(error: OSError | ValueError) -> str:

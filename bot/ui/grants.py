@@ -15,7 +15,7 @@ from bot.ui.buttons import Action, Button
 from bot.ui.messages import Message
 
 PEOPLE = "people"
-"""The block_id and action_id of their field."""
+"""The block_id and action_id of the field in which an admin chooses people."""
 
 TITLE = "Who can reload models"
 

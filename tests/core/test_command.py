@@ -196,7 +196,6 @@ def test_what_people_write_beside_a_model_is_left_out(text: str) -> None:
     assert parse(text) == parse(f"{text} \u200b") == ReloadModels(("sdxl",))
     aside = text.replace("sdxl", "").strip(" ,")
     assert refused(aside).data["slip"] is Slip.NOT_AN_ID
-    assert refused(f'"{aside}"').reason is Refusal.NOT_A_COMMAND
 
 
 @pytest.mark.parametrize("hint", ["/reload-model {}", "@reload-model {}"])

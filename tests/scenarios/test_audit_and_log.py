@@ -7,9 +7,10 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bot.background import BackgroundTasks
 from bot.core.command import SHORTCUT
 from bot.sandbox.modelslab import error
-from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario, both_modes
+from tests.scenarios.scenario import ADA, BEN, EVE, FAILED, MODELS, Scenario, eventually, http_mode
 from tests.times import set_timing
 
 _LINES = "SELECT user_id, team_id, channel_id, text, outcome, rule, reload_id FROM reload_model_audit ORDER BY id"
@@ -71,17 +72,24 @@ async def test_an_answer_does_not_wait_for_the_audit(bot: Scenario, monkeypatch:
     assert bot.log.of("command")[-1]["rule"] == "ALLOWED_USERS"
 
 
-@both_modes
-async def test_a_stop_waits_for_the_audit(bot: Scenario) -> None:
+@http_mode
+async def test_a_stop_waits_for_the_audit(bot: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of answers that were given before."""
+    waits, stop = list[float](), BackgroundTasks.stop
+
+    async def noting(tasks: BackgroundTasks, within: float = 0.0) -> None:
+        if within:
+            asyncio.get_running_loop().call_soon(waits.append, within)
+        await stop(tasks, within)
+
+    monkeypatch.setattr(BackgroundTasks, "stop", noting)
     set_timing(sqlite_busy=30.0, http_stop=30.0)
     await bot.reopen()
     with bot.locked():
         for _ in range(3):
             await bot.ask("sdxl", EVE)
         stopping = asyncio.create_task(bot.shut())
-        await bot.log.wait_for("stopping")
-        await asyncio.sleep(0.2)
+        await eventually(lambda: waits)
     await stopping
 
     assert bot.sql("SELECT count(*) FROM reload_model_audit WHERE outcome = 'not_allowed'") == [(3,)]

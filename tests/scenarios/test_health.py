@@ -183,6 +183,9 @@ async def test_a_file_that_cannot_be_used_ends_the_start(scenario: Scenario, tmp
             await scenario.reopen(DATABASE_URL=f"sqlite:///{path}")
     with patch("os.access", return_value=False), pytest.raises(CannotStart, match="writable for uid"):
         await scenario.reopen(DATABASE_URL=f"sqlite:///{tmp_path}/text")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch("pathlib.Path.open", side_effect=full), pytest.raises(CannotStart, match="make room on the disk"):
+        await scenario.reopen(DATABASE_URL=f"sqlite:///{tmp_path}/other.db")
     no_locks = OSError(errno.ENOLCK, "No locks available")
     why = r"can't lock .* \(No locks available\): put the SQLite file on a local"
     with patch("fcntl.flock", side_effect=no_locks), pytest.raises(CannotStart, match=why):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bot.core import timing
 from bot.errors import ClaimTooLate, CommitUncertain
 from bot.storage import jobs
 from bot.storage.database import Database
@@ -100,8 +101,8 @@ async def test_a_job_is_not_taken_over_at_once_when_the_database_is_back(
     set_timing(lease=0.5, renew=0.3, look=0.05)
     await bot.reopen()
     with bot.locked():
-        await asyncio.sleep(0.3)
-        await eventually(lambda: bot.worker.fault)
+        away_at = monotonic()
+        await eventually(lambda: bot.worker.fault and monotonic() - away_at > timing.LEASE - timing.RENEW)
     await eventually(lambda: too_late and looked[-1] > too_late[-1])
 
     assert min(at for at in looked if at > too_late[-1]) - too_late[-1] > 0.29

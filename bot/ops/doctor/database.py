@@ -52,8 +52,9 @@ def _check_file(path: Path) -> Sequence[CheckResult]:
         with _locked(path) as ours:
             return _look_into(path, write=ours)
     except OSError as error:
-        fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk (no network drive)"
-        fix = "make room on the disk" if error.errno in sqlite.DISK_FULL else fix
+        fix = "make room on the disk"
+        if error.errno not in sqlite.DISK_FULL:
+            fix = f"make the folder and the file writable for uid {os.getuid()}, on a local disk (no network drive)"
         return [
             problem(DATABASE, f"can't write and lock files in {path.absolute().parent} ({error.strerror})", fix),
             _NOT_CHECKED,

@@ -21,6 +21,7 @@ from bot.errors import CannotStart
 from bot.storage.engines import BEGAN_AT
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a disk, or of a user's share of it, that has no room."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ def sqlite_file(url: str) -> Path:
 
 
 def fix_for(path: Path, reason: str) -> str | None:
-    """How to fix a file that can't be used, for what SQLite says; None if that may pass."""
+    """How to fix a file that can't be used. reason is what SQLite says; None if that may pass."""
     if any(words in reason for words in ("locked", "full", "disk I/O error")):
         return None
     files = [Path(f"{os.path.realpath(path)}{end}") for end in ("", "-wal", "-shm")]
@@ -59,8 +60,9 @@ async def own(path: Path) -> IO[bytes]:
     try:
         file = lock.open("ab")
     except OSError as error:
-        fix = f"create the folder, and make it and the file {lock.name} in it writable for uid {os.getuid()}"
-        fix = "make room on the disk" if error.errno in DISK_FULL else fix
+        fix = "make room on the disk"
+        if error.errno not in DISK_FULL:
+            fix = f"create the folder, and make it and the file {lock.name} in it writable for uid {os.getuid()}"
         raise CannotStart("DATABASE_URL", f"can't write {lock} ({error.strerror})", fix) from error
     for attempt in range(max(round(timing.SQLITE_OWNER_WAIT / 0.1), 1)):
         try:
